@@ -1,0 +1,11 @@
+"""Genetic algorithms for Optuna: a generation is a batch of trials.
+
+`GASampler` is the genetic algorithm of "Evolving Hyperparameters: Genetic Algorithms for
+Dynamic Neural Network Optimization", usable wherever Optuna takes a sampler. The paper's
+FashionMNIST problem lives in `optuna_ga.fashion_mnist`, which alone needs PyTorch.
+"""
+
+from optuna_ga._final import best_of_final_generation
+from optuna_ga._sampler import GASampler
+
+__all__ = ["GASampler", "best_of_final_generation"]

@@ -1,0 +1,48 @@
+"""Argument checks whose errors name the argument, the rule and the value."""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Integral, Real
+
+
+def check_int(name: str, value: object, *, minimum: int) -> int:
+    """Return `value` as a Python int of at least `minimum`.
+
+    Raises:
+        TypeError: If `value` is no integer; a bool is none.
+        ValueError: If it is smaller than `minimum`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"`{name}` must be an integer, but {value!r} was given.")
+    if value < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}, but {value!r} was given.")
+    return operator.index(value)
+
+
+def check_fraction(name: str, value: object, *, zero: bool) -> float:
+    """Return `value` as a Python float in [0, 1], or in (0, 1] where `zero` is False.
+
+    Raises:
+        TypeError: If `value` is no real number; a bool is none.
+        ValueError: If it lies outside the interval or is NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a number, but {value!r} was given.")
+    number = float(value)
+    if math.isnan(number) or number > 1.0 or number < 0.0 or (number == 0.0 and not zero):
+        interval = "[0, 1]" if zero else "(0, 1]"
+        raise ValueError(f"`{name}` must lie in {interval}, but {value!r} was given.")
+    return number
+
+
+def check_bool(name: str, value: object) -> bool:
+    """Return `value` if it is True or False.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, but {value!r} was given.")
+    return value

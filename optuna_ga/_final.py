@@ -1,0 +1,56 @@
+"""The paper's answer: the best individual of the final population (section 4.6)."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from optuna_ga._checks import check_int
+from optuna_ga._ranking import fittest
+from optuna_ga._sampler import GASampler
+from optuna_ga._study import POPULATION_SIZE, only_direction
+
+
+def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
+    """Return the fittest trial of the last generation that has finished as a whole.
+
+    It need not be `study.best_trial`, which may belong to an earlier generation.
+
+    Args:
+        study: A study with one objective.
+        population_size: Trials in a generation, at least 2. None takes it from the study's
+            sampler if that is a `GASampler`, else from what one has recorded on the study.
+
+    Raises:
+        TypeError: If `population_size` is no integer.
+        ValueError: If it is too small or unknown, if the study has several objectives, if no
+            generation has `population_size` finished trials, or if all of the final one failed.
+    """
+    direction = only_direction(study)
+    size = _population_size(study) if population_size is None else population_size
+    size = check_int("population_size", size, minimum=2)
+    generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished():
+            generations[trial.number // size].append(trial)
+    finals = [generation for generation, trials in generations.items() if len(trials) == size]
+    if not finals:
+        raise ValueError(f"No generation of the study has {size} finished trials yet.")
+    best = fittest(generations[max(finals)], 1, direction)
+    if not best:
+        raise ValueError(f"All {size} trials of generation {max(finals)} failed.")
+    return copy.deepcopy(best[0])
+
+
+def _population_size(study: Study) -> object:
+    if isinstance(study.sampler, GASampler):
+        return study.sampler.population_size
+    if POPULATION_SIZE not in study.user_attrs:
+        raise ValueError(
+            "`population_size` must be given, since the study records none and its sampler is "
+            f"a {type(study.sampler).__name__}."
+        )
+    return study.user_attrs[POPULATION_SIZE]

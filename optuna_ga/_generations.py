@@ -1,0 +1,183 @@
+"""Which trials make up a generation, and which of them are the parents of the next.
+
+P is the population size. The generation of a trial is `number // P`: Optuna numbers trials
+atomically on every storage, so this takes no scan, no lock and no agreement between workers,
+and `n_trials = P * n_generations` is exact.
+
+The pool from which the parents of generation g are selected holds
+
+1. the finished trials of g-1, failed ones included;
+2. late ones: trials of generations before g-1 that completed strictly after the first trial of
+   g-1 started, which earlier pools may have missed;
+3. if that makes fewer than P, because g-1 is still running, the latest older finished trials
+   up to P.
+
+One process that runs trial after trial gets exactly generation g-1. With elitism the pool is
+every finished trial of the generations before g. A running trial is never waited for, since its
+worker may be dead.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right, insort
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from optuna_ga._ranking import Rank, fittest, rank
+from optuna_ga._study import read_trials
+
+_CACHED_GENERATIONS = 16
+
+
+class Generations:
+    """The generations of one study, as far as they have finished.
+
+    It keeps what it has read of the study, since finished trials never change: every finished
+    trial is read once. Dropping it loses time and nothing else. Safe to share between threads.
+    """
+
+    def __init__(
+        self, study: Study, *, population_size: int, n_parents: int, elitism: bool
+    ) -> None:
+        self._direction = study.directions[0]
+        self._population_size = population_size
+        self._n_parents = n_parents
+        self._elites = _Elites(self._direction, n_parents + population_size) if elitism else None
+        self._lock = threading.Lock()
+        self._n_known = 0  # Trials numbered below this have been looked for.
+        self._unfinished: dict[int, float | None] = {}  # Number to start time, if started.
+        self._finished: dict[int, FrozenTrial] = {}
+        self._completions: list[tuple[float, int]] = []  # (time, number), in this order.
+        self._changes = 0  # Counts what could change a pool.
+        self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
+
+    def parents_of(self, generation: int, study: Study) -> list[FrozenTrial]:
+        """Return the parents of a generation, the fittest first.
+
+        They are the best `n_parents` of its pool that have a fitness, or all of them if there
+        are fewer; none for generation 0.
+        """
+        first = generation * self._population_size
+        with self._lock:
+            if not self._is_over(first):
+                self._read(study, first)
+            changes, parents = self._parents.get(generation, (-1, []))
+            if changes != self._changes:
+                parents = self._select(first)
+                self._parents[generation] = self._changes, parents
+                if len(self._parents) > _CACHED_GENERATIONS:
+                    del self._parents[min(self._parents)]
+            return parents
+
+    def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
+        """Return those of the numbered trials that have finished."""
+        if not numbers:
+            return []
+        with self._lock:
+            self._read(study, max(numbers) + 1)
+            return [self._finished[number] for number in numbers if number in self._finished]
+
+    def _is_over(self, first: int) -> bool:
+        """Return whether all trials numbered below `first` are known to have finished."""
+        return self._n_known >= first and all(number >= first for number in self._unfinished)
+
+    def _read(self, study: Study, end: int) -> None:
+        """Take in what has become of the trials numbered below `end`."""
+        for number in range(self._n_known, end):
+            self._unfinished[number] = None
+        self._n_known = max(self._n_known, end)
+        pending = sorted(number for number in self._unfinished if number < end)
+        for trial in read_trials(study, pending):
+            if trial.state.is_finished():
+                self._add(trial)
+            elif (start := _started(trial)) != self._unfinished[trial.number]:
+                self._unfinished[trial.number] = start
+                self._changes += 1
+
+    def _add(self, trial: FrozenTrial) -> None:
+        del self._unfinished[trial.number]
+        self._finished[trial.number] = trial
+        assert trial.datetime_complete is not None
+        insort(self._completions, (trial.datetime_complete.timestamp(), trial.number))
+        if self._elites is not None:
+            self._elites.add(trial)
+        self._changes += 1
+
+    def _select(self, first: int) -> list[FrozenTrial]:
+        """Return the parents of the generation whose first trial has the number `first`."""
+        if self._elites is not None:
+            best = self._elites.best(self._n_parents, first)
+            if best is not None:
+                return [self._finished[number] for number in best]
+            numbers = [number for number in self._finished if number < first]
+        else:
+            numbers = self._pool(range(first - self._population_size, first))
+        pool = (self._finished[number] for number in numbers)
+        return fittest(pool, self._n_parents, self._direction)
+
+    def _pool(self, previous: range) -> list[int]:
+        numbers = [number for number in previous if number in self._finished]
+        numbers += self._late(previous)
+        if len(numbers) < self._population_size:
+            numbers += self._latest_before(previous.start, numbers)
+        return numbers
+
+    def _late(self, previous: range) -> list[int]:
+        start = self._first_start(previous)
+        if start is None:
+            return []
+        after = bisect_right(self._completions, (start, self._n_known))
+        return [number for _, number in self._completions[after:] if number < previous.start]
+
+    def _first_start(self, numbers: range) -> float | None:
+        """Return when the first of these trials that has a start time started."""
+        for number in numbers:
+            trial = self._finished.get(number)
+            start = self._unfinished.get(number) if trial is None else _started(trial)
+            if start is not None:
+                return start
+        return None
+
+    def _latest_before(self, end: int, taken: list[int]) -> list[int]:
+        missing = self._population_size - len(taken)
+        latest: list[int] = []
+        for number in range(end - 1, -1, -1):
+            if len(latest) == missing:
+                break
+            if number in self._finished and number not in taken:
+                latest.append(number)
+        return latest
+
+
+class _Elites:
+    """The fittest of all finished trials, kept up to date one by one.
+
+    It holds a few more than there are parents, since some may belong to the generation that is
+    still being bred.
+    """
+
+    def __init__(self, direction: StudyDirection, size: int) -> None:
+        self._direction = direction
+        self._size = size
+        self._ranks: list[Rank] = []
+        self._dropped = False
+
+    def add(self, trial: FrozenTrial) -> None:
+        key = rank(trial, self._direction)
+        if key is None:
+            return
+        insort(self._ranks, key)
+        if len(self._ranks) > self._size:
+            self._ranks.pop()
+            self._dropped = True
+
+    def best(self, n: int, end: int) -> list[int] | None:
+        """Return the numbers of the `n` fittest below `end`, or None if too few are held."""
+        numbers = [number for *_, number in self._ranks if number < end][:n]
+        return None if len(numbers) < n and self._dropped else numbers
+
+
+def _started(trial: FrozenTrial) -> float | None:
+    return None if trial.datetime_start is None else trial.datetime_start.timestamp()

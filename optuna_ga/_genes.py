@@ -1,0 +1,102 @@
+"""One parameter of one individual: a fresh draw from its distribution, and what fits into it."""
+
+from __future__ import annotations
+
+import math
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+Gene = CategoricalChoiceType
+
+
+def from_unit(distribution: BaseDistribution, u: float) -> Gene:
+    """Return the value at `u` of the distribution's own uniform scale.
+
+    The scale is the logarithm where `log` is set, the grid where there is a step, and the
+    choices of a categorical parameter; integers own equal shares of it.
+
+    Args:
+        distribution: Any of Optuna's three.
+        u: Position in [0, 1).
+
+    >>> from_unit(FloatDistribution(1e-4, 1.0, log=True), 0.5)
+    0.01
+    >>> [from_unit(IntDistribution(0, 6, step=3), u) for u in (0.0, 0.4, 0.99)]
+    [0, 3, 6]
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[_index(u, len(distribution.choices))]
+    if isinstance(distribution, IntDistribution):
+        return _int_from_unit(distribution, u)
+    assert isinstance(distribution, FloatDistribution)
+    return _float_from_unit(distribution, u)
+
+
+def fit(distribution: BaseDistribution, value: Gene) -> Gene:
+    """Return `value` itself if the distribution contains it, else the nearest value that it does.
+
+    Args:
+        distribution: The distribution now asked for, whose range may differ from an earlier one.
+        value: A value of a distribution of the same class.
+
+    >>> fit(FloatDistribution(0.0, 1.0), 0.3), fit(FloatDistribution(0.5, 1.0), 0.3)
+    (0.3, 0.5)
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        # Optuna refuses other choices under the same name, so an index always exists.
+        return distribution.choices[int(distribution.to_internal_repr(value))]
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    assert value is not None
+    if isinstance(distribution, IntDistribution):
+        whole = min(max(int(value), distribution.low), distribution.high)
+        remainder = (whole - distribution.low) % distribution.step
+        down = 2 * remainder < distribution.step
+        return whole - remainder if down else whole - remainder + distribution.step
+    number = min(max(float(value), distribution.low), distribution.high)
+    if distribution.step is None:
+        return number
+    steps = (number - distribution.low) / distribution.step
+    on_grid = abs(steps - round(steps)) < 1e-8  # Optuna's own tolerance.
+    return number if on_grid else _grid_point(distribution, round(steps))
+
+
+def _index(u: float, n: int) -> int:
+    """Return floor(u * n) in integer arithmetic, so that it is exact for any n."""
+    return int(u * 2**53) * n >> 53
+
+
+def _int_from_unit(distribution: IntDistribution, u: float) -> int:
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if distribution.log:
+        # Half an integer beyond either end, so that the ends own full shares.
+        value = round(math.exp(_between(math.log(low - 0.5), math.log(high + 0.5), u)))
+        return min(max(value, low), high)
+    return low + step * _index(u, (high - low) // step + 1)
+
+
+def _float_from_unit(distribution: FloatDistribution, u: float) -> float:
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if step is not None:
+        return _grid_point(distribution, _index(u, round((high - low) / step) + 1))
+    if distribution.log:
+        value = math.exp(_between(math.log(low), math.log(high), u))
+    else:
+        value = _between(low, high, u)
+    return min(max(value, low), high)
+
+
+def _grid_point(distribution: FloatDistribution, k: int) -> float:
+    assert distribution.step is not None
+    return min(distribution.low + k * distribution.step, distribution.high)
+
+
+def _between(low: float, high: float, u: float) -> float:
+    """Return the point at `u` between two numbers, whose difference may overflow."""
+    span = high - low
+    return low + u * span if math.isfinite(span) else low * (1.0 - u) + high * u

@@ -1,0 +1,75 @@
+"""What the sampler reads from and writes to a study, in storage terms.
+
+Optuna hands a sampler either a `Study` or, under Hyperband, an object like one that shows a
+single bracket and has few attributes. The names used here exist on both; every private name of
+Optuna that this package touches stands in this file.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+GENERATION = "ga:generation"
+PARENTS = "ga:parents"
+POPULATION_SIZE = "ga:population_size"
+
+
+def locate(study: Study) -> tuple[BaseStorage, int]:
+    """Return the storage and the study's id there, which together identify the study."""
+    return study._storage, study._study_id
+
+
+def only_direction(study: Study) -> StudyDirection:
+    """Return the direction of a study with one objective.
+
+    Raises:
+        ValueError: If it has several.
+    """
+    directions = study.directions
+    if len(directions) > 1:
+        raise ValueError(
+            f"GASampler optimizes one objective, but the study has {len(directions)}. "
+            "Use optuna.samplers.NSGAIISampler for several."
+        )
+    return directions[0]
+
+
+def read_trials(study: Study, numbers: Iterable[int]) -> Iterator[FrozenTrial]:
+    """Yield those of the numbered trials that exist, in every bracket of a Hyperband study.
+
+    One look at the study, whatever the count, except in memory, where looking up a few trials
+    is cheaper than copying the list of all.
+    """
+    storage, study_id = locate(study)
+    if isinstance(storage, InMemoryStorage):
+        for number in numbers:
+            try:
+                trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            except KeyError:
+                continue
+            yield storage.get_trial(trial_id)
+        return
+    trials = study._get_trials(deepcopy=False)
+    for number in numbers:
+        # A trial that another process is creating may be missing, so position is not number.
+        position = bisect_left(trials, number, key=attrgetter("number"))
+        if position < len(trials) and trials[position].number == number:
+            yield trials[position]
+
+
+def record_on_trial(study: Study, trial: FrozenTrial, key: str, value: int | list[int]) -> None:
+    """Write a user attribute of a running trial."""
+    study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+
+def record_on_study(study: Study, key: str, value: int) -> None:
+    """Write a user attribute of the study unless it has this value already."""
+    storage, study_id = locate(study)
+    if storage.get_study_user_attrs(study_id).get(key) != value:
+        storage.set_study_user_attr(study_id, key, value)
