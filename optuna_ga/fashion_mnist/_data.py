@@ -1,0 +1,181 @@
+"""FashionMNIST as tensors: all of it, or the subset that is shipped with the package.
+
+The 60,000 official training images are split into 50,000 for training and 10,000 for validation
+by a fixed permutation. The 10,000 official test images are kept apart.
+
+Shapes: N images in a data set.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+import zlib
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.datasets import FashionMNIST
+
+# Of the 60,000 training images, to four digits.
+MEAN, STANDARD_DEVIATION = 0.2860, 0.3530
+N_TRAINING = 50_000
+FOLDER_VARIABLE = "FASHION_MNIST_DIR"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+_FILES = [
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+]
+_SPLIT_SEED = 0
+
+
+class Images(NamedTuple):
+    """Images and their classes.
+
+    Attributes:
+        pixels: `(N, 1, 28, 28)` float32, normalized.
+        labels: `(N,)` int64 in 0 to 9.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+
+class Data(NamedTuple):
+    """A data set for tuning: train on one part, validate on another, test once at the end."""
+
+    training: Images
+    validation: Images
+    test: Images | None
+
+
+class RawImages(NamedTuple):
+    """Images as they are stored: pixels `(N, 28, 28)` uint8, labels `(N,)` int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def take(self, index: Tensor) -> RawImages:
+        """Return the images at these positions."""
+        return RawImages(self.pixels[index], self.labels[index])
+
+
+@lru_cache(maxsize=4)
+def load_full(folder: Path | None, device: torch.device) -> Data:
+    """Return all of FashionMNIST on a device: 50,000 / 10,000 / 10,000 images.
+
+    Args:
+        folder: Where to look first and to download to; see `read_full`.
+        device: Where the tensors go. They are loaded once per process.
+
+    Raises:
+        FileNotFoundError: If the files are nowhere and cannot be downloaded.
+        ValueError: If they are damaged.
+    """
+    official, test = read_full(folder)
+    training, validation = split(official)
+    return Data(*(_normalized(part, device) for part in (training, validation, test)))
+
+
+@lru_cache(maxsize=4)
+def load_subset(device: torch.device) -> Data:
+    """Return the shipped subset on a device: 6,000 / 2,000 images and no test images."""
+    with (
+        resources.as_file(resources.files(__package__) / "subset.npz") as path,
+        np.load(path) as arrays,
+    ):
+        parts = [
+            RawImages(
+                torch.from_numpy(arrays[f"{part}_images"]),
+                torch.from_numpy(arrays[f"{part}_labels"]).long(),
+            )
+            for part in ("training", "validation")
+        ]
+    return Data(_normalized(parts[0], device), _normalized(parts[1], device), None)
+
+
+def split(official: RawImages) -> tuple[RawImages, RawImages]:
+    """Return the 50,000 training and the 10,000 validation images of the official 60,000."""
+    # RandomState's streams are frozen, unlike those of newer generators.
+    permutation = np.random.RandomState(_SPLIT_SEED).permutation(len(official.labels))
+    order = torch.from_numpy(permutation)
+    return official.take(order[:N_TRAINING]), official.take(order[N_TRAINING:])
+
+
+def read_full(folder: Path | None) -> tuple[RawImages, RawImages]:
+    """Return the 60,000 official training images and the 10,000 official test images.
+
+    The four idx files, packed or not, are looked for in `folder`, in the folder that the
+    environment variable FASHION_MNIST_DIR names, and in that of Debian's package
+    dataset-fashion-mnist; torchvision downloads them if they are in none.
+
+    Raises:
+        FileNotFoundError: If they are nowhere and cannot be downloaded.
+        ValueError: If they are damaged.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    own = [path for path in (folder, Path(named) if named else None) if path is not None]
+    download_folder = own[0] if own else Path.home() / ".cache" / "optuna_ga"
+    for candidate in [*own, DEBIAN_FOLDER, download_folder]:
+        for idx_folder in (candidate, candidate / "FashionMNIST" / "raw"):
+            if all(_find(idx_folder, name) for name in _FILES):
+                return _read(idx_folder)
+    _download(download_folder, tried=[*own, DEBIAN_FOLDER])
+    return _read(download_folder / "FashionMNIST" / "raw")
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+
+
+def _read(folder: Path) -> tuple[RawImages, RawImages]:
+    # torchvision wants the files unpacked and in folders of its own naming.
+    with tempfile.TemporaryDirectory() as root:
+        raw = Path(root) / "FashionMNIST" / "raw"
+        raw.mkdir(parents=True)
+        try:
+            for name in _FILES:
+                _unpack(_find(folder, name), raw / name)
+            parts = [FashionMNIST(root, train=train) for train in (True, False)]
+        except (AssertionError, EOFError, OSError, RuntimeError, ValueError, zlib.error) as error:
+            raise ValueError(f"The FashionMNIST files in {folder} are damaged: {error}") from error
+    for part, n in zip(parts, (60_000, 10_000), strict=True):
+        if part.data.shape != (n, 28, 28) or part.targets.shape != (n,):
+            raise ValueError(
+                f"The FashionMNIST files in {folder} are damaged: {n} images of 28 x 28 were "
+                f"expected, but the shape is {tuple(part.data.shape)}."
+            )
+    return RawImages(parts[0].data, parts[0].targets), RawImages(parts[1].data, parts[1].targets)
+
+
+def _unpack(source: Path | None, target: Path) -> None:
+    assert source is not None
+    if source.suffix != ".gz":
+        shutil.copyfile(source, target)
+        return
+    with gzip.open(source) as packed, target.open("wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)
+
+
+def _download(folder: Path, tried: list[Path]) -> None:
+    try:
+        FashionMNIST(str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        places = ", ".join(str(path) for path in tried)
+        raise FileNotFoundError(
+            f"FashionMNIST was not found in {places}, and downloading it to {folder} failed: "
+            f"{error}\nPut its four idx files (.gz or unpacked) into a folder and name that in "
+            f"the environment variable {FOLDER_VARIABLE}, install Debian's package "
+            'dataset-fashion-mnist, or use the subset that needs no download (data="subset").'
+        ) from error
+
+
+def _normalized(images: RawImages, device: torch.device) -> Images:
+    pixels = images.pixels.to(device).unsqueeze(1).float().div_(255)
+    return Images(pixels.sub_(MEAN).div_(STANDARD_DEVIATION), images.labels.to(device))

@@ -1,0 +1,46 @@
+"""Draw the subset that is shipped with the package: `python -m optuna_ga.fashion_mnist._subset`.
+
+600 training and 200 validation images of each class, the first of their class in the training
+and the validation part of the full split, so that neither part holds images of the other's.
+The classes take turns, so that every prefix is stratified too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from optuna_ga.fashion_mnist._data import RawImages, read_full, split
+
+N_CLASSES = 10
+TRAINING_PER_CLASS, VALIDATION_PER_CLASS = 600, 200
+
+
+def draw_subset(official: RawImages) -> dict[str, np.ndarray]:
+    """Return the arrays of the subset, drawn from the official 60,000 training images.
+
+    Images are `(N, 28, 28)` uint8 and labels `(N,)` uint8.
+    """
+    training, validation = split(official)
+    arrays = {}
+    for name, part, per_class in (
+        ("training", training, TRAINING_PER_CLASS),
+        ("validation", validation, VALIDATION_PER_CLASS),
+    ):
+        chosen = part.take(_stratified(part.labels, per_class))
+        arrays[f"{name}_images"] = chosen.pixels.numpy()
+        arrays[f"{name}_labels"] = chosen.labels.to(torch.uint8).numpy()
+    return arrays
+
+
+def _stratified(labels: torch.Tensor, per_class: int) -> torch.Tensor:
+    """Return the positions of the first images of each class, one class after the other's turn."""
+    positions = [torch.nonzero(labels == c).flatten()[:per_class] for c in range(N_CLASSES)]
+    return torch.stack(positions, dim=1).flatten()  # (per_class * N_CLASSES,)
+
+
+if __name__ == "__main__":
+    path = Path(__file__).parent / "subset.npz"
+    np.savez_compressed(path, **draw_subset(read_full(None)[0]))  # type: ignore[arg-type]
