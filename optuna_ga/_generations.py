@@ -71,6 +71,10 @@ class Generations:
                     del self._parents[min(self._parents)]
             return parents
 
+    def has_finished(self, number: int) -> bool:
+        """Return whether the trial is known to have finished."""
+        return number in self._finished
+
     def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
         """Return those of the numbered trials that have finished."""
         if not numbers:

@@ -28,6 +28,7 @@ from optuna_ga._study import (
     only_direction,
     record_on_study,
     record_on_trial,
+    recorded_parents,
 )
 
 
@@ -168,9 +169,10 @@ class GASampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record the generation; a retried trial keeps the one that its genes came with."""
-        if trial.number == 0:
-            self._drop_memory_of(study)  # The id of a deleted study may be in use again.
         memory = self._memory_of(study)
+        if memory.generations.has_finished(trial.number):
+            # It cannot be starting then: a deleted study had the same id.
+            memory = self._memory_of(study, anew=True)
         if not self._record:
             return
         if not memory.population_size_recorded:
@@ -210,7 +212,7 @@ class GASampler(BaseSampler):
     ) -> Sequence[FrozenTrial]:
         only_direction(study)
         # A trial that is retried, or was half suggested when its process died, has parents.
-        recorded = trial.user_attrs.get(PARENTS, [])
+        recorded = recorded_parents(study, trial)
         parents = generations.finished(recorded, study)
         if recorded and len(parents) == len(recorded):
             return parents
@@ -227,11 +229,11 @@ class GASampler(BaseSampler):
         self._lock = threading.Lock()
         self._memories: WeakKeyDictionary[BaseStorage, dict[int, _Memory]] = WeakKeyDictionary()
 
-    def _memory_of(self, study: Study) -> _Memory:
+    def _memory_of(self, study: Study, *, anew: bool = False) -> _Memory:
         storage, study_id = locate(study)
         with self._lock:
             memories = self._memories.setdefault(storage, {})
-            if study_id not in memories:
+            if anew or study_id not in memories:
                 memories[study_id] = _Memory(
                     Generations(
                         study,
@@ -241,11 +243,6 @@ class GASampler(BaseSampler):
                     )
                 )
             return memories[study_id]
-
-    def _drop_memory_of(self, study: Study) -> None:
-        storage, study_id = locate(study)
-        with self._lock:
-            self._memories.get(storage, {}).pop(study_id, None)
 
 
 @dataclass

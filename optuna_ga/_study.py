@@ -63,6 +63,18 @@ def read_trials(study: Study, numbers: Iterable[int]) -> Iterator[FrozenTrial]:
             yield trials[position]
 
 
+def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
+    """Return the numbers of the trial's parents, as far as any are recorded.
+
+    A trial that has parameters may have got them from another sampler object. What that one
+    recorded is in the storage, but not in the copy of the trial that Optuna hands on.
+    """
+    if trial.params:
+        trial = study._storage.get_trial(trial._trial_id)
+    parents: list[int] = trial.user_attrs.get(PARENTS, [])
+    return parents
+
+
 def record_on_trial(study: Study, trial: FrozenTrial, key: str, value: int | list[int]) -> None:
     """Write a user attribute of a running trial."""
     study._storage.set_trial_user_attr(trial._trial_id, key, value)

@@ -55,7 +55,7 @@ class FashionMNISTObjective:
     Each trial reports its validation loss after every epoch, so that pruners work, and records
     the user attributes `training_loss` (mean of the last epoch), `validation_loss`,
     `validation_accuracy` and `training_s` (seconds, validation included), or `training_s` and
-    `diverged_in_epoch`.
+    `diverged`.
 
     Args:
         data: "full" for all images, 50,000 / 10,000, which may be downloaded; "subset" for

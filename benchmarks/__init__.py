@@ -1,0 +1,1 @@
+"""Benchmarks of optuna_ga, clients of its public names alone; README.md here explains them."""

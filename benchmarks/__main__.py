@@ -1,0 +1,163 @@
+"""The main job: tune the paper's CNN on FashionMNIST with every sampler, and compare them.
+
+Without options this is the quick preset, a few minutes on two CPU cores. A run that was
+interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import optuna
+import sqlalchemy
+import torch
+from optuna.storages import BaseStorage
+
+from benchmarks.report import plot, read_runs, table
+from benchmarks.run import Problem, rows, run, write_rows
+from benchmarks.samplers import samplers
+from optuna_ga.fashion_mnist import FashionMNISTObjective
+
+ROWS, CURVES, STUDIES = "rows.csv", "curves.png", "studies.db"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    url = options.storage or f"sqlite:///{(options.out / STUDIES).as_posix()}"
+    if options.step != "report":
+        _run(parser, options, url)
+    if options.step != "run":
+        _report(parser, options.out)
+    shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    print(f"\nLook at the studies:  optuna-dashboard {shown}")
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    options.out.mkdir(parents=True, exist_ok=True)
+    storage = _storage(parser, url)
+    try:
+        factories = samplers(options.population_size)
+        problem = _problem(options)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    chosen = {name: factories[name] for name in dict.fromkeys(options.samplers)}
+    print(f"{problem.name}, {problem.n_trials} trials per study, on the {problem.device}")
+    start = perf_counter()
+    run(problem, chosen, list(dict.fromkeys(options.seeds)), storage)
+    print(f"{perf_counter() - start:.0f} s in all")
+    write_rows(options.out / ROWS, rows(storage))
+
+
+def _report(parser: argparse.ArgumentParser, out: Path) -> None:
+    if not (out / ROWS).exists():
+        parser.error(f"argument --out: there is no {ROWS} in {str(out)!r} to report on")
+    for number, (problem, runs) in enumerate(read_runs(out / ROWS).items()):
+        path = out / (f"curves-{number}.png" if number else CURVES)
+        plot(runs, problem, path)
+        print(f"\n{problem}\n\n{table(runs)}\nCurves: {path}")
+
+
+def _problem(options: argparse.Namespace) -> Problem:
+    n_images = options.training_images
+    if n_images is None and options.data == "subset":
+        n_images = 3000
+    objective = FashionMNISTObjective(
+        options.data,
+        epochs=options.epochs,
+        n_training_images=n_images,
+        seed=options.training_seed,
+        device=options.device,
+        folder=options.folder,
+    )
+    images = options.data if n_images is None else f"{n_images} images of {options.data}"
+    epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
+    return Problem(
+        name=f"FashionMNIST, {images}, {epochs}, training seed {options.training_seed}",
+        objective=objective,
+        population_size=options.population_size,
+        n_generations=options.generations,
+        device=_device_name(objective.device),
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"GPU ({torch.cuda.get_device_name(device)})"
+    return device.type.upper()
+
+
+def _storage(parser: argparse.ArgumentParser, url: str) -> BaseStorage:
+    try:
+        return optuna.storages.get_storage(url)
+    except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as error:
+        parser.error(f"argument --storage: {url!r} cannot be opened: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, allow_abbrev=False
+    )
+    names = list(samplers(population_size=5))
+    parser.add_argument(
+        "step",
+        nargs="?",
+        choices=["all", "run", "report"],
+        default="all",
+        help="'run' writes rows, 'report' makes table and curves from them (default: %(default)s)",
+    )
+
+    def add(option: str, text: str, default: object = None, **how: Any) -> None:
+        words = default if isinstance(default, list) else [default]
+        shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
+        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
+
+    add("--samplers", "samplers to compare", names, nargs="+", choices=names)
+    add("--seeds", "seeds of the samplers", [0], nargs="+", type=_natural)
+    add("--population-size", "trials in a generation, at least 4", 5, type=_population)
+    add("--generations", "generations in a study", 4, type=_positive)
+    add("--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"])
+    add(
+        "--training-images",
+        "train on the first so many images only (default: 3000 of the subset, all of full)",
+        type=_positive,
+    )
+    add("--epochs", "epochs of each training", 1, type=_positive)
+    add("--training-seed", "seed of initial weights and batches", 0, type=_natural)
+    add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
+    add("--folder", "folder of the full data, looked into first and downloaded to (default: see README)", type=Path)
+    add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")
+    add("--out", "output folder", Path("benchmark-results"), type=Path)
+    return parser
+
+
+def _natural(text: str) -> int:
+    return _integer(text, 0)
+
+
+def _positive(text: str) -> int:
+    return _integer(text, 1)
+
+
+def _population(text: str) -> int:
+    return _integer(text, 4)  # Half of them become parents, at least two.
+
+
+def _integer(text: str, minimum: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
+    if number < minimum:
+        raise argparse.ArgumentTypeError(f"must be at least {minimum}, but {text} was given")
+    return number
+
+
+if __name__ == "__main__":
+    main()

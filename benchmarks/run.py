@@ -1,0 +1,188 @@
+"""Run problem x sampler x seed as studies in one storage, and turn them into flat rows.
+
+Everything is kept in the storage, so a second call runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from benchmarks.samplers import Factory
+from optuna_ga import GASampler, best_of_final_generation
+
+Row = dict[str, Any]
+
+PROBLEM, SAMPLER, SEED, ENVIRONMENT = (
+    f"benchmark:{name}" for name in ("problem", "sampler", "seed", "environment")
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is optimized.
+
+    Attributes:
+        name: Its name with all settings that change a value, part of the studies' names.
+        objective: An Optuna objective to minimize.
+        population_size: Trials in a generation.
+        n_generations: Number of generations.
+        device: Where the objective computes.
+    """
+
+    name: str
+    objective: Callable[[optuna.Trial], float]
+    population_size: int
+    n_generations: int
+    device: str
+
+    @property
+    def n_trials(self) -> int:
+        """The budget, the same for every sampler."""
+        return self.population_size * self.n_generations
+
+
+def run(
+    problem: Problem,
+    factories: Mapping[str, Factory],
+    seeds: Sequence[int],
+    storage: BaseStorage,
+) -> None:
+    """Run each sampler with each seed until it has the problem's number of results.
+
+    One process at a time: trials that are still running are taken for those of a killed run.
+
+    Args:
+        problem: What is optimized.
+        factories: The samplers, by name.
+        seeds: Seeds of the samplers.
+        storage: Where the studies are kept.
+    """
+    studies = [
+        (_study(problem, name, seed, storage), factory, seed)
+        for seed in seeds
+        for name, factory in factories.items()
+    ]
+    n_done = sum(_n_results(study) for study, _, _ in studies)
+    with tqdm(total=problem.n_trials * len(studies), initial=n_done, unit="trial") as progress:
+        for study, factory, seed in studies:
+            progress.set_description(f"{study.user_attrs[SAMPLER]}, seed {seed}")
+            _complete(study, factory, seed, problem, progress)
+
+
+def rows(storage: BaseStorage) -> list[Row]:
+    """Return one flat row per trial of every benchmark study in the storage."""
+    return [
+        row
+        for summary in optuna.get_all_study_summaries(storage)
+        if PROBLEM in summary.user_attrs
+        for row in _rows(optuna.load_study(study_name=summary.study_name, storage=storage))
+    ]
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows as CSV, with the columns that any of them has."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def environment(device: str) -> dict[str, str]:
+    """Return what a figure may depend on: versions, processor, device and commit."""
+    packages = ("optuna", "optuna-ga", "numpy", "torch")
+    return {
+        "device": device,
+        "processor": platform.machine(),
+        "python": platform.python_version(),
+        **{package.replace("-", "_"): version(package) for package in packages},
+        "commit": _commit(),
+    }
+
+
+def _study(problem: Problem, sampler: str, seed: int, storage: BaseStorage) -> Study:
+    settings = f"{problem.name}, {problem.n_trials} trials"
+    population = f" with population {problem.population_size}" if sampler == "ga" else ""
+    name = f"{sampler}{population}, seed {seed}: {settings}"
+    study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+    if PROBLEM not in study.user_attrs:
+        study.set_user_attr(SAMPLER, sampler)
+        study.set_user_attr(SEED, seed)
+        study.set_user_attr(ENVIRONMENT, environment(problem.device))
+        study.set_user_attr(PROBLEM, settings)
+    return study
+
+
+def _complete(
+    study: Study, factory: Factory, seed: int, problem: Problem, progress: tqdm[Any]
+) -> None:
+    for left_over in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(left_over.number, state=TrialState.FAIL)
+    n_done = _n_results(study)
+    study.sampler = factory(seed)
+    if n_done and not isinstance(study.sampler, GASampler):
+        # A sampler whose random stream starts over would repeat its first suggestions.
+        study.sampler = factory(int(np.random.SeedSequence([seed, n_done]).generate_state(1)[0]))
+
+    def advance(study: Study, trial: FrozenTrial) -> None:
+        progress.update()
+        progress.set_postfix_str(f"best {study.best_value:.4f}")
+
+    study.optimize(problem.objective, n_trials=problem.n_trials - n_done, callbacks=[advance])
+
+
+def _n_results(study: Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+
+
+def _rows(study: Study) -> Iterator[Row]:
+    answer = _answer(study)
+    for trial in study.get_trials(deepcopy=False):
+        yield {
+            "problem": study.user_attrs[PROBLEM],
+            "sampler": study.user_attrs[SAMPLER],
+            "seed": study.user_attrs[SEED],
+            "trial": trial.number,
+            "generation": trial.user_attrs.get("ga:generation"),
+            "answer": trial.number == answer,
+            "state": trial.state.name,
+            "value": trial.value,
+            **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga:")},
+            **trial.params,
+            **study.user_attrs[ENVIRONMENT],
+        }
+
+
+def _answer(study: Study) -> int | None:
+    """Return the number of the trial that the paper's algorithm answers with, if it ran."""
+    if study.user_attrs[SAMPLER] != "ga":
+        return None
+    return best_of_final_generation(study).number
+
+
+def _commit() -> str:
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()

@@ -1,0 +1,187 @@
+"""What the sampler's tests share: small studies, and the rules of generations told naively."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import settings
+from optuna import Study, Trial
+from optuna.distributions import FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga import GASampler
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
+
+OpenDatabase = Callable[[], BaseStorage]
+Objective = Callable[[Trial], float]
+Story = list[tuple[int, TrialState, dict[str, Any], list[float] | None, dict[str, Any]]]
+
+
+@pytest.fixture
+def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
+    """Open the test's database once more, as another process does."""
+    opened: list[RDBStorage] = []
+
+    def open_again() -> BaseStorage:
+        opened.append(RDBStorage(f"sqlite:///{tmp_path}/study.db"))
+        return optuna.storages.get_storage(opened[-1])
+
+    yield open_again
+    for storage in opened:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@pytest.fixture(params=["memory", "journal"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
+    """A storage of each of the two kinds that are read differently."""
+    if request.param == "memory":
+        return InMemoryStorage()
+    return JournalStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
+
+
+def sphere(trial: Trial) -> float:
+    """Return the squared distance of three genes from the origin."""
+    return sum(trial.suggest_float(name, -1.0, 1.0) ** 2 for name in "xyz")
+
+
+def constant(trial: Trial) -> float:
+    """Return the same whatever the three genes are."""
+    return 0.0 * sphere(trial)
+
+
+def run(
+    sampler: BaseSampler, n_trials: int, objective: Objective = sphere, **options: Any
+) -> Study:
+    """Return a study after this many trials; the options are those of `create_study`."""
+    study = optuna.create_study(sampler=sampler, **options)
+    study.optimize(objective, n_trials=n_trials)
+    return study
+
+
+def story(study: Study) -> Story:
+    """Return all that a study's trials are, but for their ids and times."""
+    return [(t.number, t.state, t.params, t.values, t.user_attrs) for t in study.trials]
+
+
+def parents(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of a trial's parents; none if it was not bred."""
+    numbers: list[int] = trial.user_attrs.get("ga:parents", [])
+    return numbers
+
+
+def bred(study: Study) -> list[FrozenTrial]:
+    """Return the trials that have parents."""
+    return [trial for trial in study.trials if parents(trial)]
+
+
+def fresh_genes(study: Study, name: str) -> list[Any]:
+    """Return the values of a parameter that their trials have from neither parent."""
+    trials = study.trials
+    return [
+        trial.params[name]
+        for trial in trials
+        if trial.params[name] not in [trials[number].params[name] for number in parents(trial)]
+    ]
+
+
+def of_four(**options: Any) -> GASampler:
+    """Return a sampler with four trials in a generation, whose parents are the best two."""
+    return GASampler(4, seed=0, **options)
+
+
+def added(value: float | None = None, **options: Any) -> FrozenTrial:
+    """Return a finished trial to add to a study, whose gene `x` is 0.5 unless given."""
+    return optuna.create_trial(
+        value=value,
+        params={"x": options.pop("x", 0.5)},
+        distributions={"x": FloatDistribution(0.0, 1.0)},
+        **options,
+    )
+
+
+failed = partial(added, state=TrialState.FAIL)
+pruned = partial(added, state=TrialState.PRUNED)
+
+
+def study_with(*history: FrozenTrial, direction: Any = "minimize", **options: Any) -> Study:
+    """Return a study whose next trial is one of the four after these."""
+    study = optuna.create_study(sampler=of_four(**options), direction=direction)
+    study.add_trials(history)
+    return study
+
+
+def next_parents(study: Study) -> set[int]:
+    """Return the parents of a new trial that asks for the gene `x`."""
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    return set(parents(study.trials[trial.number]))
+
+
+def pool_by_the_rules(
+    trials: Sequence[FrozenTrial], number: int, population_size: int, elitism: bool
+) -> list[FrozenTrial]:
+    """Return the pool that the parents of trial `number` are selected from."""
+    first = number // population_size * population_size
+    earlier = [t for t in trials if t.state.is_finished() and t.number < first]
+    if elitism:
+        return earlier
+    before = first - population_size
+    starts = [t.datetime_start for t in trials[max(before, 0) : first] if t.datetime_start]
+    pool = [t for t in earlier if t.number >= before or is_after(t, starts)]
+    rest = [t for t in reversed(earlier) if t.number < before and not is_after(t, starts)]
+    return pool + rest[: max(population_size - len(pool), 0)]
+
+
+def is_after(trial: FrozenTrial, starts: Sequence[Any]) -> bool:
+    """Return whether a finished trial completed after the first of these starts, if any."""
+    return bool(starts) and trial.datetime_complete > starts[0]
+
+
+def fitness_by_the_rules(trial: FrozenTrial, maximize: bool = False) -> tuple[float, ...]:
+    """Return what a complete or pruned trial is ranked by, smaller for the fitter."""
+    sign = -1.0 if maximize else 1.0
+    violation = sum(value for value in trial.constraints.values() if value > 0)
+    if trial.state == TrialState.COMPLETE:
+        assert trial.value is not None
+        return violation, 0, 0, sign * trial.value, trial.number
+    if trial.last_step is None:
+        return violation, 2, 0, 0, trial.number
+    report = trial.intermediate_values[trial.last_step]
+    loss = math.inf if math.isnan(report) else sign * report
+    return violation, 1, -trial.last_step, loss, trial.number
+
+
+def parents_by_the_rules(
+    trials: Sequence[FrozenTrial],
+    number: int,
+    *,
+    population_size: int,
+    n_parents: int,
+    elitism: bool = False,
+    maximize: bool = False,
+) -> list[int]:
+    """Return the numbers of those trials that trial `number` may have as parents."""
+    pool = pool_by_the_rules(trials, number, population_size, elitism)
+    usable = [trial for trial in pool if trial.state != TrialState.FAIL]
+    usable.sort(key=lambda trial: fitness_by_the_rules(trial, maximize))
+    return [trial.number for trial in usable[:n_parents]]
+
+
+def assert_parents_by_the_rules(study: Study, first: int, **rules: Any) -> None:
+    """Assert that each trial from `first` on has both parents that the rules name."""
+    trials, rules = study.trials, {"population_size": 4, "n_parents": 2, **rules}
+    for trial in trials[first:]:
+        assert set(parents(trial)) == set(parents_by_the_rules(trials, trial.number, **rules))

@@ -1,0 +1,183 @@
+"""The benchmark scripts, run small: rows, resumption, reports and bad options."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from math import comb
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from benchmarks import overhead
+from benchmarks.__main__ import main
+from benchmarks.report import read_runs, table
+
+TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a small run of every sampler."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    main([*TINY, "--out", str(folder)])
+    return folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def studies(out: Path) -> list[optuna.Study]:
+    """Return the studies of an output folder."""
+    storage = f"sqlite:///{out}/studies.db"
+    names = optuna.get_all_study_names(storage)
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
+
+
+def test_three_samplers_share_one_storage_and_one_budget(out: Path) -> None:
+    """Eight trials each, trained on the same images from the same weights."""
+    found = studies(out)
+
+    assert [study.user_attrs["benchmark:sampler"] for study in found] == ["ga", "random", "tpe"]
+    assert [len(study.trials) for study in found] == [8, 8, 8]
+    assert all(t.state == TrialState.COMPLETE for study in found for t in study.trials)
+
+
+def test_rows_are_the_trials(out: Path) -> None:
+    """Each row is flat and says what its figure depends on."""
+    rows = read(out / "rows.csv")
+    trials = [trial for study in studies(out) for trial in study.trials]
+
+    assert [float(row["value"]) for row in rows] == [trial.value for trial in trials]
+    assert [float(row["momentum"]) for row in rows] == [t.params["momentum"] for t in trials]
+    assert rows[0]["optuna"] == optuna.__version__
+    assert [row["sampler"] for row in rows if row["answer"] == "True"] == ["ga"]
+
+
+def test_the_report_shows_the_best_of_each_sampler(out: Path) -> None:
+    """The table's losses are the studies' best values; the curves are a PNG."""
+    (runs,) = read_runs(out / "rows.csv").values()
+    text = table(runs)
+
+    for study in studies(out):
+        assert f"{study.best_value:.4f}" in text
+        assert f"{study.best_params['learning_rate']:.4f}" in text
+    assert "first 10 trials at random" in text
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All trials are there already; the last line opens the dashboard."""
+    before = (out / "rows.csv").read_text()
+    main([*TINY, "--out", str(out)])
+
+    assert (out / "rows.csv").read_text() == before
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
+
+
+INTERRUPTED = """
+import sys
+import benchmarks.run
+from benchmarks.__main__ import main
+
+class Progress(benchmarks.run.tqdm):
+    def update(self):
+        super().update()
+        if self.n == int(sys.argv[1]):
+            raise KeyboardInterrupt
+
+benchmarks.run.tqdm = Progress
+main(sys.argv[2:])
+"""
+
+
+def test_an_interrupted_run_goes_on(out: Path, tmp_path: Path) -> None:
+    """After two stops the rest is run; no sampler suggests its first values again."""
+    arguments = ["run", *TINY, "--out", str(tmp_path)]
+    for n_done in ("3", "12"):
+        command = [sys.executable, "-c", INTERRUPTED, n_done, *arguments]
+        stopped = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+        assert b"KeyboardInterrupt" in stopped.stderr
+    main(arguments)
+
+    ga, random, tpe = (study.trials for study in studies(tmp_path))
+    assert [trial.params for trial in ga] == [trial.params for trial in studies(out)[0].trials]
+    assert [len(trials) for trials in (ga, random, tpe)] == [8, 8, 8]
+    assert len({trial.params["momentum"] for trial in random}) == 8
+
+
+def test_a_trial_left_running_by_a_killed_run_is_failed(tmp_path: Path) -> None:
+    """It costs none of the budget."""
+    arguments = ["run", *TINY, "--samplers", "ga", "--out", str(tmp_path)]
+    main([*arguments, "--generations", "1"])
+    (study,) = studies(tmp_path)
+    study.ask()
+    main([*arguments, "--generations", "1"])
+
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4 + ["FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "argument --epochs: must be at least 1, but 0 was given"),
+        (["--seeds", "-1"], "argument --seeds: must be at least 0, but -1 was given"),
+        (["--seeds", "one"], "argument --seeds: 'one' is no integer"),
+        (["--population-size", "3"], "argument --population-size: must be at least 4"),
+        (["--samplers", "grid"], "argument --samplers: invalid choice: 'grid'"),
+        (["--data", "half"], "argument --data: invalid choice: 'half'"),
+        (["--training-images", "7000"], "`n_training_images` must be at most 6000"),
+        (["--device", "toaster"], "`device` must be a device"),
+        (["--storage", "nowhere://x"], "argument --storage: 'nowhere://x' cannot be opened"),
+        (["--epoch=1"], "unrecognized arguments: --epoch=1"),
+        (["report"], "argument --out: there is no rows.csv"),
+    ],
+)
+def test_a_wrong_option_is_a_clear_error(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the option and the value, and no study is created."""
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--out", str(tmp_path)])
+
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "studies.db").exists() or not studies(tmp_path)
+
+
+def test_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option has a help text with its default."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("(default: ") == 13
+
+
+def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:
+    """Each sampler has a ratio within its interval; RandomSampler's is one."""
+    path = tmp_path / "overhead.csv"
+    options = ["--largest", "100", "--turns", "6", "--params", "2", "--storages", "memory"]
+    overhead.main([*options, "--out", str(path)])
+
+    rows = read(path)
+    assert [row["sampler"] for row in rows] == list(overhead.SAMPLERS)
+    assert all(float(r["low"]) <= float(r["ratio"]) <= float(r["high"]) for r in rows)
+    assert float(rows[0]["ratio"]) == 1.0
+
+
+@pytest.mark.parametrize("n", [10, 25, 100])
+def test_the_interval_of_the_median_covers_it(n: int) -> None:
+    """The order statistics bound it with at least 93 % of the binomial's probability."""
+    low, high = overhead._interval_of_median([float(i) for i in range(n)])
+    outside = sum(comb(n, k) for k in range(int(low) + 1)) / 2**n
+    above = sum(comb(n, k) for k in range(n - int(high))) / 2**n
+
+    assert outside + above < 0.07

@@ -1,0 +1,30 @@
+"""Optuna's own test cases for samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+
+from optuna_ga import GASampler
+
+SAMPLERS = {
+    "defaults": GASampler,
+    "bred-early": partial(GASampler, 2, parent_fraction=1.0),
+    "elitism": partial(GASampler, 2, parent_fraction=1.0, elitism=True),
+    "unrecorded": partial(GASampler, 2, parent_fraction=1.0, record=False),
+}
+
+
+class TestOptunasCases(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture(params=SAMPLERS.values(), ids=list(SAMPLERS))
+    def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
+        make: Callable[[], BaseSampler] = request.param
+        return make

@@ -1,0 +1,92 @@
+"""What the package shows, what it imports, and what it writes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+import optuna_ga
+from tests.conftest import OpenDatabase, of_four, run
+
+PACKAGE = Path(optuna_ga.__file__).parent
+PRIVATE = re.compile(r"(?<!\bself)(?<!\bcls)(?<!\boptuna_ga)\._[a-z]\w*|from optuna\S* import _")
+
+
+def test_all_public_names_are_exported_in_order() -> None:
+    """`__all__` is sorted, and nothing else looks public."""
+    public = [
+        name
+        for name, value in vars(optuna_ga).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    ]
+
+    assert optuna_ga.__all__ == sorted(public)
+
+
+@pytest.mark.parametrize("name", optuna_ga.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    """What is exported has a docstring."""
+    assert inspect.getdoc(getattr(optuna_ga, name))
+
+
+def test_importing_the_sampler_imports_nothing_heavy() -> None:
+    """PyTorch and what else only the paper's problem needs stay out."""
+    code = "import json, sys, optuna_ga; print(json.dumps(sorted(sys.modules)))"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120
+    ).stdout
+
+    modules = {name.partition(".")[0] for name in json.loads(output)}
+    assert "optuna_ga" in modules
+    assert not modules & {"torch", "torchvision", "matplotlib", "optuna_dashboard"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.glob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_private_names_of_optuna_stand_in_one_file(path: Path) -> None:
+    """All that an update of Optuna may break is in `_study.py`."""
+    assert bool(PRIVATE.findall(path.read_text())) == (path.name == "_study.py")
+
+
+def test_nothing_is_recorded_if_not_wanted() -> None:
+    """Without records, neither the trials nor the study have attributes."""
+    study = run(of_four(record=False), 20)
+
+    assert study.user_attrs == {}
+    assert all(trial.user_attrs == {} == trial.system_attrs for trial in study.trials)
+
+
+def test_a_search_is_the_same_without_records() -> None:
+    """Recording changes nothing but the records."""
+    recorded, unrecorded = (run(of_four(record=record), 40) for record in (True, False))
+
+    for one, other in zip(recorded.trials, unrecorded.trials, strict=True):
+        assert (one.params, one.values) == (other.params, other.values)
+
+
+def test_a_database_takes_all_records(open_database: OpenDatabase) -> None:
+    """Generations, parents and the population size are plain numbers."""
+    run(of_four(), 8, study_name="s", storage=open_database())
+    study = optuna.load_study(study_name="s", storage=open_database())
+
+    assert study.user_attrs == {"ga:population_size": 4}
+    assert [set(trial.user_attrs) for trial in study.trials] == [
+        *[{"ga:generation"}] * 4,
+        *[{"ga:generation", "ga:parents"}] * 4,
+    ]
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_trial_without_parameters_has_no_parents(record: bool) -> None:
+    """Parents are recorded with the first bred gene."""
+    study = run(of_four(record=record), 12, lambda trial: 0.0)
+
+    assert all("ga:parents" not in trial.user_attrs for trial in study.trials)

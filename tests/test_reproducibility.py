@@ -1,0 +1,337 @@
+"""Same seed, same search: whatever stops, resumes, shares or interleaves it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from optuna_ga import GASampler
+from tests.conftest import (
+    Objective,
+    OpenDatabase,
+    added,
+    constant,
+    fresh_genes,
+    next_parents,
+    of_four,
+    run,
+    sphere,
+    story,
+)
+
+HASH_SEEDS = """
+import json, optuna
+from optuna_ga import GASampler
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = optuna.create_study(sampler=GASampler(4, seed=7))
+names = {"a", "b", "c", "d", "e"}  # Its order depends on the hash seed.
+study.optimize(lambda t: sum(t.suggest_float(name, 0, 1) for name in names), n_trials=20)
+params = [sorted(trial.params.items()) for trial in study.trials]
+print(json.dumps([params, [trial.user_attrs for trial in study.trials]]))
+"""
+
+# Each of the workers holds its first trial until all of them have one.
+WORKER = """
+import sys, time, optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna_ga import GASampler
+
+def objective(trial):
+    while len(trial.study.get_trials(deepcopy=False)) < 4:
+        time.sleep(0.01)
+    return sum(trial.suggest_float(name, -1, 1) ** 2 for name in "xyz")
+
+storage = JournalStorage(JournalFileBackend(sys.argv[1]))
+study = optuna.load_study(study_name="shared", storage=storage, sampler=GASampler(10, seed=0))
+study.optimize(objective, n_trials=15)
+"""
+
+
+@pytest.mark.parametrize("objective", [sphere, constant])
+def test_the_same_seed_makes_the_same_search(objective: Objective) -> None:
+    """Two samplers with equal settings and seeds are interchangeable, even if all values tie."""
+    first = run(GASampler(5, seed=3), 30, objective)
+    second = run(GASampler(5, seed=3), 30, objective)
+
+    assert story(first) == story(second)
+
+
+def test_another_seed_makes_another_search() -> None:
+    """No two trials of searches with different seeds draw the same."""
+    first, second = (run(GASampler(20, seed=seed), 20) for seed in (3, 4))
+
+    for one, other in zip(first.trials, second.trials, strict=True):
+        assert not set(one.params.values()) & set(other.params.values())
+
+
+def test_samplers_without_a_seed_differ() -> None:
+    """Each sampler without a seed takes one of its own."""
+    first, second = (run(GASampler(5), 5) for _ in range(2))
+
+    assert story(first) != story(second)
+
+
+def test_a_sampler_without_a_seed_keeps_the_one_it_took() -> None:
+    """One sampler makes the same search in every study, seeded or not."""
+    sampler = GASampler(5)
+
+    assert story(run(sampler, 20)) == story(run(sampler, 20))
+
+
+def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
+    """Nothing depends on the process or on the order of its sets."""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", HASH_SEEDS],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=120,
+        ).stdout
+        for hash_seed in ("0", "1", "2")
+    }
+
+    assert len(outputs) == 1
+    assert len(json.loads(outputs.pop())[0]) == 20
+
+
+@pytest.mark.parametrize("elitism", [False, True])
+@pytest.mark.parametrize("splits", [[1], [4], [6, 8], [3, 5, 13]])
+def test_a_resumed_search_equals_an_uninterrupted_one(
+    open_database: OpenDatabase, splits: list[int], elitism: bool
+) -> None:
+    """A new process with a new sampler goes on where the last one stopped."""
+    for end in [*splits, 16]:
+        study = optuna.create_study(
+            study_name="resumed",
+            storage=open_database(),
+            sampler=of_four(elitism=elitism),
+            load_if_exists=True,
+        )
+        study.optimize(sphere, n_trials=end - len(study.trials))
+
+    assert story(run(of_four(elitism=elitism), 16)) == story(study)
+
+
+def run_on_eight_threads(population_size: int, n_trials: int) -> Study:
+    """Return a study whose trials ran in overlapping batches of eight."""
+    barrier = threading.Barrier(8, timeout=60)
+
+    def objective(trial: Trial) -> float:
+        barrier.wait()
+        return sphere(trial)
+
+    study = optuna.create_study(sampler=GASampler(population_size, seed=0))
+    study.optimize(objective, n_trials=n_trials, n_jobs=8)
+    return study
+
+
+def test_threads_draw_what_one_thread_draws() -> None:
+    """The first generation is the same trial by trial on any number of threads."""
+    alone, together = run(GASampler(16, seed=0), 16), run_on_eight_threads(16, 48)
+
+    assert story(alone) == story(together)[:16]
+
+
+def test_threads_never_draw_the_same() -> None:
+    """No fresh gene appears twice, however many threads draw at once."""
+    study = run_on_eight_threads(16, 48)
+
+    for name in "xyz":
+        assert len(set(genes := fresh_genes(study, name))) == len(genes) > 16
+
+
+def start_worker(path: str) -> subprocess.Popen[bytes]:
+    """Return another process at work on the study."""
+    return subprocess.Popen([sys.executable, "-c", WORKER, path])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study on which four processes with the same seed have worked at once."""
+    path = str(tmp_path_factory.mktemp("shared") / "journal.log")
+    study = optuna.create_study(
+        study_name="shared", storage=JournalStorage(JournalFileBackend(path))
+    )
+    workers = [start_worker(path) for _ in range(4)]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0, 0]
+    return study
+
+
+def test_processes_draw_what_one_process_draws(shared: Study) -> None:
+    """The first generation is the same trial by trial on any number of processes."""
+    assert story(run(GASampler(10, seed=0), 10)) == story(shared)[:10]
+
+
+def test_processes_with_the_same_seed_never_draw_the_same(shared: Study) -> None:
+    """No fresh gene appears twice, though all processes have the same seed."""
+    assert [trial.state for trial in shared.trials] == [TrialState.COMPLETE] * 60
+    for name in "xyz":
+        assert len(set(genes := fresh_genes(shared, name))) == len(genes) > 10
+
+
+def test_the_order_of_suggestions_does_not_matter() -> None:
+    """A gene is the same whether it is asked for first or last."""
+
+    def backwards(trial: Trial) -> float:
+        for name in "zy":
+            trial.suggest_float(name, -1.0, 1.0)
+        return sphere(trial)
+
+    assert story(run(of_four(), 40)) == story(run(of_four(), 40, backwards))
+
+
+def test_another_parameter_leaves_the_genes_alone() -> None:
+    """An objective that comes to ask for one more parameter gets the others as before."""
+
+    def extended(trial: Trial) -> float:
+        trial.suggest_categorical("w", ("a", "b"))
+        return sphere(trial)
+
+    study = run(of_four(), 40, extended)
+    for before, after in zip(run(of_four(), 40).trials, study.trials, strict=True):
+        assert before.params == {name: after.params[name] for name in "xyz"}
+
+
+def unpickled(sampler: GASampler) -> GASampler:
+    """Return what arrives where a pickled sampler is sent."""
+    sent: GASampler = pickle.loads(pickle.dumps(sampler))
+    return sent
+
+
+@pytest.mark.parametrize("duplicate", [unpickled, copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("elitism", [False, True])
+def test_a_copied_sampler_goes_on_like_the_original(
+    duplicate: Callable[[GASampler], GASampler], elitism: bool
+) -> None:
+    """A sampler may be sent to another process or copied at any time."""
+    sampler = of_four(elitism=elitism)
+    study = run(sampler, 10)
+    study.sampler = duplicate(sampler)
+    study.optimize(sphere, n_trials=14)
+
+    assert story(run(of_four(elitism=elitism), 24)) == story(study)
+
+
+def test_a_copy_without_a_seed_keeps_the_one_it_took() -> None:
+    """The seed from the operating system is sent along."""
+    sampler = GASampler(4)
+
+    assert story(run(sampler, 10)) == story(run(unpickled(sampler), 10))
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_a_generation_may_be_asked_at_once_and_told_in_any_order(order: int) -> None:
+    """Batches of one generation make the same search as one trial after another."""
+    shuffle = random.Random(order).shuffle
+    study = optuna.create_study(sampler=of_four())
+    for _ in range(8):
+        trials = [study.ask() for _ in range(4)]
+        shuffle(trials)
+        values = [(trial, sphere(trial)) for trial in trials]
+        shuffle(values)
+        for trial, value in values:
+            study.tell(trial, value)
+
+    assert story(run(of_four(), 32)) == story(study)
+
+
+def test_reseeding_changes_nothing() -> None:
+    """Workers that Optuna reseeds draw what they would have drawn."""
+    sampler = of_four()
+    study = run(sampler, 6)
+    sampler.reseed_rng()
+    study.optimize(sphere, n_trials=10)
+
+    assert story(run(of_four(), 16)) == story(study)
+
+
+@pytest.mark.parametrize("storages", [(InMemoryStorage(),) * 2, (None, None)])
+def test_one_sampler_serves_two_studies_at_once(
+    storages: tuple[InMemoryStorage | None, InMemoryStorage | None],
+) -> None:
+    """What a sampler remembers of one study never reaches another."""
+    sampler = of_four()
+    directions = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
+    studies = [
+        optuna.create_study(sampler=sampler, storage=storage, direction=direction)
+        for storage, direction in zip(storages, directions, strict=True)
+    ]
+    for _ in range(20):
+        for study in studies:
+            study.optimize(sphere, n_trials=1)
+
+    for study, direction in zip(studies, directions, strict=True):
+        assert story(run(of_four(), 20, direction=direction)) == story(study)
+
+
+def study_after_a_deleted_one(storage: BaseStorage, sampler: GASampler) -> Study:
+    """Return a new study in the place, and with the id, of one whose last trials were best."""
+    run(sampler, 12, lambda t: constant(t) - t.number, study_name="again", storage=storage)
+    optuna.delete_study(study_name="again", storage=storage)
+    return optuna.create_study(study_name="again", storage=storage, sampler=sampler)
+
+
+def test_nothing_is_remembered_of_a_deleted_study(open_database: OpenDatabase) -> None:
+    """A study created in the place of a deleted one equals one that never had a predecessor."""
+    study = study_after_a_deleted_one(open_database(), of_four())
+    study.optimize(sphere, n_trials=12)
+
+    assert story(run(of_four(), 12)) == story(study)
+
+
+def test_nothing_is_remembered_of_a_deleted_study_when_trials_are_added(
+    open_database: OpenDatabase,
+) -> None:
+    """The same holds if the new study begins with trials that the sampler did not start."""
+    study = study_after_a_deleted_one(open_database(), of_four())
+    study.add_trials([added(0.0, x=0.1), added(1.0, x=0.2), added(2.0), added(3.0)])
+
+    assert next_parents(study) == {0, 1}
+
+
+def taken_over(trial: Trial) -> Trial:
+    """Return a running trial as another process takes it over."""
+    return Trial(trial.study, trial._trial_id)
+
+
+def the_same(trial: Trial) -> Trial:
+    """Return a running trial as its own process goes on with it."""
+    return trial
+
+
+@pytest.mark.parametrize("go_on", [taken_over, the_same])
+def test_a_half_suggested_trial_expresses_the_same_genes(go_on: Callable[[Trial], Trial]) -> None:
+    """A trial keeps its parents when its sampler is lost and better ones have come in since."""
+    stories = []
+    for interrupt in (False, True):
+        study = run(of_four(), 7)
+        late, trial = study.ask(), study.ask()
+        trial.suggest_float("x", -1.0, 1.0)
+        if interrupt:
+            sphere(late)
+            study.tell(late, -1.0)
+            study.sampler = of_four()
+            trial = go_on(trial)
+        sphere(trial)
+        stories.append(story(study)[trial.number])
+
+    assert stories[0] == stories[1]
