@@ -131,7 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", "epochs of each training", 1, type=_positive)
     add("--training-seed", "seed of initial weights and batches", 0, type=_natural)
     add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
-    add("--folder", "folder of the full data, looked into first and downloaded to (default: see README)", type=Path)
+    add(
+        "--folder",
+        "folder of the full data, looked into first and downloaded to (default: see README)",
+        type=Path,
+    )
     add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")
     add("--out", "output folder", Path("benchmark-results"), type=Path)
     return parser

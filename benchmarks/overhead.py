@@ -6,7 +6,7 @@ RandomSampler's block of the same turn: a machine that slows down slows both. Fi
 over the turns, with the 95 % interval of the median. A second RandomSampler shows the noise.
 
 Studies grow to each size by optimizing. Only on SQLite at the largest size are they filled with
-the trials of a random search instead, since growing them there takes hours.
+the trials of a random search instead, since growing them there takes too long.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SAMPLERS: Mapping[str, Callable[[], BaseSampler]] = {
     "cmaes": lambda: CmaEsSampler(seed=0),
     "tpe": lambda: TPESampler(seed=0),
 }
-# Beyond these sizes the run would take hours.
+# Beyond these sizes they would take most of the time.
 LARGEST = {
     "memory": {"nsga2": 10_000, "cmaes": 1_000, "tpe": 1_000},
     "sqlite": {"nsga2": 1_000, "cmaes": 100, "tpe": 100},
@@ -105,10 +105,10 @@ def table(path: Path) -> str:
         chosen = [r for r in rows if (r["storage"], r["n_params"]) == (storage, n_params)]
         sizes = list(dict.fromkeys(row["size"] for row in chosen))
         lines.append(f"\n{storage}, {n_params} parameters, ratio to random by trials in the study")
-        lines.append(f"{'':24}" + "".join(f"{size:>22}" for size in sizes))
+        lines.append(f"{'':22}" + "".join(f"{size:>24}" for size in sizes))
         for name in dict.fromkeys(row["sampler"] for row in chosen):
             cells = {r["size"]: _cell(r) for r in chosen if r["sampler"] == name}
-            lines.append(f"{name:24}" + "".join(f"{cells.get(size, '-'):>22}" for size in sizes))
+            lines.append(f"{name:22}" + "".join(f"{cells.get(size, '-'):>24}" for size in sizes))
     return "\n".join(lines)
 
 

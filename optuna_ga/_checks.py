@@ -37,6 +37,20 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
     return number
 
 
+def check_seconds(name: str, value: object) -> float:
+    """Return `value` as a Python float of at least 0.
+
+    Raises:
+        TypeError: If `value` is no real number; a bool is none.
+        ValueError: If it is negative or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a number of seconds, but {value!r} was given.")
+    if not float(value) >= 0.0:
+        raise ValueError(f"`{name}` must be at least 0 seconds, but {value!r} was given.")
+    return float(value)
+
+
 def check_bool(name: str, value: object) -> bool:
     """Return `value` if it is True or False.
 

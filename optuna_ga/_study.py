@@ -1,4 +1,4 @@
-"""What the sampler reads from and writes to a study, in storage terms.
+"""What the package reads from and writes to a study, in storage terms.
 
 Optuna hands a sampler either a `Study` or, under Hyperband, an object like one that shows a
 single bracket and has few attributes. The names used here exist on both; every private name of
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 
+from optuna import Trial
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 GENERATION = "ga:generation"
 PARENTS = "ga:parents"
@@ -85,3 +87,33 @@ def record_on_study(study: Study, key: str, value: int) -> None:
     storage, study_id = locate(study)
     if storage.get_study_user_attrs(study_id).get(key) != value:
         storage.set_study_user_attr(study_id, key, value)
+
+
+def running_trials(study: Study) -> list[Trial]:
+    """Return the running trials, ready to be evaluated again under their own numbers."""
+    return [
+        Trial(study, trial._trial_id)
+        for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    ]
+
+
+@contextmanager
+def optimization_loop(study: Study) -> Iterator[None]:
+    """Let `study.stop()` work, as it does inside of `study.optimize`.
+
+    Raises:
+        RuntimeError: If this thread is optimizing the study already.
+    """
+    if study._thread_local.in_optimize_loop:
+        raise RuntimeError("The study is already being optimized in this thread.")
+    study._thread_local.in_optimize_loop = True
+    study._stop_flag = False
+    try:
+        yield
+    finally:
+        study._thread_local.in_optimize_loop = False
+
+
+def is_stopped(study: Study) -> bool:
+    """Return whether `study.stop()` was called in this loop."""
+    return study._stop_flag

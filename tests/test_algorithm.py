@@ -261,10 +261,9 @@ def test_trials_in_a_row_are_independent(first_generation: list[FrozenTrial]) ->
     assert stats.spearmanr(genes[:-1], genes[1:]).pvalue > UNLIKELY
 
 
-def test_a_fresh_gene_of_a_child_is_uniform() -> None:
-    """A mutated gene is drawn like one of the initial population."""
-    study = run(GASampler(2, parent_fraction=1, mutation_prob=1.0, seed=0), 1000)
-    positions = [(trial.params["x"] + 1.0) / 2.0 for trial in bred(study)]
+def test_a_mutated_gene_is_uniform(diverse: Study) -> None:
+    """A fresh gene of a child is drawn like one of the initial population."""
+    positions = [(gene + 1.0) / 2.0 for name in "xyz" for gene in fresh_genes(diverse, name)]
 
     assert stats.kstest(positions, "uniform").pvalue > UNLIKELY
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.fashion_mnist._data import Images, load_subset
+from optuna_ga.fashion_mnist._data import Images, load_subset, normalize
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
 
@@ -14,9 +14,13 @@ CPU = torch.device("cpu")
 
 
 def images(n: int, start: int = 0) -> Images:
-    """Return real images in float64."""
-    pixels, labels = load_subset(CPU).training
-    return Images(pixels[start : start + n].double(), labels[start : start + n])
+    """Return real images."""
+    return load_subset(CPU).training.take(slice(start, start + n))
+
+
+def doubles(data: Images) -> Tensor:
+    """Return normalized pixels in float64."""
+    return normalize(data.pixels, torch.float64)
 
 
 def plain_network(network: Network) -> nn.Sequential:
@@ -39,7 +43,7 @@ def test_the_network_has_as_many_weights_as_pytorchs_example() -> None:
 def test_the_forward_pass_is_that_of_the_plain_layers() -> None:
     """Pooling before ReLU changes nothing."""
     network = initial_network(0, CPU).double()
-    pixels = images(8).pixels
+    pixels = doubles(images(8))
 
     torch.testing.assert_close(network(pixels), plain_network(network)(pixels), rtol=0, atol=1e-12)
 
@@ -92,10 +96,10 @@ def test_training_is_sgd_with_decaying_learning_rate(
             for batch in (order[:64], order[64:128], order[128:])
         ]
         with torch.no_grad():
-            logits = plain(validation.pixels)
+            logits = plain(doubles(validation))
         loss = nn.functional.cross_entropy(logits, validation.labels).item()
-        assert epoch.training_loss == pytest.approx(sum(losses) / 144, abs=1e-6)
-        assert epoch.validation_loss == pytest.approx(loss, abs=1e-6)
+        assert epoch.training_loss == pytest.approx(sum(losses) / 144, abs=1e-12)
+        assert epoch.validation_loss == pytest.approx(loss, abs=1e-12)
         assert epoch.validation_accuracy == (logits.argmax(1) == validation.labels).double().mean()
     for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
@@ -111,7 +115,7 @@ def plain_step(
     weight_decay: float,
 ) -> float:
     """Take one step of SGD with coupled weight decay and return the loss before it."""
-    loss = nn.functional.cross_entropy(network(data.pixels[batch]), data.labels[batch])
+    loss = nn.functional.cross_entropy(network(doubles(data)[batch]), data.labels[batch])
     gradients = torch.autograd.grad(loss, list(network.parameters()))
     with torch.no_grad():
         for weights, buffer, gradient in zip(
@@ -127,10 +131,10 @@ def test_evaluation_weights_every_image_alike() -> None:
     network = initial_network(0, CPU).double()
     data = images(1500)
     with torch.no_grad():
-        logits = network(data.pixels)
+        logits = network(doubles(data))
     loss = nn.functional.cross_entropy(logits, data.labels).item()
 
-    assert evaluate(network, data)[0] == pytest.approx(loss, abs=1e-6)
+    assert evaluate(network, data)[0] == pytest.approx(loss, abs=1e-12)
 
 
 def test_a_diverged_run_ends_before_its_epoch_does() -> None:

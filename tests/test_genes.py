@@ -135,6 +135,24 @@ def test_a_contained_value_fits_as_it_is(distribution: BaseDistribution, u: floa
     assert fitted is value or (type(fitted) is type(value) and fitted == value)
 
 
+@pytest.mark.parametrize("u", [0.75, LAST])
+def test_the_last_value_of_a_grid_is_its_high_end(u: float) -> None:
+    """Three times 0.1 is more than 0.3, yet it is the value 0.3 of the range."""
+    assert from_unit(FloatDistribution(0.0, 0.3, step=0.1), u) == 0.3
+
+
+def test_a_value_that_a_grid_contains_but_for_rounding_fits_as_it_is() -> None:
+    """Optuna takes 0.3 for the third multiple of 0.1, and so does inheritance."""
+    assert fit(FloatDistribution(0.0, 1.0, step=0.1), 0.3) == 0.3 != 3 * 0.1
+
+
+def test_an_equal_choice_becomes_the_one_that_was_given() -> None:
+    """A choice keeps the type that it has in the distribution."""
+    distribution = CategoricalDistribution((1.0, 2.0))
+
+    assert fit(distribution, 2) is distribution.choices[1]
+
+
 @given(grids(), st.data())
 def test_another_value_becomes_the_nearest_of_a_grid(
     grid: FloatDistribution | IntDistribution, data: st.DataObject

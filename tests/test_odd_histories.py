@@ -91,6 +91,15 @@ def test_added_trials_of_a_real_study_are_a_history_like_any_other() -> None:
     assert_parents_by_the_rules(study, 30)
 
 
+def test_parents_that_the_study_does_not_have_are_chosen_anew(storage: BaseStorage) -> None:
+    """A waiting trial that was copied from another study may name some."""
+    study = run(of_four(), 4, storage=storage)
+    study.enqueue_trial({"x": 0.5}, user_attrs={"ga:parents": [1000, 1001]})
+    study.optimize(sphere, n_trials=4)
+
+    assert_parents_by_the_rules(study, 4)
+
+
 @pytest.mark.parametrize("other", [RandomSampler(seed=0), TPESampler(seed=0)])
 @pytest.mark.parametrize("n_trials", [4, 6, 11])
 def test_the_trials_of_another_sampler_are_bred_from_at_once(

@@ -25,10 +25,12 @@ from tests.conftest import (
     Objective,
     OpenDatabase,
     added,
+    bred,
     constant,
     fresh_genes,
     next_parents,
     of_four,
+    parents,
     run,
     sphere,
     story,
@@ -79,6 +81,13 @@ def test_another_seed_makes_another_search() -> None:
 
     for one, other in zip(first.trials, second.trials, strict=True):
         assert not set(one.params.values()) & set(other.params.values())
+
+
+def test_another_seed_chooses_other_parents() -> None:
+    """The seed decides the parents too, not the genes alone."""
+    first, second = (run(GASampler(20, seed=seed), 40, constant) for seed in (3, 4))
+
+    assert [parents(trial) for trial in bred(first)] != [parents(trial) for trial in bred(second)]
 
 
 def test_samplers_without_a_seed_differ() -> None:
@@ -298,14 +307,15 @@ def test_nothing_is_remembered_of_a_deleted_study(open_database: OpenDatabase) -
     assert story(run(of_four(), 12)) == story(study)
 
 
+@pytest.mark.parametrize(("n_added", "elitism"), [(4, False), (8, False), (20, True)])
 def test_nothing_is_remembered_of_a_deleted_study_when_trials_are_added(
-    open_database: OpenDatabase,
+    open_database: OpenDatabase, n_added: int, elitism: bool
 ) -> None:
     """The same holds if the new study begins with trials that the sampler did not start."""
-    study = study_after_a_deleted_one(open_database(), of_four())
-    study.add_trials([added(0.0, x=0.1), added(1.0, x=0.2), added(2.0), added(3.0)])
+    study = study_after_a_deleted_one(open_database(), of_four(elitism=elitism))
+    study.add_trials([added(number) for number in range(n_added)])
 
-    assert next_parents(study) == {0, 1}
+    assert next_parents(study) == ({0, 1} if elitism else {n_added - 4, n_added - 3})
 
 
 def taken_over(trial: Trial) -> Trial:
@@ -331,6 +341,23 @@ def test_a_half_suggested_trial_expresses_the_same_genes(go_on: Callable[[Trial]
             study.tell(late, -1.0)
             study.sampler = of_four()
             trial = go_on(trial)
+        sphere(trial)
+        stories.append(story(study)[trial.number])
+
+    assert stories[0] == stories[1]
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_trial_keeps_its_parents_while_results_come_in(record: bool) -> None:
+    """All genes of a trial come from two parents, though better ones finish in between."""
+    stories = []
+    for interrupt in (False, True):
+        study = run(of_four(record=record), 7)
+        late, trial = study.ask(), study.ask()
+        trial.suggest_float("x", -1.0, 1.0)
+        if interrupt:
+            sphere(late)
+            study.tell(late, -1.0)
         sphere(trial)
         stories.append(story(study)[trial.number])
 

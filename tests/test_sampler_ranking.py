@@ -156,6 +156,13 @@ def test_a_trial_is_random_if_its_generation_has_fewer_than_two_parents(
     assert next_parents(study_with(*history)) == set()
 
 
+def test_two_parents_are_enough() -> None:
+    """A trial is bred from as few as there are, if there are two."""
+    history = [failed(), added(1), failed(), added(0)]
+
+    assert next_parents(study_with(*history, parent_fraction=1.0)) == {1, 3}
+
+
 def test_a_failed_generation_is_not_made_up_for_by_an_older_one() -> None:
     """A generation that has finished is the whole pool, even if all of it failed."""
     assert next_parents(study_with(*[added(0)] * 4, *[failed()] * 4)) == set()

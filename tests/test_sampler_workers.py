@@ -6,12 +6,14 @@ import math
 import random
 from collections.abc import Callable, Container, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna import Study, Trial
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
@@ -98,6 +100,30 @@ def test_a_trial_that_runs_for_ever_stops_nothing() -> None:
         assert set(parents(trial)) < {3, 4, 6, 7}
     for trial in study.trials[12:]:
         assert {number // 4 for number in parents(trial)} == {trial.number // 4 - 1}
+
+
+class LaggingStorage(JournalStorage):
+    """Storage that does not yet list trial 1, which another process is creating."""
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = super().get_all_trials(study_id, deepcopy, states)
+        return [trial for trial in trials if trial.number != 1]
+
+
+def test_a_trial_that_is_not_listed_yet_is_done_without(tmp_path: Path) -> None:
+    """Trials are known by their numbers, not by their places in a list."""
+    storage = LaggingStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
+    study = optuna.create_study(storage=storage, sampler=of_four())
+    study.add_trials([added(3), added(0), added(1), added(2)])
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+
+    assert set(parents(study.trials[-1])) == {2, 3}
 
 
 class CountingStorage(InMemoryStorage):

@@ -39,12 +39,20 @@ class Images(NamedTuple):
     """Images and their classes.
 
     Attributes:
-        pixels: `(N, 1, 28, 28)` float32, normalized.
+        pixels: `(N, 1, 28, 28)` uint8, as they are stored; `normalize` makes numbers of them.
         labels: `(N,)` int64 in 0 to 9.
     """
 
     pixels: Tensor
     labels: Tensor
+
+    def take(self, index: Tensor | slice) -> Images:
+        """Return the images at these positions."""
+        return Images(self.pixels[index], self.labels[index])
+
+    def to(self, device: torch.device) -> Images:
+        """Return the images on a device."""
+        return Images(self.pixels.to(device), self.labels.to(device))
 
 
 class Data(NamedTuple):
@@ -55,15 +63,9 @@ class Data(NamedTuple):
     test: Images | None
 
 
-class RawImages(NamedTuple):
-    """Images as they are stored: pixels `(N, 28, 28)` uint8, labels `(N,)` int64."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def take(self, index: Tensor) -> RawImages:
-        """Return the images at these positions."""
-        return RawImages(self.pixels[index], self.labels[index])
+def normalize(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return pixels as numbers with mean 0 and deviation 1 over the training images."""
+    return pixels.to(dtype).div_(255).sub_(MEAN).div_(STANDARD_DEVIATION)
 
 
 @lru_cache(maxsize=4)
@@ -79,8 +81,7 @@ def load_full(folder: Path | None, device: torch.device) -> Data:
         ValueError: If they are damaged.
     """
     official, test = read_full(folder)
-    training, validation = split(official)
-    return Data(*(_normalized(part, device) for part in (training, validation, test)))
+    return Data(*(part.to(device) for part in (*split(official), test)))
 
 
 @lru_cache(maxsize=4)
@@ -90,17 +91,17 @@ def load_subset(device: torch.device) -> Data:
         resources.as_file(resources.files(__package__) / "subset.npz") as path,
         np.load(path) as arrays,
     ):
-        parts = [
-            RawImages(
-                torch.from_numpy(arrays[f"{part}_images"]),
+        training, validation = (
+            Images(
+                torch.from_numpy(arrays[f"{part}_images"]).unsqueeze(1),
                 torch.from_numpy(arrays[f"{part}_labels"]).long(),
-            )
+            ).to(device)
             for part in ("training", "validation")
-        ]
-    return Data(_normalized(parts[0], device), _normalized(parts[1], device), None)
+        )
+    return Data(training, validation, None)
 
 
-def split(official: RawImages) -> tuple[RawImages, RawImages]:
+def split(official: Images) -> tuple[Images, Images]:
     """Return the 50,000 training and the 10,000 validation images of the official 60,000."""
     # RandomState's streams are frozen, unlike those of newer generators.
     permutation = np.random.RandomState(_SPLIT_SEED).permutation(len(official.labels))
@@ -108,7 +109,7 @@ def split(official: RawImages) -> tuple[RawImages, RawImages]:
     return official.take(order[:N_TRAINING]), official.take(order[N_TRAINING:])
 
 
-def read_full(folder: Path | None) -> tuple[RawImages, RawImages]:
+def read_full(folder: Path | None) -> tuple[Images, Images]:
     """Return the 60,000 official training images and the 10,000 official test images.
 
     The four idx files, packed or not, are looked for in `folder`, in the folder that the
@@ -134,7 +135,7 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
 
 
-def _read(folder: Path) -> tuple[RawImages, RawImages]:
+def _read(folder: Path) -> tuple[Images, Images]:
     # torchvision wants the files unpacked and in folders of its own naming.
     with tempfile.TemporaryDirectory() as root:
         raw = Path(root) / "FashionMNIST" / "raw"
@@ -151,7 +152,8 @@ def _read(folder: Path) -> tuple[RawImages, RawImages]:
                 f"The FashionMNIST files in {folder} are damaged: {n} images of 28 x 28 were "
                 f"expected, but the shape is {tuple(part.data.shape)}."
             )
-    return RawImages(parts[0].data, parts[0].targets), RawImages(parts[1].data, parts[1].targets)
+    training, test = (Images(part.data.unsqueeze(1), part.targets) for part in parts)
+    return training, test
 
 
 def _unpack(source: Path | None, target: Path) -> None:
@@ -174,8 +176,3 @@ def _download(folder: Path, tried: list[Path]) -> None:
             f"the environment variable {FOLDER_VARIABLE}, install Debian's package "
             'dataset-fashion-mnist, or use the subset that needs no download (data="subset").'
         ) from error
-
-
-def _normalized(images: RawImages, device: torch.device) -> Images:
-    pixels = images.pixels.to(device).unsqueeze(1).float().div_(255)
-    return Images(pixels.sub_(MEAN).div_(STANDARD_DEVIATION), images.labels.to(device))

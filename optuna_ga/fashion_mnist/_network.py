@@ -1,7 +1,7 @@
 """The paper's network: two convolutional, then two fully connected layers (section 5).
 
-Sizes are those of PyTorch's MNIST example, whose batch sizes and schedule the paper shares. Its
-dropout is left out, since the paper mentions none.
+Sizes are those of PyTorch's MNIST example, whose batch sizes and schedule the paper shares. The
+example's dropout is an option, off unless asked for, since the paper mentions none.
 
 Shapes: B images in a batch.
 """
@@ -11,6 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+# Before the first and before the second fully connected layer, as in PyTorch's MNIST example.
+DROPOUT_PROBS = (0.25, 0.5)
 
 
 class Network(nn.Module):
@@ -23,14 +26,37 @@ class Network(nn.Module):
         self.fc1 = nn.Linear(64 * 12 * 12, 128)
         self.fc2 = nn.Linear(128, 10)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`."""
+    def forward(self, images: Tensor, dropout: torch.Generator | None = None) -> Tensor:
+        """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`.
+
+        Args:
+            images: The images.
+            dropout: What to draw dropout from; None to leave nothing out.
+        """
         hidden = F.relu(self.conv1(images))  # (B, 32, 26, 26)
         # The maximum commutes with ReLU, which then has a quarter of the work.
-        hidden = F.relu(F.max_pool2d(self.conv2(hidden), 2))  # (B, 64, 12, 12)
-        hidden = F.relu(self.fc1(hidden.flatten(1)))  # (B, 128)
+        hidden = F.relu(F.max_pool2d(self.conv2(hidden), 2)).flatten(1)  # (B, 9216)
+        hidden = drop_out(hidden, DROPOUT_PROBS[0], dropout)
+        hidden = drop_out(F.relu(self.fc1(hidden)), DROPOUT_PROBS[1], dropout)  # (B, 128)
         logits: Tensor = self.fc2(hidden)
         return logits
+
+
+def drop_out(hidden: Tensor, prob: float, generator: torch.Generator | None) -> Tensor:
+    """Return activations `(..., B, F)` of which a share is zero and the rest scaled up.
+
+    The draws are made once per image and feature, `(B, F)`, and shared by all networks before
+    that, so that a network's dropout does not depend on which others train beside it.
+    """
+    if generator is None:
+        return hidden
+    draws = torch.rand(hidden.shape[-2:], generator=generator, device=hidden.device)
+    return hidden * ((draws >= prob).to(hidden.dtype) / (1.0 - prob))
+
+
+def dropout_seed(seed: int, epoch: int) -> int:
+    """Return the seed of an epoch's dropout, the same on the way and after a new start."""
+    return (seed * 1_000_003 + epoch + 1) % 2**63
 
 
 def initial_network(seed: int, device: torch.device) -> Network:

@@ -13,7 +13,7 @@ from optuna import Trial, TrialPruned
 from optuna.distributions import FloatDistribution
 
 from optuna_ga._checks import check_bool, check_int
-from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
+from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import DivergedError, Epoch, evaluate, train
 
@@ -166,9 +166,7 @@ class FashionMNISTObjective:
             data = load_full(self._folder, self._device)
         else:
             data = load_subset(self._device)
-        return data._replace(
-            training=Images(*(t[: self._n_training_images] for t in data.training))
-        )
+        return data._replace(training=data.training.take(slice(self._n_training_images)))
 
     def _train(self, network: Network, params: Mapping[str, float], seed: int) -> Iterator[Epoch]:
         data = self._data()

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optuna_ga.fashion_mnist._data import RawImages, read_full, split
+from optuna_ga.fashion_mnist._data import Images, read_full, split
 
 N_CLASSES = 10
 TRAINING_PER_CLASS, VALIDATION_PER_CLASS = 600, 200
 
 
-def draw_subset(official: RawImages) -> dict[str, np.ndarray]:
+def draw_subset(official: Images) -> dict[str, np.ndarray]:
     """Return the arrays of the subset, drawn from the official 60,000 training images.
 
     Images are `(N, 28, 28)` uint8 and labels `(N,)` uint8.
@@ -30,7 +30,7 @@ def draw_subset(official: RawImages) -> dict[str, np.ndarray]:
         ("validation", validation, VALIDATION_PER_CLASS),
     ):
         chosen = part.take(_stratified(part.labels, per_class))
-        arrays[f"{name}_images"] = chosen.pixels.numpy()
+        arrays[f"{name}_images"] = chosen.pixels.squeeze(1).numpy()
         arrays[f"{name}_labels"] = chosen.labels.to(torch.uint8).numpy()
     return arrays
 

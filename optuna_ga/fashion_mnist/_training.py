@@ -11,15 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
-from optuna_ga.fashion_mnist._data import Images
-from optuna_ga.fashion_mnist._network import Network
+from optuna_ga.fashion_mnist._data import Images, normalize
+from optuna_ga.fashion_mnist._network import Network, dropout_seed
+
+# float32 throughout; its matrix products in TF32, on a GPU alone; or in bfloat16, the weights
+# remaining float32.
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 BATCH_SIZE = 64
 EVALUATION_BATCH_SIZE = 1000
@@ -55,6 +60,8 @@ def train(
     weight_decay: float,
     epochs: int,
     seed: int,
+    precision: Precision = "float32",
+    dropout: bool = False,
 ) -> Iterator[Epoch]:
     """Train the network in place and yield after each epoch.
 
@@ -66,7 +73,10 @@ def train(
         momentum: Of SGD, not Nesterov's.
         weight_decay: Of SGD, on biases too.
         epochs: Number of epochs.
-        seed: Seed of the order of the images, which is drawn anew for each epoch.
+        seed: Seed of the order of the images, which is drawn anew for each epoch, and of
+            dropout.
+        precision: What to compute with.
+        dropout: Whether to train with dropout.
 
     Raises:
         DivergedError: As soon as a loss is found to be no longer finite.
@@ -75,28 +85,36 @@ def train(
         network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
     )
     scheduler = StepLR(optimizer, step_size=1, gamma=LEARNING_RATE_DECAY)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        training_loss = _train_epoch(network, optimizer, training, generator)
+    orders = torch.Generator().manual_seed(seed)
+    masks = torch.Generator(training.labels.device) if dropout else None
+    for epoch in range(epochs):
+        order = torch.randperm(len(training.labels), generator=orders)  # (N,)
+        if masks is not None:
+            masks.manual_seed(dropout_seed(seed, epoch))
+        with computing(precision, training.labels.device):
+            training_loss = _train_epoch(network, optimizer, training, order, masks)
         scheduler.step()
-        yield Epoch(training_loss, *evaluate(network, validation))
+        yield Epoch(training_loss, *evaluate(network, validation, precision))
 
 
-def evaluate(network: Network, images: Images) -> tuple[float, float]:
+def evaluate(
+    network: Network, images: Images, precision: Precision = "float32"
+) -> tuple[float, float]:
     """Return the mean cross-entropy and the accuracy in [0, 1] over a data set.
 
     Raises:
         DivergedError: If the loss is not finite.
     """
-    loss = torch.zeros((), device=images.labels.device)
+    dtype = network.fc2.weight.dtype
+    loss = torch.zeros((), device=images.labels.device, dtype=dtype)
     correct = torch.zeros((), device=images.labels.device)
-    with _reproducible(), torch.no_grad():
+    with computing(precision, images.labels.device), torch.no_grad():
         for pixels, labels in zip(
             images.pixels.split(EVALUATION_BATCH_SIZE),
             images.labels.split(EVALUATION_BATCH_SIZE),
             strict=True,
         ):
-            logits = network(pixels)
+            logits = network(normalize(pixels, dtype))
             loss += F.cross_entropy(logits, labels, reduction="sum")
             correct += (logits.argmax(1) == labels).sum()
     n = len(images.labels)
@@ -104,22 +122,26 @@ def evaluate(network: Network, images: Images) -> tuple[float, float]:
 
 
 def _train_epoch(
-    network: Network, optimizer: SGD, images: Images, generator: torch.Generator
+    network: Network,
+    optimizer: SGD,
+    images: Images,
+    order: Tensor,
+    masks: torch.Generator | None,
 ) -> float:
-    """Train on every image once, in an order drawn from the generator; return the mean loss."""
-    n = len(images.labels)
-    order = torch.randperm(n, generator=generator).to(images.labels.device)  # (N,)
-    total = torch.zeros((), device=images.labels.device)
-    with _reproducible():
-        for step, batch in enumerate(order.split(BATCH_SIZE)):  # (B,), the last one shorter
-            loss = F.cross_entropy(network(images.pixels[batch]), images.labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(batch)
-            if step % _STEPS_BETWEEN_CHECKS == _STEPS_BETWEEN_CHECKS - 1:
-                _finite(total.item())
-    return _finite(total.item() / n)
+    """Train on every image once, in this order; return the mean loss."""
+    dtype = network.fc2.weight.dtype
+    total = torch.zeros((), device=images.labels.device, dtype=dtype)
+    batches = order.to(images.labels.device).split(BATCH_SIZE)  # (B,), the last one shorter
+    for step, batch in enumerate(batches):
+        pixels, labels = images.take(batch)
+        loss = F.cross_entropy(network(normalize(pixels, dtype), masks), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(batch)
+        if step % _STEPS_BETWEEN_CHECKS == _STEPS_BETWEEN_CHECKS - 1:
+            _finite(total.item())
+    return _finite(total.item() / len(order))
 
 
 def _finite(loss: float) -> float:
@@ -129,9 +151,25 @@ def _finite(loss: float) -> float:
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
-    """Let cuDNN use only kernels that give the same result every time, in full float32."""
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
+def computing(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Compute with a precision, and on a GPU only with kernels that repeat exactly."""
+    tf32 = precision == "tf32"
+    half = torch.autocast(
+        device.type,
+        torch.bfloat16,
+        enabled=precision == "bfloat16",
+        cache_enabled=False,  # A CUDA graph must see the weights converted in every step.
+    )
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = tf32
+    try:
+        with (
+            half,
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
+            ),
+        ):
+            yield
+    finally:
+        matmul.allow_tf32 = before

@@ -1,0 +1,165 @@
+"""Train many networks together, each with its own hyperparameters, epoch by epoch.
+
+Every backend gives what separate trainings with `_training.train` give, up to rounding:
+
+- `loop` is those trainings, one member after the other: the specification.
+- `threads` is the same with a thread per core, each of which computes with one thread. On a
+  CPU it is the fastest: stacking networks there gains nothing.
+- `stacked`, in `_stacked.py`, trains a chunk of members as one network, on a GPU as a CUDA graph.
+
+Shapes: P members of a population.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import torch
+
+from optuna_ga.fashion_mnist._data import Images
+from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._training import DivergedError, Epoch, Precision, train
+
+
+class Member(NamedTuple):
+    """What tells one training from another.
+
+    Attributes:
+        learning_rate: That of the first epoch.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        seed: Seed of initial weights, batches and dropout.
+    """
+
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    seed: int = 0
+
+
+# What an epoch ended with for each member still training, by its position; None if it diverged.
+Epochs = Mapping[int, "Epoch | None"]
+# Called after each epoch; returns the positions of members to train no further.
+AfterEpoch = Callable[[Epochs], Collection[int]]
+
+
+class Trainer(Protocol):
+    """Trains a population."""
+
+    def train(
+        self,
+        members: Sequence[Member],
+        training: Images,
+        validation: Images,
+        epochs: int,
+        after_epoch: AfterEpoch,
+    ) -> None:
+        """Train the members until the last epoch, or until all have dropped out.
+
+        Args:
+            members: The settings of the P members.
+            training: The images to train on, the same for all.
+            validation: The images to evaluate on after each epoch.
+            epochs: Number of epochs, at least 1.
+            after_epoch: Told what the epoch gave; says who is to drop out. Diverged members
+                drop out by themselves.
+        """
+
+
+class LoopTrainer:
+    """Trains one member after the other, in the plainest way.
+
+    Args:
+        device: Where to train.
+        precision: What to compute with.
+        dropout: Whether to train with dropout.
+        dtype: Type of the weights; float64 is for tests.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        precision: Precision = "float32",
+        dropout: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._device = device
+        self._precision: Precision = precision
+        self._dropout = dropout
+        self._dtype = dtype
+
+    def train(
+        self,
+        members: Sequence[Member],
+        training: Images,
+        validation: Images,
+        epochs: int,
+        after_epoch: AfterEpoch,
+    ) -> None:
+        """Train the population; see `Trainer`."""
+        runs = {
+            position: self._run(member, training, validation, epochs)
+            for position, member in enumerate(members)
+        }
+        for _ in range(epochs):
+            results = dict(zip(runs, self._advance(list(runs.values())), strict=True))
+            dropped = after_epoch(results)
+            runs = {p: run for p, run in runs.items() if results[p] and p not in dropped}
+            if not runs:
+                return
+
+    def _run(
+        self, member: Member, training: Images, validation: Images, epochs: int
+    ) -> Iterator[Epoch]:
+        return train(
+            initial_network(member.seed, self._device).to(self._dtype),
+            training,
+            validation,
+            **member._asdict(),
+            epochs=epochs,
+            precision=self._precision,
+            dropout=self._dropout,
+        )
+
+    def _advance(self, runs: list[Iterator[Epoch]]) -> list[Epoch | None]:
+        return [_next_epoch(run) for run in runs]
+
+
+class ThreadsTrainer(LoopTrainer):
+    """Trains as many members at a time as there are cores, on the CPU.
+
+    A member computes with one thread, whoever trains beside it, so that its result depends
+    neither on them nor on the number of cores.
+    """
+
+    def _advance(self, runs: list[Iterator[Epoch]]) -> list[Epoch | None]:
+        with _one_thread_each(), ThreadPoolExecutor(_n_cores()) as executor:
+            return list(executor.map(_next_epoch, runs))
+
+
+def _next_epoch(run: Iterator[Epoch]) -> Epoch | None:
+    try:
+        return next(run)
+    except DivergedError:
+        return None
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _n_cores() -> int:
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
