@@ -80,7 +80,7 @@ def _problem(options: argparse.Namespace) -> Problem:
     epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
     return Problem(
         name=f"FashionMNIST, {images}, {epochs}, training seed {options.training_seed}",
-        objective=objective,
+        evaluate=objective.evaluate_generation,
         population_size=options.population_size,
         n_generations=options.generations,
         device=_device_name(objective.device),

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from benchmarks.samplers import Factory
-from optuna_ga import GASampler, best_of_final_generation
+from optuna_ga import GASampler, Result, best_of_final_generation, optimize_generations
 
 Row = dict[str, Any]
 
@@ -37,14 +38,15 @@ class Problem:
 
     Attributes:
         name: Its name with all settings that change a value, part of the studies' names.
-        objective: An Optuna objective to minimize.
+        evaluate: What evaluates a generation's trials at once, for `optimize_generations`; its
+            results are minimized.
         population_size: Trials in a generation.
         n_generations: Number of generations.
         device: Where the objective computes.
     """
 
     name: str
-    objective: Callable[[optuna.Trial], float]
+    evaluate: Callable[[list[optuna.Trial]], Sequence[Result]]
     population_size: int
     n_generations: int
     device: str
@@ -63,7 +65,8 @@ def run(
 ) -> None:
     """Run each sampler with each seed until it has the problem's number of results.
 
-    One process at a time: trials that are still running are taken for those of a killed run.
+    One process at a time: trials that are still running are taken for those of a killed run,
+    and evaluated again.
 
     Args:
         problem: What is optimized.
@@ -130,19 +133,28 @@ def _study(problem: Problem, sampler: str, seed: int, storage: BaseStorage) -> S
 def _complete(
     study: Study, factory: Factory, seed: int, problem: Problem, progress: tqdm[Any]
 ) -> None:
-    for left_over in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        study.tell(left_over.number, state=TrialState.FAIL)
     n_done = _n_results(study)
+    if n_done >= problem.n_trials:
+        return
     study.sampler = factory(seed)
     if n_done and not isinstance(study.sampler, GASampler):
         # A sampler whose random stream starts over would repeat its first suggestions.
         study.sampler = factory(int(np.random.SeedSequence([seed, n_done]).generate_state(1)[0]))
 
     def advance(study: Study, trial: FrozenTrial) -> None:
-        progress.update()
-        progress.set_postfix_str(f"best {study.best_value:.4f}")
+        if trial.state == TrialState.COMPLETE:
+            progress.set_postfix_str(f"best {study.best_value:.4f}")
+            progress.update()
 
-    study.optimize(problem.objective, n_trials=problem.n_trials - n_done, callbacks=[advance])
+    # An interrupted run has failed a generation, in whose place another one comes.
+    n_failed = len(study.get_trials(deepcopy=False, states=[TrialState.FAIL]))
+    optimize_generations(
+        study,
+        problem.evaluate,
+        ceil((problem.n_trials + n_failed) / problem.population_size),
+        population_size=problem.population_size,
+        callbacks=[advance],
+    )
 
 
 def _n_results(study: Study) -> int:

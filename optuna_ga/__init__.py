@@ -5,8 +5,8 @@ Dynamic Neural Network Optimization", usable wherever Optuna takes a sampler. Th
 FashionMNIST problem lives in `optuna_ga.fashion_mnist`, which alone needs PyTorch.
 """
 
-from optuna_ga._driver import optimize_generations
+from optuna_ga._driver import Result, optimize_generations
 from optuna_ga._final import best_of_final_generation
 from optuna_ga._sampler import GASampler
 
-__all__ = ["GASampler", "best_of_final_generation", "optimize_generations"]
+__all__ = ["GASampler", "Result", "best_of_final_generation", "optimize_generations"]

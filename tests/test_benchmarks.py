@@ -83,46 +83,38 @@ def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[s
     assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
 
 
-INTERRUPTED = """
-import sys
+ENDING_EARLY = """
+import os, sys
 import benchmarks.run
 from benchmarks.__main__ import main
 
 class Progress(benchmarks.run.tqdm):
     def update(self):
         super().update()
-        if self.n == int(sys.argv[1]):
+        if self.n == int(sys.argv[2]):
+            if sys.argv[1] == "kill":
+                os._exit(9)
             raise KeyboardInterrupt
 
 benchmarks.run.tqdm = Progress
-main(sys.argv[2:])
+main(sys.argv[3:])
 """
 
 
-def test_an_interrupted_run_goes_on(out: Path, tmp_path: Path) -> None:
-    """After two stops the rest is run; no sampler suggests its first values again."""
+@pytest.mark.parametrize(("how", "status"), [("kill", 9), ("interrupt", -2)])
+def test_a_run_that_ended_early_goes_on(how: str, status: int, out: Path, tmp_path: Path) -> None:
+    """After two ends the rest is run: the same search, and no sampler repeats itself."""
     arguments = ["run", *TINY, "--out", str(tmp_path)]
-    for n_done in ("3", "12"):
-        command = [sys.executable, "-c", INTERRUPTED, n_done, *arguments]
-        stopped = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-        assert b"KeyboardInterrupt" in stopped.stderr
+    for n_done in ("3", "13"):
+        command = [sys.executable, "-c", ENDING_EARLY, how, n_done, *arguments]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+        assert ended.returncode == status
     main(arguments)
 
     ga, random, tpe = (study.trials for study in studies(tmp_path))
     assert [trial.params for trial in ga] == [trial.params for trial in studies(out)[0].trials]
-    assert [len(trials) for trials in (ga, random, tpe)] == [8, 8, 8]
+    assert [t.state for t in [*ga, *random, *tpe]] == [TrialState.COMPLETE] * 24
     assert len({trial.params["momentum"] for trial in random}) == 8
-
-
-def test_a_trial_left_running_by_a_killed_run_is_failed(tmp_path: Path) -> None:
-    """It costs none of the budget."""
-    arguments = ["run", *TINY, "--samplers", "ga", "--out", str(tmp_path)]
-    main([*arguments, "--generations", "1"])
-    (study,) = studies(tmp_path)
-    study.ask()
-    main([*arguments, "--generations", "1"])
-
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4 + ["FAIL"]
 
 
 @pytest.mark.parametrize(

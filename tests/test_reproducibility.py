@@ -9,16 +9,13 @@ import pickle
 import random
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 
 import optuna
 import pytest
 from optuna import Study, Trial
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
 
 from optuna_ga import GASampler
 from tests.conftest import (
@@ -27,7 +24,6 @@ from tests.conftest import (
     added,
     bred,
     constant,
-    fresh_genes,
     next_parents,
     of_four,
     parents,
@@ -46,23 +42,6 @@ names = {"a", "b", "c", "d", "e"}  # Its order depends on the hash seed.
 study.optimize(lambda t: sum(t.suggest_float(name, 0, 1) for name in names), n_trials=20)
 params = [sorted(trial.params.items()) for trial in study.trials]
 print(json.dumps([params, [trial.user_attrs for trial in study.trials]]))
-"""
-
-# Each of the workers holds its first trial until all of them have one.
-WORKER = """
-import sys, time, optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna_ga import GASampler
-
-def objective(trial):
-    while len(trial.study.get_trials(deepcopy=False)) < 4:
-        time.sleep(0.01)
-    return sum(trial.suggest_float(name, -1, 1) ** 2 for name in "xyz")
-
-storage = JournalStorage(JournalFileBackend(sys.argv[1]))
-study = optuna.load_study(study_name="shared", storage=storage, sampler=GASampler(10, seed=0))
-study.optimize(objective, n_trials=15)
 """
 
 
@@ -138,63 +117,6 @@ def test_a_resumed_search_equals_an_uninterrupted_one(
         study.optimize(sphere, n_trials=end - len(study.trials))
 
     assert story(run(of_four(elitism=elitism), 16)) == story(study)
-
-
-def run_on_eight_threads(population_size: int, n_trials: int) -> Study:
-    """Return a study whose trials ran in overlapping batches of eight."""
-    barrier = threading.Barrier(8, timeout=60)
-
-    def objective(trial: Trial) -> float:
-        barrier.wait()
-        return sphere(trial)
-
-    study = optuna.create_study(sampler=GASampler(population_size, seed=0))
-    study.optimize(objective, n_trials=n_trials, n_jobs=8)
-    return study
-
-
-def test_threads_draw_what_one_thread_draws() -> None:
-    """The first generation is the same trial by trial on any number of threads."""
-    alone, together = run(GASampler(16, seed=0), 16), run_on_eight_threads(16, 48)
-
-    assert story(alone) == story(together)[:16]
-
-
-def test_threads_never_draw_the_same() -> None:
-    """No fresh gene appears twice, however many threads draw at once."""
-    study = run_on_eight_threads(16, 48)
-
-    for name in "xyz":
-        assert len(set(genes := fresh_genes(study, name))) == len(genes) > 16
-
-
-def start_worker(path: str) -> subprocess.Popen[bytes]:
-    """Return another process at work on the study."""
-    return subprocess.Popen([sys.executable, "-c", WORKER, path])
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study on which four processes with the same seed have worked at once."""
-    path = str(tmp_path_factory.mktemp("shared") / "journal.log")
-    study = optuna.create_study(
-        study_name="shared", storage=JournalStorage(JournalFileBackend(path))
-    )
-    workers = [start_worker(path) for _ in range(4)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0, 0]
-    return study
-
-
-def test_processes_draw_what_one_process_draws(shared: Study) -> None:
-    """The first generation is the same trial by trial on any number of processes."""
-    assert story(run(GASampler(10, seed=0), 10)) == story(shared)[:10]
-
-
-def test_processes_with_the_same_seed_never_draw_the_same(shared: Study) -> None:
-    """No fresh gene appears twice, though all processes have the same seed."""
-    assert [trial.state for trial in shared.trials] == [TrialState.COMPLETE] * 60
-    for name in "xyz":
-        assert len(set(genes := fresh_genes(shared, name))) == len(genes) > 10
 
 
 def test_the_order_of_suggestions_does_not_matter() -> None:

@@ -58,6 +58,7 @@ def test_complete_trials_go_by_value_and_then_by_number(
         ([pruned(intermediate_values={s: math.nan}) for s in (1, 5, 7, 2)], {1, 2}),
         ([pruned(), pruned(intermediate_values={0: 9.0}), pruned(), added(0)], {1, 3}),
         ([pruned(), pruned(), failed(), pruned()], {0, 1}),
+        ([pruned(intermediate_values={3: v}) for v in (2.0, 1.0, 1.0, 1.0)], {1, 2}),
         ([pruned(intermediate_values={3: v}) for v in (math.inf, 5, math.inf, -math.inf)], {1, 3}),
     ],
 )
@@ -76,6 +77,8 @@ def test_pruned_trials_follow_complete_ones_by_step_and_then_by_report(
         ([constrained(v, a=1.0) for v in (3, 1, 2, 4)], {1, 2}),
         ([constrained(0, a=math.inf), constrained(1, a=5), added(7), failed()], {1, 2}),
         ([constrained(0, a=5), added(0), pruned(), constrained(9, a=6)], {1, 2}),
+        ([*(constrained(v, a=0.0) for v in (2, 1, 0)), added(-1)], {2, 3}),
+        ([added(0, system_attrs={"constraints": [v]}) for v in (math.nan, 2.0, 3.0, 1.0)], {1, 3}),
     ],
 )
 def test_feasible_trials_precede_infeasible_ones(

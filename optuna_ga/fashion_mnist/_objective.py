@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from optuna import Trial, TrialPruned
@@ -14,8 +14,24 @@ from optuna.distributions import FloatDistribution
 
 from optuna_ga._checks import check_bool, check_int
 from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
-from optuna_ga.fashion_mnist._network import Network, initial_network
-from optuna_ga.fashion_mnist._training import DivergedError, Epoch, evaluate, train
+from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._population import (
+    Epochs,
+    LoopTrainer,
+    Member,
+    ThreadsTrainer,
+    Trainer,
+)
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._training import (
+    DivergedError,
+    Epoch,
+    Precision,
+    evaluate,
+    train,
+)
+
+PRECISIONS = get_args(Precision)
 
 # Section 5: each sampled uniformly, not by its logarithm.
 SEARCH_SPACE: Mapping[str, FloatDistribution] = {
@@ -57,6 +73,9 @@ class FashionMNISTObjective:
     `validation_accuracy` and `training_s` (seconds, validation included), or `training_s` and
     `diverged`.
 
+    It comes in two forms: `study.optimize(objective)` trains trial by trial, and
+    `optimize_generations(study, objective.evaluate_generation, ...)` a generation at a time.
+
     Args:
         data: "full" for all images, 50,000 / 10,000, which may be downloaded; "subset" for
             6,000 / 2,000 of them that are shipped with the package.
@@ -67,6 +86,10 @@ class FashionMNISTObjective:
         device: A PyTorch device. None takes the GPU if there is one, else the CPU.
         folder: Where to look for the full data first, and to download it to. After that come
             the folder that FASHION_MNIST_DIR names, and Debian's package dataset-fashion-mnist.
+        precision: "float32"; "tf32", on a GPU, for its matrix products; or "bfloat16" for all
+            computing but weights and losses, much faster where the processor has it.
+        dropout: Whether to train with the dropout of PyTorch's MNIST example, with the same
+            masks for every trial of a seed.
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
@@ -84,6 +107,8 @@ class FashionMNISTObjective:
         seed_per_trial: bool = False,
         device: str | torch.device | None = None,
         folder: str | Path | None = None,
+        precision: Precision = "float32",
+        dropout: bool = False,
     ) -> None:
         if data not in ("full", "subset"):
             raise ValueError(f'`data` must be "full" or "subset", but {data!r} was given.')
@@ -94,6 +119,15 @@ class FashionMNISTObjective:
             check_int("n_training_images", n_training_images, minimum=1)
         self._n_training_images = n_training_images
         self._device = _device(device)
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"`precision` must be one of {PRECISIONS}, but {precision!r} was given."
+            )
+        if precision == "tf32" and self._device.type != "cuda":
+            raise ValueError(f"`precision` must not be 'tf32' on a device like {self._device}.")
+        self._precision: Precision = precision
+        self._dropout = check_bool("dropout", dropout)
+        self._trainer: Trainer | None = None
         self._name = data
         self._folder = None if folder is None else Path(folder)
         n_available = len(self._data().training.labels)  # Loads: what is amiss shows up here.
@@ -114,21 +148,32 @@ class FashionMNISTObjective:
         Raises:
             optuna.TrialPruned: If the study's pruner says so after an epoch but the last.
         """
-        params = {
-            name: trial.suggest_float(name, distribution.low, distribution.high)
-            for name, distribution in SEARCH_SPACE.items()
-        }
-        seed = self._seed + trial.number if self._seed_per_trial else self._seed
-        start = time.perf_counter()
-        try:
-            return self._report(
-                trial, self._train(initial_network(seed, self._device), params, seed)
-            )
-        except DivergedError:
-            trial.set_user_attr("diverged", True)
-            return math.inf
-        finally:
-            trial.set_user_attr("training_s", time.perf_counter() - start)
+        trainer = LoopTrainer(self._device, precision=self._precision, dropout=self._dropout)
+        (result,) = self._evaluate([trial], trainer)
+        if isinstance(result, TrialPruned):
+            raise result
+        return result
+
+    def evaluate_generation(self, trials: Sequence[Trial]) -> list[float | TrialPruned]:
+        """Train a whole generation together and return a result for each trial.
+
+        This is the form for `optimize_generations`. It records what calling the objective trial
+        by trial records, and the losses are the same up to rounding, which a long training in
+        float32 amplifies. A trial's `training_s` is its share of the time.
+
+        On a GPU the networks are trained as one, in chunks; on a CPU each core trains one.
+
+        Args:
+            trials: The trials, whose hyperparameters are suggested here.
+
+        Returns:
+            For each trial its validation loss, infinity if it diverged, or an
+            `optuna.TrialPruned` if the study's pruner ended it.
+        """
+        if self._trainer is None:
+            trainer = StackedTrainer if self._device.type == "cuda" else ThreadsTrainer
+            self._trainer = trainer(self._device, precision=self._precision, dropout=self._dropout)
+        return self._evaluate(trials, self._trainer)
 
     def test(self, params: Mapping[str, float], seed: int | None = None) -> Score:
         """Train with these hyperparameters and score the network on the official test images.
@@ -153,12 +198,26 @@ class FashionMNISTObjective:
             )
         seed = self._seed if seed is None else check_int("seed", seed, minimum=0)
         network = initial_network(seed, self._device)
+        data = self._data()
         try:
-            for _ in self._train(network, params, seed):
+            for _ in train(
+                network,
+                data.training,
+                data.validation,
+                **params,
+                epochs=self._epochs,
+                seed=seed,
+                precision=self._precision,
+                dropout=self._dropout,
+            ):
                 pass
-            return Score(*evaluate(network, test))
+            return Score(*evaluate(network, test, self._precision))
         except DivergedError:
             return Score(math.inf, math.nan)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings; a worker makes its own trainer and loads its own data."""
+        return {**self.__dict__, "_trainer": None}
 
     def _data(self) -> Data:
         """Return the data, which are loaded once per process and never pickled."""
@@ -168,30 +227,59 @@ class FashionMNISTObjective:
             data = load_subset(self._device)
         return data._replace(training=data.training.take(slice(self._n_training_images)))
 
-    def _train(self, network: Network, params: Mapping[str, float], seed: int) -> Iterator[Epoch]:
+    def _evaluate(self, trials: Sequence[Trial], trainer: Trainer) -> list[float | TrialPruned]:
+        members = [self._member(trial) for trial in trials]
         data = self._data()
-        return train(
-            network,
-            data.training,
-            data.validation,
-            learning_rate=params["learning_rate"],
-            momentum=params["momentum"],
-            weight_decay=params["weight_decay"],
-            epochs=self._epochs,
-            seed=seed,
-        )
+        reporter = _Reporter(trials, self._epochs)
+        trainer.train(members, data.training, data.validation, self._epochs, reporter.after_epoch)
+        return reporter.results
 
-    def _report(self, trial: Trial, epochs: Iterator[Epoch]) -> float:
-        """Report each epoch to the trial, record the last, and return its validation loss."""
-        for number, epoch in enumerate(epochs, start=1):
-            trial.report(epoch.validation_loss, step=number)
-            pruned = number < self._epochs and trial.should_prune()
-            if pruned or number == self._epochs:
-                for name, value in epoch._asdict().items():
-                    trial.set_user_attr(name, value)
-            if pruned:
-                raise TrialPruned
-        return epoch.validation_loss
+    def _member(self, trial: Trial) -> Member:
+        params = {
+            name: trial.suggest_float(name, distribution.low, distribution.high)
+            for name, distribution in SEARCH_SPACE.items()
+        }
+        seed = self._seed + trial.number if self._seed_per_trial else self._seed
+        return Member(**params, seed=seed)
+
+
+class _Reporter:
+    """Reports what each epoch gives to the trials, and prunes."""
+
+    def __init__(self, trials: Sequence[Trial], epochs: int) -> None:
+        self.results: list[float | TrialPruned] = [math.inf] * len(trials)
+        self._trials = trials
+        self._epochs = epochs
+        self._epoch = 0
+        self._seconds = [0.0] * len(trials)
+        self._start = time.perf_counter()
+
+    def after_epoch(self, ended: Epochs) -> Collection[int]:
+        """Report and record; return the positions of pruned trials."""
+        self._epoch += 1
+        share = (time.perf_counter() - self._start) / len(ended)
+        for position, epoch in ended.items():
+            self._seconds[position] += share
+            if epoch is not None:
+                self._trials[position].report(epoch.validation_loss, step=self._epoch)
+        pruned = {position for position, epoch in ended.items() if self._end(position, epoch)}
+        self._start = time.perf_counter()
+        return pruned
+
+    def _end(self, position: int, epoch: Epoch | None) -> bool:
+        """Record the trial's last epoch, if it was, and return whether that is by pruning."""
+        trial = self._trials[position]
+        is_last = self._epoch == self._epochs
+        pruned = epoch is not None and not is_last and trial.should_prune()
+        if epoch is None:
+            trial.set_user_attr("diverged", True)
+        elif pruned or is_last:
+            self.results[position] = TrialPruned() if pruned else epoch.validation_loss
+            for name, value in epoch._asdict().items():
+                trial.set_user_attr(name, value)
+        if epoch is None or pruned or is_last:
+            trial.set_user_attr("training_s", self._seconds[position])
+        return pruned
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -57,6 +57,7 @@ class StackedTrainer:
         precision: What to compute with.
         dropout: Whether to train with dropout.
         dtype: Type of the weights; float64 is for tests.
+        largest_chunk: How many members to train at once, from 1 to 16.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class StackedTrainer:
         precision: Precision = "float32",
         dropout: bool = False,
         dtype: torch.dtype = torch.float32,
+        largest_chunk: int = CHUNK_SIZES[-1],
     ) -> None:
         self._device = device
         self._precision: Precision = precision
         self._dropout = dropout
         self._dtype = dtype
-        self._largest_chunk = CHUNK_SIZES[-1]
+        self._largest_chunk = largest_chunk
+        self._warned = False
         self._chunks: dict[tuple[int, int, int], _Chunk] = {}
 
     def train(
@@ -139,7 +142,8 @@ class StackedTrainer:
         return self._chunks[key]
 
     def _shrink(self, n_members: int) -> None:
-        if self._largest_chunk == CHUNK_SIZES[-1]:
+        if not self._warned:
+            self._warned = True
             warnings.warn(
                 f"There is no memory to train {n_members} networks at once; smaller chunks are "
                 "taken from here on.",
