@@ -8,19 +8,22 @@ The pool from which the parents of generation g are selected holds
 
 1. the finished trials of g-1, failed ones included;
 2. late ones: trials of generations before g-1 that completed strictly after the first trial of
-   g-1 started, which earlier pools may have missed;
+   g-1 (the lowest-numbered that has started) started, which earlier pools may have missed;
 3. if that makes fewer than P, because g-1 is still running, the latest older finished trials
    up to P.
 
 One process that runs trial after trial gets exactly generation g-1. With elitism the pool is
 every finished trial of the generations before g. A running trial is never waited for, since its
-worker may be dead.
+worker may be dead. Times are those that Optuna records, so the clocks and time zones of workers
+should agree; where they do not, a late result can be missed or stay late for longer.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_right, insort
+from datetime import datetime
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
@@ -44,12 +47,17 @@ class Generations:
         self._direction = study.directions[0]
         self._population_size = population_size
         self._n_parents = n_parents
-        self._elites = _Elites(self._direction, n_parents + population_size) if elitism else None
+        self._elitism = elitism
         self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
         self._n_known = 0  # Trials numbered below this have been looked for.
         self._unfinished: dict[int, float | None] = {}  # Number to start time, if started.
         self._finished: dict[int, FrozenTrial] = {}
         self._completions: list[tuple[float, int]] = []  # (time, number), in this order.
+        size = self._n_parents + self._population_size
+        self._elites = _Elites(self._direction, size) if self._elitism else None
         self._changes = 0  # Counts what could change a pool.
         self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
 
@@ -93,20 +101,29 @@ class Generations:
             self._unfinished[number] = None
         self._n_known = max(self._n_known, end)
         pending = sorted(number for number in self._unfinished if number < end)
-        for trial in read_trials(study, pending):
-            if trial.state.is_finished():
+        witness = next(reversed(self._finished.values()), None)
+        for trial in read_trials(
+            study, pending if witness is None else [witness.number, *pending]
+        ):
+            if witness is not None and trial.number == witness.number:
+                if trial.datetime_complete != witness.datetime_complete:
+                    # A finished trial never changes: this is another study with the same id.
+                    self._forget()
+                    return self._read(study, end)
+            elif trial.state.is_finished():
                 self._add(trial)
             elif (start := _started(trial)) != self._unfinished[trial.number]:
                 self._unfinished[trial.number] = start
                 self._changes += 1
 
     def _add(self, trial: FrozenTrial) -> None:
-        del self._unfinished[trial.number]
-        self._finished[trial.number] = trial
         assert trial.datetime_complete is not None
-        insort(self._completions, (trial.datetime_complete.timestamp(), trial.number))
+        completion = _seconds(trial.datetime_complete), trial.number
         if self._elites is not None:
             self._elites.add(trial)
+        insort(self._completions, completion)
+        self._finished[trial.number] = trial
+        del self._unfinished[trial.number]
         self._changes += 1
 
     def _select(self, first: int) -> list[FrozenTrial]:
@@ -184,4 +201,11 @@ class _Elites:
 
 
 def _started(trial: FrozenTrial) -> float | None:
-    return None if trial.datetime_start is None else trial.datetime_start.timestamp()
+    return None if trial.datetime_start is None else _seconds(trial.datetime_start)
+
+
+def _seconds(time: datetime) -> float:
+    try:
+        return time.timestamp()
+    except (OSError, OverflowError, ValueError):  # Before or after what the platform can tell.
+        return math.copysign(math.inf, time.year - 1970)

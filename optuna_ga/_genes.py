@@ -43,13 +43,12 @@ def fit(distribution: BaseDistribution, value: Gene) -> Gene:
 
     Args:
         distribution: The distribution now asked for, whose range may differ from an earlier one.
-        value: A value of a distribution of the same class.
+        value: A value of a distribution of the same class, and of the same choices.
 
     >>> fit(FloatDistribution(0.0, 1.0), 0.3), fit(FloatDistribution(0.5, 1.0), 0.3)
     (0.3, 0.5)
     """
     if isinstance(distribution, CategoricalDistribution):
-        # Optuna refuses other choices under the same name, so an index always exists.
         return distribution.choices[int(distribution.to_internal_repr(value))]
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     assert value is not None

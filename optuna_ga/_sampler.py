@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
@@ -24,12 +24,17 @@ from optuna_ga._study import (
     GENERATION,
     PARENTS,
     POPULATION_SIZE,
+    is_retry,
     locate,
     only_direction,
     record_on_study,
     record_on_trial,
     recorded_parents,
 )
+
+# What is forgotten beyond these is read again.
+_REMEMBERED_STUDIES = 64
+_REMEMBERED_TRIALS = 10_000
 
 
 class GASampler(BaseSampler):
@@ -65,7 +70,7 @@ class GASampler(BaseSampler):
     - Trials that were enqueued, added or sampled otherwise count by their number like any other.
     - With parallel workers a generation may start before the last one has finished. It then
       breeds from what has finished, results that arrive late join the next pool, and nobody
-      waits. With fewer than two parents a trial draws at random.
+      waits. With fewer than two parents a trial draws at random. The workers' clocks should agree.
 
     Each trial shows its generation and its parents' numbers as the user attributes
     `ga:generation` and `ga:parents`, the latter only if it was bred, and the study shows
@@ -162,24 +167,28 @@ class GASampler(BaseSampler):
         inheritable = [
             parent.params[param_name]
             for parent in self._parents_of(study, trial)
-            if type(parent.distributions.get(param_name)) is type(param_distribution)
+            if _same_kind(parent.distributions.get(param_name), param_distribution)
         ]
         draws = gene_draws(self._seed, trial.number, param_name)
         return breed(param_distribution, inheritable, self._mutation_prob, draws)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record the generation; a retried trial keeps the one that its genes came with."""
+        if len(study.directions) > 1:
+            return  # Refused once it asks for a parameter: an error here would orphan the trial.
         memory = self._memory_of(study)
-        if memory.generations.has_finished(trial.number):
+        if trial.number in memory.started or memory.generations.has_finished(trial.number):
             # It cannot be starting then: a deleted study had the same id.
             memory = self._memory_of(study, anew=True)
+        memory.started.add(trial.number)
         if not self._record:
             return
         if not memory.population_size_recorded:
             record_on_study(study, POPULATION_SIZE, self._population_size)
             memory.population_size_recorded = True
-        if GENERATION not in trial.user_attrs:
-            record_on_trial(study, trial, GENERATION, trial.number // self._population_size)
+        generation = trial.number // self._population_size
+        if trial.user_attrs.get(GENERATION) != generation and not is_retry(trial):
+            record_on_trial(study, trial, GENERATION, generation)
 
     def after_trial(
         self,
@@ -203,15 +212,18 @@ class GASampler(BaseSampler):
     def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         """Return the trial's two parents, or none; the same ones for each of its genes."""
         memory = self._memory_of(study)
-        if trial.number not in memory.parents:
-            memory.parents[trial.number] = self._choose_parents(study, trial, memory.generations)
-        return memory.parents[trial.number]
+        parents = memory.parents.get(trial.number)
+        if parents is None:
+            parents = self._choose_parents(study, trial, memory.generations)
+            memory.parents[trial.number] = parents
+            if len(memory.parents) > _REMEMBERED_TRIALS:  # Some are never told here.
+                del memory.parents[min(memory.parents)]
+        return parents
 
     def _choose_parents(
         self, study: Study, trial: FrozenTrial, generations: Generations
     ) -> Sequence[FrozenTrial]:
         only_direction(study)
-        # A trial that is retried, or was half suggested when its process died, has parents.
         recorded = recorded_parents(study, trial)
         parents = generations.finished(recorded, study)
         if recorded and len(parents) == len(recorded):
@@ -242,6 +254,8 @@ class GASampler(BaseSampler):
                         elitism=self._elitism,
                     )
                 )
+                if len(memories) > _REMEMBERED_STUDIES:
+                    del memories[next(iter(memories))]
             return memories[study_id]
 
 
@@ -252,9 +266,18 @@ class _Memory:
     Attributes:
         generations: The finished trials.
         parents: The parents of each trial that is being sampled, by trial number.
+        started: The numbers of the trials that were started here.
         population_size_recorded: Whether the study shows the population size.
     """
 
     generations: Generations
     parents: dict[int, Sequence[FrozenTrial]] = field(default_factory=dict)
+    started: set[int] = field(default_factory=set)
     population_size_recorded: bool = False
+
+
+def _same_kind(parents: BaseDistribution | None, childs: BaseDistribution) -> bool:
+    """Return whether a value of the parent's distribution means something in the child's."""
+    if isinstance(childs, CategoricalDistribution):
+        return parents == childs
+    return type(parents) is type(childs)

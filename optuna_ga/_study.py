@@ -8,7 +8,7 @@ Optuna that this package touches stands in this file.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 
@@ -20,6 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 GENERATION = "ga:generation"
 PARENTS = "ga:parents"
 POPULATION_SIZE = "ga:population_size"
+
+_FEW = 4
 
 
 def locate(study: Study) -> tuple[BaseStorage, int]:
@@ -42,14 +44,14 @@ def only_direction(study: Study) -> StudyDirection:
     return directions[0]
 
 
-def read_trials(study: Study, numbers: Iterable[int]) -> Iterator[FrozenTrial]:
+def read_trials(study: Study, numbers: Collection[int]) -> Iterator[FrozenTrial]:
     """Yield those of the numbered trials that exist, in every bracket of a Hyperband study.
 
-    One look at the study, whatever the count, except in memory, where looking up a few trials
-    is cheaper than copying the list of all.
+    One look at the study, whatever the count; but in memory, and where they are few, looking
+    them up is cheaper than taking the list of all.
     """
     storage, study_id = locate(study)
-    if isinstance(storage, InMemoryStorage):
+    if isinstance(storage, InMemoryStorage) or len(numbers) <= _FEW:
         for number in numbers:
             try:
                 trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
@@ -66,15 +68,21 @@ def read_trials(study: Study, numbers: Iterable[int]) -> Iterator[FrozenTrial]:
 
 
 def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
-    """Return the numbers of the trial's parents, as far as any are recorded.
+    """Return the numbers of the parents that a trial got earlier, if it did.
 
-    A trial that has parameters may have got them from another sampler object. What that one
-    recorded is in the storage, but not in the copy of the trial that Optuna hands on.
+    It did if it was half suggested when its process died, or if it retries such a trial. A trial
+    that has parameters may have got them from another sampler object. What that one recorded is
+    in the storage, but not in the copy of the trial that Optuna hands on.
     """
     if trial.params:
         trial = study._storage.get_trial(trial._trial_id)
     parents: list[int] = trial.user_attrs.get(PARENTS, [])
-    return parents
+    return parents if all(number < trial.number for number in parents) else []
+
+
+def is_retry(trial: FrozenTrial) -> bool:
+    """Return whether the trial repeats one whose heartbeat stopped."""
+    return "failed_trial" in trial.system_attrs  # Where Optuna's retry callback notes it.
 
 
 def record_on_trial(study: Study, trial: FrozenTrial, key: str, value: int | list[int]) -> None:

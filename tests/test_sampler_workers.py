@@ -103,7 +103,7 @@ def test_a_trial_that_runs_for_ever_stops_nothing() -> None:
 
 
 class LaggingStorage(JournalStorage):
-    """Storage that does not yet list trial 1, which another process is creating."""
+    """Storage that does not yet list trial 5, which another process is creating."""
 
     def get_all_trials(
         self,
@@ -112,18 +112,18 @@ class LaggingStorage(JournalStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         trials = super().get_all_trials(study_id, deepcopy, states)
-        return [trial for trial in trials if trial.number != 1]
+        return [trial for trial in trials if trial.number != 5]
 
 
 def test_a_trial_that_is_not_listed_yet_is_done_without(tmp_path: Path) -> None:
     """Trials are known by their numbers, not by their places in a list."""
     storage = LaggingStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
     study = optuna.create_study(storage=storage, sampler=of_four())
-    study.add_trials([added(3), added(0), added(1), added(2)])
+    study.add_trials([added(value) for value in (9, 9, 9, 9, 3, 0, 1, 2)])
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
 
-    assert set(parents(study.trials[-1])) == {2, 3}
+    assert set(parents(study.trials[-1])) == {6, 7}
 
 
 class CountingStorage(InMemoryStorage):
