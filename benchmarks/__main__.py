@@ -17,6 +17,7 @@ import sqlalchemy
 import torch
 from optuna.storages import BaseStorage
 
+from benchmarks.options import at_least
 from benchmarks.report import plot, read_runs, table
 from benchmarks.run import Problem, rows, run, write_rows
 from benchmarks.samplers import samplers
@@ -48,7 +49,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     chosen = {name: factories[name] for name in dict.fromkeys(options.samplers)}
-    print(f"{problem.name}, {problem.n_trials} trials per study, on the {problem.device}")
+    print(f"{problem.name}: {problem.n_trials} trials per study on the {problem.device}")
     start = perf_counter()
     run(problem, chosen, list(dict.fromkeys(options.seeds)), storage)
     print(f"{perf_counter() - start:.0f} s in all")
@@ -76,10 +77,16 @@ def _problem(options: argparse.Namespace) -> Problem:
         device=options.device,
         folder=options.folder,
     )
+    # What starts up once, a CUDA context or a pool of threads, is no trial's time.
+    warm_up = FashionMNISTObjective(
+        "subset", epochs=1, n_training_images=64, device=objective.device
+    )
+    optuna.create_study().optimize(warm_up, n_trials=1)
     images = options.data if n_images is None else f"{n_images} images of {options.data}"
+    device = objective.device.type.upper()
     epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
     return Problem(
-        name=f"FashionMNIST, {images}, {epochs}, training seed {options.training_seed}",
+        name=f"FashionMNIST, {images}, {epochs}, training seed {options.training_seed}, {device}",
         evaluate=objective.evaluate_generation,
         population_size=options.population_size,
         n_generations=options.generations,
@@ -119,17 +126,17 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
 
     add("--samplers", "samplers to compare", names, nargs="+", choices=names)
-    add("--seeds", "seeds of the samplers", [0], nargs="+", type=_natural)
-    add("--population-size", "trials in a generation, at least 4", 5, type=_population)
-    add("--generations", "generations in a study", 4, type=_positive)
+    add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
+    add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
+    add("--generations", "generations in a study", 4, type=at_least(1))
     add("--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"])
     add(
         "--training-images",
         "train on the first so many images only (default: 3000 of the subset, all of full)",
-        type=_positive,
+        type=at_least(1),
     )
-    add("--epochs", "epochs of each training", 1, type=_positive)
-    add("--training-seed", "seed of initial weights and batches", 0, type=_natural)
+    add("--epochs", "epochs of each training", 1, type=at_least(1))
+    add("--training-seed", "seed of initial weights and batches", 0, type=at_least(0))
     add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     add(
         "--folder",
@@ -139,28 +146,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")
     add("--out", "output folder", Path("benchmark-results"), type=Path)
     return parser
-
-
-def _natural(text: str) -> int:
-    return _integer(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _integer(text, 1)
-
-
-def _population(text: str) -> int:
-    return _integer(text, 4)  # Half of them become parents, at least two.
-
-
-def _integer(text: str, minimum: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
-    if number < minimum:
-        raise argparse.ArgumentTypeError(f"must be at least {minimum}, but {text} was given")
-    return number
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ samplers take turns in one process, a block of trials each, and a block is compa
 RandomSampler's block of the same turn: a machine that slows down slows both. Figures are medians
 over the turns, with the 95 % interval of the median. A second RandomSampler shows the noise.
 
-Studies grow to each size by optimizing. Only on SQLite at the largest size are they filled with
-the trials of a random search instead, since growing them there takes too long.
+Studies grow to each size by optimizing, and further while they are measured: a row says from
+which trial to which. At 100 trials new studies are grown every few turns, lest they be measured
+at many times that. Only on SQLite at the largest size are studies filled with the trials of a
+random search instead, since growing them there takes too long.
+
+Blocks are whole generations of 20, so that each holds all that a generation costs.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import optuna
 from optuna.samplers import (
@@ -32,6 +37,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from tqdm import tqdm
 
+from benchmarks.options import at_least
 from benchmarks.run import Row, environment, write_rows
 from optuna_ga import GASampler
 
@@ -51,6 +57,9 @@ LARGEST = {
     "memory": {"nsga2": 10_000, "cmaes": 1_000, "tpe": 1_000},
     "sqlite": {"nsga2": 1_000, "cmaes": 100, "tpe": 100},
 }
+# Whole generations of GASampler and NSGAIISampler.
+BLOCKS = {"memory": 40, "sqlite": 20}
+TURNS_AT_SMALLEST = 5
 SIZES = {"memory": (100, 1_000, 10_000, 100_000), "sqlite": (100, 1_000, 10_000)}
 FILLED_ON_SQLITE = 10_000
 RESULTS = Path(__file__).parent / "results" / "overhead.csv"
@@ -76,23 +85,36 @@ def measure(storage: str, n_params: int, sizes: Sequence[int], n_turns: int) -> 
     Args:
         storage: "memory" or "sqlite".
         n_params: Number of float parameters.
-        sizes: Trials in a study when it is measured, ascending.
-        n_turns: Turns, at least 5, so that the interval of the median exists.
+        sizes: Trials in a study when its measurement begins, ascending.
+        n_turns: Turns, at least 6, so that the interval of the median exists.
     """
     rows: list[Row] = []
+    block = BLOCKS[storage]
     with tempfile.TemporaryDirectory() as folder:
         studies: dict[str, Study] = {}
         for size in tqdm(sizes, desc=f"{storage}, {n_params} parameters", unit="size"):
             names = [name for name in SAMPLERS if size <= LARGEST[storage].get(name, size)]
-            if storage == "sqlite" and size >= FILLED_ON_SQLITE:
-                studies = dict(_filled(names, n_params, size, Path(folder)))
-            studies = {name: studies.get(name) or _new(name, storage, folder) for name in names}
-            for study in studies.values():
-                n_missing = size - len(study.get_trials(deepcopy=False))
-                study.optimize(_objective(n_params), n_trials=max(n_missing, 0))
-            block = 50 if storage == "memory" else 10
-            seconds = _take_turns(studies, n_params, n_turns, block)
-            rows += _rows(seconds, storage=storage, n_params=n_params, size=size, block=block)
+            turns = min(n_turns, TURNS_AT_SMALLEST) if size == min(sizes) else n_turns
+            seconds: dict[str, list[float]] = {name: [] for name in names}
+            while len(seconds["random"]) < n_turns:
+                if turns < n_turns:
+                    studies = {}
+                if storage == "sqlite" and size >= FILLED_ON_SQLITE:
+                    studies = dict(_filled(names, n_params, size, Path(folder)))
+                studies = {
+                    name: studies.get(name) or _new(name, storage, folder) for name in names
+                }
+                _grow(studies, n_params, size)
+                for name, blocks in _take_turns(studies, n_params, turns, block).items():
+                    seconds[name] += blocks
+            rows += _rows(
+                {name: blocks[:n_turns] for name, blocks in seconds.items()},
+                storage=storage,
+                n_params=n_params,
+                first_trial=size,
+                last_trial=size + (turns + 1) * block,
+                trials_per_turn=block,
+            )
     return rows
 
 
@@ -103,11 +125,11 @@ def table(path: Path) -> str:
     lines = []
     for storage, n_params in dict.fromkeys((row["storage"], row["n_params"]) for row in rows):
         chosen = [r for r in rows if (r["storage"], r["n_params"]) == (storage, n_params)]
-        sizes = list(dict.fromkeys(row["size"] for row in chosen))
-        lines.append(f"\n{storage}, {n_params} parameters, ratio to random by trials in the study")
+        sizes = list(dict.fromkeys(row["first_trial"] for row in chosen))
+        lines.append(f"\n{storage}, {n_params} parameters, ratio to random from so many trials on")
         lines.append(f"{'':22}" + "".join(f"{size:>24}" for size in sizes))
         for name in dict.fromkeys(row["sampler"] for row in chosen):
-            cells = {r["size"]: _cell(r) for r in chosen if r["sampler"] == name}
+            cells = {r["first_trial"]: _cell(r) for r in chosen if r["sampler"] == name}
             lines.append(f"{name:22}" + "".join(f"{cells.get(size, '-'):>24}" for size in sizes))
     return "\n".join(lines)
 
@@ -117,8 +139,15 @@ def _objective(n_params: int) -> Callable[[optuna.Trial], float]:
     return lambda trial: sum(trial.suggest_float(name, 0.0, 1.0) for name in names)
 
 
+def _grow(studies: Mapping[str, Study], n_params: int, size: int) -> None:
+    for study in studies.values():
+        n_missing = size - len(study.get_trials(deepcopy=False))
+        study.optimize(_objective(n_params), n_trials=max(n_missing, 0))
+
+
 def _new(name: str, storage: str, folder: str) -> Study:
-    url = None if storage == "memory" else f"sqlite:///{folder}/{name}.db"
+    n_files = len(list(Path(folder).iterdir()))
+    url = None if storage == "memory" else f"sqlite:///{folder}/{n_files}.db"
     return optuna.create_study(storage=url, sampler=SAMPLERS[name]())
 
 
@@ -163,7 +192,7 @@ def _take_turns(
     return seconds
 
 
-def _rows(seconds: Mapping[str, Sequence[float]], block: int, **where: object) -> Iterator[Row]:
+def _rows(seconds: Mapping[str, Sequence[float]], **where: Any) -> Iterator[Row]:
     for name, blocks in seconds.items():
         ratios = [mine / random for mine, random in zip(blocks, seconds["random"], strict=True)]
         low, high = _interval_of_median(ratios)
@@ -173,9 +202,8 @@ def _rows(seconds: Mapping[str, Sequence[float]], block: int, **where: object) -
             "ratio": round(statistics.median(ratios), 3),
             "low": round(low, 3),
             "high": round(high, 3),
-            "ms_per_trial": round(1000 * statistics.median(blocks) / block, 4),
+            "ms_per_trial": round(1000 * statistics.median(blocks) / where["trials_per_turn"], 4),
             "turns": len(blocks),
-            "trials_per_turn": block,
             **environment("CPU"),
         }
 
@@ -200,9 +228,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--storages", nargs="+", choices=list(SIZES), default=list(SIZES), help="storages")
-    add("--params", nargs="+", type=int, default=[3, 10], help="numbers of parameters")
-    add("--largest", type=int, default=100_000, help="largest number of trials in a study")
-    add("--turns", type=int, default=25, help="blocks of trials per sampler and size")
+    add("--params", nargs="+", type=at_least(1), default=[3, 10], help="numbers of parameters")
+    add("--largest", type=at_least(100), default=100_000, help="largest number of trials")
+    add("--turns", type=at_least(6), default=25, help="blocks of trials per sampler and size")
     add("--out", type=Path, default=RESULTS, help="file for the rows")
     return parser
 

@@ -6,6 +6,7 @@ Everything is kept in the storage, so a second call runs only what is missing.
 from __future__ import annotations
 
 import csv
+import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -110,7 +112,7 @@ def environment(device: str) -> dict[str, str]:
     packages = ("optuna", "optuna-ga", "numpy", "torch")
     return {
         "device": device,
-        "processor": platform.machine(),
+        "processor": _processor(),
         "python": platform.python_version(),
         **{package.replace("-", "_"): version(package) for package in packages},
         "commit": _commit(),
@@ -118,14 +120,16 @@ def environment(device: str) -> dict[str, str]:
 
 
 def _study(problem: Problem, sampler: str, seed: int, storage: BaseStorage) -> Study:
-    settings = f"{problem.name}, {problem.n_trials} trials"
-    population = f" with population {problem.population_size}" if sampler == "ga" else ""
-    name = f"{sampler}{population}, seed {seed}: {settings}"
-    study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+    generations = f"{problem.n_generations} generations of {problem.population_size}"
+    settings = f"{problem.name}, {generations}"
+    name = f"{sampler}, seed {seed}: {settings}"
+    # Optuna's default would prune, each sampler another number of trials.
+    study = optuna.create_study(
+        study_name=name, storage=storage, pruner=NopPruner(), load_if_exists=True
+    )
     if PROBLEM not in study.user_attrs:
         study.set_user_attr(SAMPLER, sampler)
         study.set_user_attr(SEED, seed)
-        study.set_user_attr(ENVIRONMENT, environment(problem.device))
         study.set_user_attr(PROBLEM, settings)
     return study
 
@@ -136,6 +140,10 @@ def _complete(
     n_done = _n_results(study)
     if n_done >= problem.n_trials:
         return
+    # Where a run is continued elsewhere, each trial's row tells where it ran.
+    environments = study.user_attrs.get(ENVIRONMENT, {})
+    first = str(len(study.trials))
+    study.set_user_attr(ENVIRONMENT, {**environments, first: environment(problem.device)})
     study.sampler = factory(seed)
     if n_done and not isinstance(study.sampler, GASampler):
         # A sampler whose random stream starts over would repeat its first suggestions.
@@ -175,15 +183,32 @@ def _rows(study: Study) -> Iterator[Row]:
             "value": trial.value,
             **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga:")},
             **trial.params,
-            **study.user_attrs[ENVIRONMENT],
+            **_environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
         }
+
+
+def _environment_of(trial: FrozenTrial, environments: Mapping[str, Row]) -> Row:
+    """Return the last of the environments that begin at or before the trial's number."""
+    begun = [int(first) for first in environments if int(first) <= trial.number]
+    return environments[str(max(begun))] if begun else {}
 
 
 def _answer(study: Study) -> int | None:
     """Return the number of the trial that the paper's algorithm answers with, if it ran."""
     if study.user_attrs[SAMPLER] != "ga":
         return None
-    return best_of_final_generation(study).number
+    try:
+        return best_of_final_generation(study).number
+    except ValueError:  # The study is not that far.
+        return None
+
+
+def _processor() -> str:
+    """Return the processor's model, as Linux tells it, and the number of cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {models[0] if models else platform.machine()}"
 
 
 def _commit() -> str:

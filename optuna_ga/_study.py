@@ -97,12 +97,27 @@ def record_on_study(study: Study, key: str, value: int) -> None:
         storage.set_study_user_attr(study_id, key, value)
 
 
+class ResumedTrial(Trial):
+    """A running trial that is evaluated again, under its own number.
+
+    It has the parameters that it got before, and passes over steps that it reported before,
+    about which Optuna would warn.
+    """
+
+    def __init__(self, study: Study, trial: FrozenTrial) -> None:
+        super().__init__(study, trial._trial_id)
+        self._reported = set(trial.intermediate_values)
+
+    def report(self, value: float, step: int) -> None:
+        """Report an intermediate value unless the step has one."""
+        if step not in self._reported:
+            super().report(value, step)
+
+
 def running_trials(study: Study) -> list[Trial]:
-    """Return the running trials, ready to be evaluated again under their own numbers."""
-    return [
-        Trial(study, trial._trial_id)
-        for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    ]
+    """Return the running trials, ready to be evaluated again."""
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    return [ResumedTrial(study, trial) for trial in running]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from optuna_ga import GASampler
 from tests.conftest import bred, constant, fresh_genes, parents, parents_by_the_rules, run
