@@ -14,12 +14,11 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-import torch
 from optuna.storages import BaseStorage
 
 from benchmarks.options import at_least
 from benchmarks.report import plot, read_runs, table
-from benchmarks.run import Problem, rows, run, write_rows
+from benchmarks.run import Problem, device_name, rows, run, write_rows
 from benchmarks.samplers import samplers
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
@@ -90,14 +89,8 @@ def _problem(options: argparse.Namespace) -> Problem:
         evaluate=objective.evaluate_generation,
         population_size=options.population_size,
         n_generations=options.generations,
-        device=_device_name(objective.device),
+        device=device_name(objective.device),
     )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"GPU ({torch.cuda.get_device_name(device)})"
-    return device.type.upper()
 
 
 def _storage(parser: argparse.ArgumentParser, url: str) -> BaseStorage:

@@ -195,7 +195,7 @@ def _take_turns(
 def _rows(seconds: Mapping[str, Sequence[float]], **where: Any) -> Iterator[Row]:
     for name, blocks in seconds.items():
         ratios = [mine / random for mine, random in zip(blocks, seconds["random"], strict=True)]
-        low, high = _interval_of_median(ratios)
+        low, high = interval_of_median(ratios)
         yield {
             **where,
             "sampler": name,
@@ -208,7 +208,7 @@ def _rows(seconds: Mapping[str, Sequence[float]], **where: Any) -> Iterator[Row]
         }
 
 
-def _interval_of_median(values: Sequence[float]) -> tuple[float, float]:
+def interval_of_median(values: Sequence[float]) -> tuple[float, float]:
     """Return the order statistics that bound the median with 95 % confidence."""
     ordered = sorted(values)
     margin = 0.98 * sqrt(len(ordered))  # 1.96 standard deviations of a binomial with p = 1/2.

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import Study
@@ -117,6 +118,13 @@ def environment(device: str) -> dict[str, str]:
         **{package.replace("-", "_"): version(package) for package in packages},
         "commit": _commit(),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or "CPU"."""
+    if device.type == "cuda":
+        return f"GPU ({torch.cuda.get_device_name(device)})"
+    return device.type.upper()
 
 
 def _study(problem: Problem, sampler: str, seed: int, storage: BaseStorage) -> Study:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from operator import attrgetter
 from time import monotonic
 from typing import NamedTuple, NoReturn, TypeAlias
@@ -61,7 +62,8 @@ def optimize_generations(
         catch: Exceptions of failed trials after which the study goes on. Any other is raised
             once all trials of the generation are told.
         callbacks: Called with the study and each finished trial, in trial order. They and the
-            evaluation may call `study.stop()`, after which no further generation is begun.
+            evaluation may call `study.stop()` in this thread, after which no further generation
+            is begun.
         show_progress_bar: Whether to show the trials done, the generation and the best value.
 
     Raises:
@@ -105,12 +107,13 @@ def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
 
 
 def _ask(study: Study, n: int, trials: list[Trial]) -> None:
-    """Add `n` new trials to the list; if one cannot be had, none of them is left running."""
+    """Add `n` new trials to the list; if one cannot be had, those that could be fail."""
+    n_before = len(trials)
     try:
         for _ in range(n):
             trials.append(study.ask())
     except BaseException:
-        for trial in trials:
+        for trial in trials[n_before:]:
             study.tell(trial, state=TrialState.FAIL)
         raise
 
@@ -120,7 +123,7 @@ def _evaluate(
 ) -> Sequence[Result]:
     """Return a result for each trial, whatever the evaluation does."""
     try:
-        results = list(evaluate(trials))
+        results = list(evaluate(list(trials)))  # It may do with its list what it likes.
         if len(results) != len(trials):
             numbers = ", ".join(str(trial.number) for trial in trials)
             raise ValueError(
@@ -181,16 +184,19 @@ def _outcome(study: Study, trial: Trial, result: Result) -> _Outcome:
 
 
 def _numbers(result: object) -> list[float]:
-    """Return the number or numbers of a result; none if it is something else."""
-    if isinstance(result, str):
+    """Return the number or numbers of a result; none if it is something else.
+
+    Whatever its conversion raises: the other trials' results must not be lost by it.
+    """
+    if isinstance(result, (bytes, str, Mapping, Set)):
         return []
     try:
         return [float(result)]  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except Exception:
         pass
     try:
         return [float(value) for value in result]  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
+    except Exception:
         return []
 
 
@@ -214,7 +220,8 @@ def _advance(progress: tqdm[NoReturn], size: int) -> Callback:
     def advance(study: Study, trial: FrozenTrial) -> None:
         progress.set_description(f"generation {trial.number // size}", refresh=False)
         if len(study.directions) == 1 and trial.state == TrialState.COMPLETE:
-            progress.set_postfix_str(f"best {study.best_value:.6g}", refresh=False)
+            with suppress(ValueError):  # None is feasible yet.
+                progress.set_postfix_str(f"best {study.best_value:.6g}", refresh=False)
         progress.update()
 
     return advance

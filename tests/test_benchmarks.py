@@ -8,11 +8,12 @@ import sys
 from math import comb
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from benchmarks import overhead
+from benchmarks import overhead, precision, trainer_speed
 from benchmarks.__main__ import main
 from benchmarks.report import read_runs, table
 
@@ -165,10 +166,40 @@ def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:
     assert float(rows[0]["ratio"]) == 1.0
 
 
+def test_trainer_rows_compare_with_a_plain_loader(tmp_path: Path) -> None:
+    """Every variant of this device has a ratio, and none beats the floor."""
+    path = tmp_path / "speed.csv"
+    trainer_speed.main(["--members", "2", "--images", "80", "--turns", "6", "--out", str(path)])
+
+    rows = read(path)
+    assert [row["variant"] for row in rows][:3] == ["loader", "loop", "ours"]
+    assert float(rows[0]["ratio"]) == 1.0
+    assert all(0 < float(row["share_of_floor"]) < 1 for row in rows)
+
+
+def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
+    """Another seed first, which is the noise, then the device's precisions."""
+    path = tmp_path / "precision.csv"
+    precision.main(["--settings", "4", "--images", "64", "--out", str(path)])
+
+    assert [row["compared"] for row in read(path)] == ["other seed", "bfloat16"]
+
+
+def test_rankings_are_compared_by_rank() -> None:
+    """Equal rankings agree wholly, opposite ones not at all; infinite losses are last."""
+    losses = np.array([1.0, 2.0, 3.0, np.inf])
+    same = precision.compare(losses, np.array([10.0, 20.0, 30.0, np.inf]))
+    opposite = precision.compare(losses, np.array([9.0, 8.0, 7.0, 6.0]))
+
+    assert (same["spearman"], same["same_parents"], same["diverged_alike"]) == (1.0, 1.0, 1.0)
+    assert (opposite["spearman"], opposite["same_parents"]) == (-1.0, 0.0)
+    assert opposite["diverged_alike"] == 0.75
+
+
 @pytest.mark.parametrize("n", [10, 25, 100])
 def test_the_interval_of_the_median_covers_it(n: int) -> None:
     """The order statistics bound it with at least 93 % of the binomial's probability."""
-    low, high = overhead._interval_of_median([float(i) for i in range(n)])
+    low, high = overhead.interval_of_median([float(i) for i in range(n)])
     outside = sum(comb(n, k) for k in range(int(low) + 1)) / 2**n
     above = sum(comb(n, k) for k in range(n - int(high))) / 2**n
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import time
+from functools import partial
 from typing import Any
 
 import optuna
@@ -12,8 +14,16 @@ import pytest
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective
-from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE
+from optuna_ga import GASampler, optimize_generations
+from optuna_ga.fashion_mnist import (
+    SEARCH_SPACE,
+    FashionMNISTObjective,
+    _objective,
+    _stacked,
+    _training,
+)
+from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
+from optuna_ga.fashion_mnist._population import LoopTrainer, ThreadsTrainer
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
 DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}
@@ -92,6 +102,96 @@ def test_a_diverged_trial_is_complete_with_an_infinite_value() -> None:
     assert "validation_accuracy" not in diverged.user_attrs
     assert diverged.intermediate_values == {}
     assert math.isfinite(fine.value or math.nan)
+
+
+def generation_of(
+    objective: FashionMNISTObjective, *params: dict[str, float], **options: Any
+) -> list[FrozenTrial]:
+    """Return the trials of a study that evaluates these hyperparameters as one generation."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), **options)
+    for one in params:
+        study.enqueue_trial(one)
+    optimize_generations(study, objective.evaluate_generation, 1, population_size=len(params))
+    return study.trials
+
+
+def test_a_generation_gives_what_its_trials_give_one_by_one() -> None:
+    """The same values up to float32's rounding, the same reports and attributes."""
+    others = ({**GOOD, "momentum": 0.0}, {**GOOD, "weight_decay": 0.0})
+    one_by_one = trials_of(tiny(epochs=2), GOOD, *others)
+    together = generation_of(tiny(epochs=2), GOOD, *others)
+
+    for mine, theirs in zip(together, one_by_one, strict=True):
+        assert mine.value == pytest.approx(theirs.value, abs=2e-5)
+        assert mine.params == theirs.params
+        assert mine.user_attrs.keys() == theirs.user_attrs.keys()
+        assert mine.intermediate_values.keys() == theirs.intermediate_values.keys()
+
+
+def test_a_generation_marks_and_survives_a_diverged_trial() -> None:
+    """It is complete with an infinite value; the other trial is what it is alone."""
+    diverged, fine = generation_of(tiny(n_training_images=3000), DIVERGING, GOOD)
+
+    assert (diverged.value, diverged.user_attrs["diverged"]) == (math.inf, True)
+    assert set(diverged.user_attrs) == {"diverged", "training_s"}
+    assert fine.value == generation_of(tiny(n_training_images=3000), GOOD)[0].value
+
+
+def test_a_generation_prunes_some_of_its_trials() -> None:
+    """Who is worse than the threshold ends after an epoch; the other goes on to the last."""
+    pruner = optuna.pruners.ThresholdPruner(upper=2.2)
+    weak = {**GOOD, "learning_rate": 0.0001}
+    pruned, complete = generation_of(tiny(epochs=2), weak, GOOD, pruner=pruner)
+
+    assert (pruned.state, complete.state) == (TrialState.PRUNED, TrialState.COMPLETE)
+    assert list(pruned.intermediate_values) == [1]
+    assert list(complete.intermediate_values) == [1, 2]
+    assert pruned.value == pruned.user_attrs["validation_loss"]
+
+
+def test_a_generation_shares_its_time_among_its_trials() -> None:
+    """The seconds of the trials add up to no more than the generation took."""
+    start = time.perf_counter()
+    trials = generation_of(tiny(epochs=2), GOOD, GOOD)
+
+    total = sum(trial.user_attrs["training_s"] for trial in trials)
+    assert 0 < total <= time.perf_counter() - start
+
+
+def test_each_trial_of_a_generation_can_have_its_own_seed() -> None:
+    """Trial n trains with seed + n, as one by one."""
+    first, second = generation_of(tiny(seed_per_trial=True), GOOD, GOOD)
+    (shifted,) = generation_of(tiny(seed=1), GOOD)
+
+    assert first.value != second.value == shifted.value
+
+
+def test_both_forms_make_the_same_study_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bred from each other's values, every trial is the same: no rounding swaps ranks."""
+    for trainer in (LoopTrainer, ThreadsTrainer):
+        double = partial(trainer, dtype=torch.float64)
+        monkeypatch.setattr(_objective, trainer.__name__, double)
+    data = load_subset(torch.device("cpu"))
+    few = Data(data.training.take(slice(64)), data.validation.take(slice(64)), None)
+    monkeypatch.setattr(_objective, "load_subset", lambda device: few)
+    for module in (_training, _stacked):
+        monkeypatch.setattr(module, "BATCH_SIZE", 8)
+    objective = tiny(n_training_images=64)
+    one_by_one, together = (optuna.create_study(sampler=GASampler(4, seed=0)) for _ in range(2))
+    one_by_one.optimize(objective, n_trials=12)
+    optimize_generations(together, objective.evaluate_generation, 3)
+
+    for mine, theirs in zip(together.trials, one_by_one.trials, strict=True):
+        assert mine.params == theirs.params
+        assert mine.user_attrs.get("ga:parents") == theirs.user_attrs.get("ga:parents")
+        assert mine.value == pytest.approx(theirs.value, abs=1e-12)
+
+
+def test_dropout_changes_the_training() -> None:
+    """And is drawn from the seed: equal trials stay equal."""
+    first, second = generation_of(tiny(dropout=True), GOOD, GOOD)
+
+    assert first.value == second.value != trials_of(tiny(), GOOD)[0].value
 
 
 def test_a_pruner_ends_a_trial_after_an_epoch() -> None:
@@ -175,6 +275,9 @@ def test_the_subset_has_no_test_score() -> None:
         ({"n_training_images": 6001}, ValueError, "`n_training_images`.*6000.*6001"),
         ({"seed": -1}, ValueError, "`seed`.*-1"),
         ({"seed_per_trial": 1}, TypeError, "`seed_per_trial`.*1"),
+        ({"precision": "half"}, ValueError, "`precision`.*'half'"),
+        ({"precision": "tf32", "device": "cpu"}, ValueError, "`precision`.*'tf32'.*cpu"),
+        ({"dropout": 1}, TypeError, "`dropout`.*1"),
         ({"device": "toaster"}, ValueError, "`device`.*'toaster'"),
         ({"device": "cuda:99"}, ValueError, "`device`.*'cuda:99'"),
     ],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import optuna
 import pytest
 from optuna import Study, Trial, TrialPruned
+from optuna.distributions import CategoricalDistribution
 from optuna.pruners import HyperbandPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
 from tests.conftest import (
@@ -241,3 +245,70 @@ def test_a_study_of_several_objectives_without_parameters_is_none_of_its_busines
     study.optimize(lambda trial: (0.0, 0.0), n_trials=3)
 
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+
+
+def test_attributes_of_another_study_are_not_believed() -> None:
+    """A warm start with an old trial's attributes is bred by this study's own rules."""
+    study = study_with(*(added(value) for value in (3, 2, 1, 0)))
+    study.enqueue_trial(
+        {"y": 0.5}, user_attrs={"ga:generation": 9, "ga:parents": [0, 90_000], "note": "old"}
+    )
+    trial = study.ask()
+    trial.suggest_float("y", 0.0, 1.0)
+    trial.suggest_float("x", 0.0, 1.0)
+
+    attributes = study.trials[4].user_attrs
+    assert attributes["ga:generation"] == 1
+    assert set(attributes["ga:parents"]) == {2, 3}
+    assert attributes["note"] == "old"
+
+
+def test_a_choice_that_is_gone_is_not_inherited() -> None:
+    """Storage in memory takes added trials with other choices; their gene is passed over."""
+    study = optuna.create_study(sampler=of_four(mutation_prob=0.0))
+    choices = CategoricalDistribution(["a", "z"])
+    study.add_trials(
+        [optuna.create_trial(value=0, params={"c": "z"}, distributions={"c": choices})] * 4
+    )
+    study.optimize(lambda t: 0.0 * len(t.suggest_categorical("c", ["a", "b", "q"])), n_trials=4)
+
+    assert {trial.params["c"] for trial in study.trials[4:]} <= {"a", "b", "q"}
+
+
+def test_times_before_any_clock_are_a_history_too() -> None:
+    """A trial dated before what the platform can tell is older than all others."""
+    ancient = added(0.0)
+    ancient.datetime_start = ancient.datetime_complete = datetime.min
+    study = study_with(ancient, ancient, ancient, ancient)
+
+    assert next_parents(study) == {0, 1}
+
+
+def test_a_refused_study_is_not_written_to() -> None:
+    """Nothing is recorded where the sampler does not serve."""
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
+    study.tell(study.ask(), [0.0, 0.0])
+
+    assert study.user_attrs == study.trials[0].user_attrs == {}
+
+
+def test_a_trial_left_running_is_looked_up_and_not_searched_for(
+    open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a database too, a dead worker's trial costs no look at the whole study."""
+    storage = open_database()
+    study = optuna.create_study(storage=storage, sampler=of_four())
+    study.ask()
+    study.optimize(sphere, n_trials=11)
+    looks = []
+    get_all_trials = storage.get_all_trials
+
+    def counting(*arguments: Any, **options: Any) -> list[FrozenTrial]:
+        looks.append(options.get("states"))
+        return get_all_trials(*arguments, **options)
+
+    monkeypatch.setattr(storage, "get_all_trials", counting)
+    study.optimize(sphere, n_trials=8)
+
+    assert looks.count((TrialState.WAITING,)) == 8
+    assert len(looks) - 8 == 2  # Once for each generation that begins.

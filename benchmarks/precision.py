@@ -1,0 +1,146 @@
+"""Whether a precision keeps the ranking of settings, which is all that a search needs.
+
+Settings drawn uniformly from the paper's search space are trained in float32, in each other
+precision that the device has, and in float32 with another seed of weights and batches: whatever
+that changes is noise that no precision need beat. A row compares one of these with float32:
+
+- `spearman`: rank correlation of the validation losses, infinite ones (diverged) last, with the
+  95 % bootstrap interval over the settings;
+- `same_parents`: share of the better half, the paper's parents, that is the better half of both;
+- `diverged_alike`: share of the settings that diverge in both or in neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+from tqdm import tqdm
+
+from benchmarks.options import at_least
+from benchmarks.run import Row, device_name, environment, write_rows
+from optuna_ga.fashion_mnist import SEARCH_SPACE
+from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
+from optuna_ga.fashion_mnist._population import Epochs, Member, ThreadsTrainer, Trainer
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._training import Precision
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, compare and write the rows; see `--help`."""
+    options = _parser().parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = load_full(None, device) if options.data == "full" else load_subset(device)
+    if options.images is not None:
+        data = data._replace(training=data.training.take(slice(options.images)))
+    precisions: list[Precision] = ["bfloat16"] if device.type == "cpu" else ["tf32", "bfloat16"]
+    runs: list[tuple[str, Precision, int]] = [("other seed", "float32", 1)]
+    runs += [(precision, precision, 0) for precision in precisions]
+    settings = _settings(options.settings)
+    exact = _losses(settings, 0, "float32", data, device, options.epochs)
+    rows = []
+    for name, precision, seed in tqdm(runs, unit="run"):
+        other = _losses(settings, seed, precision, data, device, options.epochs)
+        rows.append(
+            {
+                "compared": name,
+                **compare(exact, other),
+                "settings": options.settings,
+                "epochs": options.epochs,
+                "training_images": len(data.training.labels),
+                **environment(device_name(device)),
+            }
+        )
+    path = options.out or RESULTS / f"precision_{device.type}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(path, rows)
+    for row in rows:
+        print(
+            f"{row['compared']:12} spearman {row['spearman']} ({row['low']} to {row['high']}), "
+            f"same parents {row['same_parents']}, diverged alike {row['diverged_alike']}"
+        )
+
+
+def compare(exact: np.ndarray, other: np.ndarray) -> Row:
+    """Return how alike two arrays of losses rank the same settings."""
+    rng = np.random.default_rng(0)
+    samples = [rng.integers(len(exact), size=len(exact)) for _ in range(2000)]
+    correlations = [_spearman(exact[sample], other[sample]) for sample in samples]
+    low, high = np.nanpercentile(correlations, [2.5, 97.5])
+    n_parents = len(exact) // 2
+    both = set(np.argsort(exact)[:n_parents]) & set(np.argsort(other)[:n_parents])
+    return {
+        "spearman": round(_spearman(exact, other), 3),
+        "low": round(float(low), 3),
+        "high": round(float(high), 3),
+        "same_parents": round(len(both) / n_parents, 3),
+        "diverged_alike": round(float(np.mean(np.isinf(exact) == np.isinf(other))), 3),
+    }
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    ranks = stats.rankdata(first), stats.rankdata(second)
+    if any(np.ptp(each) == 0.0 for each in ranks):
+        return np.nan  # Nothing is ranked.
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _settings(n: int) -> np.ndarray:
+    """Return settings `(n, 3)`, uniform in the search space."""
+    low, high = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
+    return np.random.default_rng(0).uniform(low, high, size=(n, 3))
+
+
+def _losses(
+    settings: np.ndarray,
+    seed: int,
+    precision: Precision,
+    data: Data,
+    device: torch.device,
+    epochs: int,
+) -> np.ndarray:
+    """Return the validation losses `(n,)` after training, infinite where it diverged."""
+    losses = np.full(len(settings), np.inf)
+    n_epochs = 0
+
+    def after_epoch(ended: Epochs) -> Collection[int]:
+        nonlocal n_epochs
+        n_epochs += 1
+        for position, epoch in ended.items():
+            if epoch is not None and n_epochs == epochs:
+                losses[position] = epoch.validation_loss
+        return ()
+
+    members = [Member(rate, momentum, decay, seed) for rate, momentum, decay in settings.tolist()]
+    trainer: Trainer
+    if device.type == "cuda":
+        trainer = StackedTrainer(device, precision=precision)
+    else:
+        trainer = ThreadsTrainer(device, precision=precision)
+    trainer.train(members, data.training, data.validation, epochs, after_epoch)
+    return losses
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precision",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--settings", type=at_least(4), default=60, help="number of settings (default: 60)")
+    add("--epochs", type=at_least(1), default=1, help="epochs of each (default: 1)")
+    add("--data", choices=["subset", "full"], default="subset", help="images (default: subset)")
+    add("--images", type=at_least(64), help="train on so many images only (default: all)")
+    add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""How fast a generation of P networks trains, against what users write.
+
+Variants, each on the same images with the same settings:
+
+- `loader`: torchvision's transforms, a DataLoader and a plain loop, one network after another.
+- `loop`: images on the device as tensors, a plain loop, one network after another.
+- `graph`: the same with the step captured as a CUDA graph (GPU only).
+- `ours`: what `evaluate_generation` uses: stacked on a GPU, a thread per core on a CPU.
+- `ours-tf32`, `ours-bfloat16`: the same with that precision.
+
+All take turns in one run. A turn of the first three trains one network, whatever P is, since P
+of them take P times as long; the figures are seconds per network and epoch, validation included.
+A variant's ratio is `loader`'s seconds by its own, turn by turn: median and the 95 % interval of
+the median. What is built once (CUDA graphs, threads) is apart, as `setup_s`.
+
+The floor is what the device's measured ceilings allow: 4.58 GFLOP of matrix work per network and
+step of 64 images in training and a third of that in validation, by the ceiling of a large matrix
+product; and 57 MB moved per network and step (weights, gradients and momenta with SGD in one pass
+28.8 MB, activations in bfloat16 with everything fused 28.2 MB), by that of a large copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from tqdm import tqdm
+
+from benchmarks.options import at_least
+from benchmarks.overhead import interval_of_median
+from benchmarks.run import Row, device_name, environment, write_rows
+from optuna_ga.fashion_mnist._data import (
+    MEAN,
+    STANDARD_DEVIATION,
+    Data,
+    Images,
+    load_full,
+    load_subset,
+)
+from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._population import LoopTrainer, Member, ThreadsTrainer, Trainer
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._training import BATCH_SIZE, EVALUATION_BATCH_SIZE
+
+FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
+BYTES_PER_STEP = 57.0e6
+SETTINGS = Member(0.05, 0.5, 0.001)
+RESULTS = Path(__file__).parent / "results"
+
+Variant = Callable[[int], int]  # Trains as many networks for an epoch; returns how many.
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write the rows; see `--help`."""
+    options = _parser().parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = _data(options.data, device, options.images)
+    flops, bandwidth = ceilings(device)
+    rows = [
+        {**row, **_floor(row, data, flops, bandwidth), **environment(device_name(device))}
+        for n_members in options.members
+        for row in measure(data, device, n_members, options.turns)
+    ]
+    path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(path, rows)
+    for row in rows:
+        print(
+            f"P={row['members']:<3} {row['variant']:14} {row['s_per_network_epoch']:9.4f} s "
+            f"{row['ratio']:8.2f} ({row['low']:.2f}-{row['high']:.2f}) times loader, "
+            f"{100 * row['share_of_floor']:.0f} % of the floor"
+        )
+
+
+def measure(data: Data, device: torch.device, n_members: int, n_turns: int) -> Iterator[Row]:
+    """Yield a row per variant for a population of P members."""
+    choices = variants(data, device)
+    setup_s = {name: _seconds(variant, n_members)[0] for name, variant in choices.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in choices}
+    memory: dict[str, float] = {}
+    for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn"):
+        for name in list(choices) if turn % 2 else reversed(list(choices)):
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            total, n_trained = _seconds(choices[name], n_members)
+            seconds[name].append(total / n_trained)
+            memory[name] = _peak_memory(device)
+    for name, each in seconds.items():
+        ratios = [theirs / mine for theirs, mine in zip(seconds["loader"], each, strict=True)]
+        low, high = interval_of_median(ratios)
+        yield {
+            "members": n_members,
+            "variant": name,
+            "s_per_network_epoch": round(statistics.median(each), 5),
+            "ratio": round(statistics.median(ratios), 3),
+            "low": round(low, 3),
+            "high": round(high, 3),
+            "turns": n_turns,
+            "setup_s": round(max(setup_s[name] - statistics.median(each), 0.0), 3),
+            "peak_memory_mb": round(memory[name]),
+            "training_images": len(data.training.labels),
+            "validation_images": len(data.validation.labels),
+        }
+
+
+def variants(data: Data, device: torch.device) -> Mapping[str, Variant]:
+    """Return what is compared on this device."""
+
+    def train(trainer: Trainer, together: bool) -> Variant:
+        def epoch(n_members: int) -> int:
+            n = n_members if together else 1
+            trainer.train([SETTINGS] * n, data.training, data.validation, 1, lambda _: ())
+            return n
+
+        return epoch
+
+    loaders = {part: _loader(getattr(data, part)) for part in ("training", "validation")}
+
+    def loader(n_members: int) -> int:
+        _train_as_users_do(loaders, device)
+        return 1
+
+    chosen = {"loader": loader, "loop": train(LoopTrainer(device), together=False)}
+    if device.type == "cuda":
+        graph = StackedTrainer(device, largest_chunk=1)
+        return {
+            **chosen,
+            "graph": train(graph, together=False),
+            "ours": train(StackedTrainer(device), together=True),
+            "ours-tf32": train(StackedTrainer(device, precision="tf32"), together=True),
+            "ours-bfloat16": train(StackedTrainer(device, precision="bfloat16"), together=True),
+        }
+    return {
+        **chosen,
+        "ours": train(ThreadsTrainer(device), together=True),
+        "ours-bfloat16": train(ThreadsTrainer(device, precision="bfloat16"), together=True),
+    }
+
+
+class _Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """The images as torchvision's FashionMNIST gives them: a PIL image, then the transforms."""
+
+    def __init__(self, images: Images) -> None:
+        self._pixels, self._labels = images.pixels.squeeze(1).cpu(), images.labels.cpu()
+        self._transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize((MEAN,), (STANDARD_DEVIATION,))]
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = Image.fromarray(self._pixels[index].numpy(), mode=None)
+        return self._transform(image), int(self._labels[index])
+
+
+def _loader(images: Images) -> DataLoader[tuple[torch.Tensor, int]]:
+    size = BATCH_SIZE if len(images.labels) > EVALUATION_BATCH_SIZE else EVALUATION_BATCH_SIZE
+    return DataLoader(_Pictures(images), batch_size=size, shuffle=True)
+
+
+def _train_as_users_do(
+    loaders: Mapping[str, DataLoader[tuple[torch.Tensor, int]]], device: torch.device
+) -> None:
+    network = initial_network(0, torch.device("cpu")).to(memory_format=torch.contiguous_format)
+    network = network.to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum,
+        weight_decay=SETTINGS.weight_decay,
+    )  # fmt: skip
+    for pixels, labels in loaders["training"]:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(pixels.to(device)), labels.to(device))
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        for pixels, labels in loaders["validation"]:
+            nn.functional.cross_entropy(network(pixels.to(device)), labels.to(device)).item()
+
+
+def ceilings(device: torch.device) -> tuple[float, float]:
+    """Return the device's operations per second in bfloat16 and bytes per second of a copy."""
+    n = 8192 if device.type == "cuda" else 2048
+    matrix = torch.ones(n, n, device=device, dtype=torch.bfloat16)
+    large = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
+    target = torch.empty_like(large)
+    flops = 2 * n**3 / _fastest(lambda: matrix @ matrix, device)
+    bandwidth = 2 * large.numel() * 4 / _fastest(lambda: target.copy_(large), device)
+    return flops, bandwidth
+
+
+def _floor(row: Row, data: Data, flops: float, bandwidth: float) -> Row:
+    n_training, n_validation = len(data.training.labels), len(data.validation.labels)
+    compute_s = FLOP_PER_IMAGE * (n_training + n_validation / 3) / flops
+    memory_s = BYTES_PER_STEP * n_training / BATCH_SIZE / bandwidth
+    floor_s = max(compute_s, memory_s)
+    return {
+        "floor_s": round(floor_s, 6),
+        "share_of_floor": round(floor_s / row["s_per_network_epoch"], 4),
+        "ceiling_tflop_per_s": round(flops / 1e12, 3),
+        "ceiling_gb_per_s": round(bandwidth / 1e9, 1),
+    }
+
+
+def _fastest(work: Callable[[], object], device: torch.device) -> float:
+    times = []
+    for _ in range(10):
+        _wait(device)
+        start = perf_counter()
+        work()
+        _wait(device)
+        times.append(perf_counter() - start)
+    return min(times)
+
+
+def _seconds(variant: Variant, n_members: int) -> tuple[float, int]:
+    start = perf_counter()
+    n_trained = variant(n_members)  # Ends by reading the losses, so it has waited for the GPU.
+    return perf_counter() - start, n_trained
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Return the peak of the device's memory in MB; on a CPU the process's so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _data(name: str, device: torch.device, n_images: int) -> Data:
+    data = load_full(None, device) if name == "full" else load_subset(device)
+    return data._replace(
+        training=data.training.take(slice(n_images)),
+        validation=data.validation.take(slice(max(n_images // 5, 1))),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.trainer_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--members", nargs="+", type=at_least(1), default=[1, 5, 10, 20, 50],
+        help="populations P (default: 1 5 10 20 50)")  # fmt: skip
+    add("--data", choices=["subset", "full"], default="subset",
+        help="images (default: subset)")  # fmt: skip
+    add("--images", type=at_least(64), default=656,
+        help="training images; a fifth as many for validation (default: 656, so that the last "
+        "batch has 16, as in 50,000)")  # fmt: skip
+    add("--turns", type=at_least(6), default=9, help="turns (default: 9)")
+    add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
