@@ -25,7 +25,7 @@ def from_unit(distribution: BaseDistribution, u: float) -> Gene:
         distribution: Any of Optuna's three.
         u: Position in [0, 1).
 
-    >>> from_unit(FloatDistribution(1e-4, 1.0, log=True), 0.5)
+    >>> round(from_unit(FloatDistribution(1e-4, 1.0, log=True), 0.5), 12)
     0.01
     >>> [from_unit(IntDistribution(0, 6, step=3), u) for u in (0.0, 0.4, 0.99)]
     [0, 3, 6]

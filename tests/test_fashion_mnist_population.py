@@ -36,9 +36,9 @@ FAST_TRAINERS = [ThreadsTrainer, StackedTrainer]
 MakeTrainer = Callable[..., Trainer]
 
 
-def images(n: int, start: int = 0) -> Images:
+def images(n: int, start: int = 0, device: torch.device = CPU) -> Images:
     """Return real images."""
-    return load_subset(CPU).training.take(slice(start, start + n))
+    return load_subset(device).training.take(slice(start, start + n))
 
 
 def trained(
@@ -47,6 +47,7 @@ def trained(
     n_images: int = 144,
     epochs: int = 1,
     drop: dict[int, Collection[int]] | None = None,
+    device: torch.device = CPU,
 ) -> list[Epochs]:
     """Return what each epoch gave, dropping positions after the epochs that say so."""
     ended: list[Epochs] = []
@@ -55,7 +56,8 @@ def trained(
         ended.append(dict(results))
         return (drop or {}).get(len(ended), ())
 
-    trainer.train(members, images(n_images), images(50, start=3000), epochs, after_epoch)
+    training, validation = images(n_images, 0, device), images(50, 3000, device)
+    trainer.train(members, training, validation, epochs, after_epoch)
     return ended
 
 
