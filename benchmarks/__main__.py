@@ -20,7 +20,9 @@ from benchmarks.options import at_least
 from benchmarks.report import plot, read_runs, table
 from benchmarks.run import Problem, device_name, rows, run, write_rows
 from benchmarks.samplers import samplers
+from optuna_ga import optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
+from optuna_ga.fashion_mnist._objective import PRECISIONS
 
 ROWS, CURVES, STUDIES = "rows.csv", "curves.png", "studies.db"
 
@@ -75,14 +77,15 @@ def _problem(options: argparse.Namespace) -> Problem:
         seed=options.training_seed,
         device=options.device,
         folder=options.folder,
+        precision=options.precision,
     )
     # What starts up once, a CUDA context or a pool of threads, is no trial's time.
     warm_up = FashionMNISTObjective(
         "subset", epochs=1, n_training_images=64, device=objective.device
     )
-    optuna.create_study().optimize(warm_up, n_trials=1)
+    optimize_generations(optuna.create_study(), warm_up.evaluate_generation, 1, population_size=1)
     images = options.data if n_images is None else f"{n_images} images of {options.data}"
-    device = objective.device.type.upper()
+    device = f"{options.precision} on {objective.device.type.upper()}"
     epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
     return Problem(
         name=f"FashionMNIST, {images}, {epochs}, training seed {options.training_seed}, {device}",
@@ -130,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--epochs", "epochs of each training", 1, type=at_least(1))
     add("--training-seed", "seed of initial weights and batches", 0, type=at_least(0))
+    add("--precision", "what to compute with", "float32", choices=PRECISIONS)
     add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     add(
         "--folder",

@@ -9,6 +9,10 @@ python -m pytest -m gpu tests/test_gpu.py
 python -m benchmarks.trainer_speed --data full --images 12816 --turns 6 --out "$out/trainer_speed_cuda.csv"
 python -m benchmarks.precision --data full --settings 60 --out "$out/precision_cuda.csv"
 # The paper's baseline, as assumed: 200 trainings of 14 epochs on all images.
-time python -m benchmarks --data full --epochs 14 --population-size 20 --generations 10 \
+rm -rf gpu-results
+start=$(date +%s.%N)
+python -m benchmarks --data full --epochs 14 --population-size 20 --generations 10 \
     --samplers ga --out gpu-results
+python -c "import sys; print('wall_s', float(sys.argv[2]) - float(sys.argv[1]))" \
+    "$start" "$(date +%s.%N)" > "$out/baseline_cuda_seconds.txt"
 cp gpu-results/rows.csv "$out/baseline_cuda.csv"

@@ -4,27 +4,29 @@ Variants, each on the same images with the same settings:
 
 - `loader`: torchvision's transforms, a DataLoader and a plain loop, one network after another.
 - `loop`: images on the device as tensors, a plain loop, one network after another.
-- `graph`: the same with the step captured as a CUDA graph (GPU only).
+- `graph`: our stacked trainer with one network a chunk, so the step is a CUDA graph (GPU only).
 - `ours`: what `evaluate_generation` uses: stacked on a GPU, a thread per core on a CPU.
-- `ours-tf32`, `ours-bfloat16`: the same with that precision.
+- `-tf32`, `-bfloat16`: the same with that precision.
 
 All take turns in one run. A turn of the first three trains one network, whatever P is, since P
 of them take P times as long; the figures are seconds per network and epoch, validation included.
 A variant's ratio is `loader`'s seconds by its own, turn by turn: median and the 95 % interval of
-the median. What is built once (CUDA graphs, threads) is apart, as `setup_s`.
+the median; likewise to `loop` and to `graph`. What is built once (CUDA graphs) is apart, as
+`setup_s`. Memory is what the variant's first epoch reserved on the GPU; it is not told on a CPU.
 
 The floor is what the device's measured ceilings allow: 4.58 GFLOP of matrix work per network and
 step of 64 images in training and a third of that in validation, by the ceiling of a large matrix
-product; and 57 MB moved per network and step (weights, gradients and momenta with SGD in one pass
-28.8 MB, activations in bfloat16 with everything fused 28.2 MB), by that of a large copy.
+product, in bfloat16 or float32, whichever is faster; and 57 MB moved per network and step
+(weights, gradients and momenta with SGD in one pass 28.8 MB, activations in bfloat16 with
+everything fused 28.2 MB), by that of a large copy.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -49,7 +51,7 @@ from optuna_ga.fashion_mnist._data import (
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._population import LoopTrainer, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._training import BATCH_SIZE, EVALUATION_BATCH_SIZE
+from optuna_ga.fashion_mnist._training import BATCH_SIZE, EVALUATION_BATCH_SIZE, Precision
 
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
@@ -84,32 +86,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(data: Data, device: torch.device, n_members: int, n_turns: int) -> Iterator[Row]:
     """Yield a row per variant for a population of P members."""
     choices = variants(data, device)
-    setup_s = {name: _seconds(variant, n_members)[0] for name, variant in choices.items()}
+    first = {name: _first_epoch(variant, n_members, device) for name, variant in choices.items()}
     seconds: dict[str, list[float]] = {name: [] for name in choices}
-    memory: dict[str, float] = {}
     for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn"):
         for name in list(choices) if turn % 2 else reversed(list(choices)):
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
             total, n_trained = _seconds(choices[name], n_members)
             seconds[name].append(total / n_trained)
-            memory[name] = _peak_memory(device)
     for name, each in seconds.items():
-        ratios = [theirs / mine for theirs, mine in zip(seconds["loader"], each, strict=True)]
-        low, high = interval_of_median(ratios)
+        median = statistics.median(each)
+        total, n_trained, memory = first[name]
         yield {
             "members": n_members,
             "variant": name,
-            "s_per_network_epoch": round(statistics.median(each), 5),
-            "ratio": round(statistics.median(ratios), 3),
-            "low": round(low, 3),
-            "high": round(high, 3),
+            "s_per_network_epoch": round(median, 5),
+            **_ratios("", seconds["loader"], each),
+            **_ratios("_to_loop", seconds["loop"], each),
+            **_ratios("_to_graph", seconds.get("graph", []), each),
             "turns": n_turns,
-            "setup_s": round(max(setup_s[name] - statistics.median(each), 0.0), 3),
-            "peak_memory_mb": round(memory[name]),
+            "setup_s": round(max(total - n_trained * median, 0.0), 3),
+            "reserved_mb": memory,
             "training_images": len(data.training.labels),
             "validation_images": len(data.validation.labels),
         }
+
+
+def _ratios(name: str, theirs: Sequence[float], mine: Sequence[float]) -> Row:
+    if not theirs:
+        return {f"{figure}{name}": "" for figure in ("ratio", "low", "high")}
+    ratios = [other / own for other, own in zip(theirs, mine, strict=True)]
+    low, high = interval_of_median(ratios)
+    figures = {"ratio": statistics.median(ratios), "low": low, "high": high}
+    return {f"{figure}{name}": round(value, 3) for figure, value in figures.items()}
 
 
 def variants(data: Data, device: torch.device) -> Mapping[str, Variant]:
@@ -123,22 +130,31 @@ def variants(data: Data, device: torch.device) -> Mapping[str, Variant]:
 
         return epoch
 
-    loaders = {part: _loader(getattr(data, part)) for part in ("training", "validation")}
+    loaders = {
+        "training": DataLoader(_Pictures(data.training), BATCH_SIZE, shuffle=True),
+        "validation": DataLoader(_Pictures(data.validation), EVALUATION_BATCH_SIZE),
+    }
 
     def loader(n_members: int) -> int:
         _train_as_users_do(loaders, device)
         return 1
 
-    chosen = {"loader": loader, "loop": train(LoopTrainer(device), together=False)}
+    chosen: dict[str, Variant] = {
+        "loader": loader,
+        "loop": train(LoopTrainer(device), together=False),
+    }
     if device.type == "cuda":
-        graph = StackedTrainer(device, largest_chunk=1)
-        return {
-            **chosen,
-            "graph": train(graph, together=False),
-            "ours": train(StackedTrainer(device), together=True),
-            "ours-tf32": train(StackedTrainer(device, precision="tf32"), together=True),
-            "ours-bfloat16": train(StackedTrainer(device, precision="bfloat16"), together=True),
+        precisions: dict[str, Precision] = {
+            "": "float32",
+            "-tf32": "tf32",
+            "-bfloat16": "bfloat16",
         }
+        for ending, precision in precisions.items():
+            alone = StackedTrainer(device, precision=precision, largest_chunk=1)
+            chosen[f"graph{ending}"] = train(alone, together=False)
+            stacked = StackedTrainer(device, precision=precision)
+            chosen[f"ours{ending}"] = train(stacked, together=True)
+        return chosen
     return {
         **chosen,
         "ours": train(ThreadsTrainer(device), together=True),
@@ -163,11 +179,6 @@ class _Pictures(Dataset[tuple[torch.Tensor, int]]):
         return self._transform(image), int(self._labels[index])
 
 
-def _loader(images: Images) -> DataLoader[tuple[torch.Tensor, int]]:
-    size = BATCH_SIZE if len(images.labels) > EVALUATION_BATCH_SIZE else EVALUATION_BATCH_SIZE
-    return DataLoader(_Pictures(images), batch_size=size, shuffle=True)
-
-
 def _train_as_users_do(
     loaders: Mapping[str, DataLoader[tuple[torch.Tensor, int]]], device: torch.device
 ) -> None:
@@ -188,14 +199,16 @@ def _train_as_users_do(
 
 
 def ceilings(device: torch.device) -> tuple[float, float]:
-    """Return the device's operations per second in bfloat16 and bytes per second of a copy."""
+    """Return the device's operations per second in a matrix product and bytes in a copy."""
     n = 8192 if device.type == "cuda" else 2048
-    matrix = torch.ones(n, n, device=device, dtype=torch.bfloat16)
+    matrices = [
+        torch.ones(n, n, device=device, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)
+    ]
     large = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(large)
-    flops = 2 * n**3 / _fastest(lambda: matrix @ matrix, device)
+    fastest_s = min(_fastest(partial(torch.matmul, each, each), device) for each in matrices)
     bandwidth = 2 * large.numel() * 4 / _fastest(lambda: target.copy_(large), device)
-    return flops, bandwidth
+    return 2 * n**3 / fastest_s, bandwidth
 
 
 def _floor(row: Row, data: Data, flops: float, bandwidth: float) -> Row:
@@ -233,11 +246,17 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _peak_memory(device: torch.device) -> float:
-    """Return the peak of the device's memory in MB; on a CPU the process's so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+def _first_epoch(
+    variant: Variant, n_members: int, device: torch.device
+) -> tuple[float, int, float | str]:
+    """Return its seconds, how many networks it trained, and the MB that it reserved on a GPU."""
+    if device.type != "cuda":
+        return *_seconds(variant, n_members), ""
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    seconds, n_trained = _seconds(variant, n_members)
+    return seconds, n_trained, round((torch.cuda.max_memory_reserved() - before) / 1e6)
 
 
 def _data(name: str, device: torch.device, n_images: int) -> Data:
@@ -259,10 +278,10 @@ def _parser() -> argparse.ArgumentParser:
         help="populations P (default: 1 5 10 20 50)")  # fmt: skip
     add("--data", choices=["subset", "full"], default="subset",
         help="images (default: subset)")  # fmt: skip
-    add("--images", type=at_least(64), default=656,
-        help="training images; a fifth as many for validation (default: 656, so that the last "
+    add("--images", type=at_least(64), default=336,
+        help="training images; a fifth as many for validation (default: 336, so that the last "
         "batch has 16, as in 50,000)")  # fmt: skip
-    add("--turns", type=at_least(6), default=9, help="turns (default: 9)")
+    add("--turns", type=at_least(6), default=7, help="turns (default: 7)")
     add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
     return parser
 

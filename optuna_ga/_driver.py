@@ -107,14 +107,19 @@ def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
 
 
 def _ask(study: Study, n: int, trials: list[Trial]) -> None:
-    """Add `n` new trials to the list; if one cannot be had, those that could be fail."""
-    n_before = len(trials)
+    """Add `n` new trials to the list; if one cannot be had, the new ones fail.
+
+    So does the one that could not be had, if it was created. Trials that a killed run left running
+    are left so for the next call.
+    """
+    left_over = {trial.number for trial in trials}
     try:
         for _ in range(n):
             trials.append(study.ask())
     except BaseException:
-        for trial in trials[n_before:]:
-            study.tell(trial, state=TrialState.FAIL)
+        for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if trial.number not in left_over:
+                study.tell(trial.number, state=TrialState.FAIL)
         raise
 
 

@@ -151,7 +151,7 @@ def test_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
 
     text = " ".join(capsys.readouterr().out.split())
-    assert text.count("(default: ") == 13
+    assert text.count("(default: ") == 14
 
 
 def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:
@@ -188,12 +188,12 @@ def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
 def test_rankings_are_compared_by_rank() -> None:
     """Equal rankings agree wholly, opposite ones not at all; infinite losses are last."""
     losses = np.array([1.0, 2.0, 3.0, np.inf])
-    same = precision.compare(losses, np.array([10.0, 20.0, 30.0, np.inf]))
-    opposite = precision.compare(losses, np.array([9.0, 8.0, 7.0, 6.0]))
+    same = precision.compare(losses, np.array([10.0, 20.0, 30.0, np.inf]), losses)
+    opposite = precision.compare(losses, np.array([9.0, 8.0, 7.0, 6.0]), losses)
 
     assert (same["spearman"], same["same_parents"], same["diverged_alike"]) == (1.0, 1.0, 1.0)
     assert (opposite["spearman"], opposite["same_parents"]) == (-1.0, 0.0)
-    assert opposite["diverged_alike"] == 0.75
+    assert (opposite["diverged_alike"], opposite["beyond_noise"]) == (0.75, -2.0)
 
 
 @pytest.mark.parametrize("n", [10, 25, 100])

@@ -116,7 +116,7 @@ def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
     (exact,) = on_gpu(StackedTrainer(GPU), MEMBERS, 320)
     (rough,) = on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 320)
 
-    assert 0 < largest_difference([exact], [rough]) < 0.1
+    assert 0 < largest_difference([exact], [rough]) < 0.3
 
 
 def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:

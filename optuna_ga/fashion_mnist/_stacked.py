@@ -6,8 +6,10 @@ are batched matrix products. The loss is the sum of the members' losses, so that
 gradient, and nothing that becomes infinite or NaN in one member reaches another.
 
 On a GPU a whole step (taking the batch, forward, backward, SGD) is captured as a CUDA graph and
-replayed; the host waits once per chunk and epoch. On a CPU the same steps run uncaptured, which
-is for tests: they are no faster there than separate trainings.
+replayed; the host waits between epochs, not between steps. On a CPU the same steps run uncaptured,
+which is for tests: they are no faster there than separate trainings.
+
+Members of one chunk share their batches, so those of another seed train in another chunk.
 
 Shapes: P members of the population, C members of a chunk, B images in a batch, N images.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -75,7 +78,7 @@ class StackedTrainer:
         self._dtype = dtype
         self._largest_chunk = largest_chunk
         self._warned = False
-        self._chunks: dict[tuple[int, int, int], _Chunk] = {}
+        self._chunks: dict[tuple[int, ...], _Chunk] = {}
 
     def train(
         self,
@@ -115,25 +118,45 @@ class StackedTrainer:
         mask_seed: int,
     ) -> list[Epoch | None]:
         """Train these rows of the stack for an epoch, in halves if the memory does not suffice."""
+        attempt = partial(self._try_rows, stack, rows, training, validation, order, mask_seed)
+        results = attempt()
+        if results is None and self._chunks:  # Idle chunks of other sizes hold memory too.
+            self._release()
+            results = attempt()
+        if results is not None:
+            return results
+        self._shrink(len(rows))
+        return [
+            result
+            for part in split_evenly(rows, self._largest_chunk)
+            for result in self._train_rows(stack, part, training, validation, order, mask_seed)
+        ]
+
+    def _try_rows(
+        self,
+        stack: _Stack,
+        rows: Sequence[int],
+        training: Images,
+        validation: Images,
+        order: Tensor,
+        mask_seed: int,
+    ) -> list[Epoch | None] | None:
+        """Train these rows as one chunk; None, and the stack as it was, if memory runs out."""
         try:
             chunk = self._chunk(len(rows), training, validation)
             chunk.load(stack, rows)
             results = chunk.train_epoch(order, mask_seed)[: len(rows)]
-        except torch.OutOfMemoryError:
-            if len(rows) == 1:
+        except RuntimeError as error:
+            # While a graph is captured, it may come as another error than OutOfMemoryError.
+            if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
                 raise
-            self._shrink(len(rows))
-            return [
-                result
-                for part in split_evenly(rows, self._largest_chunk)
-                for result in self._train_rows(stack, part, training, validation, order, mask_seed)
-            ]
+            return None  # Leaving this frame lets go of the chunk, which holds the memory.
         chunk.store(stack, rows)
         return results
 
     def _chunk(self, n_members: int, training: Images, validation: Images) -> _Chunk:
         size = next(size for size in CHUNK_SIZES if size >= n_members)
-        key = size, training.pixels.data_ptr(), len(training.labels)
+        key = size, *_identity(training), *_identity(validation)
         if key not in self._chunks:
             with computing(self._precision, self._device):
                 self._chunks[key] = _Chunk(
@@ -142,6 +165,9 @@ class StackedTrainer:
         return self._chunks[key]
 
     def _shrink(self, n_members: int) -> None:
+        self._release()
+        if n_members == 1:
+            raise torch.OutOfMemoryError("There is no memory to train a single network.")
         if not self._warned:
             self._warned = True
             warnings.warn(
@@ -151,6 +177,8 @@ class StackedTrainer:
                 stacklevel=2,
             )
         self._largest_chunk = n_members // 2
+
+    def _release(self) -> None:
         self._chunks.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -249,19 +277,20 @@ class _Chunk:
 
     def _capture(self, batch: int) -> torch.cuda.CUDAGraph:
         # As PyTorch's notes on CUDA graphs ask: warm up on another stream, then capture.
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP_STEPS):
-                self._position.zero_()
+        with torch.cuda.device(self._total.device):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP_STEPS):
+                    self._position.zero_()
+                    self._step(batch)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            if self._masks is not None:
+                graph.register_generator_state(self._masks)
+            self._position.zero_()
+            with torch.cuda.graph(graph, stream=stream):
                 self._step(batch)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        if self._masks is not None:
-            graph.register_generator_state(self._masks)
-        self._position.zero_()
-        with torch.cuda.graph(graph):
-            self._step(batch)
         return graph
 
     def _step(self, batch: int) -> None:
@@ -316,6 +345,10 @@ class _Chunk:
                 correct += (logits.argmax(2) == labels).sum(1)
         n = len(self._validation.labels)
         return loss / n, correct / n
+
+
+def _identity(images: Images) -> tuple[int, int]:
+    return images.pixels.data_ptr(), len(images.labels)
 
 
 def _tensors(mine: _Stack, theirs: _Stack) -> Iterator[tuple[Tensor, Tensor]]:

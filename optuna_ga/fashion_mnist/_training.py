@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal, NamedTuple
 
 import torch
@@ -153,23 +153,24 @@ def _finite(loss: float) -> float:
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute with a precision, and on a GPU only with kernels that repeat exactly."""
-    tf32 = precision == "tf32"
     half = torch.autocast(
         device.type,
         torch.bfloat16,
         enabled=precision == "bfloat16",
         cache_enabled=False,  # A CUDA graph must see the weights converted in every step.
     )
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    matmul.allow_tf32 = tf32
+    with half, _gpu_kernels(tf32=precision == "tf32") if device.type == "cuda" else nullcontext():
+        yield
+
+
+@contextmanager
+def _gpu_kernels(*, tf32: bool) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
-        with (
-            half,
-            torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
-            ),
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
         ):
             yield
     finally:
-        matmul.allow_tf32 = before
+        torch.set_float32_matmul_precision(before)
