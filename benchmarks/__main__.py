@@ -51,6 +51,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str)
         parser.error(str(error))
     chosen = {name: factories[name] for name in dict.fromkeys(options.samplers)}
     print(f"{problem.name}: {problem.n_trials} trials per study on the {problem.device}")
+    _warm_up(options.device)
     start = perf_counter()
     run(problem, chosen, list(dict.fromkeys(options.seeds)), storage)
     print(f"{perf_counter() - start:.0f} s in all")
@@ -79,11 +80,6 @@ def _problem(options: argparse.Namespace) -> Problem:
         folder=options.folder,
         precision=options.precision,
     )
-    # What starts up once, a CUDA context or a pool of threads, is no trial's time.
-    warm_up = FashionMNISTObjective(
-        "subset", epochs=1, n_training_images=64, device=objective.device
-    )
-    optimize_generations(optuna.create_study(), warm_up.evaluate_generation, 1, population_size=1)
     images = options.data if n_images is None else f"{n_images} images of {options.data}"
     device = f"{options.precision} on {objective.device.type.upper()}"
     epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
@@ -93,6 +89,14 @@ def _problem(options: argparse.Namespace) -> Problem:
         population_size=options.population_size,
         n_generations=options.generations,
         device=device_name(objective.device),
+    )
+
+
+def _warm_up(device: str | None) -> None:
+    """Start what starts once, a CUDA context or a pool of threads: it is no trial's time."""
+    objective = FashionMNISTObjective("subset", epochs=1, n_training_images=64, device=device)
+    optimize_generations(
+        optuna.create_study(), objective.evaluate_generation, 1, population_size=1
     )
 
 

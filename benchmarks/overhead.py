@@ -74,7 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sizes = [size for size in SIZES[storage] if size <= options.largest]
         for n_params in options.params:
             rows += measure(storage, n_params, sizes, options.turns)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_rows(options.out, rows)
     print(table(options.out))
 

@@ -60,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, other in others.items()
     ]
     path = options.out or RESULTS / f"precision_{device.type}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_rows(path, rows)
     for row in rows:
         print(

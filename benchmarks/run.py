@@ -11,6 +11,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
@@ -100,7 +101,8 @@ def rows(storage: BaseStorage) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV, with the columns that any of them has."""
+    """Write rows as CSV, with the columns that any of them has, into a folder made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -211,6 +213,7 @@ def _answer(study: Study) -> int | None:
         return None
 
 
+@cache
 def _processor() -> str:
     """Return the processor's model, as Linux tells it, and the number of cores."""
     info = Path("/proc/cpuinfo")
@@ -219,6 +222,7 @@ def _processor() -> str:
     return f"{os.cpu_count()} x {models[0] if models else platform.machine()}"
 
 
+@cache
 def _commit() -> str:
     try:
         answer = subprocess.run(

@@ -73,7 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in measure(data, device, n_members, options.turns)
     ]
     path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_rows(path, rows)
     for row in rows:
         print(

@@ -98,7 +98,7 @@ def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
     n_started = len(study.get_trials(deepcopy=False, states=_STARTED))
     while trials or n_started < total:
         # What is half done is filled up to a whole generation.
-        n_missing = -n_started % size if trials or n_started % size else size
+        n_missing = -n_started % size or (0 if trials else size)
         n_missing = min(n_missing, max(total - n_started, 0))
         _ask(study, n_missing, trials)
         n_started += n_missing

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,11 +96,10 @@ class StackedTrainer:
             results: dict[int, Epoch | None] = {}
             for seed in dict.fromkeys(members[position].seed for position in alive):
                 order = torch.randperm(len(training.labels), generator=orders[seed])
+                lesson = _Lesson(training, validation, order, dropout_seed(seed, epoch))
                 group = [position for position in alive if members[position].seed == seed]
                 for rows in split_evenly(group, self._largest_chunk):
-                    ended = self._train_rows(
-                        stack, rows, training, validation, order, dropout_seed(seed, epoch)
-                    )
+                    ended = self._train_rows(stack, rows, lesson)
                     results |= zip(rows, ended, strict=True)
             stack.learning_rate *= LEARNING_RATE_DECAY
             dropped = after_epoch({position: results[position] for position in alive})
@@ -109,43 +108,30 @@ class StackedTrainer:
                 return
 
     def _train_rows(
-        self,
-        stack: _Stack,
-        rows: Sequence[int],
-        training: Images,
-        validation: Images,
-        order: Tensor,
-        mask_seed: int,
+        self, stack: _Stack, rows: Sequence[int], lesson: _Lesson
     ) -> list[Epoch | None]:
         """Train these rows of the stack for an epoch, in halves if the memory does not suffice."""
-        attempt = partial(self._try_rows, stack, rows, training, validation, order, mask_seed)
-        results = attempt()
+        results = self._try_rows(stack, rows, lesson)
         if results is None and self._chunks:  # Idle chunks of other sizes hold memory too.
             self._release()
-            results = attempt()
+            results = self._try_rows(stack, rows, lesson)
         if results is not None:
             return results
         self._shrink(len(rows))
         return [
             result
             for part in split_evenly(rows, self._largest_chunk)
-            for result in self._train_rows(stack, part, training, validation, order, mask_seed)
+            for result in self._train_rows(stack, part, lesson)
         ]
 
     def _try_rows(
-        self,
-        stack: _Stack,
-        rows: Sequence[int],
-        training: Images,
-        validation: Images,
-        order: Tensor,
-        mask_seed: int,
+        self, stack: _Stack, rows: Sequence[int], lesson: _Lesson
     ) -> list[Epoch | None] | None:
         """Train these rows as one chunk; None, and the stack as it was, if memory runs out."""
         try:
-            chunk = self._chunk(len(rows), training, validation)
+            chunk = self._chunk(len(rows), lesson.training, lesson.validation)
             chunk.load(stack, rows)
-            results = chunk.train_epoch(order, mask_seed)[: len(rows)]
+            results = chunk.train_epoch(lesson.order, lesson.mask_seed)[: len(rows)]
         except RuntimeError as error:
             # While a graph is captured, it may come as another error than OutOfMemoryError.
             if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
@@ -193,6 +179,15 @@ def split_evenly(rows: Sequence[int], largest: int) -> Iterator[Sequence[int]]:
     size = math.ceil(len(rows) / math.ceil(len(rows) / largest))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
+
+
+class _Lesson(NamedTuple):
+    """What members of one seed have in common in an epoch: the images and their order `(N,)`."""
+
+    training: Images
+    validation: Images
+    order: Tensor
+    mask_seed: int
 
 
 class _Stack:
