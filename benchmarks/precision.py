@@ -29,7 +29,7 @@ from optuna_ga.fashion_mnist import SEARCH_SPACE
 from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
 from optuna_ga.fashion_mnist._population import Epochs, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._training import Precision
+from optuna_ga.fashion_mnist._training import Precision, lower_precisions
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -41,12 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = load_full(None, device) if options.data == "full" else load_subset(device)
     if options.images is not None:
         data = data._replace(training=data.training.take(slice(options.images)))
-    precisions: list[Precision] = ["bfloat16"] if device.type == "cpu" else ["tf32", "bfloat16"]
     settings = _settings(options.settings)
     exact = _losses(settings, 0, "float32", data, device, options.epochs)
     noise = _losses(settings, 1, "float32", data, device, options.epochs)
     others = {"other seed": noise}
-    for precision in tqdm(precisions, unit="precision"):
+    for precision in tqdm(lower_precisions(device), unit="precision"):
         others[precision] = _losses(settings, 0, precision, data, device, options.epochs)
     rows = [
         {

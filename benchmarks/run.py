@@ -115,7 +115,7 @@ def environment(device: str) -> dict[str, str]:
     packages = ("optuna", "optuna-ga", "numpy", "torch")
     return {
         "device": device,
-        "processor": _processor(),
+        "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "python": platform.python_version(),
         **{package.replace("-", "_"): version(package) for package in packages},
         "commit": _commit(),

@@ -6,17 +6,20 @@ Variants, each on the same images with the same settings:
 - `loop`: images on the device as tensors, a plain loop, one network after another.
 - `graph`: our stacked trainer with one network a chunk, so the step is a CUDA graph (GPU only).
 - `ours`: what `evaluate_generation` uses: stacked on a GPU, a thread per core on a CPU.
-- `-tf32`, `-bfloat16`: the same with that precision.
+- `processes`: a single-threaded process per core, each with the images, in which the plain loop
+  trains one network after another (CPU only).
+- `-tf32`, `-bfloat16`: the same with that precision, where the device computes it faster.
 
 All take turns in one run. A turn of the first three trains one network, whatever P is, since P
 of them take P times as long; the figures are seconds per network and epoch, validation included.
 A variant's ratio is `loader`'s seconds by its own, turn by turn: median and the 95 % interval of
-the median; likewise to `loop` and to `graph`. What is built once (CUDA graphs) is apart, as
-`setup_s`. Memory is what the variant's first epoch reserved on the GPU; it is not told on a CPU.
+the median; likewise to `loop` and to `graph`. What is built once (CUDA graphs, processes) is
+apart, as `setup_s`. Memory is what the first epoch took beyond what there was: reserved on the
+GPU; on a CPU, with `--memory`, resident in a fresh process and all of its workers.
 
 The floor is what the device's measured ceilings allow: 4.58 GFLOP of matrix work per network and
 step of 64 images in training and a third of that in validation, by the ceiling of a large matrix
-product, in bfloat16 or float32, whichever is faster; and 57 MB moved per network and step
+product, in the fastest precision of these; and 57 MB moved per network and step
 (weights, gradients and momenta with SGD in one pass 28.8 MB, activations in bfloat16 with
 everything fused 28.2 MB), by that of a large copy.
 """
@@ -26,7 +29,10 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
@@ -37,6 +43,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
+from benchmarks.memory import peak_mb
 from benchmarks.options import at_least
 from benchmarks.overhead import interval_of_median
 from benchmarks.run import Row, device_name, environment, write_rows
@@ -49,9 +56,20 @@ from optuna_ga.fashion_mnist._data import (
     load_subset,
 )
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._population import LoopTrainer, Member, ThreadsTrainer, Trainer
+from optuna_ga.fashion_mnist._population import (
+    LoopTrainer,
+    Member,
+    ThreadsTrainer,
+    Trainer,
+    n_cores,
+)
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._training import BATCH_SIZE, EVALUATION_BATCH_SIZE, Precision
+from optuna_ga.fashion_mnist._training import (
+    BATCH_SIZE,
+    EVALUATION_BATCH_SIZE,
+    Precision,
+    lower_precisions,
+)
 
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
@@ -65,13 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the rows; see `--help`."""
     options = _parser().parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = _data(options.data, device, options.images)
+    load = partial(_data, options.data, device, options.images)
+    weigh = partial(_resident_mb, load) if options.memory and device.type == "cpu" else None
+    data = load()
     flops, bandwidth = ceilings(device)
-    rows = [
-        {**row, **_floor(row, data, flops, bandwidth), **environment(device_name(device))}
-        for n_members in options.members
-        for row in measure(data, device, n_members, options.turns)
-    ]
+    with variants(data, device) as choices:
+        rows = [
+            {**row, **_floor(row, data, flops, bandwidth), **environment(device_name(device))}
+            for n_members in options.members
+            for row in measure(choices, device, n_members, options.turns, weigh)
+        ]
     path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
     write_rows(path, rows)
     for row in rows:
@@ -82,9 +103,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
-def measure(data: Data, device: torch.device, n_members: int, n_turns: int) -> Iterator[Row]:
-    """Yield a row per variant for a population of P members."""
-    choices = variants(data, device)
+def measure(
+    choices: Mapping[str, Variant],
+    device: torch.device,
+    n_members: int,
+    n_turns: int,
+    weigh: Callable[[str, int], int | None] | None = None,
+) -> Iterator[Row]:
+    """Yield a row per variant for a population of P members.
+
+    `weigh` returns the MB that the named variant takes for P members.
+    """
     first = {name: _first_epoch(variant, n_members, device) for name, variant in choices.items()}
     seconds: dict[str, list[float]] = {name: [] for name in choices}
     for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn"):
@@ -93,7 +122,7 @@ def measure(data: Data, device: torch.device, n_members: int, n_turns: int) -> I
             seconds[name].append(total / n_trained)
     for name, each in seconds.items():
         median = statistics.median(each)
-        total, n_trained, memory = first[name]
+        total, n_trained, reserved = first[name]
         yield {
             "members": n_members,
             "variant": name,
@@ -103,9 +132,7 @@ def measure(data: Data, device: torch.device, n_members: int, n_turns: int) -> I
             **_ratios("_to_graph", seconds.get("graph", []), each),
             "turns": n_turns,
             "setup_s": round(max(total - n_trained * median, 0.0), 3),
-            "reserved_mb": memory,
-            "training_images": len(data.training.labels),
-            "validation_images": len(data.validation.labels),
+            "memory_mb": reserved if weigh is None else weigh(name, n_members),
         }
 
 
@@ -118,8 +145,9 @@ def _ratios(name: str, theirs: Sequence[float], mine: Sequence[float]) -> Row:
     return {f"{figure}{name}": round(value, 3) for figure, value in figures.items()}
 
 
-def variants(data: Data, device: torch.device) -> Mapping[str, Variant]:
-    """Return what is compared on this device."""
+@contextmanager
+def variants(data: Data, device: torch.device) -> Iterator[Mapping[str, Variant]]:
+    """Hold what is compared on this device."""
 
     def train(trainer: Trainer, together: bool) -> Variant:
         def epoch(n_members: int) -> int:
@@ -142,23 +170,46 @@ def variants(data: Data, device: torch.device) -> Mapping[str, Variant]:
         "loader": loader,
         "loop": train(LoopTrainer(device), together=False),
     }
+    precisions: dict[str, Precision] = {"": "float32"}
+    precisions |= {f"-{name}": name for name in lower_precisions(device)}
     if device.type == "cuda":
-        precisions: dict[str, Precision] = {
-            "": "float32",
-            "-tf32": "tf32",
-            "-bfloat16": "bfloat16",
-        }
         for ending, precision in precisions.items():
             alone = StackedTrainer(device, precision=precision, largest_chunk=1)
             chosen[f"graph{ending}"] = train(alone, together=False)
             stacked = StackedTrainer(device, precision=precision)
             chosen[f"ours{ending}"] = train(stacked, together=True)
-        return chosen
-    return {
-        **chosen,
-        "ours": train(ThreadsTrainer(device), together=True),
-        "ours-bfloat16": train(ThreadsTrainer(device, precision="bfloat16"), together=True),
-    }
+        yield chosen
+        return
+    with ProcessPoolExecutor(
+        n_cores(), get_context("spawn"), initializer=_begin_process, initargs=(data,)
+    ) as executor:
+        for ending, precision in precisions.items():
+            threads = ThreadsTrainer(device, precision=precision)
+            chosen[f"ours{ending}"] = train(threads, together=True)
+            chosen[f"processes{ending}"] = partial(_train_in_processes, executor, precision)
+        yield chosen
+
+
+def _train_in_processes(
+    executor: ProcessPoolExecutor, precision: Precision, n_members: int
+) -> int:
+    list(executor.map(_train_one, [precision] * n_members))
+    return n_members
+
+
+_data_of_process: Data
+
+
+def _begin_process(data: Data) -> None:
+    global _data_of_process
+    _data_of_process = data
+    torch.set_num_threads(1)
+
+
+def _train_one(precision: Precision) -> None:
+    data = _data_of_process
+    trainer = LoopTrainer(torch.device("cpu"), precision=precision)
+    trainer.train([SETTINGS], data.training, data.validation, 1, lambda _: ())
 
 
 class _Pictures(Dataset[tuple[torch.Tensor, int]]):
@@ -200,9 +251,8 @@ def _train_as_users_do(
 def ceilings(device: torch.device) -> tuple[float, float]:
     """Return the device's operations per second in a matrix product and bytes in a copy."""
     n = 8192 if device.type == "cuda" else 2048
-    matrices = [
-        torch.ones(n, n, device=device, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)
-    ]
+    dtypes = [torch.float32, *([torch.bfloat16] if lower_precisions(device) else [])]
+    matrices = [torch.ones(n, n, device=device, dtype=dtype) for dtype in dtypes]
     large = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(large)
     fastest_s = min(_fastest(partial(torch.matmul, each, each), device) for each in matrices)
@@ -216,6 +266,8 @@ def _floor(row: Row, data: Data, flops: float, bandwidth: float) -> Row:
     memory_s = BYTES_PER_STEP * n_training / BATCH_SIZE / bandwidth
     floor_s = max(compute_s, memory_s)
     return {
+        "training_images": n_training,
+        "validation_images": n_validation,
         "floor_s": round(floor_s, 6),
         "share_of_floor": round(floor_s / row["s_per_network_epoch"], 4),
         "ceiling_tflop_per_s": round(flops / 1e12, 3),
@@ -248,7 +300,7 @@ def _wait(device: torch.device) -> None:
 def _first_epoch(
     variant: Variant, n_members: int, device: torch.device
 ) -> tuple[float, int, float | str]:
-    """Return its seconds, how many networks it trained, and the MB that it reserved on a GPU."""
+    """Return its seconds, how many networks it trained, and the MB it reserved on a GPU."""
     if device.type != "cuda":
         return *_seconds(variant, n_members), ""
     torch.cuda.empty_cache()
@@ -256,6 +308,17 @@ def _first_epoch(
     torch.cuda.reset_peak_memory_stats()
     seconds, n_trained = _seconds(variant, n_members)
     return seconds, n_trained, round((torch.cuda.max_memory_reserved() - before) / 1e6)
+
+
+def _resident_mb(load: Callable[[], Data], name: str, n_members: int) -> int | None:
+    """Return the MB that a variant takes on the CPU, measured in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(_peak_of_variant, load, name, n_members).result()
+
+
+def _peak_of_variant(load: Callable[[], Data], name: str, n_members: int) -> int | None:
+    with variants(load(), torch.device("cpu")) as choices:
+        return peak_mb(lambda: choices[name](n_members))
 
 
 def _data(name: str, device: torch.device, n_images: int) -> Data:
@@ -281,6 +344,8 @@ def _parser() -> argparse.ArgumentParser:
         help="training images; a fifth as many for validation (default: 336, so that the last "
         "batch has 16, as in 50,000)")  # fmt: skip
     add("--turns", type=at_least(6), default=7, help="turns (default: 7)")
+    add("--memory", action="store_true",
+        help="measure memory on a CPU too, in a process per row (default: no)")  # fmt: skip
     add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
     return parser
 

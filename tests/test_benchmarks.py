@@ -5,20 +5,49 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from math import comb
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from benchmarks import overhead, precision, trainer_speed
 from benchmarks.__main__ import main
+from benchmarks.memory import peak_mb
 from benchmarks.report import read_runs, table
+from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist._data import load_subset
+from optuna_ga.fashion_mnist._training import lower_precisions
 
 TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
 ROOT = Path(__file__).parents[1]
+
+
+# Evaluating 2,000 images after each training would take longer than all else.
+EVALUATING_FEW = """
+from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist._data import load_subset
+
+def load_few(device, load=_objective.load_subset):
+    data = load(device)
+    return data._replace(validation=data.validation.take(slice(200)))
+
+_objective.load_subset = load_few
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _evaluating_few() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_objective, "load_subset", load_subset)  # To be put back.
+        exec(EVALUATING_FEW, {})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +135,9 @@ main(sys.argv[3:])
 def test_a_run_that_ended_early_goes_on(how: str, status: int, out: Path, tmp_path: Path) -> None:
     """After two ends the rest is run: the same search, and no sampler repeats itself."""
     arguments = ["run", *TINY, "--out", str(tmp_path)]
+    script = EVALUATING_FEW + ENDING_EARLY
     for n_done in ("3", "13"):
-        command = [sys.executable, "-c", ENDING_EARLY, how, n_done, *arguments]
+        command = [sys.executable, "-c", script, how, n_done, *arguments]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
         assert ended.returncode == status
     main(arguments)
@@ -177,12 +207,26 @@ def test_trainer_rows_compare_with_a_plain_loader(tmp_path: Path) -> None:
     assert all(0 < float(row["share_of_floor"]) < 1 for row in rows)
 
 
+def test_memory_counts_the_work_and_its_processes() -> None:
+    """50 MB held for a while, and a process that stays, which takes a few MB at least."""
+    before = bytearray(10**7)
+    alone = peak_mb(lambda: len(bytearray(b"x") * 50_000_000))
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        shared = peak_mb(lambda: executor.submit(len, before).result())
+
+    assert alone is not None and 45 < alone < 60
+    assert shared is not None and shared > 5
+
+
 def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
-    """Another seed first, which is the noise, then the device's precisions."""
+    """Another seed first, which is the noise, then the processor's precisions."""
     path = tmp_path / "precision.csv"
     precision.main(["--settings", "4", "--images", "64", "--out", str(path)])
 
-    assert [row["compared"] for row in read(path)] == ["other seed", "bfloat16"]
+    assert [row["compared"] for row in read(path)] == [
+        "other seed",
+        *lower_precisions(torch.device("cpu")),
+    ]
 
 
 def test_rankings_are_compared_by_rank() -> None:

@@ -87,7 +87,8 @@ class FashionMNISTObjective:
         folder: Where to look for the full data first, and to download it to. After that come
             the folder that FASHION_MNIST_DIR names, and Debian's package dataset-fashion-mnist.
         precision: "float32"; "tf32", on a GPU, for its matrix products; or "bfloat16" for all
-            computing but weights and losses, much faster where the processor has it.
+            computing but weights and losses, much faster where the processor has it and far
+            slower where it has not.
         dropout: Whether to train with the dropout of PyTorch's MNIST example, with the same
             masks for every trial of a seed.
 

@@ -138,7 +138,7 @@ class ThreadsTrainer(LoopTrainer):
     """
 
     def _advance(self, runs: list[Iterator[Epoch]]) -> list[Epoch | None]:
-        with _one_thread_each(), ThreadPoolExecutor(_n_cores()) as executor:
+        with _one_thread_each(), ThreadPoolExecutor(n_cores()) as executor:
             return list(executor.map(_next_epoch, runs))
 
 
@@ -159,7 +159,8 @@ def _one_thread_each() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
+    """Return how many cores this process may use."""
     return (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

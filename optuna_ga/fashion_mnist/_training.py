@@ -150,6 +150,14 @@ def _finite(loss: float) -> float:
     return loss
 
 
+def lower_precisions(device: torch.device) -> list[Precision]:
+    """Return the precisions that the device computes faster than float32."""
+    if device.type == "cuda":
+        return ["tf32", "bfloat16"]
+    # Others than processors with AVX-512 emulate it, a hundred times slower.
+    return ["bfloat16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else []
+
+
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute with a precision, and on a GPU only with kernels that repeat exactly."""
