@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from optuna_ga._checks import check_bool, check_int, check_seconds
+from optuna_ga._parallel import InParallel
 from optuna_ga._study import is_stopped, optimization_loop, running_trials
 
 Result: TypeAlias = "float | Sequence[float] | BaseException | None"
@@ -55,7 +56,7 @@ def optimize_generations(
             suggests their parameters and returns as many results in the same order: the value
             or values; or for a trial that was pruned an `optuna.TrialPruned`; or for one that
             failed another exception, NaN or None. An exception that it raises holds for all of
-            the generation.
+            the generation. `InParallel` makes one of an ordinary objective.
         n_generations: Number of generations that the study is to have, at least 1.
         population_size: Trials in a generation, at least 1. None takes that of the sampler.
         timeout: No generation is begun after so many seconds. None sets no limit.
@@ -69,10 +70,13 @@ def optimize_generations(
     Raises:
         TypeError: If an argument has the wrong type, or if a result is no value; the trial then
             fails, and the others are told.
-        ValueError: If an argument is out of its range or missing, or if there are more or fewer
-            results than trials, which then all fail.
+        ValueError: If an argument is out of its range or missing, if the workers of `InParallel`
+            could not reach the study, or if there are more or fewer results than trials, which
+            then all fail.
         RuntimeError: If the study is already being optimized in this thread.
     """
+    if isinstance(evaluate, InParallel):
+        evaluate.check(study)
     size = _population_size(study, population_size)
     total = size * check_int("n_generations", n_generations, minimum=1)
     end = monotonic() + (math.inf if timeout is None else check_seconds("timeout", timeout))

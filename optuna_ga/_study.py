@@ -7,13 +7,15 @@ Optuna that this package touches stands in this file.
 
 from __future__ import annotations
 
+import pickle
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 
-from optuna import Trial
+from optuna import Trial, load_study
 from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -137,6 +139,50 @@ def optimization_loop(study: Study) -> Iterator[None]:
         study._thread_local.in_optimize_loop = False
 
 
-def is_stopped(study: Study) -> bool:
-    """Return whether `study.stop()` was called in this loop."""
-    return study._stop_flag
+@contextmanager
+def in_objective(study: Study) -> Iterator[None]:
+    """Let `study.stop()` work in a worker's thread, for the loop of another."""
+    before = study._thread_local.in_optimize_loop
+    study._thread_local.in_optimize_loop = True
+    try:
+        yield
+    finally:
+        study._thread_local.in_optimize_loop = before
+
+
+def is_stopped(study: Study, *, reset: bool = False) -> bool:
+    """Return whether `study.stop()` was called, and forget it if wanted."""
+    stopped = study._stop_flag
+    if reset:
+        study._stop_flag = False
+    return stopped
+
+
+def in_memory(study: Study) -> bool:
+    """Return whether the study is in this process alone."""
+    return isinstance(study._storage, InMemoryStorage)
+
+
+def packed(study: Study) -> bytes:
+    """Return what another process needs to open the study."""
+    storage = study._storage
+    if isinstance(storage, _CachedStorage):
+        storage = storage._backend  # Its cache would travel too.
+    return pickle.dumps((storage, study.study_name, study.sampler, study.pruner))
+
+
+def unpacked(study: bytes) -> Study:
+    """Return the study that `packed` was given, opened anew."""
+    storage, name, sampler, pruner = pickle.loads(study)
+    return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def trial_id(trial: Trial) -> int:
+    """Return the trial's id in its storage."""
+    return trial._trial_id
+
+
+def resumed_trial(study: Study, trial_id: int) -> ResumedTrial:
+    """Return a trial that another process has asked for."""
+    study.get_trials(deepcopy=False, states=())  # A database takes parameters of listed trials.
+    return ResumedTrial(study, study._storage.get_trial(trial_id))

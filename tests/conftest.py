@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,18 @@ from hypothesis import settings
 from optuna import Study, Trial
 from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import (
+    BaseStorage,
+    GrpcStorageProxy,
+    InMemoryStorage,
+    JournalStorage,
+    RDBStorage,
+    get_storage,
+)
+from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks import servers
 from optuna_ga import GASampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -42,6 +52,74 @@ def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
     for storage in opened:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _running(server: AbstractContextManager[Any]) -> Iterator[Any]:
+    """Run a server for the tests; if it is not installed, they fail in CI and skip elsewhere."""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(server)
+        except servers.MissingServerError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(error))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL database."""
+    yield from _running(servers.postgresql())
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The URL of a MariaDB database."""
+    yield from _running(servers.mariadb())
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """The URL of a Redis server."""
+    yield from _running(servers.redis())
+
+
+@pytest.fixture(scope="session")
+def grpc_port(postgresql: str) -> Iterator[int]:
+    """The port of Optuna's gRPC proxy in front of PostgreSQL."""
+    yield from _running(servers.grpc_proxy(postgresql))
+
+
+@contextmanager
+def opened(storage: BaseStorage) -> Iterator[BaseStorage]:
+    """Hold a storage, and close its connections at the end."""
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, GrpcStorageProxy):
+            storage.close()
+        backend = getattr(storage, "_backend", None)
+        if isinstance(backend, RDBStorage):
+            backend.remove_session()
+            backend.engine.dispose()
+        if isinstance(backend, JournalRedisBackend):
+            backend._redis.close()
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql", "mariadb", "redis", "grpc"])
+def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
+    """A storage of each kind that several processes can share."""
+    ask = request.getfixturevalue
+    open_storage: dict[str, Callable[[], BaseStorage]] = {
+        "sqlite": lambda: get_storage(f"sqlite:///{tmp_path}/study.db"),
+        "journal": lambda: JournalStorage(JournalFileBackend(f"{tmp_path}/journal.log")),
+        "postgresql": lambda: get_storage(ask("postgresql")),
+        "mariadb": lambda: get_storage(ask("mariadb")),
+        "redis": lambda: JournalStorage(JournalRedisBackend(ask("redis"))),
+        "grpc": lambda: GrpcStorageProxy(host="127.0.0.1", port=ask("grpc_port")),
+    }
+    with opened(open_storage[request.param]()) as storage:
+        yield storage
 
 
 @pytest.fixture(params=["memory", "journal"])
