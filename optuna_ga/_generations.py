@@ -10,19 +10,22 @@ The pool from which the parents of generation g are selected holds
 2. late ones: trials of generations before g-1 that completed strictly after the first trial of
    g-1 (the lowest-numbered that has started) started, which earlier pools may have missed;
 3. if that makes fewer than P, because g-1 is still running, the latest older finished trials
-   up to P.
+   up to P;
+4. if fewer than two of these have a fitness, because g-1 failed or was interrupted, the latest P
+   older trials that have one, so that a search goes on where it was.
 
-One process that runs trial after trial gets exactly generation g-1. With elitism the pool is
-every finished trial of the generations before g. A running trial is never waited for, since its
-worker may be dead. Times are those that Optuna records, so the clocks and time zones of workers
-should agree; where they do not, a late result can be missed or stay late for longer.
+One process that runs trial after trial gets exactly generation g-1, unless that failed. With
+elitism the pool is every finished trial of the generations before g. A running trial is never
+waited for, since its worker may be dead. Times are those that Optuna records, so the clocks and
+time zones of workers should agree; where they do not, a late result can be missed or stay late for
+longer.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from datetime import datetime
 
 from optuna.study import Study, StudyDirection
@@ -56,6 +59,7 @@ class Generations:
         self._unfinished: dict[int, float | None] = {}  # Number to start time, if started.
         self._finished: dict[int, FrozenTrial] = {}
         self._completions: list[tuple[float, int]] = []  # (time, number), in this order.
+        self._usable: list[int] = []  # Numbers of those that have a fitness, ascending.
         size = self._n_parents + self._population_size
         self._elites = _Elites(self._direction, size) if self._elitism else None
         self._changes = 0  # Counts what could change a pool.
@@ -119,6 +123,8 @@ class Generations:
     def _add(self, trial: FrozenTrial) -> None:
         assert trial.datetime_complete is not None
         completion = _seconds(trial.datetime_complete), trial.number
+        if rank(trial, self._direction) is not None:
+            insort(self._usable, trial.number)
         if self._elites is not None:
             self._elites.add(trial)
         insort(self._completions, completion)
@@ -143,7 +149,14 @@ class Generations:
         numbers += self._late(previous)
         if len(numbers) < self._population_size:
             numbers += self._latest_before(previous.start, numbers)
+        if sum(map(self._has_fitness, numbers)) < 2:
+            end = bisect_left(self._usable, previous.start)
+            latest = self._usable[max(end - self._population_size, 0) : end]
+            numbers += set(latest).difference(numbers)
         return numbers
+
+    def _has_fitness(self, number: int) -> bool:
+        return rank(self._finished[number], self._direction) is not None
 
     def _late(self, previous: range) -> list[int]:
         start = self._first_start(previous)

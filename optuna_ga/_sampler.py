@@ -70,7 +70,9 @@ class GASampler(BaseSampler):
     - Trials that were enqueued, added or sampled otherwise count by their number like any other.
     - With parallel workers a generation may start before the last one has finished. It then
       breeds from what has finished, results that arrive late join the next pool, and nobody
-      waits. With fewer than two parents a trial draws at random. The workers' clocks should agree.
+      waits. The workers' clocks should agree.
+    - After a generation that failed or was interrupted as a whole, the latest trials that did not
+      are the pool. As long as there are fewer than two, trials draw at random.
 
     Each trial shows its generation and its parents' numbers as the user attributes
     `ga:generation` and `ga:parents`, the latter only if it was bred, and the study shows

@@ -220,7 +220,11 @@ def pool_by_the_rules(
     starts = [t.datetime_start for t in trials[max(before, 0) : first] if t.datetime_start]
     pool = [t for t in earlier if t.number >= before or is_after(t, starts)]
     rest = [t for t in reversed(earlier) if t.number < before and not is_after(t, starts)]
-    return pool + rest[: max(population_size - len(pool), 0)]
+    pool += rest[: max(population_size - len(pool), 0)]
+    if sum(t.state != TrialState.FAIL for t in pool) >= 2:
+        return pool
+    latest = [t for t in earlier if t.number < before and t.state != TrialState.FAIL]
+    return pool + [t for t in latest[-population_size:] if t not in pool]
 
 
 def is_after(trial: FrozenTrial, starts: Sequence[Any]) -> bool:

@@ -14,7 +14,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NEEDING_A_SERVER = ["distributed.py"]  # Run by test_storages.py.
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in EXAMPLES if p.name not in NEEDING_A_SERVER], ids=lambda p: p.name
+)
 def test_every_example_runs(path: Path, tmp_path: Path) -> None:
     """Without warnings, in a folder of its own."""
     subprocess.run(
@@ -29,6 +35,12 @@ def test_readme_shows_the_quickstart_to_the_letter() -> None:
 
     assert block == code
     assert len(code.splitlines()) == 15
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_examples_are_short(path: Path) -> None:
+    """60 lines at most."""
+    assert len(path.read_text().splitlines()) <= 60
 
 
 def test_readme_is_short_and_its_files_exist() -> None:

@@ -166,6 +166,16 @@ def test_two_parents_are_enough() -> None:
     assert next_parents(study_with(*history, parent_fraction=1.0)) == {1, 3}
 
 
-def test_a_failed_generation_is_not_made_up_for_by_an_older_one() -> None:
-    """A generation that has finished is the whole pool, even if all of it failed."""
-    assert next_parents(study_with(*[added(0)] * 4, *[failed()] * 4)) == set()
+def test_after_a_failed_generation_older_trials_are_the_pool() -> None:
+    """The latest four that have a fitness; the one that did not fail is among them."""
+    history = [added(0), added(8), added(9), failed(), added(7), added(6), *[failed()] * 5]
+
+    assert next_parents(study_with(*history, added(5))) == {11, 5}
+    assert next_parents(study_with(*history, failed())) == {4, 5}
+
+
+def test_two_of_a_generation_that_did_not_fail_are_the_pool() -> None:
+    """Older trials are fitter, and yet have had their turn."""
+    history = [*[added(0)] * 4, failed(), added(8), failed(), added(9)]
+
+    assert next_parents(study_with(*history)) == {5, 7}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -33,6 +35,7 @@ from tests.conftest import (
 )
 
 SPAWN = get_context("spawn")
+EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_dask_workers_make_the_same_search(postgresql: str) -> None:
     """Dask's executor, whose workers are processes, in front of PostgreSQL."""
     with (
         opened(optuna.storages.get_storage(postgresql)) as storage,
-        Client(
+        Client(  # type: ignore[no-untyped-call]
             n_workers=2, threads_per_worker=1, dashboard_address=None, set_as_default=False
         ) as client,
     ):
@@ -92,6 +95,26 @@ def test_dask_workers_make_the_same_search(postgresql: str) -> None:
         optimize_generations(study, InParallel(lambda t: varied(t), client.get_executor()), 4)
 
     assert story(study) == story(run(of_four(), 16, varied))
+
+
+def example(*arguments: str) -> str:
+    """Run examples/distributed.py and return what it prints."""
+    command = [sys.executable, "-W", "error", str(EXAMPLE), *arguments, "--workers", "3"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_the_example_of_distributed_workers_runs(postgresql: str) -> None:
+    """By generations it is exact; free workers make a few trials more than are wanted."""
+    assert example(postgresql).startswith("200 trials, best 0.")
+    with opened(optuna.storages.get_storage(postgresql)) as storage:
+        study = optuna.load_study(study_name="distributed", storage=storage)
+        assert all(len(parents(trial)) == 2 for trial in study.trials[20:])
+        optuna.delete_study(study_name="distributed", storage=storage)
+        n_trials = int(example(postgresql, "--free").split()[0])
+        optuna.delete_study(study_name="distributed", storage=storage)
+
+    assert 200 <= n_trials <= 203
 
 
 def work(storage: bytes, name: str, make: Callable[[], GASampler], n_trials: int) -> None:

@@ -1,0 +1,120 @@
+"""Which trials could become parents, told from a finished study by the rules alone.
+
+This reads what Optuna recorded, numbers, states, values and times, and not what the sampler
+computed, so it checks the sampler and does not repeat it. A trial sees what had finished when it
+started. What finished within a second before is left open: it may have been written later than it
+says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from optuna.trial import FrozenTrial, TrialState
+
+_UNSURE = timedelta(seconds=1)
+
+
+def parents(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of a trial's recorded parents."""
+    numbers: list[int] = trial.user_attrs.get("ga:parents", [])
+    return numbers
+
+
+def usable(trial: FrozenTrial) -> bool:
+    """Return whether a trial has a fitness."""
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def fitness(trial: FrozenTrial) -> tuple[float, ...]:
+    """Return what a trial of a minimization is ranked by, smaller for the fitter."""
+    if trial.state == TrialState.COMPLETE:
+        assert trial.value is not None
+        return 0, trial.value, trial.number
+    step = trial.last_step
+    return 1, -math.inf if step is None else -step, trial.number
+
+
+def finished_by(trials: Iterable[FrozenTrial], time: datetime) -> list[FrozenTrial]:
+    """Return the trials that had finished at a time."""
+    return [t for t in trials if t.datetime_complete is not None and t.datetime_complete <= time]
+
+
+def passed_over(trials: Sequence[FrozenTrial], size: int, n_parents: int) -> int:
+    """Return how many recorded parents were not among the best of all that had surely finished.
+
+    That is what elitism promises: a finished trial that is fitter is a candidate for good.
+    """
+    count = 0
+    for trial in trials:
+        if not parents(trial):
+            continue
+        earlier = trials[: trial.number // size * size]
+        assert trial.datetime_start is not None
+        known = [t for t in finished_by(earlier, trial.datetime_start - _UNSURE) if usable(t)]
+        keys = sorted(map(fitness, known))[:n_parents]
+        if len(keys) == n_parents:
+            count += sum(fitness(trials[number]) > keys[-1] for number in parents(trial))
+    return count
+
+
+def without_parents(trials: Sequence[FrozenTrial], size: int) -> int:
+    """Return how many trials drew at random though two earlier ones had surely finished."""
+    count = 0
+    for trial in trials:
+        if trial.datetime_start is None or parents(trial) or not trial.params:
+            continue
+        earlier = trials[: trial.number // size * size]
+        known = finished_by(earlier, trial.datetime_start - _UNSURE)
+        count += sum(map(usable, known)) >= 2
+    return count
+
+
+def never_candidates(trials: Sequence[FrozenTrial], size: int, elitism: bool) -> tuple[int, int]:
+    """Return how many usable trials were in no later trial's pool, and of how many.
+
+    Those that finished after the last trial of a later generation had begun do not count.
+    """
+    seen: set[int] = set()
+    asking = [trial for trial in trials if trial.params and trial.datetime_start is not None]
+    for trial in asking:
+        seen.update(t.number for t in pool(trials, trial, size, elitism))
+    last = {trial.number // size: trial.datetime_start for trial in asking}
+    judged = [
+        trial
+        for trial in trials
+        if usable(trial)
+        and any(
+            generation > trial.number // size and start > trial.datetime_complete
+            for generation, start in last.items()
+            if start is not None and trial.datetime_complete is not None
+        )
+    ]
+    return sum(trial.number not in seen for trial in judged), len(judged)
+
+
+def pool(
+    trials: Sequence[FrozenTrial], trial: FrozenTrial, size: int, elitism: bool
+) -> list[FrozenTrial]:
+    """Return the pool of a trial's generation as it was when the trial started."""
+    first = trial.number // size * size
+    assert trial.datetime_start is not None
+    earlier = finished_by(trials[:first], trial.datetime_start)
+    if elitism:
+        return earlier
+    before = max(first - size, 0)
+    starts = [t.datetime_start for t in trials[before:first] if t.datetime_start]
+    since = starts[0] if starts else None
+    chosen = [t for t in earlier if t.number >= before or _after(t, since)]
+    rest = [t for t in reversed(earlier) if t.number < before and not _after(t, since)]
+    chosen += rest[: max(size - len(chosen), 0)]
+    if sum(map(usable, chosen)) >= 2:
+        return chosen
+    return chosen + [t for t in earlier if t.number < before and usable(t)][-size:]
+
+
+def _after(trial: FrozenTrial, time: datetime | None) -> bool:
+    assert trial.datetime_complete is not None
+    return time is not None and trial.datetime_complete > time
