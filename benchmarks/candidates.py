@@ -32,9 +32,12 @@ def fitness(trial: FrozenTrial) -> tuple[float, ...]:
     """Return what a trial of a minimization is ranked by, smaller for the fitter."""
     if trial.state == TrialState.COMPLETE:
         assert trial.value is not None
-        return 0, trial.value, trial.number
+        return 0, 0, trial.value, trial.number
     step = trial.last_step
-    return 1, -math.inf if step is None else -step, trial.number
+    if step is None:
+        return 1, math.inf, math.inf, trial.number
+    report = trial.intermediate_values[step]
+    return 1, -step, math.inf if math.isnan(report) else report, trial.number
 
 
 def finished_by(trials: Iterable[FrozenTrial], time: datetime) -> list[FrozenTrial]:
@@ -75,7 +78,9 @@ def without_parents(trials: Sequence[FrozenTrial], size: int) -> int:
 def never_candidates(trials: Sequence[FrozenTrial], size: int, elitism: bool) -> tuple[int, int]:
     """Return how many usable trials were in no later trial's pool, and of how many.
 
-    Those that finished after the last trial of a later generation had begun do not count.
+    This says what the rules come to under such a load; whether the sampler follows the rules is
+    what `passed_over` and `from_outside` say. Trials that finished after the last trial of a later
+    generation had begun do not count.
     """
     seen: set[int] = set()
     asking = [trial for trial in trials if trial.params and trial.datetime_start is not None]
@@ -95,13 +100,40 @@ def never_candidates(trials: Sequence[FrozenTrial], size: int, elitism: bool) ->
     return sum(trial.number not in seen for trial in judged), len(judged)
 
 
+def from_outside(trials: Sequence[FrozenTrial], size: int, elitism: bool) -> int:
+    """Return how many recorded parents were not in the trial's pool.
+
+    Neither when it started, nor whenever the pool changed from a second before until its end.
+    """
+    count = 0
+    for trial in trials:
+        if not parents(trial) or trial.datetime_complete is None:
+            continue
+        assert trial.datetime_start is not None
+        missing = set(parents(trial))
+        earliest = trial.datetime_start - _UNSURE
+        changes = [t.datetime_complete for t in trials if t.datetime_complete is not None]
+        changes = [time for time in changes if earliest < time <= trial.datetime_complete]
+        for time in [trial.datetime_start, earliest, *changes]:
+            missing.difference_update(t.number for t in pool(trials, trial, size, elitism, time))
+            if not missing:
+                break
+        count += len(missing)
+    return count
+
+
 def pool(
-    trials: Sequence[FrozenTrial], trial: FrozenTrial, size: int, elitism: bool
+    trials: Sequence[FrozenTrial],
+    trial: FrozenTrial,
+    size: int,
+    elitism: bool,
+    time: datetime | None = None,
 ) -> list[FrozenTrial]:
-    """Return the pool of a trial's generation as it was when the trial started."""
+    """Return the pool of a trial's generation at a time, or when the trial started."""
     first = trial.number // size * size
-    assert trial.datetime_start is not None
-    earlier = finished_by(trials[:first], trial.datetime_start)
+    time = time or trial.datetime_start
+    assert time is not None
+    earlier = finished_by(trials[:first], time)
     if elitism:
         return earlier
     before = max(first - size, 0)

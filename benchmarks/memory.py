@@ -15,10 +15,10 @@ def peak_mb(work: Callable[[], object]) -> int | None:
     the process has freed but not given back counts as resident before, so a fresh process tells
     best. None where the system does not say.
     """
-    own = Path("/proc/self")
-    if not (own / "clear_refs").exists():
+    start_over = Path("/proc/self/clear_refs")
+    if not os.access(start_over, os.W_OK):
         return None
-    (own / "clear_refs").write_text("5")  # Lets the high-water mark start over.
+    start_over.write_text("5")  # The high-water mark begins from what is resident now.
     before = _status_kb(os.getpid(), "VmRSS")
     work()
     workers = [worker.pid for worker in multiprocessing.active_children() if worker.pid]

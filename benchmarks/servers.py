@@ -104,7 +104,12 @@ def _folder(user: str) -> Iterator[tuple[str, list[str]]]:
         if os.getuid() != 0:
             yield folder, []
             return
-        owner = pwd.getpwnam(user)
+        try:
+            owner = pwd.getpwnam(user)
+        except KeyError:
+            raise MissingServerError(
+                f"The user `{user}` is missing, whom root is to be."
+            ) from None
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         yield folder, ["setpriv", f"--reuid={user}", f"--regid={owner.pw_gid}", "--clear-groups"]
 
@@ -146,7 +151,8 @@ def _running(
 
 def _listens(port: int) -> bool:
     with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        connected = probe.connect_ex(("127.0.0.1", port)) == 0
+        return connected and probe.getsockname() != probe.getpeername()  # It can reach itself.
 
 
 def _call(command: Sequence[str]) -> None:

@@ -7,7 +7,7 @@
 - `swarm`: 16 processes with one seed on PostgreSQL, trials of uneven (lognormal) length, 8 of them
   killed at random and replaced; GASampler as in the paper and with elitism, and NSGAIISampler.
 - `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or
-  kills its process in 30 % of the trials.
+  kills its process in 30 % of the trials; and one that goes by generations, and is replaced.
 - `threads`: 32 threads, one sampler object, 5 studies.
 - `suggestion`: one more trial of a study of 100,000 on PostgreSQL, beside RandomSampler.
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -66,17 +67,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in tqdm(options.experiments, unit="experiment"):
         for row in EXPERIMENTS[name]():
             rows.append({"experiment": name, **row, **environment("CPU")})
+            write_rows(options.out, rows)  # What comes later may fail.
             verdict = {True: "holds", False: "FAILS", None: ""}[row["holds"]]
             tqdm.write(f"{name}, {row['case']}: {row['figure']}: {row['value']} {verdict}")
-    write_rows(options.out, rows)
     sys.exit(int(any(row["holds"] is False for row in rows)))
 
 
-def figure(case: str, name: str, value: float, n: int, *, at_most: float | None = None) -> Row:
+def figure(
+    case: str,
+    name: str,
+    value: float,
+    n: int,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Row:
     """Return the row of a figure; `n` is of how many it was counted."""
-    holds = None if at_most is None else value <= at_most
-    bound = "" if at_most is None else at_most
-    return {"case": case, "figure": name, "value": value, "of": n, "bound": bound, "holds": holds}
+    row: Row = {"case": case, "figure": name, "value": value, "of": n, "bound": "", "holds": None}
+    if at_most is not None:
+        row |= {"bound": f"<= {at_most}", "holds": value <= at_most}
+    if at_least is not None:
+        row |= {"bound": f">= {at_least}", "holds": value >= at_least}
+    return row
 
 
 # What is optimized
@@ -100,11 +112,16 @@ def uneven(trial: Trial, scale_s: float) -> float:
 
 
 def faulty(trial: Trial, scale_s: float, mortal: bool) -> float:
-    """Fail, prune, diverge or kill the process in 30 % of the trials, as the number decides."""
+    """Fail, prune, diverge or kill the process in 30 % of the trials, as the number decides.
+
+    A trial that killed its process and is tried again fails.
+    """
     value = uneven(trial, scale_s)
     ending = random.Random(f"fault {trial.number}").random()
-    if ending < 0.02 and mortal:
-        os._exit(1)
+    if ending < 0.02 and "died" not in trial.user_attrs:
+        trial.set_user_attr("died", True)
+        if mortal:
+            os._exit(1)
     if ending < 0.10:
         raise OSError("no space left")
     if ending < 0.20:
@@ -192,7 +209,7 @@ def _differing_in_parallel(
 # killed
 
 
-def killed(n_kills: int = 50, n_trials: int = 100) -> Iterator[Row]:
+def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
     """Kill runs at random moments and resume them."""
     reference = optuna.create_study(sampler=GASampler(10, seed=SEED))
     reference.optimize(evaluate, n_trials=n_trials)
@@ -227,7 +244,9 @@ def killed(n_kills: int = 50, n_trials: int = 100) -> Iterator[Row]:
     yield figure(one, "runs with numbers missing or repeated", wrong_numbers, n_kills, at_most=0)
     yield figure(all_of, "trials that differ", driver_differ, n_kills * n_trials, at_most=0)
     yield figure(all_of, "trials left running", n_running, n_kills * n_trials, at_most=0)
-    yield figure("both", "kills that came before the run's end", hits, 2 * n_kills)
+    yield figure(
+        "both", "kills that came before the run's end", hits, 2 * n_kills, at_least=n_kills
+    )
 
 
 def _unaffected(
@@ -247,10 +266,13 @@ def _kill(run: Callable[..., None], url: str, n_trials: int, moments: random.Ran
     with receiver, sender:
         process = _context.Process(target=run, args=(url, n_trials, sender))
         process.start()
+        sender.close()  # So that a run that fails to begin ends the waiting.
         receiver.recv()
         time.sleep(moments.uniform(0.0, 0.012 * n_trials))
         process.kill()
         process.join()
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"The run ended with {process.exitcode} before it was killed.")
     return process.exitcode != 0
 
 
@@ -261,12 +283,14 @@ def _resume(storage: BaseStorage) -> Study:
 
 
 def _one_by_one(url: str, n_trials: int, begins: Any) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = _resume(open_storage(url))
     begins.send(None)
     study.optimize(partial(uneven, scale_s=0.001), n_trials=n_trials)
 
 
 def _by_generations(url: str, n_trials: int, begins: Any) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = _resume(open_storage(url))
     begins.send(None)
     optimize_generations(study, lambda ts: [uneven(t, 0.001) for t in ts], n_trials // 10)
@@ -329,6 +353,7 @@ def run_swarm(
     choices = random.Random(SEED)
     kill_at = sorted(choices.sample(range(n_trials // 10, n_trials * 9 // 10), n_kills))
     workers: list[Any] = []
+    n_begun = 0
     with tqdm(total=n_trials, desc=type(make()).__name__, leave=False) as progress:
         while True:
             n_started = study._storage.get_n_trials(study._study_id)
@@ -336,6 +361,9 @@ def run_swarm(
             workers = [worker for worker in workers if worker.is_alive()]
             if n_started < n_trials:
                 while len(workers) < n_workers:
+                    n_begun += 1
+                    if n_begun > n_workers + n_kills + n_trials // 10:
+                        raise RuntimeError(f"{n_begun} workers have died; see their messages.")
                     workers.append(_context.Process(target=_work_freely, args=arguments))
                     workers[-1].start()
             elif not workers:
@@ -369,7 +397,11 @@ def _ga_figures(case: str, study: Study, elitism: bool, n_dead: int) -> Iterator
     n = len(trials)
     fresh = [t for t in trials if "x" in t.params and t.params["x"] not in _inherited(trials, t)]
     lost, judged = candidates.never_candidates(trials, SIZE, elitism)
-    wrong = sum(t.user_attrs["ga:generation"] != t.number // SIZE for t in trials)
+    wrong = sum(
+        t.user_attrs.get("ga:generation") != t.number // SIZE
+        for t in trials
+        if t.state.is_finished()  # One may have been killed before it wrote its own.
+    )
     running = sum(not t.state.is_finished() for t in trials)
     orphans = candidates.without_parents(trials, SIZE)
     yield figure(
@@ -378,13 +410,13 @@ def _ga_figures(case: str, study: Study, elitism: bool, n_dead: int) -> Iterator
     yield figure(case, "trials in another generation than number // size", wrong, n, at_most=0)
     yield figure(case, "trials at random for want of parents", orphans, n, at_most=0)
     yield figure(case, "trials left running", running, n, at_most=n_dead)
+    outside = candidates.from_outside(trials, SIZE, elitism)
+    n_parents = sum(len(candidates.parents(trial)) for trial in trials)
+    yield figure(case, "parents from outside the pool", outside, n_parents, at_most=0)
     if elitism:
         passed = candidates.passed_over(trials, SIZE, SIZE // 2)
-        n_parents = sum(len(candidates.parents(trial)) for trial in trials)
         yield figure(case, "parents worse than a known candidate", passed, n_parents, at_most=0)
-        yield figure(case, "finished trials never a candidate", lost, judged, at_most=0)
-    else:
-        yield figure(case, "finished trials never a candidate", lost, judged)
+    yield figure(case, "finished trials never a candidate", lost, judged)
 
 
 def _inherited(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[Any]:
@@ -406,7 +438,8 @@ def _nsgaii_figures(study: Study, n_dead: int) -> Iterator[Row]:
     judged = [
         t
         for t in trials
-        if t.state == TrialState.COMPLETE and t.system_attrs.get(label, 0) < max(generations)
+        if t.state == TrialState.COMPLETE
+        and t.system_attrs.get(label, 0) < max(generations, default=0)
     ]
     lost = sum(trial.number not in seen for trial in judged)
     running = sum(not t.state.is_finished() for t in trials)
@@ -431,6 +464,42 @@ def faults(n_trials: int = 1000, n_workers: int = 8, scale_s: float = 0.05) -> I
             study.optimize(evaluate, n_trials=1)  # It notices the last that died.
             name = "free workers, elitism" if elitism else "free workers"
             yield from _ga_figures(name, study, elitism, 0)
+        yield from _replaced_driver(url, n_trials // 4 // SIZE * SIZE, scale_s)
+
+
+def _replaced_driver(url: str, n_trials: int, scale_s: float) -> Iterator[Row]:
+    """Compare a search by generations whose process dies again and again with a quiet one."""
+    reference = optuna.create_study(sampler=GASampler(SIZE, seed=SEED))
+    survivor = partial(faulty, scale_s=0.0, mortal=False)
+    reference.optimize(survivor, n_trials=n_trials, catch=OSError)
+    with closed(open_storage(url)) as storage:
+        study = optuna.create_study(storage=storage, sampler=GASampler(SIZE, seed=SEED))
+        arguments = (url, study.study_name, n_trials // SIZE, scale_s)
+        n_deaths, exitcode = -1, None
+        while exitcode != 0:
+            n_deaths += 1
+            if n_deaths > n_trials:
+                raise RuntimeError("The driver dies of something else; see its messages.")
+            process = _context.Process(target=_drive, args=arguments)
+            process.start()
+            process.join()
+            exitcode = process.exitcode
+        differ = differing(study, reference)
+        running = sum(not t.state.is_finished() for t in study.trials)
+    case = "driver that dies and is replaced"
+    yield figure(case, "deaths", n_deaths, n_trials, at_least=1)
+    yield figure(case, "trials that differ from those of a quiet run", differ, n_trials, at_most=0)
+    yield figure(case, "trials left running", running, n_trials, at_most=0)
+
+
+def _drive(url: str, name: str, n_generations: int, scale_s: float) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = GASampler(SIZE, seed=SEED)
+    study = optuna.load_study(study_name=name, storage=open_storage(url), sampler=sampler)
+    objective = partial(faulty, scale_s=scale_s, mortal=True)
+    with ThreadPoolExecutor(4) as executor:
+        parallel = InParallel(objective, executor)
+        optimize_generations(study, parallel, n_generations, catch=OSError)
 
 
 # threads

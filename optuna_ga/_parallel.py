@@ -6,10 +6,13 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
+from traceback import format_exc
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from optuna import Trial
+from optuna import Trial, TrialPruned
 from optuna.study import Study
 
 from optuna_ga._study import (
@@ -37,8 +40,9 @@ class InParallel:
     `GASampler`. Other samplers are reseeded in each worker process, lest workers draw the same.
 
     Threads share the study. All other workers open its storage anew, once each, so it must be one
-    that they can reach: a database or a journal. They need the objective and the package. A worker
-    that dies fails the trials that its executor gives up.
+    that they can reach: a database or a journal. They need the objective and the package. An error
+    that cannot be pickled arrives as a RuntimeError with its words. A worker that dies fails the
+    trials that its executor gives up.
 
     Example:
         >>> import optuna
@@ -73,7 +77,8 @@ class InParallel:
         self._executor = executor
         # The executor of other interpreters is derived from that of threads.
         self._shared = type(executor) is ThreadPoolExecutor
-        self._remote: tuple[Study, _Remote] | None = None
+        self._lock = Lock()
+        self._remotes: list[tuple[tuple[object, ...], _Remote]] = []
 
     def check(self, study: Study) -> None:
         """Raise an error if the workers could not reach the study.
@@ -90,8 +95,12 @@ class InParallel:
 
     def __call__(self, trials: list[Trial]) -> Sequence[Any]:
         """Return what the objective returns or raises for each trial."""
-        futures: list[Future[_Ended] | BaseException] = [self._submit(trial) for trial in trials]
+        for study in {trial.study for trial in trials}:
+            self.check(study)
+        futures: list[Future[_Ended] | Exception] = []
         try:
+            for trial in trials:
+                futures.append(self._submit(trial))
             ended = [_wait(future) for future in futures]
         except BaseException:  # The user's interrupt: what has not begun never will.
             for future in futures:
@@ -99,10 +108,11 @@ class InParallel:
                     future.cancel()
             raise
         if any(one.stops for one in ended):
-            trials[0].study.stop()
+            with suppress(RuntimeError):  # Nobody is to stop if this is called from elsewhere.
+                trials[0].study.stop()
         return [one.result for one in ended]
 
-    def _submit(self, trial: Trial) -> Future[_Ended] | BaseException:
+    def _submit(self, trial: Trial) -> Future[_Ended] | Exception:
         try:
             if self._shared:
                 return self._executor.submit(_evaluate, self._objective, trial)
@@ -111,16 +121,21 @@ class InParallel:
             return error
 
     def _remote_of(self, study: Study) -> _Remote:
-        if self._remote is None or self._remote[0] is not study:
-            self._remote = study, _Remote(uuid4().hex, self._objective, packed(study))
-        return self._remote[1]
+        parts = (study, study.sampler, study.pruner)
+        with self._lock:
+            for known, remote in self._remotes:
+                if all(a is b for a, b in zip(parts, known, strict=True)):
+                    return remote
+            remote = _Remote(uuid4().hex, self._objective, packed(study))
+            self._remotes = [*self._remotes[1 - _KEPT :], (parts, remote)]
+            return remote
 
 
 class _Ended(NamedTuple):
     """What a trial's evaluation came to.
 
     Attributes:
-        result: What the objective returned, or the error.
+        result: What the objective returned or raised.
         stops: Whether it asked, in another process, for the study to stop.
     """
 
@@ -128,8 +143,8 @@ class _Ended(NamedTuple):
     stops: bool = False
 
 
-def _wait(future: Future[_Ended] | BaseException) -> _Ended:
-    if isinstance(future, BaseException):
+def _wait(future: Future[_Ended] | Exception) -> _Ended:
+    if isinstance(future, Exception):
         return _Ended(future)
     try:
         error = future.exception()
@@ -160,39 +175,65 @@ class _Remote:
     def __reduce__(self) -> tuple[Any, ...]:
         return _kept, (self._key, self._objective, self._packed)
 
-    def __call__(self, number: int) -> _Ended:
-        """Evaluate the trial with this id."""
-        if self._study is None:
-            self._study = unpacked(self._packed)
-            self._study.sampler.reseed_rng()
-        trial = resumed_trial(self._study, number)
+    def __call__(self, trial_id: int) -> _Ended:
+        """Evaluate the trial with this id.
+
+        Errors are results here, since one that the other side cannot read breaks executors.
+        """
         try:
-            with in_objective(trial.study):
-                result = self._objective(trial)
+            study = self._open()
         except Exception as error:
-            if _travels(error):
-                raise
-            raise RuntimeError(f"{type(error).__name__}: {error}") from None
-        stops = is_stopped(self._study, reset=True)
-        return _Ended(result, stops)
+            return _Ended(_readable_error(error))
+        try:
+            with in_objective(study):
+                result = _readable(self._objective(resumed_trial(study, trial_id)))
+        except Exception as error:
+            result = _readable_error(error)
+        return _Ended(result, stops=is_stopped(study, reset=True))
+
+    def _open(self) -> Study:
+        with _lock:
+            if self._study is None:
+                study = unpacked(self._packed)
+                study.sampler.reseed_rng()
+                self._study = study
+            return self._study
 
 
+_lock = Lock()
 _remotes: OrderedDict[str, _Remote] = OrderedDict()
 
 
 def _kept(key: str, objective: Objective, study: bytes) -> _Remote:
     """Return the one that this process keeps under the key, or a new one."""
-    remote = _remotes.pop(key, None) or _Remote(key, objective, study)
-    _remotes[key] = remote
-    if len(_remotes) > _KEPT:
-        _remotes.popitem(last=False)
-    return remote
+    with _lock:
+        remote = _remotes.pop(key, None) or _Remote(key, objective, study)
+        _remotes[key] = remote
+        if len(_remotes) > _KEPT:
+            _remotes.popitem(last=False)
+        return remote
 
 
-def _travels(error: Exception) -> bool:
-    """Return whether an error can be sent; one that cannot be read would break the executor."""
+def _readable(result: object) -> object:
+    if not _travels(result):
+        raise TypeError(f"`objective` returned what cannot be pickled and read again: {result!r}.")
+    return result
+
+
+def _readable_error(error: Exception) -> Exception:
+    """Return the error, or one that says the same, with its traceback as a note."""
+    if not _travels(error):
+        known = TrialPruned(str(error)) if isinstance(error, TrialPruned) else None
+        error = known or RuntimeError(f"{type(error).__name__}: {error}")
+    if hasattr(error, "add_note"):  # From Python 3.11 on.
+        error.add_note(f"In a worker:\n{format_exc()}")
+    return error
+
+
+def _travels(thing: object) -> bool:
+    """Return whether the other side of a process can read it."""
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(thing))
     except Exception:
         return False
     return True

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 
 from optuna import Trial, load_study
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -141,7 +141,11 @@ def optimization_loop(study: Study) -> Iterator[None]:
 
 @contextmanager
 def in_objective(study: Study) -> Iterator[None]:
-    """Let `study.stop()` work in a worker's thread, for the loop of another."""
+    """Let a worker's thread evaluate a trial for the loop of another: `study.stop()` works.
+
+    What Optuna remembers of the trials from one ask to the next, for each thread, starts anew.
+    """
+    study._thread_local.cached_all_trials = None
     before = study._thread_local.in_optimize_loop
     study._thread_local.in_optimize_loop = True
     try:
@@ -160,7 +164,12 @@ def is_stopped(study: Study, *, reset: bool = False) -> bool:
 
 def in_memory(study: Study) -> bool:
     """Return whether the study is in this process alone."""
-    return isinstance(study._storage, InMemoryStorage)
+    storage = study._storage
+    backend = storage._backend if isinstance(storage, _CachedStorage) else storage
+    if isinstance(backend, RDBStorage):
+        url = backend.engine.url
+        return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+    return isinstance(backend, InMemoryStorage)
 
 
 def packed(study: Study) -> bytes:

@@ -44,8 +44,8 @@ def test_examples_are_short(path: Path) -> None:
 
 
 def test_readme_is_short_and_its_files_exist() -> None:
-    """150 lines at most; every relative link leads somewhere."""
-    assert len(README.splitlines()) <= 150
+    """200 lines at most; every relative link leads somewhere."""
+    assert len(README.splitlines()) <= 200
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
 

@@ -16,13 +16,13 @@ import optuna
 import pytest
 from optuna import Study, Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+from optuna.storages import InMemoryStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from optuna_ga import GASampler, InParallel, optimize_generations
-from tests.conftest import OpenDatabase, of_four, run, sphere, story
+from tests.conftest import OpenDatabase, of_four, opened, parents, run, sphere, story
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
@@ -198,6 +198,110 @@ def test_an_objective_may_stop_the_study(executor: Executor, tmp_path: Path) -> 
     assert states(study) == [COMPLETE] * 12
 
 
+def stopping_and_pruned(trial: Trial) -> float:
+    """Stop the study, and be pruned."""
+    if trial.number == 1:
+        trial.study.stop()
+        raise TrialPruned
+    return sphere(trial)
+
+
+def test_a_pruned_trial_may_stop_the_study_too(executor: Executor, tmp_path: Path) -> None:
+    """Now, and not when the next trial succeeds."""
+    study, parallel = journal(tmp_path), InParallel(stopping_and_pruned, executor)
+    optimize_generations(study, parallel, 5)
+    assert states(study) == [COMPLETE, PRUNED, COMPLETE, COMPLETE]
+
+    optimize_generations(study, parallel, 3)
+    assert len(study.trials) == 12
+
+
+class UnknownThreads(ThreadPoolExecutor):
+    """Threads that are not known to share the study, as those of one Dask worker."""
+
+
+def stopping_at_once(trial: Trial) -> float:
+    """Stop the study."""
+    trial.study.stop()
+    return sphere(trial)
+
+
+def test_a_stop_arrives_from_threads_that_share_a_worker(tmp_path: Path) -> None:
+    """They open the study once among them."""
+    study = journal(tmp_path)
+    with UnknownThreads(4) as executor:
+        optimize_generations(study, InParallel(stopping_at_once, executor), 5)
+
+    assert states(study) == [COMPLETE] * 4
+
+
+def test_other_samplers_learn_from_the_generations_before(
+    executor: Executor, tmp_path: Path
+) -> None:
+    """NSGA-II sees them complete; what Optuna keeps for each thread would hide them."""
+    study = journal(tmp_path, sampler=NSGAIISampler(population_size=4, seed=0))
+    optimize_generations(study, InParallel(sphere, executor), 5)
+
+    generations = [
+        value
+        for trial in study.trials
+        for key, value in trial.system_attrs.items()
+        if key.endswith(":generation")
+    ]
+    assert generations == [number // 4 for number in range(20)]
+
+
+def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path: Path) -> None:
+    """The study may get a new sampler between two calls."""
+    study = journal(tmp_path, sampler=RandomSampler(seed=0))
+    parallel = InParallel(sphere, executor)
+    optimize_generations(study, parallel, 1, population_size=4)
+    study.sampler = of_four()
+    optimize_generations(study, parallel, 2)
+
+    assert all(len(parents(trial)) == 2 for trial in study.trials[4:])
+
+
+class UnreadablePruned(TrialPruned):
+    """A pruning that is pickled but cannot be read again."""
+
+    def __init__(self, step: int, why: str) -> None:
+        super().__init__(f"{step}: {why}")
+
+
+class UnreadableFloat(float):
+    """A number that is pickled but cannot be read again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnreadableFloat, (1, 2, 3)
+
+
+def unreadable_results(trial: Trial) -> float:
+    """Prune a trial and return a number, neither of which can be read elsewhere."""
+    if trial.number == 1:
+        raise UnreadablePruned(3, "too slow")
+    return UnreadableFloat(2.0) if trial.number == 2 else sphere(trial)
+
+
+def test_a_result_that_cannot_be_read_costs_no_other(processes: Executor, tmp_path: Path) -> None:
+    """A pruned trial is pruned, and a strange number an error that says so."""
+    study = journal(tmp_path)
+    with pytest.raises(TypeError, match="returned what cannot be pickled and read again"):
+        optimize_generations(study, InParallel(unreadable_results, processes), 5)
+
+    assert states(study) == [COMPLETE, PRUNED, FAIL, COMPLETE]
+
+
+def test_an_error_says_where_it_was_raised(processes: Executor, tmp_path: Path) -> None:
+    """Its note has the traceback of the worker."""
+    study = journal(tmp_path)
+    with pytest.raises(OSError) as caught:
+        optimize_generations(study, InParallel(ending_in_every_way, processes), 5)
+
+    notes = getattr(caught.value, "__notes__", ["in ending_in_every_way"])  # From Python 3.11 on.
+    assert "in ending_in_every_way" in notes[0]
+
+
 def test_an_error_of_one_trial_costs_no_other(executor: Executor, tmp_path: Path) -> None:
     """It is raised once all results of its generation are told."""
     study = journal(tmp_path)
@@ -273,6 +377,26 @@ def test_an_interrupt_begins_no_further_trial(tmp_path: Path) -> None:
     assert states(study) == [FAIL] * 4
 
 
+class InterruptedWhileSubmitting(Interrupting):
+    """An executor whose user presses Ctrl-C while it takes its third trial."""
+
+    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if len(self.futures) == 2:
+            raise KeyboardInterrupt
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
+    """Though not all of the generation had been."""
+    study, executor = journal(tmp_path), InterruptedWhileSubmitting()
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, InParallel(sphere, executor), 2)
+
+    assert [future.cancelled() for future in executor.futures] == [True, True]
+    assert states(study) == [FAIL] * 4
+
+
 class OneAfterAnother(Executor):
     """An executor of this process that is not known to be one."""
 
@@ -332,6 +456,36 @@ def test_other_processes_cannot_reach_a_study_in_memory(
         optimize_generations(study, InParallel(sphere, processes), 2, population_size=4)
 
     assert not study.trials
+
+
+def test_a_database_in_memory_is_in_memory(processes: Executor) -> None:
+    """SQLite has one as well."""
+    with opened(get_storage("sqlite:///:memory:")) as storage:
+        study = optuna.create_study(storage=storage, sampler=of_four())
+        with pytest.raises(ValueError, match="since the study is in memory"):
+            optimize_generations(study, InParallel(sphere, processes), 2)
+        assert not study.trials
+
+
+def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
+    """As soon as it is called; before, nobody can know of it."""
+    study, parallel = optuna.create_study(sampler=of_four()), InParallel(sphere, processes)
+    with pytest.raises(ValueError, match="since the study is in memory"):
+        optimize_generations(study, lambda trials: parallel(trials), 2)
+
+    assert states(study) == [FAIL] * 4
+
+
+def test_two_studies_may_share_the_workers(executor: Executor, tmp_path: Path) -> None:
+    """In turns: each trial goes to its own."""
+    parallel = InParallel(sphere, executor)
+    studies = [journal(tmp_path, sampler=GASampler(4, seed=seed)) for seed in (1, 2)]
+    for n_generations in (1, 2, 3):
+        for study in studies:
+            optimize_generations(study, parallel, n_generations)
+
+    for study, seed in zip(studies, (1, 2), strict=True):
+        assert story(study) == story(run(GASampler(4, seed=seed), 12))
 
 
 @pytest.mark.parametrize(

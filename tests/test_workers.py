@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from optuna import create_trial
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import candidates, workers
 from benchmarks.run import Row
@@ -96,6 +96,34 @@ def test_a_result_of_the_last_second_may_be_unknown() -> None:
     ]
 
     assert candidates.passed_over(trials, 2, 2) == 0
+
+
+def test_a_parent_from_outside_the_pool_is_counted() -> None:
+    """Trial 4's pool is generation 1, unless it is elitist; nobody's pool is the future."""
+    trials = [
+        trial(0, 5.0, 0, 1),
+        trial(1, 1.0, 0, 1),
+        trial(2, 9.0, 3, 4),
+        trial(3, 2.0, 3, 4),
+        trial(4, 0.0, 9, 10, parents=[1, 3]),
+        trial(5, 0.0, 9, 10, parents=[2, 4]),
+    ]
+
+    assert candidates.from_outside(trials, 2, elitism=False) == 2
+    assert candidates.from_outside(trials, 2, elitism=True) == 1
+
+
+def test_pruned_trials_rank_by_how_far_they_came() -> None:
+    """After complete ones; without a report last; then by the last report."""
+    pruned = [
+        create_trial(state=TrialState.PRUNED, intermediate_values=reports)
+        for reports in ({}, {1: 0.0}, {1: -1.0, 2: 5.0}, {1: 9.0, 2: 4.0})
+    ]
+    for number, one in enumerate([*pruned, complete := trial(4, 1e9, 0, 1)]):
+        one.number = number
+
+    ranked = sorted([*pruned, complete], key=candidates.fitness)
+    assert [one.number for one in ranked] == [4, 3, 2, 1, 0]
 
 
 def test_results_that_no_pool_had_are_counted() -> None:
