@@ -20,7 +20,7 @@ SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "identical": partial(workers.identical, 2, (3,)),
     "killed": partial(workers.killed, 2, 40),
     "swarm": partial(workers.swarm, 100, 4, 1, 0.02),
-    "faults": partial(workers.faults, 80, 3, 0.02),
+    "faults": partial(workers.faults, 160, 3, 0.01),
     "threads": partial(workers.threads, 3, 8, 5),
 }
 
