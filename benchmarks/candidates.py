@@ -1,4 +1,4 @@
-"""Which trials could become parents, told from a finished study by the rules alone.
+"""Which trials could become parents, told naively from a study by the rules alone.
 
 This reads what Optuna recorded, numbers, states, values and times, and not what the sampler
 computed, so it checks the sampler and does not repeat it. A trial sees what had finished when it
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -28,16 +29,18 @@ def usable(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def fitness(trial: FrozenTrial) -> tuple[float, ...]:
-    """Return what a trial of a minimization is ranked by, smaller for the fitter."""
+def fitness(trial: FrozenTrial, maximize: bool = False) -> tuple[float, ...]:
+    """Return what a complete or pruned trial is ranked by, smaller for the fitter."""
+    sign = -1.0 if maximize else 1.0
+    violation = sum(value for value in trial.constraints.values() if value > 0)
     if trial.state == TrialState.COMPLETE:
         assert trial.value is not None
-        return 0, 0, trial.value, trial.number
-    step = trial.last_step
-    if step is None:
-        return 1, math.inf, math.inf, trial.number
-    report = trial.intermediate_values[step]
-    return 1, -step, math.inf if math.isnan(report) else report, trial.number
+        return violation, 0, 0, sign * trial.value, trial.number
+    if trial.last_step is None:
+        return violation, 2, 0, 0, trial.number
+    report = trial.intermediate_values[trial.last_step]
+    loss = math.inf if math.isnan(report) else sign * report
+    return violation, 1, -trial.last_step, loss, trial.number
 
 
 def finished_by(trials: Iterable[FrozenTrial], time: datetime) -> list[FrozenTrial]:
@@ -85,7 +88,8 @@ def never_candidates(trials: Sequence[FrozenTrial], size: int, elitism: bool) ->
     seen: set[int] = set()
     asking = [trial for trial in trials if trial.params and trial.datetime_start is not None]
     for trial in asking:
-        seen.update(t.number for t in pool(trials, trial, size, elitism))
+        at_start = pool(trials, trial.number, size, elitism, trial.datetime_start)
+        seen.update(t.number for t in at_start)
     last = {trial.number // size: trial.datetime_start for trial in asking}
     judged = [
         trial
@@ -106,16 +110,17 @@ def from_outside(trials: Sequence[FrozenTrial], size: int, elitism: bool) -> int
     Neither when it started, nor whenever the pool changed from a second before until its end.
     """
     count = 0
+    completions = [t.datetime_complete for t in trials if t.datetime_complete is not None]
     for trial in trials:
         if not parents(trial) or trial.datetime_complete is None:
             continue
         assert trial.datetime_start is not None
         missing = set(parents(trial))
         earliest = trial.datetime_start - _UNSURE
-        changes = [t.datetime_complete for t in trials if t.datetime_complete is not None]
-        changes = [time for time in changes if earliest < time <= trial.datetime_complete]
-        for time in [trial.datetime_start, earliest, *changes]:
-            missing.difference_update(t.number for t in pool(trials, trial, size, elitism, time))
+        changes = (time for time in completions if earliest < time <= trial.datetime_complete)
+        for time in chain([trial.datetime_start, earliest], changes):
+            possible = pool(trials, trial.number, size, elitism, time)
+            missing.difference_update(t.number for t in possible)
             if not missing:
                 break
         count += len(missing)
@@ -124,16 +129,14 @@ def from_outside(trials: Sequence[FrozenTrial], size: int, elitism: bool) -> int
 
 def pool(
     trials: Sequence[FrozenTrial],
-    trial: FrozenTrial,
+    number: int,
     size: int,
     elitism: bool,
     time: datetime | None = None,
 ) -> list[FrozenTrial]:
-    """Return the pool of a trial's generation at a time, or when the trial started."""
-    first = trial.number // size * size
-    time = time or trial.datetime_start
-    assert time is not None
-    earlier = finished_by(trials[:first], time)
+    """Return the pool of trial `number`, as it was at a time or, without one, as it is."""
+    first = number // size * size
+    earlier = finished_by(trials[:first], time or datetime.max)
     if elitism:
         return earlier
     before = max(first - size, 0)

@@ -20,6 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
+from optuna.storages.journal import JournalRedisBackend
+
 _PATIENCE_S = 60.0
 _FOLDERS = ["/usr/sbin", "/usr/local/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
 
@@ -30,6 +33,22 @@ optuna.storages.run_grpc_proxy_server(
     optuna.storages.get_storage(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2])
 )
 """
+
+
+@contextmanager
+def opened(storage: BaseStorage) -> Iterator[BaseStorage]:
+    """Hold a storage of any kind, and close its connections at the end."""
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, GrpcStorageProxy):
+            storage.close()
+        backend = getattr(storage, "_backend", None)
+        if isinstance(backend, RDBStorage):
+            backend.remove_session()
+            backend.engine.dispose()
+        if isinstance(backend, JournalRedisBackend):
+            backend._redis.close()
 
 
 class MissingServerError(RuntimeError):

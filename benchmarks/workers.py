@@ -28,7 +28,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -63,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     options = _parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    rows = []
+    rows, place = [], environment("CPU")
     for name in tqdm(options.experiments, unit="experiment"):
         for row in EXPERIMENTS[name]():
-            rows.append({"experiment": name, **row, **environment("CPU")})
+            rows.append({"experiment": name, **row, **place})
             write_rows(options.out, rows)  # What comes later may fail.
             verdict = {True: "holds", False: "FAILS", None: ""}[row["holds"]]
             tqdm.write(f"{name}, {row['case']}: {row['figure']}: {row['value']} {verdict}")
@@ -136,6 +135,11 @@ def story(study: Study) -> list[tuple[Any, ...]]:
     return [(t.number, t.state, t.params, t.values, t.user_attrs) for t in trials]
 
 
+def left_running(study: Study) -> int:
+    """Return how many trials have not finished."""
+    return sum(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+
+
 def differing(study: Study, reference: Study) -> int:
     """Return how many trials differ, missing and superfluous ones included."""
     mine, theirs = story(study), story(reference)
@@ -144,18 +148,6 @@ def differing(study: Study, reference: Study) -> int:
 
 
 # Storages
-
-
-@contextmanager
-def closed(storage: BaseStorage) -> Iterator[BaseStorage]:
-    """Hold a storage and close its connections at the end."""
-    try:
-        yield storage
-    finally:
-        backend = getattr(storage, "_backend", None)
-        if isinstance(backend, RDBStorage):
-            backend.remove_session()
-            backend.engine.dispose()
 
 
 def open_storage(place: str) -> BaseStorage:
@@ -191,15 +183,14 @@ def identical(n_generations: int = 10, workers: Sequence[int] = (1, 2, 4, 8)) ->
                 }.items():
                     count = _differing_in_parallel(executor, place, n_generations, reference)
                     case = f"{name}, {n} {kind}"
-                    yield figure(
-                        case, "trials that differ", count, len(story(reference)), at_most=0
-                    )
+                    n_trials = SIZE * n_generations
+                    yield figure(case, "trials that differ", count, n_trials, at_most=0)
 
 
 def _differing_in_parallel(
     executor: Executor, place: str, n_generations: int, reference: Study
 ) -> int:
-    with executor, closed(open_storage(place)) as storage:
+    with executor, servers.opened(open_storage(place)) as storage:
         study = optuna.create_study(storage=storage, sampler=GASampler(SIZE, seed=SEED))
         objective = partial(uneven, scale_s=0.003)
         optimize_generations(study, InParallel(objective, executor), n_generations)
@@ -219,7 +210,7 @@ def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite:///{folder}/study.db"
             hits += _kill(_one_by_one, url, n_trials, moments)
-            with closed(open_storage(url)) as storage:
+            with servers.opened(open_storage(url)) as storage:
                 study = _resume(storage)
                 for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
                     study.tell(trial.number, state=TrialState.FAIL)
@@ -234,11 +225,11 @@ def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite:///{folder}/study.db"
             hits += _kill(_by_generations, url, n_trials, moments)
-            with closed(open_storage(url)) as storage:
+            with servers.opened(open_storage(url)) as storage:
                 study = _resume(storage)
                 optimize_generations(study, _each, n_trials // 10)
                 driver_differ += differing(study, reference)
-                n_running += sum(not t.state.is_finished() for t in study.trials)
+                n_running += left_running(study)
     one, all_of = "one by one, left-over trials failed", "by generations"
     yield figure(one, "trials of unaffected generations that differ", differ, compared, at_most=0)
     yield figure(one, "runs with numbers missing or repeated", wrong_numbers, n_kills, at_most=0)
@@ -328,7 +319,7 @@ def swarm(
     with servers.postgresql() as url:
         for name, make in SWARMS.items():
             objective = partial(uneven, scale_s=scale_s)
-            with closed(open_storage(url)) as storage:
+            with servers.opened(open_storage(url)) as storage:
                 study = optuna.create_study(storage=storage)
                 run_swarm(study, open_storage, url, make, objective, n_trials, n_workers, n_kills)
                 yield from (
@@ -402,14 +393,13 @@ def _ga_figures(case: str, study: Study, elitism: bool, n_dead: int) -> Iterator
         for t in trials
         if t.state.is_finished()  # One may have been killed before it wrote its own.
     )
-    running = sum(not t.state.is_finished() for t in trials)
     orphans = candidates.without_parents(trials, SIZE)
     yield figure(
         case, "fresh draws of x that repeat another", _repeats(fresh), len(fresh), at_most=0
     )
     yield figure(case, "trials in another generation than number // size", wrong, n, at_most=0)
     yield figure(case, "trials at random for want of parents", orphans, n, at_most=0)
-    yield figure(case, "trials left running", running, n, at_most=n_dead)
+    yield figure(case, "trials left running", left_running(study), n, at_most=n_dead)
     outside = candidates.from_outside(trials, SIZE, elitism)
     n_parents = sum(len(candidates.parents(trial)) for trial in trials)
     yield figure(case, "parents from outside the pool", outside, n_parents, at_most=0)
@@ -442,19 +432,18 @@ def _nsgaii_figures(study: Study, n_dead: int) -> Iterator[Row]:
         and t.system_attrs.get(label, 0) < max(generations, default=0)
     ]
     lost = sum(trial.number not in seen for trial in judged)
-    running = sum(not t.state.is_finished() for t in trials)
     beyond = sum(max(count - SIZE, 0) for count in generations.values())
     yield figure(
         case, "draws of x of generation 0 that repeat another", _repeats(first), len(first)
     )
     yield figure(case, "trials beyond their generation's size", beyond, len(trials))
-    yield figure(case, "trials left running", running, len(trials), at_most=n_dead)
+    yield figure(case, "trials left running", left_running(study), len(trials), at_most=n_dead)
     yield figure(case, "finished trials never a candidate", lost, len(judged))
 
 
 def faults(n_trials: int = 1000, n_workers: int = 8, scale_s: float = 0.05) -> Iterator[Row]:
     """Let free workers bear faults; then a driver that is replaced whenever it dies."""
-    with servers.postgresql() as url, closed(open_with_heartbeat(url)) as storage:
+    with servers.postgresql() as url, servers.opened(open_with_heartbeat(url)) as storage:
         for elitism in (False, True):
             make = partial(GASampler, SIZE, seed=SEED, elitism=elitism)
             study = optuna.create_study(storage=storage, sampler=make())
@@ -472,7 +461,7 @@ def _replaced_driver(url: str, n_trials: int, scale_s: float) -> Iterator[Row]:
     reference = optuna.create_study(sampler=GASampler(SIZE, seed=SEED))
     survivor = partial(faulty, scale_s=0.0, mortal=False)
     reference.optimize(survivor, n_trials=n_trials, catch=OSError)
-    with closed(open_storage(url)) as storage:
+    with servers.opened(open_storage(url)) as storage:
         study = optuna.create_study(storage=storage, sampler=GASampler(SIZE, seed=SEED))
         arguments = (url, study.study_name, n_trials // SIZE, scale_s)
         n_deaths, exitcode = -1, None
@@ -485,7 +474,7 @@ def _replaced_driver(url: str, n_trials: int, scale_s: float) -> Iterator[Row]:
             process.join()
             exitcode = process.exitcode
         differ = differing(study, reference)
-        running = sum(not t.state.is_finished() for t in study.trials)
+        running = left_running(study)
     case = "driver that dies and is replaced"
     yield figure(case, "deaths", n_deaths, n_trials, at_least=1)
     yield figure(case, "trials that differ from those of a quiet run", differ, n_trials, at_most=0)
@@ -554,7 +543,7 @@ def suggestion(n_trials: int = 100_000, n_turns: int = 25, per_turn: int = 20) -
         "RandomSampler": partial(RandomSampler, SEED),
         "GASampler": SWARMS["GASampler"],
     }
-    with servers.postgresql() as url, closed(open_storage(url)) as storage:
+    with servers.postgresql() as url, servers.opened(open_storage(url)) as storage:
         studies = {}
         for name in makers:
             studies[name] = optuna.create_study(storage=storage, study_name=name)
@@ -562,7 +551,7 @@ def suggestion(n_trials: int = 100_000, n_turns: int = 25, per_turn: int = 20) -
             _multiply(url, studies[name], 99)
         first_s, seconds = {}, {}
         for name, make in makers.items():
-            with closed(open_storage(url)) as own:
+            with servers.opened(open_storage(url)) as own:
                 study = optuna.load_study(study_name=name, storage=own, sampler=make())
                 first_s[name] = _seconds(study, 1)
         for name, make in makers.items():

@@ -26,9 +26,10 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
 from datetime import datetime
 
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._ranking import Rank, fittest, rank
@@ -61,7 +62,7 @@ class Generations:
         self._completions: list[tuple[float, int]] = []  # (time, number), in this order.
         self._usable: list[int] = []  # Numbers of those that have a fitness, ascending.
         size = self._n_parents + self._population_size
-        self._elites = _Elites(self._direction, size) if self._elitism else None
+        self._elites = _Elites(size) if self._elitism else None
         self._changes = 0  # Counts what could change a pool.
         self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
 
@@ -123,10 +124,11 @@ class Generations:
     def _add(self, trial: FrozenTrial) -> None:
         assert trial.datetime_complete is not None
         completion = _seconds(trial.datetime_complete), trial.number
-        if rank(trial, self._direction) is not None:
+        key = rank(trial, self._direction)
+        if key is not None:
             insort(self._usable, trial.number)
-        if self._elites is not None:
-            self._elites.add(trial)
+            if self._elites is not None:
+                self._elites.add(key)
         insort(self._completions, completion)
         self._finished[trial.number] = trial
         del self._unfinished[trial.number]
@@ -141,22 +143,26 @@ class Generations:
             numbers = [number for number in self._finished if number < first]
         else:
             numbers = self._pool(range(first - self._population_size, first))
-        pool = (self._finished[number] for number in numbers)
-        return fittest(pool, self._n_parents, self._direction)
+        parents = self._fittest(numbers)
+        if len(parents) < 2:
+            parents = self._fittest({*numbers, *self._latest_usable(first)})
+        return parents
+
+    def _fittest(self, numbers: Iterable[int]) -> list[FrozenTrial]:
+        trials = (self._finished[number] for number in numbers)
+        return fittest(trials, self._n_parents, self._direction)
 
     def _pool(self, previous: range) -> list[int]:
         numbers = [number for number in previous if number in self._finished]
         numbers += self._late(previous)
         if len(numbers) < self._population_size:
             numbers += self._latest_before(previous.start, numbers)
-        if sum(map(self._has_fitness, numbers)) < 2:
-            end = bisect_left(self._usable, previous.start)
-            latest = self._usable[max(end - self._population_size, 0) : end]
-            numbers += set(latest).difference(numbers)
         return numbers
 
-    def _has_fitness(self, number: int) -> bool:
-        return rank(self._finished[number], self._direction) is not None
+    def _latest_usable(self, first: int) -> list[int]:
+        """Return the latest P trials that have a fitness, of generations before g-1."""
+        end = bisect_left(self._usable, first - self._population_size)
+        return self._usable[max(end - self._population_size, 0) : end]
 
     def _late(self, previous: range) -> list[int]:
         start = self._first_start(previous)
@@ -192,16 +198,12 @@ class _Elites:
     still being bred.
     """
 
-    def __init__(self, direction: StudyDirection, size: int) -> None:
-        self._direction = direction
+    def __init__(self, size: int) -> None:
         self._size = size
         self._ranks: list[Rank] = []
         self._dropped = False
 
-    def add(self, trial: FrozenTrial) -> None:
-        key = rank(trial, self._direction)
-        if key is None:
-            return
+    def add(self, key: Rank) -> None:
         insort(self._ranks, key)
         if len(self._ranks) > self._size:
             self._ranks.pop()

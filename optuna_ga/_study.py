@@ -164,8 +164,7 @@ def is_stopped(study: Study, *, reset: bool = False) -> bool:
 
 def in_memory(study: Study) -> bool:
     """Return whether the study is in this process alone."""
-    storage = study._storage
-    backend = storage._backend if isinstance(storage, _CachedStorage) else storage
+    backend = _backend(study)
     if isinstance(backend, RDBStorage):
         url = backend.engine.url
         return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
@@ -173,11 +172,14 @@ def in_memory(study: Study) -> bool:
 
 
 def packed(study: Study) -> bytes:
-    """Return what another process needs to open the study."""
+    """Return what another process needs to open the study, without what is cached of it here."""
+    return pickle.dumps((_backend(study), study.study_name, study.sampler, study.pruner))
+
+
+def _backend(study: Study) -> BaseStorage:
+    """Return the study's storage without Optuna's cache in front of it."""
     storage = study._storage
-    if isinstance(storage, _CachedStorage):
-        storage = storage._backend  # Its cache would travel too.
-    return pickle.dumps((storage, study.study_name, study.sampler, study.pruner))
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
 def unpacked(study: bytes) -> Study:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,14 @@ from optuna.storages import (
 from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks import servers
+from benchmarks import candidates, servers
 from optuna_ga import GASampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
+
+parents = candidates.parents
 
 OpenDatabase = Callable[[], BaseStorage]
 Objective = Callable[[Trial], float]
@@ -90,22 +91,6 @@ def grpc_port(postgresql: str) -> Iterator[int]:
     yield from _running(servers.grpc_proxy(postgresql))
 
 
-@contextmanager
-def opened(storage: BaseStorage) -> Iterator[BaseStorage]:
-    """Hold a storage, and close its connections at the end."""
-    try:
-        yield storage
-    finally:
-        if isinstance(storage, GrpcStorageProxy):
-            storage.close()
-        backend = getattr(storage, "_backend", None)
-        if isinstance(backend, RDBStorage):
-            backend.remove_session()
-            backend.engine.dispose()
-        if isinstance(backend, JournalRedisBackend):
-            backend._redis.close()
-
-
 @pytest.fixture(params=["sqlite", "journal", "postgresql", "mariadb", "redis", "grpc"])
 def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
     """A storage of each kind that several processes can share."""
@@ -118,7 +103,7 @@ def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[B
         "redis": lambda: JournalStorage(JournalRedisBackend(ask("redis"))),
         "grpc": lambda: GrpcStorageProxy(host="127.0.0.1", port=ask("grpc_port")),
     }
-    with opened(open_storage[request.param]()) as storage:
+    with servers.opened(open_storage[request.param]()) as storage:
         yield storage
 
 
@@ -152,12 +137,6 @@ def run(
 def story(study: Study) -> Story:
     """Return all that a study's trials are, but for their ids and times."""
     return [(t.number, t.state, t.params, t.values, t.user_attrs) for t in study.trials]
-
-
-def parents(trial: FrozenTrial) -> list[int]:
-    """Return the numbers of a trial's parents; none if it was not bred."""
-    numbers: list[int] = trial.user_attrs.get("ga:parents", [])
-    return numbers
 
 
 def bred(study: Study) -> list[FrozenTrial]:
@@ -208,44 +187,6 @@ def next_parents(study: Study) -> set[int]:
     return set(parents(study.trials[trial.number]))
 
 
-def pool_by_the_rules(
-    trials: Sequence[FrozenTrial], number: int, population_size: int, elitism: bool
-) -> list[FrozenTrial]:
-    """Return the pool that the parents of trial `number` are selected from."""
-    first = number // population_size * population_size
-    earlier = [t for t in trials if t.state.is_finished() and t.number < first]
-    if elitism:
-        return earlier
-    before = first - population_size
-    starts = [t.datetime_start for t in trials[max(before, 0) : first] if t.datetime_start]
-    pool = [t for t in earlier if t.number >= before or is_after(t, starts)]
-    rest = [t for t in reversed(earlier) if t.number < before and not is_after(t, starts)]
-    pool += rest[: max(population_size - len(pool), 0)]
-    if sum(t.state != TrialState.FAIL for t in pool) >= 2:
-        return pool
-    latest = [t for t in earlier if t.number < before and t.state != TrialState.FAIL]
-    return pool + [t for t in latest[-population_size:] if t not in pool]
-
-
-def is_after(trial: FrozenTrial, starts: Sequence[Any]) -> bool:
-    """Return whether a finished trial completed after the first of these starts, if any."""
-    return bool(starts) and trial.datetime_complete > starts[0]
-
-
-def fitness_by_the_rules(trial: FrozenTrial, maximize: bool = False) -> tuple[float, ...]:
-    """Return what a complete or pruned trial is ranked by, smaller for the fitter."""
-    sign = -1.0 if maximize else 1.0
-    violation = sum(value for value in trial.constraints.values() if value > 0)
-    if trial.state == TrialState.COMPLETE:
-        assert trial.value is not None
-        return violation, 0, 0, sign * trial.value, trial.number
-    if trial.last_step is None:
-        return violation, 2, 0, 0, trial.number
-    report = trial.intermediate_values[trial.last_step]
-    loss = math.inf if math.isnan(report) else sign * report
-    return violation, 1, -trial.last_step, loss, trial.number
-
-
 def parents_by_the_rules(
     trials: Sequence[FrozenTrial],
     number: int,
@@ -256,9 +197,9 @@ def parents_by_the_rules(
     maximize: bool = False,
 ) -> list[int]:
     """Return the numbers of those trials that trial `number` may have as parents."""
-    pool = pool_by_the_rules(trials, number, population_size, elitism)
-    usable = [trial for trial in pool if trial.state != TrialState.FAIL]
-    usable.sort(key=lambda trial: fitness_by_the_rules(trial, maximize))
+    pool = candidates.pool(trials, number, population_size, elitism)
+    usable = [trial for trial in pool if candidates.usable(trial)]
+    usable.sort(key=lambda trial: candidates.fitness(trial, maximize))
     return [trial.number for trial in usable[:n_parents]]
 
 

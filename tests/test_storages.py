@@ -21,13 +21,13 @@ from optuna import Study, Trial, TrialPruned
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
+from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
 from tests.conftest import (
     assert_parents_by_the_rules,
     bred,
     fresh_genes,
     of_four,
-    opened,
     parents,
     run,
     sphere,

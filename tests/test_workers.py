@@ -70,13 +70,20 @@ def trial(number: int, value: float, begin_s: float, end_s: float, **attrs: Any)
     return made
 
 
+def two_generations(end_of_best_s: float) -> list[FrozenTrial]:
+    """Return two generations of two, the best of whose trials, 1, ended at this second."""
+    return [
+        trial(0, 5.0, 0, 1),
+        trial(1, 1.0, 0, end_of_best_s),
+        trial(2, 9.0, 2, 3),
+        trial(3, 2.0, 2, 3),
+    ]
+
+
 def test_a_result_that_is_passed_over_is_counted() -> None:
     """Trial 1 is the best and known, and yet trial 2's parents are worse; so elitism is broken."""
     trials = [
-        trial(0, 5.0, 0, 1),
-        trial(1, 1.0, 0, 2),
-        trial(2, 9.0, 2, 3),
-        trial(3, 2.0, 2, 3),
+        *two_generations(2),
         trial(4, 0.0, 9, 10, parents=[0, 3]),
     ]
 
@@ -88,10 +95,7 @@ def test_a_result_that_is_passed_over_is_counted() -> None:
 def test_a_result_of_the_last_second_may_be_unknown() -> None:
     """Trial 1 completed half a second before trial 4 began."""
     trials = [
-        trial(0, 5.0, 0, 1),
-        trial(1, 1.0, 0, 8.5),
-        trial(2, 9.0, 2, 3),
-        trial(3, 2.0, 2, 3),
+        *two_generations(8.5),
         trial(4, 0.0, 9, 10, parents=[0, 3]),
     ]
 
@@ -101,10 +105,7 @@ def test_a_result_of_the_last_second_may_be_unknown() -> None:
 def test_a_parent_from_outside_the_pool_is_counted() -> None:
     """Trial 4's pool is generation 1, unless it is elitist; nobody's pool is the future."""
     trials = [
-        trial(0, 5.0, 0, 1),
-        trial(1, 1.0, 0, 1),
-        trial(2, 9.0, 3, 4),
-        trial(3, 2.0, 3, 4),
+        *two_generations(2),
         trial(4, 0.0, 9, 10, parents=[1, 3]),
         trial(5, 0.0, 9, 10, parents=[2, 4]),
     ]
@@ -129,10 +130,7 @@ def test_pruned_trials_rank_by_how_far_they_came() -> None:
 def test_results_that_no_pool_had_are_counted() -> None:
     """Were generation 2 enqueued with all its genes, nobody would have looked at those before."""
     trials = [
-        trial(0, 5.0, 0, 1),
-        trial(1, 1.0, 0, 7),
-        trial(2, 9.0, 2, 3),
-        trial(3, 2.0, 2, 3),
+        *two_generations(7),
         trial(4, 4.0, 8, 9, parents=[2, 3]),
         trial(5, 4.0, 8, 9, parents=[2, 3]),
         trial(6, 4.0, 10, 11, parents=[4, 5]),
