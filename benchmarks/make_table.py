@@ -2,8 +2,8 @@
 
 The design is a scrambled Sobol sequence over the search space and then, where the loss is low, a
 cloud: draws from a kernel density estimate of the best tenth of the Sobol settings, over the
-logarithm of the learning rate. Every setting is trained with the same training seeds. What diverged
-is kept as such.
+logarithm of the learning rate. Every setting is trained with the same training seeds. What
+diverged is kept as such.
 
 The table is written after every batch of settings, so that a run that was stopped goes on where
 it was; `--minutes` stops it in time. It is an npz file of
@@ -35,6 +35,7 @@ from benchmarks.run import device_name, environment
 from benchmarks.trainings import Outcomes, default_device, load, train_settings
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 from optuna_ga.fashion_mnist._objective import PRECISIONS
+from optuna_ga.fashion_mnist._training import Precision
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 16  # Settings between two writings of the file.
@@ -64,7 +65,7 @@ class Recipe:
     seeds: int
     sobol: int
     cloud: int
-    precision: str
+    precision: Precision
 
 
 @dataclass
@@ -110,7 +111,7 @@ def cloud(settings: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
     best = settings[np.argsort(losses, kind="stable")[: max(8, int(BEST * len(settings)))]]
     rate, *others = best.T
     rate, *others = stats.gaussian_kde([np.log(rate), *others]).resample(n, seed=0)
-    return np.clip(np.column_stack([np.exp(rate), *others]), LOW, HIGH)
+    return np.asarray(np.clip(np.column_stack([np.exp(rate), *others]), LOW, HIGH))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,20 +15,17 @@ that changes is noise that no precision need beat. A row compares one of these w
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import stats
 from tqdm import tqdm
 
 from benchmarks.options import at_least
 from benchmarks.run import Row, device_name, environment, write_rows
+from benchmarks.trainings import default_device, load, train_settings
 from optuna_ga.fashion_mnist import SEARCH_SPACE
-from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
-from optuna_ga.fashion_mnist._population import Epochs, Member, ThreadsTrainer, Trainer
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._training import Precision, lower_precisions
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,16 +34,18 @@ RESULTS = Path(__file__).parent / "results"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, compare and write the rows; see `--help`."""
     options = _parser().parse_args(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = load_full(None, device) if options.data == "full" else load_subset(device)
-    if options.images is not None:
-        data = data._replace(training=data.training.take(slice(options.images)))
+    device = default_device()
+    data = load(options.data, device, options.images)
     settings = _settings(options.settings)
-    exact = _losses(settings, 0, "float32", data, device, options.epochs)
-    noise = _losses(settings, 1, "float32", data, device, options.epochs)
+
+    def losses(seed: int, precision: Precision = "float32") -> np.ndarray:
+        loss, _ = train_settings(settings, [seed], data, options.epochs, device, precision)
+        return loss[:, 0, -1]
+
+    exact, noise = losses(0), losses(1)
     others = {"other seed": noise}
     for precision in tqdm(lower_precisions(device), unit="precision"):
-        others[precision] = _losses(settings, 0, precision, data, device, options.epochs)
+        others[precision] = losses(0, precision)
     rows = [
         {
             "compared": name,
@@ -102,36 +101,6 @@ def _settings(n: int) -> np.ndarray:
     """Return settings `(n, 3)`, uniform in the search space."""
     low, high = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
     return np.random.default_rng(0).uniform(low, high, size=(n, 3))
-
-
-def _losses(
-    settings: np.ndarray,
-    seed: int,
-    precision: Precision,
-    data: Data,
-    device: torch.device,
-    epochs: int,
-) -> np.ndarray:
-    """Return the validation losses `(n,)` after training, infinite where it diverged."""
-    losses = np.full(len(settings), np.inf)
-    n_epochs = 0
-
-    def after_epoch(ended: Epochs) -> Collection[int]:
-        nonlocal n_epochs
-        n_epochs += 1
-        for position, epoch in ended.items():
-            if epoch is not None and n_epochs == epochs:
-                losses[position] = epoch.validation_loss
-        return ()
-
-    members = [Member(rate, momentum, decay, seed) for rate, momentum, decay in settings.tolist()]
-    trainer: Trainer
-    if device.type == "cuda":
-        trainer = StackedTrainer(device, precision=precision)
-    else:
-        trainer = ThreadsTrainer(device, precision=precision)
-    trainer.train(members, data.training, data.validation, epochs, after_epoch)
-    return losses
 
 
 def _parser() -> argparse.ArgumentParser:

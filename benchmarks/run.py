@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -61,33 +61,51 @@ class Problem:
         return self.population_size * self.n_generations
 
 
+class Job(NamedTuple):
+    """One study to run.
+
+    Attributes:
+        problem: What is optimized.
+        sampler: The sampler's name.
+        factory: Makes the sampler from the seed.
+        seed: Seed of the sampler.
+    """
+
+    problem: Problem
+    sampler: str
+    factory: Factory
+    seed: int
+
+
 def run(
     problem: Problem,
     factories: Mapping[str, Factory],
     seeds: Sequence[int],
     storage: BaseStorage,
 ) -> None:
-    """Run each sampler with each seed until it has the problem's number of results.
+    """Run each sampler with each seed on one problem; see `run_jobs`."""
+    jobs = [Job(problem, name, f, seed) for seed in seeds for name, f in factories.items()]
+    run_jobs(jobs, storage)
+
+
+def run_jobs(jobs: Sequence[Job], storage: BaseStorage) -> list[Study]:
+    """Run each job until its study has the problem's number of results; return the studies.
 
     One process at a time: trials that are still running are taken for those of a killed run,
     and evaluated again.
 
     Args:
-        problem: What is optimized.
-        factories: The samplers, by name.
-        seeds: Seeds of the samplers.
-        storage: Where the studies are kept.
+        jobs: The studies, in the order in which they are run.
+        storage: Where they are kept.
     """
-    studies = [
-        (_study(problem, name, seed, storage), factory, seed)
-        for seed in seeds
-        for name, factory in factories.items()
-    ]
-    n_done = sum(_n_results(study) for study, _, _ in studies)
-    with tqdm(total=problem.n_trials * len(studies), initial=n_done, unit="trial") as progress:
-        for study, factory, seed in studies:
-            progress.set_description(f"{study.user_attrs[SAMPLER]}, seed {seed}")
-            _complete(study, factory, seed, problem, progress)
+    studies = [_study(job, storage) for job in jobs]
+    n_done = sum(map(_n_results, studies))
+    n_trials = sum(job.problem.n_trials for job in jobs)
+    with tqdm(total=n_trials, initial=n_done, unit="trial") as progress:
+        for study, job in zip(studies, jobs, strict=True):
+            progress.set_description(f"{job.sampler}, seed {job.seed}")
+            _complete(study, job, progress)
+    return studies
 
 
 def rows(storage: BaseStorage) -> list[Row]:
@@ -129,24 +147,29 @@ def device_name(device: torch.device) -> str:
     return device.type.upper()
 
 
-def _study(problem: Problem, sampler: str, seed: int, storage: BaseStorage) -> Study:
+def is_complete(trial: FrozenTrial) -> bool:
+    """Return whether the trial has a result."""
+    return trial.state == TrialState.COMPLETE
+
+
+def _study(job: Job, storage: BaseStorage) -> Study:
+    problem = job.problem
     generations = f"{problem.n_generations} generations of {problem.population_size}"
     settings = f"{problem.name}, {generations}"
-    name = f"{sampler}, seed {seed}: {settings}"
+    name = f"{job.sampler}, seed {job.seed}: {settings}"
     # Optuna's default would prune, each sampler another number of trials.
     study = optuna.create_study(
         study_name=name, storage=storage, pruner=NopPruner(), load_if_exists=True
     )
     if PROBLEM not in study.user_attrs:
-        study.set_user_attr(SAMPLER, sampler)
-        study.set_user_attr(SEED, seed)
+        study.set_user_attr(SAMPLER, job.sampler)
+        study.set_user_attr(SEED, job.seed)
         study.set_user_attr(PROBLEM, settings)
     return study
 
 
-def _complete(
-    study: Study, factory: Factory, seed: int, problem: Problem, progress: tqdm[Any]
-) -> None:
+def _complete(study: Study, job: Job, progress: tqdm[Any]) -> None:
+    problem, factory, seed = job.problem, job.factory, job.seed
     n_done = _n_results(study)
     if n_done >= problem.n_trials:
         return
@@ -160,7 +183,7 @@ def _complete(
         study.sampler = factory(int(np.random.SeedSequence([seed, n_done]).generate_state(1)[0]))
 
     def advance(study: Study, trial: FrozenTrial) -> None:
-        if trial.state == TrialState.COMPLETE:
+        if is_complete(trial):
             progress.set_postfix_str(f"best {study.best_value:.4f}")
             progress.update()
 

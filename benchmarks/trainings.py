@@ -63,7 +63,11 @@ def train_settings(
         device: Where to train.
         precision: What to compute with.
     """
-    members = [Member(*setting, seed) for seed in seeds for setting in settings.tolist()]
+    members = [
+        Member(rate, momentum, decay, seed)
+        for seed in seeds
+        for rate, momentum, decay in settings.tolist()
+    ]
     loss = np.full((epochs, len(members)), np.inf)
     accuracy = np.full((epochs, len(members)), np.nan)
     n_epochs = 0

@@ -81,6 +81,7 @@ class FashionMNISTObjective:
             6,000 / 2,000 of them that are shipped with the package.
         epochs: Epochs of each training, at least 1.
         n_training_images: Train on the first so many images only, at least 1. None takes all.
+        n_validation_images: Evaluate on the first so many validation images only, likewise.
         seed: Seed of initial weights and batches, at least 0.
         seed_per_trial: Whether trial n trains with seed + n instead.
         device: A PyTorch device. None takes the GPU if there is one, else the CPU.
@@ -104,6 +105,7 @@ class FashionMNISTObjective:
         *,
         epochs: int = 14,
         n_training_images: int | None = None,
+        n_validation_images: int | None = None,
         seed: int = 0,
         seed_per_trial: bool = False,
         device: str | torch.device | None = None,
@@ -116,9 +118,10 @@ class FashionMNISTObjective:
         self._epochs = check_int("epochs", epochs, minimum=1)
         self._seed = check_int("seed", seed, minimum=0)
         self._seed_per_trial = check_bool("seed_per_trial", seed_per_trial)
-        if n_training_images is not None:
-            check_int("n_training_images", n_training_images, minimum=1)
-        self._n_training_images = n_training_images
+        self._n_images = {"training": n_training_images, "validation": n_validation_images}
+        for part, n in self._n_images.items():
+            if n is not None:
+                check_int(f"n_{part}_images", n, minimum=1)
         self._device = _device(device)
         if precision not in PRECISIONS:
             raise ValueError(
@@ -131,12 +134,14 @@ class FashionMNISTObjective:
         self._trainer: Trainer | None = None
         self._name = data
         self._folder = None if folder is None else Path(folder)
-        n_available = len(self._data().training.labels)  # Loads: what is amiss shows up here.
-        if n_training_images is not None and n_training_images > n_available:
-            raise ValueError(
-                f"`n_training_images` must be at most {n_available}, the training images of "
-                f'"{data}", but {n_training_images!r} was given.'
-            )
+        loaded = self._all_data()._asdict()  # What is amiss shows up here.
+        for part, n in self._n_images.items():
+            n_available = len(loaded[part].labels)
+            if n is not None and n > n_available:
+                raise ValueError(
+                    f"`n_{part}_images` must be at most {n_available}, the {part} images of "
+                    f'"{data}", but {n!r} was given.'
+                )
 
     @property
     def device(self) -> torch.device:
@@ -222,12 +227,18 @@ class FashionMNISTObjective:
         return {**self.__dict__, "_trainer": None}
 
     def _data(self) -> Data:
+        """Return the images to train and to evaluate on."""
+        data = self._all_data()
+        return data._replace(
+            training=data.training.take(slice(self._n_images["training"])),
+            validation=data.validation.take(slice(self._n_images["validation"])),
+        )
+
+    def _all_data(self) -> Data:
         """Return the data, which are loaded once per process and never pickled."""
         if self._name == "full":
-            data = load_full(self._folder, self._device)
-        else:
-            data = load_subset(self._device)
-        return data._replace(training=data.training.take(slice(self._n_training_images)))
+            return load_full(self._folder, self._device)
+        return load_subset(self._device)
 
     def _evaluate(self, trials: Sequence[Trial], trainer: Trainer) -> list[float | TrialPruned]:
         members = [self._member(trial) for trial in trials]
