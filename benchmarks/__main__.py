@@ -24,12 +24,18 @@ from optuna_ga import optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from optuna_ga.fashion_mnist._objective import PRECISIONS
 
+TRAINING, LOOKED_UP = "fashion-mnist", "fashion-mnist-table"
 ROWS, CURVES, STUDIES = "rows.csv", "curves.png", "studies.db"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then report; see `--help`."""
     parser = _parser()
+    other, rest = _other_problem(arguments)
+    if other:
+        from benchmarks import compare  # Needs more packages than training.
+
+        return compare.main(rest)
     options = parser.parse_args(arguments)
     url = options.storage or f"sqlite:///{(options.out / STUDIES).as_posix()}"
     if options.step != "report":
@@ -38,6 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _report(parser, options.out)
     shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
     print(f"\nLook at the studies:  optuna-dashboard {shown}")
+
+
+def _other_problem(arguments: Sequence[str] | None) -> tuple[bool, list[str]]:
+    """Return whether the table is asked for, which has options of its own, and the other ones."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--problem")
+    options, rest = parser.parse_known_args(arguments)
+    return options.problem == LOOKED_UP, rest
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str) -> None:
@@ -125,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
         parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
 
+    add(
+        "--problem",
+        f"train, or look up in a table, which has options of its own: --problem {LOOKED_UP} --help",
+        TRAINING,
+        choices=[TRAINING, LOOKED_UP],
+    )
     add("--samplers", "samplers to compare", names, nargs="+", choices=names)
     add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
     add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))

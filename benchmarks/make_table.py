@@ -77,6 +77,11 @@ class Table:
     outcomes: Outcomes
     parts: list[dict[str, Any]]
 
+    @property
+    def trained(self) -> np.ndarray:
+        """The settings that have been trained `(n_trained, 3)`."""
+        return self.settings[: len(self.outcomes.loss)]
+
     def save(self, path: Path) -> None:
         """Write the file, in one step."""
         facts = json.dumps({"recipe": asdict(self.recipe), "parts": self.parts})

@@ -1,0 +1,158 @@
+"""Samplers on `fashion-mnist-table`: regret after so many trials, with many seeds.
+
+Every sampler is told each result before it is asked for the next setting. The regret is how much
+higher the loss, without noise, is at the best trial so far than at the optimum; where everything
+has diverged, the loss is that of guessing. A run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.pruners import NopPruner
+from optuna.samplers import BaseSampler
+from tqdm import tqdm
+
+from benchmarks import compare_report
+from benchmarks.options import at_least
+from benchmarks.run import Row, environment, write_rows
+from benchmarks.samplers import ALL
+from benchmarks.table import CPU_TABLE, table_problem
+from optuna_ga.fashion_mnist import SEARCH_SPACE
+
+RESULTS = Path(__file__).parent / "results"
+EVERY = 10  # Trials between two rows.
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    csv_path = options.out.with_suffix(".csv")
+    if options.step == "run":
+        run(options, csv_path)
+    elif not csv_path.exists():
+        parser.error(f"argument --out: there is no {csv_path.name} to report on")
+    regrets = compare_report.read(csv_path)
+    text = compare_report.report(regrets, csv_path)
+    options.out.with_suffix(".md").write_text(text)
+    compare_report.plot(regrets, options.out.with_suffix(".png"))
+    print(text)
+
+
+def run(options: argparse.Namespace, path: Path) -> None:
+    """Run every sampler with every seed that the file of rows has not."""
+    rows = read_rows(path)
+    done = {(row["sampler"], int(row["seed"])) for row in rows}
+    jobs = [
+        (name, seed, options.trials, options.table, options.noise)
+        for seed in range(options.seeds)
+        for name in options.samplers
+        if (name, seed) not in done
+    ]
+    facts = environment("CPU")
+    for (name, seed, *_), regrets in in_processes(regrets_of, jobs, options.processes):
+        rows += [
+            {"sampler": name, "seed": seed, "trials": n, "regret": f"{regrets[n - 1]:.6g}"}
+            | ({"noise": True} if options.noise else {})
+            | facts
+            for n in range(EVERY, options.trials + 1, EVERY)
+        ]
+        write_rows(path, rows)
+    order = list(ALL)
+    rows.sort(key=lambda r: (order.index(r["sampler"]), int(r["seed"]), int(r["trials"])))
+    write_rows(path, rows)
+
+
+def regrets_of(
+    sampler: str, seed: int, n_trials: int, table: Path = CPU_TABLE, noise: bool = False
+) -> list[float]:
+    """Return the regret after each trial of one study."""
+    return best_so_far(ALL[sampler](seed), n_trials, table, seed if noise else None)
+
+
+def best_so_far(
+    sampler: BaseSampler, n_trials: int, table: Path = CPU_TABLE, noise_seed: int | None = None
+) -> list[float]:
+    """Return the regret of the best trial so far after each trial `(n_trials,)`.
+
+    Args:
+        sampler: The sampler of a new study in memory.
+        n_trials: Number of trials.
+        table: Table of the problem.
+        noise_seed: Seed of the problem's noise; the best trial is then the one that looks best.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    problem = table_problem(table, noise_seed)
+    study = optuna.create_study(sampler=sampler, pruner=NopPruner())
+    study.optimize(problem, n_trials=n_trials)
+    best, regret, regrets = math.inf, problem.worst_regret, []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.value is not None and trial.value < best:
+            best = trial.value
+            regret = problem.regret(np.array([trial.params[name] for name in SEARCH_SPACE]))
+        regrets.append(regret)
+    return regrets
+
+
+def in_processes(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_processes: int
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield each job with the function's result, as they end."""
+    context = get_context("spawn")
+    with (
+        ProcessPoolExecutor(n_processes, context, torch.set_num_threads, (1,)) as executor,
+        tqdm(total=len(jobs), unit="study") as progress,
+    ):
+        futures = {executor.submit(function, *job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+            progress.update()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks --problem fashion-mnist-table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "step",
+        nargs="?",
+        choices=["run", "report"],
+        default="run",
+        help="'run' runs what is missing and reports, 'report' only reports (default: run)",
+    )
+
+    def add(option: str, text: str, default: object = None, **how: Any) -> None:
+        words = default if isinstance(default, list) else [default]
+        shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
+        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
+
+    add("--samplers", "samplers to compare", list(ALL), nargs="+", choices=list(ALL))
+    add("--seeds", "number of seeds, 0 and up", 50, type=at_least(2))
+    add("--trials", "trials of each study", 200, type=at_least(20))
+    add("--processes", "worker processes", 2, type=at_least(1))
+    add("--table", "npz file of the table", CPU_TABLE, type=Path)
+    parser.add_argument("--noise", action="store_true", help="draw among the training seeds")
+    add("--out", "results, without ending", RESULTS / "compare_table", type=Path)
+    return parser

@@ -1,0 +1,193 @@
+"""The problem `fashion-mnist-table`: the paper's problem in a fraction of a millisecond.
+
+A Gaussian process, fitted to the table of `benchmarks.make_table`, tells the validation loss at
+any setting. Its kernel was chosen by `benchmarks.table_model`, which also states its error.
+
+What it tells is the mean over training seeds of the validation loss after each epoch, where a loss
+above that of guessing, log 10, counts as guessing. If the process says that at least half of the
+seeds diverge at a setting, the loss there is infinite.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna import Trial
+from scipy.spatial import KDTree
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.make_table import RESULTS, Table, read_table
+from optuna_ga.fashion_mnist import SEARCH_SPACE
+
+CPU_TABLE = RESULTS / "fashion_mnist_table_cpu.npz"
+GUESSING = float(np.log(10))  # Cross-entropy of ten equally likely classes.
+
+
+class Optimum(NamedTuple):
+    """The best setting `(3,)` in the order of the search space, and its loss."""
+
+    setting: tuple[float, ...]
+    loss: float
+
+
+class TableProblem:
+    """Objective that looks the validation loss up instead of training.
+
+    It is called with a trial, as `FashionMNISTObjective` is, suggests the same parameters and
+    reports every epoch, so that pruners work. Equal settings have equal losses, unless there is a
+    `noise_seed`: then a trial's loss differs from the mean over training seeds as one of the seeds
+    does at the nearest setting of the table; the noise seed and the trial's number choose which.
+
+    Args:
+        path: The table, beside which lies its model with the ending json.
+        noise_seed: Seed of the noise, at least 0. None means no noise.
+    """
+
+    def __init__(self, path: Path = CPU_TABLE, *, noise_seed: int | None = None) -> None:
+        table = read_table(path)
+        self._table = table
+        self._noise_seed = noise_seed
+        self.facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        self.optimum = Optimum(
+            tuple(self.facts["optimum"]["setting"]), self.facts["optimum"]["loss"]
+        )
+        self._surrogate = Surrogate(table, kernel(self.facts["theta"]))
+        self._nearest = KDTree(self._surrogate.scaled(table.trained))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a training."""
+        return self._table.recipe.epochs
+
+    @property
+    def worst_regret(self) -> float:
+        """The regret of guessing, which is that of divergence, too."""
+        return GUESSING - self.optimum.loss
+
+    def losses(self, settings: np.ndarray) -> np.ndarray:
+        """Return the losses after each epoch, without noise, infinite from where it diverges.
+
+        Args:
+            settings: Learning rates, momenta and weight decays `(n, 3)`.
+
+        Returns:
+            Validation losses `(n, epochs)`.
+        """
+        return self._surrogate.losses(settings)
+
+    def regret(self, setting: np.ndarray) -> float:
+        """Return how much higher the loss at a setting `(3,)` is than at the optimum."""
+        (losses,) = self.losses(setting[None])
+        return min(float(losses[-1]), GUESSING) - self.optimum.loss
+
+    def __call__(self, trial: Trial) -> float:
+        """Return the loss after the last epoch.
+
+        Raises:
+            optuna.TrialPruned: If the study's pruner says so after an epoch but the last.
+        """
+        setting = np.array(
+            [trial.suggest_float(n, d.low, d.high) for n, d in SEARCH_SPACE.items()]
+        )
+        (losses,) = self.losses(setting[None])
+        if self._noise_seed is not None:
+            losses = losses + self._noise(setting, self._noise_seed, trial.number)
+        for step, loss in enumerate(losses.tolist(), start=1):
+            if not np.isfinite(loss):
+                return float("inf")
+            trial.report(loss, step)
+            if step < self.epochs and trial.should_prune():
+                raise optuna.TrialPruned
+        return float(loss)
+
+    def _noise(self, setting: np.ndarray, seed: int, number: int) -> np.ndarray:
+        """Return what a seed has beyond the mean at the table's nearest setting `(epochs,)`."""
+        _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
+        losses = self._table.outcomes.loss[nearest]  # (seeds, epochs)
+        n = len(losses)
+        chosen = int(np.random.default_rng([seed, number]).integers(n))
+        capped = np.minimum(losses, GUESSING)
+        # The mean of n values is nearer to each of them than the true mean is.
+        residual = (capped[chosen] - capped.mean(axis=0)) * np.sqrt(n / max(n - 1, 1))
+        return np.where(np.isinf(losses[chosen]), np.inf, residual)
+
+
+class Surrogate:
+    """Gaussian process over the settings of a table.
+
+    Args:
+        table: The table, at least in part.
+        kernel: Its kernel, fitted before if it is to be taken as it is.
+        fit: Whether to fit the kernel's parameters to the table.
+        chosen: Which settings of the table to use. None takes all.
+    """
+
+    def __init__(
+        self, table: Table, kernel: Kernel, *, fit: bool = False, chosen: np.ndarray | None = None
+    ) -> None:
+        n = len(table.outcomes.loss)
+        chosen = np.arange(n) if chosen is None else chosen
+        found = features(table.trained[chosen])
+        self._scaler = StandardScaler().fit(found)
+        self._process = GaussianProcessRegressor(
+            kernel,
+            optimizer="fmin_l_bfgs_b" if fit else None,
+            normalize_y=True,
+            n_restarts_optimizer=3,
+            random_state=0,
+        ).fit(self._scaler.transform(found), targets(table)[chosen])
+
+    @property
+    def theta(self) -> list[float]:
+        """The logarithms of the kernel's parameters."""
+        return [float(value) for value in self._process.kernel_.theta]
+
+    def scaled(self, settings: np.ndarray) -> np.ndarray:
+        """Return the features of settings `(n, 3)`, each with mean 0 and deviation 1."""
+        return np.asarray(self._scaler.transform(features(settings)))
+
+    def predict(self, settings: np.ndarray) -> np.ndarray:
+        """Return the predicted targets of settings `(n, 3)`; see `targets`."""
+        return np.asarray(self._process.predict(self.scaled(settings)))
+
+    def losses(self, settings: np.ndarray) -> np.ndarray:
+        """Return the losses after each epoch `(n, epochs)`, infinite from where it diverges."""
+        losses, diverged = np.split(self.predict(settings), 2, axis=1)
+        has_diverged = np.logical_or.accumulate(diverged >= 0.5, axis=1)
+        return np.where(has_diverged, np.inf, losses)
+
+
+def kernel(theta: list[float] | None = None) -> Kernel:
+    """Return the kernel, with fitted parameters if there are any."""
+    wide = (1e-4, 1e4)
+    start = ConstantKernel(1.0, wide) * Matern([1.0] * 4, wide, nu=2.5) + WhiteKernel(0.05, wide)
+    return start if theta is None else start.clone_with_theta(np.array(theta))
+
+
+def features(settings: np.ndarray) -> np.ndarray:
+    """Return what the process sees of settings `(n, 3)`, as `(n, 4)`.
+
+    A step of SGD with momentum m goes on for 1 / (1 - m) steps, so that it is the quotient of
+    learning rate and 1 - m that decides on divergence.
+    """
+    rate, momentum, decay = settings.T
+    return np.column_stack([rate / (1 - momentum), np.log(rate), momentum, decay])
+
+
+def targets(table: Table) -> np.ndarray:
+    """Return what is learnt: mean losses, then shares of diverged seeds `(n, 2 * epochs)`."""
+    loss = table.outcomes.loss
+    return np.hstack([np.minimum(loss, GUESSING).mean(axis=1), np.isinf(loss).mean(axis=1)])
+
+
+@lru_cache(maxsize=4)
+def table_problem(path: Path = CPU_TABLE, noise_seed: int | None = None) -> TableProblem:
+    """Return the problem, which is set up once per process."""
+    return TableProblem(path, noise_seed=noise_seed)
