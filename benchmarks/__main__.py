@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add(
         "--problem",
-        f"train, or look up in a table, which has options of its own: --problem {LOOKED_UP} --help",
+        f"train, or look up; see --problem {LOOKED_UP} --help for its options",
         TRAINING,
         choices=[TRAINING, LOOKED_UP],
     )

@@ -1,0 +1,212 @@
+"""What gives validation losses far below the training losses, as the paper reports them?
+
+The paper's five runs under rules that differ in two ways. The weights that an individual starts
+from are
+
+- `fresh`: newly initialized, as the paper's section 4 says;
+- `inherited`: those of its fitter parent after training;
+- `shared`: those that the individual before it left behind, whoever that was; what diverged is put
+  back.
+
+And the images are split into training and validation `once`, or `anew` for each individual, so
+that weights which live on have been trained on images that they are validated on. Whatever the
+rules, some images are never trained on: there the best individual's network shows what it can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from benchmarks import leak_report
+from benchmarks.compare import in_processes, read_rows
+from benchmarks.options import at_least
+from benchmarks.reproduce import PAPER, PaperRun
+from benchmarks.run import Row, device_name, environment, write_rows
+from benchmarks.trainings import default_device, load
+from optuna_ga import GASampler
+from optuna_ga.fashion_mnist import SEARCH_SPACE
+from optuna_ga.fashion_mnist._data import Data, Images
+from optuna_ga.fashion_mnist._network import Network, initial_network
+from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
+
+RESULTS = Path(__file__).parent / "results"
+RULES = [
+    ("fresh", "once"), ("fresh", "anew"), ("inherited", "once"), ("inherited", "anew"),
+    ("shared", "once"), ("shared", "anew"),
+]  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    device = default_device()
+    out = options.out or RESULTS / f"leak_{device.type}.csv"
+    if options.step == "run":
+        _run(options, device, out)
+    elif not out.exists():
+        parser.error(f"argument --out: there is no {out.name} to report on")
+    text = leak_report.report(PAPER, read_rows(out))
+    out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def _run(options: argparse.Namespace, device: torch.device, out: Path) -> None:
+    rows = read_rows(out)
+    done = {(row["run"], row["weights"], row["split"], int(row["seed"])) for row in rows}
+    jobs = [
+        (run, weights, split, seed, options.data, options.images, options.epochs, device.type)
+        for seed in range(options.seeds)
+        for run in PAPER
+        for weights, split in RULES
+        if (run.name, weights, split, seed) not in done
+    ]
+    facts = environment(device_name(device))
+    for _, figures in in_processes(experiment, jobs, options.processes):
+        rows.append(figures | facts)
+        write_rows(out, rows)
+
+
+def experiment(
+    run: PaperRun,
+    weights: str,
+    split: str,
+    seed: int,
+    data: str,
+    n_images: int,
+    epochs: int,
+    device: str,
+) -> Row:
+    """Return what one run gives under the rules `weights` and `split`.
+
+    Of the images, five in six are trained on, as in the paper, and one in six validates; half as
+    many as are trained on are held out.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    population = _Population(
+        load(data, torch.device(device)), n_images, epochs, weights=weights, split=split
+    )
+    sampler = GASampler(run.population_size, mutation_prob=run.mutation_prob, seed=seed)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(population, n_trials=run.population_size * run.n_generations)
+    best = study.best_trial
+    held_out = population.held_out_loss(best.number)
+    return {
+        "run": run.name,
+        "weights": weights,
+        "split": split,
+        "seed": seed,
+        "individuals": len(study.trials),
+        "diverged": sum(math.isinf(trial.value or 0.0) for trial in study.trials),
+        "training_loss": _digits(best.user_attrs.get("training_loss", math.inf)),
+        "validation_loss": _digits(best.value),
+        "held_out_loss": _digits(held_out[0]),
+        "held_out_accuracy": _digits(held_out[1]),
+        "data": data,
+        "images": n_images,
+        "epochs": epochs,
+    }
+
+
+class _Population:
+    """Objective under which weights may live on from one individual to another."""
+
+    def __init__(self, data: Data, n_images: int, epochs: int, *, weights: str, split: str):
+        self._images = data.training.take(slice(n_images))
+        n_training = n_images * 5 // 6
+        self._held_out = data.training.take(slice(n_images, n_images + n_training // 2))
+        self._n_training = n_training
+        self._epochs = epochs
+        self._weights = weights
+        self._split = split
+        self._networks: dict[int, Network] = {}  # By trial number.
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        rate, momentum, decay = (
+            trial.suggest_float(name, d.low, d.high) for name, d in SEARCH_SPACE.items()
+        )
+        network = self._start(trial)
+        training, validation = self._divide(trial.number if self._split == "anew" else 0)
+        try:
+            *_, last = train(
+                network, training, validation,
+                learning_rate=rate, momentum=momentum, weight_decay=decay,
+                epochs=self._epochs, seed=trial.number,
+            )  # fmt: skip
+        except DivergedError:
+            return math.inf
+        self._networks[trial.number] = network
+        trial.set_user_attr("training_loss", last.training_loss)
+        return last.validation_loss
+
+    def held_out_loss(self, number: int) -> tuple[float, float]:
+        """Return loss and accuracy on images that nothing was trained on."""
+        if number not in self._networks:
+            return math.inf, math.nan
+        return evaluate(self._networks[number], self._held_out)
+
+    def _start(self, trial: optuna.Trial) -> Network:
+        """Return the network that the individual begins with."""
+        ancestors: Sequence[int] = []
+        if self._weights == "shared":
+            ancestors = list(self._networks)[-1:]
+        elif self._weights == "inherited":
+            trials = trial.study.get_trials(deepcopy=False)
+            parents = trials[trial.number].user_attrs.get("ga:parents", [])
+            ancestors = sorted(parents, key=lambda number: trials[number].value or 0.0)[:1]
+        for number in ancestors:
+            if number in self._networks:
+                return copy.deepcopy(self._networks[number])
+        return initial_network(0, self._images.labels.device)
+
+    def _divide(self, seed: int) -> tuple[Images, Images]:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self._images.labels), generator=generator)
+        order = order.to(self._images.labels.device)
+        return (
+            self._images.take(order[: self._n_training]),
+            self._images.take(order[self._n_training :]),
+        )
+
+
+def _digits(value: float | None) -> str:
+    return f"{value:.6g}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.leak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "step",
+        nargs="?",
+        choices=["run", "report"],
+        default="run",
+        help="'run' runs what is missing and reports, 'report' only reports (default: run)",
+    )
+
+    def add(option: str, text: str, default: Any = None, **how: Any) -> None:
+        shown = "" if default is None else f" (default: {default})"
+        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
+
+    add("--data", "images", "subset", choices=["subset", "full"])
+    add("--images", "to train on and to validate on, together", 600, type=at_least(100))
+    add("--epochs", "epochs of each training", 1, type=at_least(1))
+    add("--seeds", "number of seeds, 0 and up", 3, type=at_least(1))
+    add("--processes", "worker processes", 2, type=at_least(1))
+    add("--out", "file of rows (default: leak_DEVICE.csv in benchmarks/results)", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
