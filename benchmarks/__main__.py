@@ -10,13 +10,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage
 
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.report import plot, read_runs, table
 from benchmarks.run import Problem, device_name, rows, run, write_rows
 from benchmarks.samplers import samplers
@@ -121,51 +120,43 @@ def _storage(parser: argparse.ArgumentParser, url: str) -> BaseStorage:
         parser.error(f"argument --storage: {url!r} cannot be opened: {error}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, allow_abbrev=False
-    )
+def _parser() -> Options:
+    parser = Options("python -m benchmarks", __doc__)
     names = list(samplers(population_size=5))
-    parser.add_argument(
-        "step",
-        nargs="?",
-        choices=["all", "run", "report"],
-        default="all",
-        help="'run' writes rows, 'report' makes table and curves from them (default: %(default)s)",
+    parser.add_step(
+        all="runs what is missing and reports",
+        run="only runs, and writes rows",
+        report="only makes table and curves from them",
     )
-
-    def add(option: str, text: str, default: object = None, **how: Any) -> None:
-        words = default if isinstance(default, list) else [default]
-        shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
-        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
-
-    add(
+    parser.add(
         "--problem",
         f"train, or look up; see --problem {LOOKED_UP} --help for its options",
         TRAINING,
         choices=[TRAINING, LOOKED_UP],
     )
-    add("--samplers", "samplers to compare", names, nargs="+", choices=names)
-    add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
-    add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
-    add("--generations", "generations in a study", 4, type=at_least(1))
-    add("--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"])
-    add(
+    parser.add("--samplers", "samplers to compare", names, nargs="+", choices=names)
+    parser.add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
+    parser.add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
+    parser.add("--generations", "generations in a study", 4, type=at_least(1))
+    parser.add(
+        "--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"]
+    )
+    parser.add(
         "--training-images",
         "train on the first so many images only (default: 3000 of the subset, all of full)",
         type=at_least(1),
     )
-    add("--epochs", "epochs of each training", 1, type=at_least(1))
-    add("--training-seed", "seed of initial weights and batches", 0, type=at_least(0))
-    add("--precision", "what to compute with", "float32", choices=PRECISIONS)
-    add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
-    add(
+    parser.add("--epochs", "epochs of each training", 1, type=at_least(1))
+    parser.add("--training-seed", "seed of initial weights and batches", 0, type=at_least(0))
+    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
+    parser.add(
         "--folder",
         "folder of the full data, looked into first and downloaded to (default: see README)",
         type=Path,
     )
-    add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")
-    add("--out", "output folder", Path("benchmark-results"), type=Path)
+    parser.add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")
+    parser.add("--out", "output folder", Path("benchmark-results"), type=Path)
     return parser
 
 

@@ -24,7 +24,7 @@ from optuna.samplers import BaseSampler
 from tqdm import tqdm
 
 from benchmarks import compare_report
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.run import Row, environment, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE, table_problem
@@ -128,31 +128,14 @@ def read_rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks --problem fashion-mnist-table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "step",
-        nargs="?",
-        choices=["run", "report"],
-        default="run",
-        help="'run' runs what is missing and reports, 'report' only reports (default: run)",
-    )
-
-    def add(option: str, text: str, default: object = None, **how: Any) -> None:
-        words = default if isinstance(default, list) else [default]
-        shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
-        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
-
-    add("--samplers", "samplers to compare", list(ALL), nargs="+", choices=list(ALL))
-    add("--seeds", "number of seeds, 0 and up", 50, type=at_least(2))
-    add("--trials", "trials of each study", 200, type=at_least(20))
-    add("--processes", "worker processes", 2, type=at_least(1))
-    add("--table", "npz file of the table", CPU_TABLE, type=Path)
+def _parser() -> Options:
+    parser = Options("python -m benchmarks --problem fashion-mnist-table", __doc__)
+    parser.add_step(run="runs what is missing and reports", report="only reports")
+    parser.add("--samplers", "samplers to compare", list(ALL), nargs="+", choices=list(ALL))
+    parser.add("--seeds", "number of seeds, 0 and up", 50, type=at_least(2))
+    parser.add("--trials", "trials of each study", 200, type=at_least(20))
+    parser.add("--processes", "worker processes", 2, type=at_least(1))
+    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
     parser.add_argument("--noise", action="store_true", help="draw among the training seeds")
-    add("--out", "results, without ending", RESULTS / "compare_table", type=Path)
+    parser.add("--out", "results, without ending", RESULTS / "compare_table", type=Path)
     return parser

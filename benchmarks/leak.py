@@ -20,14 +20,13 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 import torch
 
 from benchmarks import leak_report
 from benchmarks.compare import in_processes, read_rows
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.reproduce import PAPER, PaperRun
 from benchmarks.run import Row, device_name, environment, write_rows
 from benchmarks.trainings import default_device, load
@@ -181,30 +180,15 @@ def _digits(value: float | None) -> str:
     return f"{value:.6g}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.leak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "step",
-        nargs="?",
-        choices=["run", "report"],
-        default="run",
-        help="'run' runs what is missing and reports, 'report' only reports (default: run)",
-    )
-
-    def add(option: str, text: str, default: Any = None, **how: Any) -> None:
-        shown = "" if default is None else f" (default: {default})"
-        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
-
-    add("--data", "images", "subset", choices=["subset", "full"])
-    add("--images", "to train on and to validate on, together", 600, type=at_least(100))
-    add("--epochs", "epochs of each training", 1, type=at_least(1))
-    add("--seeds", "number of seeds, 0 and up", 3, type=at_least(1))
-    add("--processes", "worker processes", 2, type=at_least(1))
-    add("--out", "file of rows (default: leak_DEVICE.csv in benchmarks/results)", type=Path)
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.leak", __doc__)
+    parser.add_step(run="runs what is missing and reports", report="only reports")
+    parser.add("--data", "images", "subset", choices=["subset", "full"])
+    parser.add("--images", "to train on and to validate on, together", 600, type=at_least(100))
+    parser.add("--epochs", "epochs of each training", 1, type=at_least(1))
+    parser.add("--seeds", "number of seeds, 0 and up", 3, type=at_least(1))
+    parser.add("--processes", "worker processes", 2, type=at_least(1))
+    parser.add("--out", "file of rows (default: leak_DEVICE.csv in benchmarks/results)", type=Path)
     return parser
 
 

@@ -16,7 +16,6 @@ it was; `--minutes` stops it in time. It is an npz file of
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +29,7 @@ from scipy import stats
 from scipy.stats import qmc
 from tqdm import tqdm
 
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.run import device_name, environment
 from benchmarks.trainings import Outcomes, default_device, load, train_settings
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -153,27 +152,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             progress.update(len(batch))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.make_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.make_table", __doc__)
+    parser.add("--data", "images", "subset", choices=["subset", "full"])
+    parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
+    parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
+    parser.add("--epochs", "epochs of each training", 3, type=at_least(1))
+    parser.add("--seeds", "training seeds", 2, type=at_least(1))
+    parser.add("--sobol", "settings of the Sobol sequence", 256, type=at_least(16))
+    parser.add("--cloud", "settings of the cloud", 128, type=at_least(0))
+    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add("--minutes", "stop after the first batch beyond so many", float("inf"), type=float)
+    parser.add(
+        "--out", "file (default: fashion_mnist_table_DEVICE.npz in benchmarks/results)", type=Path
     )
-
-    def add(option: str, text: str, default: Any = None, **how: Any) -> None:
-        shown = "" if default is None else f" (default: {default})"
-        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
-
-    add("--data", "images", "subset", choices=["subset", "full"])
-    add("--training-images", "train on so many only (default: all)", type=at_least(64))
-    add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
-    add("--epochs", "epochs of each training", 3, type=at_least(1))
-    add("--seeds", "training seeds", 2, type=at_least(1))
-    add("--sobol", "settings of the Sobol sequence", 256, type=at_least(16))
-    add("--cloud", "settings of the cloud", 128, type=at_least(0))
-    add("--precision", "what to compute with", "float32", choices=PRECISIONS)
-    add("--minutes", "stop after the first batch beyond so many", float("inf"), type=float)
-    add("--out", "file (default: fashion_mnist_table_DEVICE.npz in benchmarks/results)", type=Path)
     return parser
 
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage
@@ -26,7 +27,7 @@ from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
 from benchmarks import reproduce_report
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.run import (
     ENVIRONMENT,
     PROBLEM,
@@ -51,7 +52,7 @@ TEST = "benchmark:test"
 
 
 class PaperRun(NamedTuple):
-    """One of the paper's runs, and what it reports of it; None where it states nothing."""
+    """One of the paper's runs, and what it reports of it."""
 
     name: str
     population_size: int
@@ -67,7 +68,7 @@ class PaperRun(NamedTuple):
         return f"ga, mutation {self.mutation_prob}"
 
 
-# The baseline's first three figures and the first two mutation probabilities are assumptions.
+# The baseline's population and generations and the first three mutation rates are assumptions.
 PAPER = (
     PaperRun("baseline", 20, 10, 0.1, 0.1604, 0.0236, 79.72),
     PaperRun("run 1", 10, 3, 0.1, 0.3047, 0.1149, 29.76),
@@ -105,10 +106,12 @@ def _run(
         parser.error(str(error))
     options.storage.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.get_storage(f"sqlite:///{options.storage.as_posix()}")
-    studies = run_jobs(jobs(objective, options), storage)
+    studies = run_jobs(jobs(objective, options), storage, 60 * options.minutes)
     for study in tqdm(studies, desc="test", unit="answer"):
         _test(study, objective)
     tested = _tested(storage, _name(options))
+    if not tested:
+        parser.error(f"argument --minutes: no study is complete after {options.minutes}")
     write_rows(rows, [row for study in tested for row in _rows(study)])
     facts.write_text(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
 
@@ -223,36 +226,21 @@ def _facts(studies: Sequence[Study], problem: str) -> Row:
     return {"problem": problem, "date": str(date.today()), "environments": environments}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.reproduce",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "step",
-        nargs="?",
-        choices=["run", "report"],
-        default="run",
-        help="'run' runs what is missing and reports, 'report' only reports (default: run)",
-    )
-
-    def add(option: str, text: str, default: object = None, **how: Any) -> None:
-        words = default if isinstance(default, list) else [default]
-        shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
-        parser.add_argument(option, help=f"{text}{shown}", default=default, **how)
-
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.reproduce", __doc__)
+    parser.add_step(run="runs what is missing and reports", report="only reports")
     names = [run.name for run in PAPER]
-    add("--runs", "the paper's runs", names, nargs="+", choices=names)
-    add("--seeds", "seeds of the samplers", list(range(10)), nargs="+", type=at_least(0))
-    add("--epochs", "epochs of each training; the paper states none", 14, type=at_least(1))
-    add("--training-images", "train on so many only (default: all)", type=at_least(64))
-    add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
-    add("--precision", "what to compute with", "float32", choices=PRECISIONS)
-    add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
-    add("--folder", "folder of the full data (default: see README)", type=Path)
-    add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
-    add(
+    parser.add("--runs", "the paper's runs", names, nargs="+", choices=names)
+    parser.add("--seeds", "seeds of the samplers", list(range(10)), nargs="+", type=at_least(0))
+    parser.add("--epochs", "epochs of each training; the paper states none", 14, type=at_least(1))
+    parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
+    parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
+    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
+    parser.add("--folder", "folder of the full data (default: see README)", type=Path)
+    parser.add("--minutes", "begin no generation after so many", math.inf, type=float)
+    parser.add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
+    parser.add(
         "--out",
         "results, without ending (default: reproduce_DEVICE in benchmarks/results)",
         type=Path,

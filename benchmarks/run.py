@@ -6,6 +6,7 @@ Everything is kept in the storage, so a second call runs only what is missing.
 from __future__ import annotations
 
 import csv
+import math
 import os
 import platform
 import subprocess
@@ -13,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from math import ceil
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,8 +89,8 @@ def run(
     run_jobs(jobs, storage)
 
 
-def run_jobs(jobs: Sequence[Job], storage: BaseStorage) -> list[Study]:
-    """Run each job until its study has the problem's number of results; return the studies.
+def run_jobs(jobs: Sequence[Job], storage: BaseStorage, seconds: float = math.inf) -> list[Study]:
+    """Run each job until its study has the problem's number of results; return those that have.
 
     One process at a time: trials that are still running are taken for those of a killed run,
     and evaluated again.
@@ -97,15 +98,19 @@ def run_jobs(jobs: Sequence[Job], storage: BaseStorage) -> list[Study]:
     Args:
         jobs: The studies, in the order in which they are run.
         storage: Where they are kept.
+        seconds: No generation is begun after so many.
     """
+    end = monotonic() + seconds
     studies = [_study(job, storage) for job in jobs]
     n_done = sum(map(_n_results, studies))
     n_trials = sum(job.problem.n_trials for job in jobs)
     with tqdm(total=n_trials, initial=n_done, unit="trial") as progress:
         for study, job in zip(studies, jobs, strict=True):
             progress.set_description(f"{job.sampler}, seed {job.seed}")
-            _complete(study, job, progress)
-    return studies
+            if monotonic() < end:
+                _complete(study, job, end - monotonic(), progress)
+    pairs = zip(studies, jobs, strict=True)
+    return [study for study, job in pairs if _n_results(study) >= job.problem.n_trials]
 
 
 def rows(storage: BaseStorage) -> list[Row]:
@@ -168,7 +173,7 @@ def _study(job: Job, storage: BaseStorage) -> Study:
     return study
 
 
-def _complete(study: Study, job: Job, progress: tqdm[Any]) -> None:
+def _complete(study: Study, job: Job, seconds: float, progress: tqdm[Any]) -> None:
     problem, factory, seed = job.problem, job.factory, job.seed
     n_done = _n_results(study)
     if n_done >= problem.n_trials:
@@ -192,8 +197,9 @@ def _complete(study: Study, job: Job, progress: tqdm[Any]) -> None:
     optimize_generations(
         study,
         problem.evaluate,
-        ceil((problem.n_trials + n_failed) / problem.population_size),
+        math.ceil((problem.n_trials + n_failed) / problem.population_size),
         population_size=problem.population_size,
+        timeout=seconds if math.isfinite(seconds) else None,
         callbacks=[advance],
     )
 

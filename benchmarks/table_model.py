@@ -8,7 +8,6 @@ absolute error over all settings and over the quarter with the lowest losses, an
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.make_table import HIGH, LOW, Table, read_table
+from benchmarks.options import Options
 from benchmarks.run import Row, write_rows
 from benchmarks.table import CPU_TABLE, GUESSING, Surrogate, features, kernel, targets
 
@@ -143,15 +143,9 @@ def _fitted(model: Any, table: Table, chosen: np.ndarray) -> Predict:
     return lambda settings: np.asarray(model.predict(features(settings)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.table_model",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--table", type=Path, default=CPU_TABLE, help="npz file of the table (default: the CPU's)"
-    )
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.table_model", __doc__)
+    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
     return parser
 
 
