@@ -8,7 +8,6 @@ has diverged, the loss is that of guessing. A run that was stopped goes on where
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks import compare_report
 from benchmarks.options import Options, at_least
-from benchmarks.run import Row, environment, write_rows
+from benchmarks.run import environment, read_rows, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE, table_problem
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -118,14 +117,6 @@ def in_processes(
         for future in as_completed(futures):
             yield futures[future], future.result()
             progress.update()
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file, none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _parser() -> Options:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import ga_settings_report
-from benchmarks.compare import best_so_far, in_processes, read_rows
+from benchmarks.compare import best_so_far, in_processes
 from benchmarks.options import Options, at_least
-from benchmarks.run import environment, write_rows
+from benchmarks.run import environment, read_rows, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE
 from optuna_ga import GASampler

@@ -25,10 +25,10 @@ import optuna
 import torch
 
 from benchmarks import leak_report
-from benchmarks.compare import in_processes, read_rows
+from benchmarks.compare import in_processes
 from benchmarks.options import Options, at_least
 from benchmarks.reproduce import PAPER, PaperRun
-from benchmarks.run import Row, device_name, environment, write_rows
+from benchmarks.run import Row, device_name, environment, read_rows, write_rows
 from benchmarks.trainings import default_device, load
 from optuna_ga import GASampler
 from optuna_ga.fashion_mnist import SEARCH_SPACE

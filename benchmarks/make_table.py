@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = monotonic() + 60 * options.minutes
     n = recipe.sobol + recipe.cloud
     with tqdm(total=n, initial=first, unit="setting") as progress:
-        while len(table.outcomes.loss) < n and monotonic() < end:
+        while len(table.outcomes.loss) < n:
             if len(table.outcomes.loss) == len(table.settings):
                 losses = table.outcomes.loss[:, :, -1].mean(axis=1)
                 around = cloud(table.settings, losses, recipe.cloud)
@@ -150,6 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             table.save(out)
             progress.update(len(batch))
+            if monotonic() >= end:
+                break
 
 
 def _parser() -> Options:

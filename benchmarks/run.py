@@ -133,6 +133,14 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def environment(device: str) -> dict[str, str]:
     """Return what a figure may depend on: versions, processor, device and commit."""
     packages = ("optuna", "optuna-ga", "numpy", "torch")

@@ -28,6 +28,7 @@ from benchmarks.make_table import HIGH, LOW, Table, read_table
 from benchmarks.options import Options
 from benchmarks.run import Row, write_rows
 from benchmarks.table import CPU_TABLE, GUESSING, Surrogate, features, kernel, targets
+from benchmarks.table_card import card
 
 FOLDS = 10
 FITTED = 1000  # Settings to fit the kernel's parameters to, at most.
@@ -56,14 +57,14 @@ MODELS: Mapping[str, Callable[[Table, np.ndarray], Predict]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge every model, fit the process, find the optimum; see `--help`."""
     options = _parser().parse_args(arguments)
-    table = read_table(options.table)
-    rows = [judge(table, name) for name in MODELS]
-    write_rows(options.table.with_name(f"{options.table.stem}_models.csv"), rows)
-    for row in rows:
-        print(", ".join(f"{name}: {value}" for name, value in row.items()))
-    facts = fit(table)
-    options.table.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
-    print(json.dumps(facts["optimum"]))
+    if options.step == "run":
+        table = read_table(options.table)
+        write_rows(models_path(options.table), [judge(table, name) for name in MODELS])
+        facts = json.dumps(fit(table), indent=1)
+        options.table.with_suffix(".json").write_text(f"{facts}\n")
+    text = card(options.table, models_path(options.table))
+    options.table.with_suffix(".md").write_text(text)
+    print(text)
 
 
 def judge(table: Table, name: str) -> Row:
@@ -138,6 +139,11 @@ def fit(table: Table) -> Row:
     }
 
 
+def models_path(table: Path) -> Path:
+    """Return the file of the models' figures."""
+    return table.with_name(f"{table.stem}_models.csv")
+
+
 def _fitted(model: Any, table: Table, chosen: np.ndarray) -> Predict:
     model.fit(features(table.trained[chosen]), targets(table)[chosen])
     return lambda settings: np.asarray(model.predict(features(settings)))
@@ -145,6 +151,7 @@ def _fitted(model: Any, table: Table, chosen: np.ndarray) -> Predict:
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.table_model", __doc__)
+    parser.add_step(run="judges, fits and writes the card", report="only writes the card")
     parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
     return parser
 

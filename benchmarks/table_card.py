@@ -1,0 +1,87 @@
+"""The card of a table: what is to be known of it and of its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.make_table import read_table
+from benchmarks.run import read_rows
+
+COLUMNS = {
+    "model": "model",
+    "spearman": "rank correlation",
+    "error": "error",
+    "spearman_low": "rank correlation, low",
+    "error_low": "error, low",
+    "noise_low": "noise, low",
+    "diverges_right": "divergence right",
+    "milliseconds": "milliseconds",
+}
+
+
+def card(path: Path, models: Path) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        path: The table, beside which lies its model with the ending json.
+        models: The figures of the models that were tried.
+    """
+    table, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
+    recipe, losses = table.recipe, table.outcomes.loss[..., -1]
+    training, validation = (
+        "all" if n is None else f"{n:,}"
+        for n in (recipe.training_images, recipe.validation_images)
+    )
+    devices = dict.fromkeys(f"{part['device']} ({part['processor']})" for part in table.parts)
+    versions = dict.fromkeys(f"PyTorch {p['torch']}, commit {p['commit']}" for p in table.parts)
+    optimum = ", ".join(f"{x:.4g}" for x in facts["optimum"]["setting"])
+    found = facts["random_search"]
+    quantiles = ", ".join(f"{100 * float(q):g} %: {x}" for q, x in found["quantiles"].items())
+    return f"""# {path.name}
+
+**What.** Validation loss and accuracy of the paper's CNN on FashionMNIST after each epoch, at
+{recipe.sobol:,} settings of a scrambled Sobol sequence over the paper's search space and
+{recipe.cloud:,} around the best tenth of them, each trained with {recipe.seeds} seeds of initial
+weights and batches.
+
+**How.** {training} training and {validation} validation images of the {recipe.data} data,
+{recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.make_table`. Of
+{losses.size:,} trainings {np.isinf(losses).sum():,} diverged.
+
+**Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {table.parts[0]["date"]} to
+{table.parts[-1]["date"]}.
+
+**Model.** A Gaussian process tells the mean loss over the seeds between the settings. By
+{_folds(models)}-fold cross-validation over the settings, beside other regressors; `low` is
+the quarter with the lowest losses, `noise` the error of the mean over the seeds there, below which
+no model can fall (`python -m benchmarks.table_model`):
+
+{_table(models)}
+
+**Optimum.** {facts["optimum"]["loss"]:.4f} at learning rate, momentum and weight decay {optimum}.
+
+**Random search.** Of {found["settings"]:,} settings {100 * found["diverged"]:.1f} % diverge.
+Quantiles of the loss: {quantiles}.
+
+**Limits.** It is a model: the ridge between learning and divergence is rough in the trainings and
+smooth here. A loss above that of guessing, log 10, counts as guessing. A Gaussian process as the
+truth may flatter samplers that use one. Few images and epochs make another problem than the
+paper's full data.
+"""
+
+
+def _folds(models: Path) -> str:
+    """Return the number of folds of the cross-validation."""
+    return str(read_rows(models)[0]["folds"])
+
+
+def _table(models: Path) -> str:
+    lines = [
+        f"| {' | '.join(COLUMNS.values())} |",
+        "|" + "---|" * len(COLUMNS),
+        *(f"| {' | '.join(row[name] for name in COLUMNS)} |" for row in read_rows(models)),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""Paired comparisons against closed forms and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.paired import Difference, difference, holm, mean_interval, verdict
+
+
+def test_a_difference_is_the_paired_t_test() -> None:
+    """Mean, interval and p-value are those of SciPy's test for related samples."""
+    first, second = np.random.default_rng(0).normal(size=(2, 12))
+    found = difference(first.tolist(), second.tolist())
+    test = stats.ttest_rel(first, second)
+
+    assert found.mean == pytest.approx(np.mean(first) - np.mean(second))
+    assert found.p == pytest.approx(test.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval()))
+    assert found.n == 12
+
+
+def test_equal_differences_leave_no_doubt() -> None:
+    """Without any spread the interval is the mean itself."""
+    assert difference([2.0, 3.0], [1.0, 2.0]) == Difference(1.0, 1.0, 1.0, 0.0, 2)
+    assert difference([2.0, 3.0], [2.0, 3.0]).p == 1.0
+
+
+def test_one_pair_is_too_few() -> None:
+    """The message says how many there must be."""
+    with pytest.raises(ValueError, match="at least 2 pairs, but there are 1"):
+        difference([1.0], [2.0])
+
+
+def test_the_interval_of_two_values_is_the_closed_form() -> None:
+    """The mean of 0 and 2 plus and minus 12.706 times its standard error, 1."""
+    assert mean_interval([0.0, 2.0]) == pytest.approx((1.0, -11.706, 13.706), abs=1e-3)
+
+
+def test_holm_corrects_step_by_step() -> None:
+    """The smallest times 3, the next times 2, and none below the one before."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_verdict_needs_significance_and_a_direction() -> None:
+    """Lower is better; what is not significant is not shown."""
+    lower, higher = Difference(-1.0, -2.0, 0.1, 0.06, 9), Difference(1.0, 0.5, 1.5, 0.001, 9)
+
+    assert verdict(lower, 0.06) == "not shown"
+    assert verdict(lower, 0.04) == "shown"
+    assert verdict(higher, 0.001) == "the opposite"
