@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
-import torch
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler
-from tqdm import tqdm
 
 from benchmarks import compare_report
 from benchmarks.options import Options, at_least
+from benchmarks.processes import in_processes
 from benchmarks.run import environment, read_rows, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE, table_problem
@@ -102,21 +98,6 @@ def best_so_far(
             regret = problem.regret(np.array([trial.params[name] for name in SEARCH_SPACE]))
         regrets.append(regret)
     return regrets
-
-
-def in_processes(
-    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_processes: int
-) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield each job with the function's result, as they end."""
-    context = get_context("spawn")
-    with (
-        ProcessPoolExecutor(n_processes, context, torch.set_num_threads, (1,)) as executor,
-        tqdm(total=len(jobs), unit="study") as progress,
-    ):
-        futures = {executor.submit(function, *job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-            progress.update()
 
 
 def _parser() -> Options:

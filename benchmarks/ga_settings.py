@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import ga_settings_report
-from benchmarks.compare import best_so_far, in_processes
+from benchmarks.compare import best_so_far
 from benchmarks.options import Options, at_least
+from benchmarks.processes import in_processes
 from benchmarks.run import environment, read_rows, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE

@@ -25,9 +25,9 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from benchmarks.compare import in_processes
 from benchmarks.options import Options, at_least
 from benchmarks.paired import mean_interval
+from benchmarks.processes import in_processes
 from benchmarks.run import Row, environment, read_rows, write_rows
 from benchmarks.table import CPU_TABLE, GUESSING, TableProblem, table_problem
 from optuna_ga.fashion_mnist import SEARCH_SPACE

@@ -25,8 +25,8 @@ import optuna
 import torch
 
 from benchmarks import leak_report
-from benchmarks.compare import in_processes
 from benchmarks.options import Options, at_least
+from benchmarks.processes import in_processes
 from benchmarks.reproduce import PAPER, PaperRun
 from benchmarks.run import Row, device_name, environment, read_rows, write_rows
 from benchmarks.trainings import default_device, load

@@ -14,14 +14,15 @@ import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import optuna
 from optuna import Trial
 from scipy.spatial import KDTree
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
-from sklearn.preprocessing import StandardScaler
 
 from benchmarks.make_table import RESULTS, Table, read_table
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -134,15 +135,15 @@ class Surrogate:
     ) -> None:
         n = len(table.outcomes.loss)
         chosen = np.arange(n) if chosen is None else chosen
-        found = features(table.trained[chosen])
-        self._scaler = StandardScaler().fit(found)
+        found = features(table.trained[chosen])  # (n, 4)
+        self._mean, self._deviation = found.mean(axis=0), found.std(axis=0)
         self._process = GaussianProcessRegressor(
-            kernel,
-            optimizer="fmin_l_bfgs_b" if fit else None,
-            normalize_y=True,
-            n_restarts_optimizer=3,
-            random_state=0,
-        ).fit(self._scaler.transform(found), targets(table)[chosen])
+            kernel, optimizer="fmin_l_bfgs_b" if fit else None, normalize_y=True
+        )
+        with catch_warnings():
+            # A feature that does not matter has a length as great as allowed.
+            simplefilter("ignore", ConvergenceWarning)
+            self._process.fit(self.scaled(table.trained[chosen]), targets(table)[chosen])
 
     @property
     def theta(self) -> list[float]:
@@ -151,7 +152,7 @@ class Surrogate:
 
     def scaled(self, settings: np.ndarray) -> np.ndarray:
         """Return the features of settings `(n, 3)`, each with mean 0 and deviation 1."""
-        return np.asarray(self._scaler.transform(features(settings)))
+        return np.asarray((features(settings) - self._mean) / self._deviation)
 
     def predict(self, settings: np.ndarray) -> np.ndarray:
         """Return the predicted targets of settings `(n, 3)`; see `targets`."""
@@ -166,7 +167,7 @@ class Surrogate:
 
 def kernel(theta: list[float] | None = None) -> Kernel:
     """Return the kernel, with fitted parameters if there are any."""
-    wide = (1e-4, 1e4)
+    wide = (1e-3, 1e3)
     start = ConstantKernel(1.0, wide) * Matern([1.0] * 4, wide, nu=2.5) + WhiteKernel(0.05, wide)
     return start if theta is None else start.clone_with_theta(np.array(theta))
 
