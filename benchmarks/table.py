@@ -175,11 +175,12 @@ def kernel(theta: list[float] | None = None) -> Kernel:
 def features(settings: np.ndarray) -> np.ndarray:
     """Return what the process sees of settings `(n, 3)`, as `(n, 4)`.
 
-    A step of SGD with momentum m goes on for 1 / (1 - m) steps, so that it is the quotient of
-    learning rate and 1 - m that decides on divergence.
+    With momentum m a step of SGD goes on for 1 / (1 - m) steps, so that it is the quotient of
+    learning rate and 1 - m that decides on divergence; above 0.1 its order of magnitude matters.
     """
     rate, momentum, decay = settings.T
-    return np.column_stack([rate / (1 - momentum), np.log(rate), momentum, decay])
+    effective = np.log(0.1 + rate / (1 - momentum))
+    return np.column_stack([effective, np.log(rate), momentum, decay])
 
 
 def targets(table: Table) -> np.ndarray:

@@ -57,8 +57,7 @@ weights and batches.
 **Model.** A Gaussian process tells the mean loss over the seeds between the settings. By
 {_folds(models)}-fold cross-validation over the settings, beside other regressors; `low` is
 the quarter with the lowest losses, `noise` the error of the mean over the seeds there, below which
-no model can fall (`python -m benchmarks.table_model`). It ranks the low losses best, is smooth, and
-is fast; trees err as little:
+no model can fall (`python -m benchmarks.table_model`). It was chosen for being smooth, too:
 
 {_table(models)}
 

