@@ -62,7 +62,7 @@ def report(regrets: Regrets, path: Path) -> str:
         "",
         *_table(budgets, _ranks(regrets, budgets)),
     ]
-    for budget in budgets:
+    for budget in budgets if len(regrets) > 1 else []:
         lines += ["", f"## Wins after {budget} trials", "", *_wins(regrets, budget)]
     return "\n".join([*lines, ""])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import optuna
@@ -82,7 +83,10 @@ def _choices(study: Study) -> Iterator[tuple[str, Study]]:
 
 
 def _importances(study: Study, evaluator: BaseImportanceEvaluator) -> dict[str, float]:
-    found = get_param_importances(study, evaluator=evaluator, target=_loss)
+    with catch_warnings():
+        # PED-ANOVA warns of a target: low ones are what is wanted.
+        simplefilter("ignore", UserWarning)
+        found = get_param_importances(study, evaluator=evaluator, target=_loss)
     return {name: found[name] for name in SEARCH_SPACE}
 
 

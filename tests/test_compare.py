@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from benchmarks import (
@@ -49,7 +50,7 @@ def test_rows_are_the_regrets_of_separate_studies(tmp_path: Path) -> None:
 def test_the_regret_is_that_of_the_best_trial_so_far() -> None:
     """Counted again from a study's own values."""
     problem = table_problem()
-    study = optuna.create_study(sampler=RandomSampler(seed=3))
+    study = optuna.create_study(sampler=RandomSampler(seed=3), pruner=NopPruner())
     study.optimize(problem, n_trials=30)
     bests = np.minimum.accumulate([trial.value or math.nan for trial in study.trials])
     capped = np.minimum(bests, np.log(10))
@@ -60,7 +61,7 @@ def test_the_regret_is_that_of_the_best_trial_so_far() -> None:
 def test_with_noise_the_regret_is_that_of_the_trial_that_looks_best() -> None:
     """The noise decides which trial it is, and is no part of its regret."""
     problem = table_problem(noise_seed=5)
-    study = optuna.create_study(sampler=RandomSampler(seed=3))
+    study = optuna.create_study(sampler=RandomSampler(seed=3), pruner=NopPruner())
     study.optimize(problem, n_trials=30)
     setting = np.array([study.best_params[name] for name in SEARCH_SPACE])
 

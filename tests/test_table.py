@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution
-from optuna.pruners import ThresholdPruner
+from optuna.pruners import BasePruner, NopPruner, ThresholdPruner
 from optuna.trial import TrialState
 from scipy.stats import qmc
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -29,9 +29,13 @@ TABLE = read_table(CPU_TABLE)
 GOOD = np.array(PROBLEM.optimum.setting)
 
 
-def study_of(problem: Callable[[optuna.Trial], float], *settings: np.ndarray, **how: Any) -> Any:
+def study_of(
+    problem: Callable[[optuna.Trial], float],
+    *settings: np.ndarray,
+    pruner: BasePruner | None = None,
+) -> Any:
     """Return a study that evaluated these settings."""
-    study = optuna.create_study(**how)
+    study = optuna.create_study(pruner=pruner or NopPruner())
     for setting in settings:
         study.enqueue_trial(dict(zip(SEARCH_SPACE, setting.tolist(), strict=True)))
     study.optimize(problem, n_trials=len(settings))
