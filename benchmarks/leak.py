@@ -10,7 +10,8 @@ from are
 
 And the images are split into training and validation `once`, or `anew` for each individual, so
 that weights which live on have been trained on images that they are validated on. Whatever the
-rules, some images are never trained on: there the best individual's network shows what it can do.
+rules, other images are held out of all of it: on them the best individual's network shows what it
+can do.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = default_device()
     out = options.out or RESULTS / f"leak_{device.type}.csv"
     if options.step == "run":
+        n_available = len(load(options.data, device).training.labels)
+        if options.images > n_available:
+            parser.error(f"argument --images: must be at most {n_available}, not {options.images}")
         _run(options, device, out)
     elif not out.exists():
         parser.error(f"argument --out: there is no {out.name} to report on")
@@ -86,8 +90,7 @@ def experiment(
 ) -> Row:
     """Return what one run gives under the rules `weights` and `split`.
 
-    Of the images, five in six are trained on, as in the paper, and one in six validates; half as
-    many as are trained on are held out.
+    Of the images, five in six are trained on, as in the paper, and one in six validates.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     population = _Population(
@@ -120,9 +123,8 @@ class _Population:
 
     def __init__(self, data: Data, n_images: int, epochs: int, *, weights: str, split: str):
         self._images = data.training.take(slice(n_images))
-        n_training = n_images * 5 // 6
-        self._held_out = data.training.take(slice(n_images, n_images + n_training // 2))
-        self._n_training = n_training
+        self._held_out = data.validation
+        self._n_training = n_images * 5 // 6
         self._epochs = epochs
         self._weights = weights
         self._split = split

@@ -65,8 +65,8 @@ def test_it_tells_what_was_trained() -> None:
 def test_it_is_the_gaussian_process_that_it_says() -> None:
     """Written out once more with scikit-learn alone, for the last epoch."""
     rate, momentum, decay = TABLE.trained.T
-    seen = [np.log(0.1 + rate / (1 - momentum)), np.log(rate), momentum, decay]
-    seen = np.column_stack(seen)
+    effective = rate / (1 - momentum)
+    seen = np.column_stack([np.log(0.1 + effective), np.log(rate), momentum, decay])
     seen = (seen - seen.mean(axis=0)) / seen.std(axis=0)
     parameters = np.exp(PROBLEM.facts["theta"])
     kernel = ConstantKernel(parameters[0]) * Matern(parameters[1:5], nu=2.5)
