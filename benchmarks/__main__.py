@@ -32,8 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     other, rest = _other_problem(arguments)
     if other:
-        from benchmarks import compare  # Needs more packages than training.
-
+        try:
+            from benchmarks import compare
+        except ImportError as error:  # It needs more packages than training.
+            parser.error(f'{error}; `pip install -e ".[benchmark]"` installs all that is needed')
         return compare.main(rest)
     options = parser.parse_args(arguments)
     url = options.storage or f"sqlite:///{(options.out / STUDIES).as_posix()}"

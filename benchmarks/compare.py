@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler
 from benchmarks import compare_report
 from benchmarks.options import Options, at_least
 from benchmarks.processes import in_processes
-from benchmarks.run import environment, read_rows, write_rows
+from benchmarks.run import Row, environment, rows_to_continue, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE, table_problem
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     csv_path = options.out.with_suffix(".csv")
     if options.step == "run":
-        run(options, csv_path)
+        try:
+            rows = rows_to_continue(csv_path, _settings(options))
+        except ValueError as error:
+            parser.error(str(error))
+        run(options, rows, csv_path)
     elif not csv_path.exists():
         parser.error(f"argument --out: there is no {csv_path.name} to report on")
     regrets = compare_report.read(csv_path)
@@ -45,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text)
 
 
-def run(options: argparse.Namespace, path: Path) -> None:
-    """Run every sampler with every seed that the file of rows has not."""
-    rows = read_rows(path)
+def run(options: argparse.Namespace, rows: list[Row], path: Path) -> None:
+    """Run every sampler with every seed that the rows have not, and write all rows."""
     done = {(row["sampler"], int(row["seed"])) for row in rows}
     jobs = [
         (name, seed, options.trials, options.table, options.noise)
@@ -55,18 +58,20 @@ def run(options: argparse.Namespace, path: Path) -> None:
         for name in options.samplers
         if (name, seed) not in done
     ]
-    facts = environment("CPU")
+    facts = _settings(options) | environment("CPU")
     for (name, seed, *_), regrets in in_processes(regrets_of, jobs, options.processes):
         rows += [
-            {"sampler": name, "seed": seed, "trials": n, "regret": f"{regrets[n - 1]:.6g}"}
-            | ({"noise": True} if options.noise else {})
-            | facts
+            {"sampler": name, "seed": seed, "trials": n, "regret": f"{regrets[n - 1]:.6g}"} | facts
             for n in range(EVERY, options.trials + 1, EVERY)
         ]
         write_rows(path, rows)
     order = list(ALL)
     rows.sort(key=lambda r: (order.index(r["sampler"]), int(r["seed"]), int(r["trials"])))
     write_rows(path, rows)
+
+
+def _settings(options: argparse.Namespace) -> Row:
+    return {"table": options.table.name, "noise": options.noise, "budget": options.trials}
 
 
 def regrets_of(

@@ -39,13 +39,13 @@ def report(regrets: Regrets, path: Path) -> str:
     """Return the report as Markdown."""
     with path.open(newline="") as file:
         facts = next(csv.DictReader(file))
-    noisy = "with noise" if facts.get("noise") else "without noise"
+    noisy = "with noise" if facts["noise"] == "True" else "without noise"
     trials, values = next(iter(regrets.values()))
     budgets = [budget for budget in BUDGETS if budget in trials]
     lines = [
         "# Samplers on the FashionMNIST table",
         "",
-        f"{len(values)} seeds, {noisy}; Optuna {facts['optuna']}, commit {facts['commit']}.",
+        f"{len(values)} seeds on `{facts['table']}`, {noisy}; Optuna {facts['optuna']}.",
         "Made by `python -m benchmarks --problem fashion-mnist-table`, which with `report` at its",
         "end makes this page again from the rows.",
         "",

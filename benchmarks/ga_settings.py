@@ -17,7 +17,7 @@ from benchmarks import ga_settings_report
 from benchmarks.compare import best_so_far
 from benchmarks.options import Options, at_least
 from benchmarks.processes import in_processes
-from benchmarks.run import environment, read_rows, write_rows
+from benchmarks.run import Row, environment, read_rows, rows_to_continue, write_rows
 from benchmarks.samplers import ALL
 from benchmarks.table import CPU_TABLE
 from optuna_ga import GASampler
@@ -49,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.step == "run":
-        _run(options)
+        try:
+            rows = rows_to_continue(options.out, {"table": options.table.name})
+        except ValueError as error:
+            parser.error(str(error))
+        _run(options, rows)
     elif not options.out.exists():
         parser.error(f"argument --out: there is no {options.out.name} to report on")
     text = ga_settings_report.report(read_rows(options.out))
@@ -57,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text)
 
 
-def _run(options: argparse.Namespace) -> None:
-    rows = read_rows(options.out)
+def _run(options: argparse.Namespace, rows: list[Row]) -> None:
     done = {(*(row[name] for name in Cell._fields), row["seed"]) for row in rows}
     jobs = [
         (cell, seed, options.table)
@@ -66,7 +69,8 @@ def _run(options: argparse.Namespace) -> None:
         for cell in [*OTHERS, *GRID]
         if (*map(str, cell), str(seed)) not in done
     ]
-    facts = {name: environment("CPU")[name] for name in ("optuna", "commit")}
+    made_by = environment("CPU")
+    facts = {"table": options.table.name, "optuna": made_by["optuna"], "commit": made_by["commit"]}
     for (cell, seed, _), regrets in in_processes(regrets_of, jobs, options.processes):
         found = {f"regret_{n}": f"{regret:.5g}" for n, regret in regrets.items()}
         rows.append(cell._asdict() | {"seed": seed} | found | facts)

@@ -105,7 +105,7 @@ def _paper_runs(rows: Sequence[Row]) -> list[str]:
 def _claims(rows: Sequence[Row]) -> list[str]:
     found: list[tuple[str, str, Difference]] = []
     for claim, first, second, caution in (
-        ("a larger population helps", "baseline", "run 1", " (more trials, too)"),
+        ("a larger population helps", "baseline", "run 1", " (more generations, too)"),
         ("a larger population helps", "run 1", "run 2", " (more generations, too)"),
         ("more generations help", "run 4", "run 3", ""),
         ("a higher mutation rate helps", "run 3", "run 2", ""),

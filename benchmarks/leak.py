@@ -29,7 +29,7 @@ from benchmarks import leak_report
 from benchmarks.options import Options, at_least
 from benchmarks.processes import in_processes
 from benchmarks.reproduce import PAPER, PaperRun
-from benchmarks.run import Row, device_name, environment, read_rows, write_rows
+from benchmarks.run import Row, device_name, environment, read_rows, rows_to_continue, write_rows
 from benchmarks.trainings import default_device, load
 from optuna_ga import GASampler
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -54,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_available = len(load(options.data, device).training.labels)
         if options.images > n_available:
             parser.error(f"argument --images: must be at most {n_available}, not {options.images}")
-        _run(options, device, out)
+        try:
+            rows = rows_to_continue(out, _settings(options))
+        except ValueError as error:
+            parser.error(str(error))
+        _run(options, device, rows, out)
     elif not out.exists():
         parser.error(f"argument --out: there is no {out.name} to report on")
     text = leak_report.report(PAPER, read_rows(out))
@@ -62,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text)
 
 
-def _run(options: argparse.Namespace, device: torch.device, out: Path) -> None:
-    rows = read_rows(out)
+def _run(options: argparse.Namespace, device: torch.device, rows: list[Row], out: Path) -> None:
     done = {(row["run"], row["weights"], row["split"], int(row["seed"])) for row in rows}
     jobs = [
         (run, weights, split, seed, options.data, options.images, options.epochs, device.type)
@@ -72,10 +75,14 @@ def _run(options: argparse.Namespace, device: torch.device, out: Path) -> None:
         for weights, split in RULES
         if (run.name, weights, split, seed) not in done
     ]
-    facts = environment(device_name(device))
+    facts = _settings(options) | environment(device_name(device))
     for _, figures in in_processes(experiment, jobs, options.processes):
         rows.append(figures | facts)
         write_rows(out, rows)
+
+
+def _settings(options: argparse.Namespace) -> Row:
+    return {"data": options.data, "images": options.images, "epochs": options.epochs}
 
 
 def experiment(
@@ -112,9 +119,6 @@ def experiment(
         "validation_loss": _digits(best.value),
         "held_out_loss": _digits(held_out[0]),
         "held_out_accuracy": _digits(held_out[1]),
-        "data": data,
-        "images": n_images,
-        "epochs": epochs,
     }
 
 

@@ -141,6 +141,23 @@ def read_rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
+def rows_to_continue(path: Path, settings: Mapping[str, object]) -> list[Row]:
+    """Return the rows of a file, none if there is no file, to go on with the same settings.
+
+    Raises:
+        ValueError: If they were made with others.
+    """
+    rows = read_rows(path)
+    for name, value in settings.items():
+        for row in rows:
+            if row.get(name, "") != str(value):
+                raise ValueError(
+                    f"argument --out: {path.name!r} must have been made with {name} {value}, but "
+                    f"has {row.get(name)!r}."
+                )
+    return rows
+
+
 def environment(device: str) -> dict[str, str]:
     """Return what a figure may depend on: versions, processor, device and commit."""
     packages = ("optuna", "optuna-ga", "numpy", "torch")

@@ -48,6 +48,20 @@ def test_rows_are_the_regrets_of_separate_studies(tmp_path: Path) -> None:
     assert found == pytest.approx([regrets[9], regrets[19]], rel=1e-5)
 
 
+def test_rows_of_other_settings_are_not_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says what differs; the rows stay."""
+    path = tmp_path / "compared.csv"
+    made_up(path)
+    before = path.read_text()
+    with pytest.raises(SystemExit, match="2"):
+        main([*SMALL, "--out", str(tmp_path / "compared")])
+
+    assert "must have been made with table fashion_mnist_table_cpu.npz" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
 def test_the_regret_is_that_of_the_best_trial_so_far() -> None:
     """Counted again from a study's own values."""
     problem = table_problem()
@@ -74,7 +88,7 @@ def made_up(path: Path) -> compare_report.Regrets:
     """Return regrets of three samplers over ten seeds: `a` before `b`, and `c` by turns."""
     rows = [
         {"sampler": name, "seed": seed, "trials": trials, "regret": regret + 1e-3 * seed}
-        | {"optuna": "5", "commit": "c"}
+        | {"optuna": "5", "commit": "c", "table": "t", "noise": False}
         for seed in range(10)
         for trials in (10, 20)
         for name, regret in (("a", 0.1), ("b", 0.2), ("c", 0.05 if seed % 2 else 0.3))
