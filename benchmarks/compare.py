@@ -22,10 +22,9 @@ from benchmarks.options import Options, at_least
 from benchmarks.processes import in_processes
 from benchmarks.run import Row, environment, rows_to_continue, write_rows
 from benchmarks.samplers import ALL
-from benchmarks.table import CPU_TABLE, table_problem
+from benchmarks.table import CPU_TABLE, fingerprint, results_on, table_problem
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-RESULTS = Path(__file__).parent / "results"
 EVERY = 10  # Trials between two rows.
 
 
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then report; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    csv_path = options.out.with_suffix(".csv")
+    csv_path = (options.out or results_on(options.table, "compare")).with_suffix(".csv")
     if options.step == "run":
         try:
             rows = rows_to_continue(csv_path, _settings(options))
@@ -42,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(options, rows, csv_path)
     elif not csv_path.exists():
         parser.error(f"argument --out: there is no {csv_path.name} to report on")
-    regrets = compare_report.read(csv_path)
+    try:
+        regrets = compare_report.read(csv_path)
+    except ValueError as error:
+        parser.error(str(error))
     text = compare_report.report(regrets, csv_path)
-    options.out.with_suffix(".md").write_text(text)
-    compare_report.plot(regrets, options.out.with_suffix(".png"))
+    csv_path.with_suffix(".md").write_text(text)
+    compare_report.plot(regrets, csv_path.with_suffix(".png"))
     print(text)
 
 
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace, rows: list[Row], path: Path) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Row:
-    return {"table": options.table.name, "noise": options.noise, "budget": options.trials}
+    return {"table": fingerprint(options.table), "noise": options.noise, "budget": options.trials}
 
 
 def regrets_of(
@@ -114,5 +116,5 @@ def _parser() -> Options:
     parser.add("--processes", "worker processes", 2, type=at_least(1))
     parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
     parser.add_argument("--noise", action="store_true", help="draw among the training seeds")
-    parser.add("--out", "results, without ending", RESULTS / "compare_table", type=Path)
+    parser.add("--out", "file of rows (default: compare_DEVICE.csv in results)", type=Path)
     return parser

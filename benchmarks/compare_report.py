@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from benchmarks.markdown import paragraph, table
 from benchmarks.paired import holm, mean_interval
 
 BUDGETS = (20, 50, 100, 200)
@@ -26,6 +27,8 @@ def read(path: Path) -> Regrets:
             seeds = found.setdefault(row["sampler"], {})
             seeds.setdefault(int(row["seed"]), {})[int(row["trials"])] = float(row["regret"])
     common = sorted(set.intersection(*(set(seeds) for seeds in found.values())))
+    if len(common) < 2:
+        raise ValueError("there must be at least 2 seeds that all samplers have to report on")
     return {
         name: (
             sorted(seeds[common[0]]),
@@ -42,29 +45,39 @@ def report(regrets: Regrets, path: Path) -> str:
     noisy = "with noise" if facts["noise"] == "True" else "without noise"
     trials, values = next(iter(regrets.values()))
     budgets = [budget for budget in BUDGETS if budget in trials]
-    lines = [
-        "# Samplers on the FashionMNIST table",
-        "",
-        f"{len(values)} seeds on `{facts['table']}`, {noisy}; Optuna {facts['optuna']}.",
-        "Made by `python -m benchmarks --problem fashion-mnist-table`, which with `report` at its",
-        "end makes this page again from the rows.",
-        "",
-        "## Regret",
-        "",
-        "Loss at the best trial so far less that of the optimum, times 1000: mean over seeds with",
-        "its 95 % interval.",
-        "",
-        *_table(budgets, {name: _cells(regrets, name, budgets) for name in regrets}),
-        "",
-        "## Rank",
-        "",
-        f"Mean rank among the {len(regrets)} over seeds, with its 95 % interval; 1 is best.",
-        "",
-        *_table(budgets, _ranks(regrets, budgets)),
+    parts = [
+        "# Samplers on the FashionMNIST table\n",
+        paragraph(
+            f"""{len(values)} seeds on `{facts["table"]}`, {noisy}; Optuna {facts["optuna"]}. Made
+            by `python -m benchmarks --problem fashion-mnist-table`, which with `report` at its end
+            makes this page again from the rows."""
+        ),
+        "## Regret\n",
+        paragraph(
+            """Loss at the best trial so far less that of the optimum, times 1000: mean over seeds
+            with its 95 % interval. The table's own error is larger than the smaller regrets, and a
+            sampler that models the loss by a Gaussian process, as `gp` does, may be flattered: so
+            does the table."""
+        ),
+        _table(budgets, {name: _cells(regrets, name, budgets) for name in regrets}),
+        "## Rank\n",
+        paragraph(
+            f"""Mean rank among the {len(regrets)} over seeds, with its 95 % interval; 1 is
+            best."""
+        ),
+        _table(budgets, _ranks(regrets, budgets)),
     ]
-    for budget in budgets if len(regrets) > 1 else []:
-        lines += ["", f"## Wins after {budget} trials", "", *_wins(regrets, budget)]
-    return "\n".join([*lines, ""])
+    if len(regrets) > 1:
+        parts += [
+            "## Wins\n",
+            paragraph(
+                f"""Seeds of {len(values)} in which the row has the lower regret than the column. A
+                star: the two differ at the 5 % level (Wilcoxon's signed-rank test, Holm's
+                correction for all pairs of a table)."""
+            ),
+            *(_wins(regrets, budget) for budget in budgets),
+        ]
+    return "\n".join(parts)
 
 
 def plot(regrets: Regrets, path: Path) -> None:
@@ -80,12 +93,9 @@ def plot(regrets: Regrets, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _table(budgets: list[int], cells: Mapping[str, list[str]]) -> list[str]:
-    return [
-        "| sampler | " + " | ".join(f"{budget} trials" for budget in budgets) + " |",
-        "|---|" + "---|" * len(budgets),
-        *(f"| {name} | " + " | ".join(texts) + " |" for name, texts in cells.items()),
-    ]
+def _table(budgets: list[int], cells: Mapping[str, list[str]]) -> str:
+    header = ["sampler", *(f"{budget} trials" for budget in budgets)]
+    return table(header, ([name, *texts] for name, texts in cells.items()))
 
 
 def _after(regrets: Regrets, name: str, budget: int) -> np.ndarray:
@@ -108,34 +118,21 @@ def _ranks(regrets: Regrets, budgets: list[int]) -> dict[str, list[str]]:
     return cells
 
 
-def _wins(regrets: Regrets, budget: int) -> list[str]:
+def _wins(regrets: Regrets, budget: int) -> str:
     """Return how often each sampler beats each other, with a mark where that is significant."""
+    after = {name: _after(regrets, name, budget) for name in regrets}
     pairs = list(combinations(regrets, 2))
-    p_values = [
-        _p(_after(regrets, first, budget) - _after(regrets, second, budget))
-        for first, second in pairs
-    ]
-    corrected = dict(zip(pairs, holm(p_values), strict=True))
+    corrected = holm([_p(after[first] - after[second]) for first, second in pairs])
+    p_values = dict(zip(map(frozenset, pairs), corrected, strict=True))
 
     def cell(first: str, second: str) -> str:
         if first == second:
             return ""
-        wins = int(np.sum(_after(regrets, first, budget) < _after(regrets, second, budget)))
-        p = corrected.get((first, second), corrected.get((second, first), 1.0))
-        return f"{wins}{' *' if p < 0.05 else ''}"
+        wins = int(np.sum(after[first] < after[second]))
+        return f"{wins}{' *' if p_values[frozenset((first, second))] < 0.05 else ''}"
 
-    n = len(_after(regrets, pairs[0][0], budget))
-    return [
-        f"Seeds of {n} in which the row has the lower regret than the column. A star: the two",
-        "differ at the 5 % level (Wilcoxon's signed-rank test, Holm's correction for all pairs).",
-        "",
-        "| | " + " | ".join(regrets) + " |",
-        "|---|" + "---|" * len(regrets),
-        *(
-            f"| {row} | " + " | ".join(cell(row, column) for column in regrets) + " |"
-            for row in regrets
-        ),
-    ]
+    lines = [[row, *(cell(row, column) for column in regrets)] for row in regrets]
+    return table([f"after {budget} trials", *regrets], lines)
 
 
 def _p(differences: np.ndarray) -> float:

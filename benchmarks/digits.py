@@ -14,6 +14,7 @@ import torch
 from torchvision.datasets import MNIST
 from tqdm import tqdm
 
+from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
 from benchmarks.run import Row, device_name, environment, read_rows, write_rows
 from benchmarks.trainings import default_device
@@ -88,24 +89,28 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
     last = max(int(row["epoch"]) for row in rows)
     setting = ", ".join(f"{name.replace('_', ' ')} {rows[0][name]}" for name in SETTING)
     lines = [
-        "# The paper's network on digits",
-        "",
-        f"{int(rows[0]['training_images']):,} training and 10,000 validation images, {last}",
-        f"epochs, {setting}; one seed. Made by `python -m benchmarks.digits`, which with `report`",
-        "at its end makes this page again from the rows.",
-        "",
-        "| data | dropout | training loss | validation loss | validation / training | accuracy |",
-        "|" + "---|" * 6,
-    ]
-    for row in rows:
-        if int(row["epoch"]) == last:
-            training, validation = float(row["training_loss"]), float(row["validation_loss"])
-            lines.append(
-                f"| {row['data']} | {'yes' if row['dropout'] == 'True' else 'no'} "
-                f"| {training:.4f} | {validation:.4f} | {validation / training:.2f} "
-                f"| {float(row['validation_accuracy']):.4f} |"
-            )
-    return "\n".join([*lines, ""])
+        (row["data"], "yes" if row["dropout"] == "True" else "no",
+         f"{float(row['training_loss']):.4f}", f"{float(row['validation_loss']):.4f}",
+         f"{float(row['validation_loss']) / float(row['training_loss']):.2f}",
+         f"{float(row['validation_accuracy']):.4f}")
+        for row in rows
+        if int(row["epoch"]) == last
+    ]  # fmt: skip
+    header = (
+        "data", "dropout", "training loss", "validation loss", "validation / training",
+        "accuracy",
+    )  # fmt: skip
+    return "\n".join(
+        [
+            "# The paper's network on digits\n",
+            paragraph(
+                f"""{int(rows[0]["training_images"]):,} training and 10,000 validation images,
+                {last} epochs, {setting}; one seed. Made by `python -m benchmarks.digits`, which
+                with `report` at its end makes this page again from the rows."""
+            ),
+            table(header, lines),
+        ]
+    )
 
 
 def _parser() -> Options:

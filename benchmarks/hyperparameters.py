@@ -26,14 +26,21 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
 from benchmarks.paired import mean_interval
 from benchmarks.processes import in_processes
 from benchmarks.run import Row, environment, read_rows, write_rows
-from benchmarks.table import CPU_TABLE, GUESSING, TableProblem, table_problem
+from benchmarks.table import (
+    CPU_TABLE,
+    GUESSING,
+    TableProblem,
+    fingerprint,
+    results_on,
+    table_problem,
+)
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-RESULTS = Path(__file__).parent / "results"
 N_TRIALS = 200
 EVALUATORS: Mapping[str, Callable[[int], BaseImportanceEvaluator]] = {
     "fANOVA": lambda seed: FanovaImportanceEvaluator(seed=seed),
@@ -47,17 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compute, then report; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    out = options.out or results_on(options.table, "hyperparameters")
     if options.step == "run":
         jobs = [(seed, options.table) for seed in range(options.seeds)]
-        facts = {name: environment("CPU")[name] for name in ("optuna", "commit")}
+        made_by = environment("CPU")
+        facts = {
+            "table": fingerprint(options.table),
+            "optuna": made_by["optuna"],
+            "commit": made_by["commit"],
+        }
         found = in_processes(importances, jobs, options.processes)
         rows = [row | facts for _, of_seed in found for row in of_seed]
-        write_rows(options.out, sorted(rows, key=lambda row: row["seed"]))
-        plot(table_problem(options.table), options.out.with_suffix(".png"))
-    elif not options.out.exists():
-        parser.error(f"argument --out: there is no {options.out.name} to report on")
-    text = report(read_rows(options.out))
-    options.out.with_suffix(".md").write_text(text)
+        write_rows(out, sorted(rows, key=lambda row: row["seed"]))
+        plot(table_problem(options.table), out.with_suffix(".png"))
+    elif not out.exists():
+        parser.error(f"argument --out: there is no {out.name} to report on")
+    text = report(read_rows(out))
+    out.with_suffix(".md").write_text(text)
     print(text)
 
 
@@ -97,24 +110,25 @@ def _loss(trial: FrozenTrial) -> float:
 def report(rows: Sequence[Mapping[str, str]]) -> str:
     """Return the report as Markdown."""
     n_seeds = len({row["seed"] for row in rows})
-    lines = [
-        "# What each hyperparameter does",
-        "",
-        f"Importance in {n_seeds} random searches of {N_TRIALS} trials on `fashion-mnist-table`",
-        "with noise: mean over seeds with its 95 % interval, and standard deviation over seeds.",
-        "Made by `python -m benchmarks.hyperparameters`, which with `report` at its end makes",
-        "this page again from the rows.",
-        "",
-        "| trials | evaluator | "
-        + " | ".join(name.replace("_", " ") for name in SEARCH_SPACE)
-        + " |",
-        "|" + "---|" * (2 + len(SEARCH_SPACE)),
-    ]
+    lines = []
     for trials, evaluator in dict.fromkeys((row["trials"], row["evaluator"]) for row in rows):
         chosen = [r for r in rows if (r["trials"], r["evaluator"]) == (trials, evaluator)]
         cells = [_cell([float(row[name]) for row in chosen]) for name in SEARCH_SPACE]
-        lines.append(f"| {trials} | {evaluator} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+        lines.append([trials, evaluator, *cells])
+    names = [name.replace("_", " ") for name in SEARCH_SPACE]
+    return "\n".join(
+        [
+            "# What each hyperparameter does\n",
+            paragraph(
+                f"""Importance in {n_seeds} random searches of {N_TRIALS} trials on
+                `{rows[0]["table"]}` with noise: mean over seeds with its 95 % interval, and the
+                standard deviation over seeds. Divergence counts as guessing. Made by
+                `python -m benchmarks.hyperparameters`, which with `report` at its end makes this
+                page again from the rows."""
+            ),
+            table(["trials", "evaluator", *names], lines),
+        ]
+    )
 
 
 def plot(problem: TableProblem, path: Path) -> None:
@@ -149,7 +163,7 @@ def _parser() -> Options:
     parser.add("--seeds", "number of seeds, 0 and up", 20, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))
     parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
-    parser.add("--out", "file of rows", RESULTS / "hyperparameters.csv", type=Path)
+    parser.add("--out", "file of rows (default: hyperparameters_DEVICE.csv in results)", type=Path)
     return parser
 
 

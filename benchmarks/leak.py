@@ -51,12 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = default_device()
     out = options.out or RESULTS / f"leak_{device.type}.csv"
     if options.step == "run":
-        n_available = len(load(options.data, device).training.labels)
-        if options.images > n_available:
-            parser.error(f"argument --images: must be at most {n_available}, not {options.images}")
         try:
+            load(options.data, device, options.images)
             rows = rows_to_continue(out, _settings(options))
-        except ValueError as error:
+        except (FileNotFoundError, ValueError) as error:
             parser.error(str(error))
         _run(options, device, rows, out)
     elif not out.exists():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.markdown import paragraph, table
+
 if TYPE_CHECKING:
     from benchmarks.reproduce import PaperRun
 
@@ -16,48 +18,48 @@ Row = Mapping[str, str]
 def report(runs: Sequence[PaperRun], rows: Sequence[Row]) -> str:
     """Return the table as Markdown: a line for each of the rules and runs, means over seeds."""
     first = rows[0]
+    header = (
+        "weights", "split", "run", "individuals", "n", "training loss", "validation loss",
+        "held-out loss", "held-out accuracy", "validation / training",
+    )  # fmt: skip
     lines = [
-        "# Validation losses under rules that leak",
-        "",
-        f"{first['images']} images of the {first['data']} data, {first['epochs']} epoch(s) for",
-        "each individual. Means over n seeds with the lowest and the highest, of the individual",
-        "whose validation loss is the lowest. Made by `python -m benchmarks.leak`, which with",
-        "`report` at its end makes this page again from the rows.",
-        "",
-        "| weights | split | run | individuals | n | training loss | validation loss "
-        "| held-out loss | held-out accuracy | validation / training |",
-        "|" + "---|" * 10,
-    ]
-    for run in runs:
-        ratio = run.validation_loss / run.training_loss
-        n = run.population_size * run.n_generations
-        lines.append(
-            f"| the paper's | | {run.name} | {n} | | {run.training_loss} | {run.validation_loss} "
-            f"| | | {ratio:.2f} |"
-        )
+        ["the paper's", "", run.name, run.population_size * run.n_generations, "",
+         run.training_loss, run.validation_loss, "", "",
+         f"{run.validation_loss / run.training_loss:.2f}"]
+        for run in runs
+    ]  # fmt: skip
     rules = dict.fromkeys((row["weights"], row["split"]) for row in sorted(rows, key=_order))
-    for weights, split in rules:
+    for rule in rules:
         for run in runs:
-            chosen = [
-                row
-                for row in rows
-                if (row["weights"], row["split"], row["run"]) == (weights, split, run.name)
-            ]
+            chosen = [r for r in rows if (r["weights"], r["split"], r["run"]) == (*rule, run.name)]
             if chosen:
-                lines.append(f"| {weights} | {split} | {run.name} | {_figures(chosen)} |")
-    return "\n".join([*lines, ""])
+                lines.append([*rule, run.name, *_figures(chosen)])
+    return "\n".join(
+        [
+            "# Validation losses under rules that leak\n",
+            paragraph(
+                f"""{first["images"]} images of the {first["data"]} data, epochs for each
+                individual: {first["epochs"]}. The figures are those of the individual with the
+                lowest validation loss; means over n seeds of the genetic algorithm with the lowest
+                and the highest. Initial weights are the same for all, and so is the split that is
+                made once. Made by `python -m benchmarks.leak`, which with `report` at its end
+                makes this page again from the rows."""
+            ),
+            table(header, lines),
+        ]
+    )
 
 
 def _order(row: Row) -> tuple[int, bool]:
     return ["fresh", "inherited", "shared"].index(row["weights"]), row["split"] == "anew"
 
 
-def _figures(rows: Sequence[Row]) -> str:
+def _figures(rows: Sequence[Row]) -> list[object]:
     ratios = [float(row["validation_loss"]) / float(row["training_loss"]) for row in rows]
     names = ("training_loss", "validation_loss", "held_out_loss", "held_out_accuracy")
     spans = [_span([float(row[name]) for row in rows]) for name in names]
     mean_ratio = f"{np.mean(ratios):.2f}"
-    return " | ".join([rows[0]["individuals"], str(len(rows)), *spans, mean_ratio])
+    return [rows[0]["individuals"], len(rows), *spans, mean_ratio]
 
 
 def _span(values: Sequence[float]) -> str:

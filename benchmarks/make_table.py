@@ -132,7 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first = len(table.outcomes.loss)
     made = {"first": first, "date": str(date.today()), **environment(device_name(device))}
     table.parts.append(made)
-    data = load(recipe.data, device, recipe.training_images, recipe.validation_images)
+    try:
+        data = load(recipe.data, device, recipe.training_images, recipe.validation_images)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     end = monotonic() + 60 * options.minutes
     n = recipe.sobol + recipe.cloud
     with tqdm(total=n, initial=first, unit="setting") as progress:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from benchmarks.markdown import table
+
 
 class Difference(NamedTuple):
     """The mean of paired differences.
@@ -50,9 +52,12 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean with the ends of its 95 % interval (Student's), NaN for a single value."""
+    """Return the mean with the ends of its 95 % interval (Student's).
+
+    The ends are NaN for a single value, and so is the mean for none.
+    """
     if len(values) < 2:
-        return float(values[0]), np.nan, np.nan
+        return values[0] if values else np.nan, np.nan, np.nan
     mean, low, high, _, _ = difference(values, [0.0] * len(values))
     return mean, low, high
 
@@ -75,3 +80,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
     return [float(p) for p in corrected[np.argsort(order, kind="stable")]]
+
+
+class Claim(NamedTuple):
+    """A claim, what was compared for it, and how it differs; lower is in its favour."""
+
+    claim: str
+    compared: str
+    found: Difference
+
+
+def claims_table(claims: Sequence[Claim], scale: float = 1.0) -> str:
+    """Return a table of verdicts as Markdown, corrected for the number of claims.
+
+    Args:
+        claims: The claims.
+        scale: What the differences are multiplied by to be shown.
+    """
+    corrected = holm([claim.found.p for claim in claims])
+    lines = [
+        (claim.claim, claim.compared, claim.found.n, signed(claim.found, scale), f"{p:.2g}",
+         verdict(claim.found, p))
+        for claim, p in zip(claims, corrected, strict=True)
+    ]  # fmt: skip
+    header = ("claim", "compared", "n", "difference (95 % interval)", "p, corrected", "verdict")
+    return table(header, lines)
+
+
+def signed(found: Difference, scale: float = 1.0) -> str:
+    """Return a difference with its interval, to three significant digits or so."""
+    ends = [scale * end for end in (found.mean, found.low, found.high)]
+    digits = 1 if scale > 1 or max(map(abs, ends)) >= 10 else 3
+    mean, low, high = (f"{end:+.{digits}f}" for end in ends)
+    return f"{mean} ({low} to {high})"

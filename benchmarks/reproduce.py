@@ -18,9 +18,11 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import optuna
+import torch
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -82,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then report; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    out = options.out or RESULTS / f"reproduce_{default_device().type}"
+    device = torch.device(options.device) if options.device else default_device()
+    out = options.out or RESULTS / f"reproduce_{device.type}"
     rows, facts, text, figure = (
         out.with_name(f"{out.name}.{ending}") for ending in ("csv", "json", "md", "png")
     )
@@ -106,12 +109,16 @@ def _run(
         parser.error(str(error))
     options.storage.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.get_storage(f"sqlite:///{options.storage.as_posix()}")
+    end = monotonic() + 60 * options.minutes
     studies = run_jobs(jobs(objective, options), storage, 60 * options.minutes)
     for study in tqdm(studies, desc="test", unit="answer"):
-        _test(study, objective)
+        if monotonic() < end:
+            _test(study, objective)
     tested = _tested(storage, _name(options))
     if not tested:
-        parser.error(f"argument --minutes: no study is complete after {options.minutes}")
+        parser.error(
+            f"argument --minutes: no study is complete and tested after {options.minutes}"
+        )
     write_rows(rows, [row for study in tested for row in _rows(study)])
     facts.write_text(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
 
@@ -238,7 +245,7 @@ def _parser() -> Options:
     parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     parser.add("--folder", "folder of the full data (default: see README)", type=Path)
-    parser.add("--minutes", "begin no generation after so many", math.inf, type=float)
+    parser.add("--minutes", "begin no generation and no test after so many", math.inf, type=float)
     parser.add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
     parser.add(
         "--out",

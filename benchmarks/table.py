@@ -1,7 +1,7 @@
-"""The problem `fashion-mnist-table`: the paper's problem in a fraction of a millisecond.
+"""The problem `fashion-mnist-table`: the paper's problem in less than a millisecond.
 
 A Gaussian process, fitted to the table of `benchmarks.make_table`, tells the validation loss at
-any setting. Its kernel was chosen by `benchmarks.table_model`, which also states its error.
+any setting; `benchmarks.table_model` fits its kernel and states its error.
 
 What it tells is the mean over training seeds of the validation loss after each epoch, where a loss
 above that of guessing, log 10, counts as guessing. If the process says that at least half of the
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
@@ -100,6 +101,7 @@ class TableProblem:
         (losses,) = self.losses(setting[None])
         if self._noise_seed is not None:
             losses = losses + self._noise(setting, self._noise_seed, trial.number)
+            losses = losses.clip(0.0)
         for step, loss in enumerate(losses.tolist(), start=1):
             if not np.isfinite(loss):
                 return float("inf")
@@ -109,15 +111,21 @@ class TableProblem:
         return float(loss)
 
     def _noise(self, setting: np.ndarray, seed: int, number: int) -> np.ndarray:
-        """Return what a seed has beyond the mean at the table's nearest setting `(epochs,)`."""
+        """Return what a seed has beyond the mean at the table's nearest setting `(epochs,)`.
+
+        The mean is that of the seeds that did not diverge; where the chosen one did, the noise is
+        infinite.
+        """
         _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
         losses = self._table.outcomes.loss[nearest]  # (seeds, epochs)
-        n = len(losses)
-        chosen = int(np.random.default_rng([seed, number]).integers(n))
+        chosen = int(np.random.default_rng([seed, number]).integers(len(losses)))
         capped = np.minimum(losses, GUESSING)
+        finite = np.isfinite(losses)
+        n = finite.sum(axis=0).clip(1)  # (epochs,)
+        means = np.where(finite, capped, 0.0).sum(axis=0) / n
         # The mean of n values is nearer to each of them than the true mean is.
-        residual = (capped[chosen] - capped.mean(axis=0)) * np.sqrt(n / max(n - 1, 1))
-        return np.where(np.isinf(losses[chosen]), np.inf, residual)
+        residual = (capped[chosen] - means) * np.sqrt(n / (n - 1).clip(1))
+        return np.where(finite[chosen], residual, np.inf)
 
 
 class Surrogate:
@@ -187,6 +195,18 @@ def targets(table: Table) -> np.ndarray:
     """Return what is learnt: mean losses, then shares of diverged seeds `(n, 2 * epochs)`."""
     loss = table.outcomes.loss
     return np.hstack([np.minimum(loss, GUESSING).mean(axis=1), np.isinf(loss).mean(axis=1)])
+
+
+def fingerprint(path: Path) -> str:
+    """Return a table's name with what changes whenever it or its model does."""
+    content = path.read_bytes() + path.with_suffix(".json").read_bytes()
+    return f"{path.name} {sha256(content).hexdigest()[:8]}"
+
+
+def results_on(path: Path, name: str) -> Path:
+    """Return where results on a table are kept: `name` with the device of the table."""
+    *_, device = path.stem.rpartition("_")
+    return RESULTS / f"{name}_{device}.csv"
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.make_table import read_table
+from benchmarks.markdown import paragraph, table
 from benchmarks.run import read_rows
 
 COLUMNS = {
@@ -29,30 +30,30 @@ def card(path: Path, models: Path) -> str:
         path: The table, beside which lies its model with the ending json.
         models: The figures of the models that were tried.
     """
-    table, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
-    recipe, losses = table.recipe, table.outcomes.loss[..., -1]
+    made, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
+    recipe, losses = made.recipe, made.outcomes.loss[..., -1]
     training, validation = (
         "all" if n is None else f"{n:,}"
         for n in (recipe.training_images, recipe.validation_images)
     )
-    devices = dict.fromkeys(f"{part['device']} ({part['processor']})" for part in table.parts)
-    versions = dict.fromkeys(f"PyTorch {p['torch']}, commit {p['commit']}" for p in table.parts)
+    devices = dict.fromkeys(f"{part['device']} ({part['processor']})" for part in made.parts)
+    versions = dict.fromkeys(f"PyTorch {p['torch']}, commit {p['commit']}" for p in made.parts)
     optimum = ", ".join(f"{x:.4g}" for x in facts["optimum"]["setting"])
     found = facts["random_search"]
     quantiles = ", ".join(f"{100 * float(q):g} %: {x}" for q, x in found["quantiles"].items())
-    return f"""# {path.name}
+    text = f"""# {path.name}
 
 **What.** Validation loss and accuracy of the paper's CNN on FashionMNIST after each epoch, at
-{recipe.sobol:,} settings of a scrambled Sobol sequence over the paper's search space and
-{recipe.cloud:,} around the best tenth of them, each trained with {recipe.seeds} seeds of initial
-weights and batches.
+{min(recipe.sobol, len(losses)):,} settings of a scrambled Sobol sequence over the paper's search
+space and {max(len(losses) - recipe.sobol, 0):,} around the best tenth of them, each trained with
+{recipe.seeds} seeds of initial weights and batches.
 
 **How.** {training} training and {validation} validation images of the {recipe.data} data,
 {recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.make_table`. Of
 {losses.size:,} trainings {np.isinf(losses).sum():,} diverged.
 
-**Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {table.parts[0]["date"]} to
-{table.parts[-1]["date"]}.
+**Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {made.parts[0]["date"]} to
+{made.parts[-1]["date"]}.
 
 **Model.** A Gaussian process tells the mean loss over the seeds between the settings. By
 {_folds(models)}-fold cross-validation over the settings, beside other regressors; `low` is
@@ -67,10 +68,16 @@ no model can fall (`python -m benchmarks.table_model`). It was chosen for being 
 Quantiles of the loss: {quantiles}.
 
 **Limits.** It is a model: the ridge between learning and divergence is rough in the trainings and
-smooth here. A loss above that of guessing, log 10, counts as guessing. A Gaussian process as the
-truth may flatter samplers that use one. Few images and epochs make another problem than the
-paper's full data.
-"""
+smooth here; the error at low losses is as large as what good samplers differ by. A loss above
+that of guessing, log 10, counts as guessing. A Gaussian process as the truth may flatter samplers
+that use one. Few images and epochs make another problem than the
+paper's full data."""
+    return "\n".join(_filled(part) for part in text.split("\n\n"))
+
+
+def _filled(part: str) -> str:
+    """Return a paragraph of text in lines of equal length; a heading or a table as it is."""
+    return paragraph(part) if part.startswith("**") else f"{part}\n"
 
 
 def _folds(models: Path) -> str:
@@ -79,9 +86,5 @@ def _folds(models: Path) -> str:
 
 
 def _table(models: Path) -> str:
-    lines = [
-        f"| {' | '.join(COLUMNS.values())} |",
-        "|" + "---|" * len(COLUMNS),
-        *(f"| {' | '.join(row[name] for name in COLUMNS)} |" for row in read_rows(models)),
-    ]
-    return "\n".join(lines)
+    rows = ([row[name] for name in COLUMNS] for row in read_rows(models))
+    return table(list(COLUMNS.values()), rows).rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -37,8 +38,16 @@ def load(
     n_training: int | None = None,
     n_validation: int | None = None,
 ) -> Data:
-    """Return the "subset" or the "full" data, or the first so many images of them."""
+    """Return the "subset" or the "full" data, or the first so many images of them.
+
+    Raises:
+        ValueError: If there are fewer images.
+    """
     data = load_full(None, device) if name == "full" else load_subset(device)
+    for part, n in (("training", n_training), ("validation", n_validation)):
+        n_available = len(getattr(data, part).labels)
+        if n is not None and n > n_available:
+            raise ValueError(f"there are {n_available} {part} images, but {n} were asked for")
     return data._replace(
         training=data.training.take(slice(n_training)),
         validation=data.validation.take(slice(n_validation)),
@@ -81,13 +90,15 @@ def train_settings(
         n_epochs += 1
         return ()
 
-    trainer: Trainer
-    if device.type == "cuda":
-        trainer = StackedTrainer(device, precision=precision)
-    else:
-        trainer = ThreadsTrainer(device, precision=precision)
-    trainer.train(members, data.training, data.validation, epochs, after_epoch)
+    _trainer(device, precision).train(members, data.training, data.validation, epochs, after_epoch)
     shape = (epochs, len(seeds), len(settings))
     return Outcomes(
         *(np.moveaxis(array.reshape(shape), 0, 2).swapaxes(0, 1) for array in (loss, accuracy))
     )
+
+
+@cache
+def _trainer(device: torch.device, precision: Precision) -> Trainer:
+    """Return a trainer, the same one each time, since it keeps its CUDA graphs."""
+    trainer = StackedTrainer if device.type == "cuda" else ThreadsTrainer
+    return trainer(device, precision=precision)

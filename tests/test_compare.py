@@ -124,7 +124,7 @@ def test_settings_are_compared_on_balanced_cells(tmp_path: Path) -> None:
     names = [f"regret_{n}" for n in ga_settings.RECORDED]
     rng = np.random.default_rng(0)
     rows = [
-        {**cell._asdict(), "seed": seed}
+        {**cell._asdict(), "seed": seed, "table": "t"}
         | {name: 0.1 + cell.mutation_prob + rng.normal(0, 0.01) for name in names}
         for cell in [*ga_settings.GRID, *ga_settings.OTHERS]
         for seed in range(12)
@@ -173,9 +173,9 @@ def test_training_needs_no_package_of_the_comparison() -> None:
 @pytest.mark.parametrize(
     ("name", "made"),
     [
-        ("compare_table", lambda p: compare_report.report(compare_report.read(p), p)),
-        ("ga_settings", lambda p: ga_settings_report.report(read_rows(p))),
-        ("hyperparameters", lambda p: hyperparameters.report(read_rows(p))),
+        ("compare_cpu", lambda p: compare_report.report(compare_report.read(p), p)),
+        ("ga_settings_cpu", lambda p: ga_settings_report.report(read_rows(p))),
+        ("hyperparameters_cpu", lambda p: hyperparameters.report(read_rows(p))),
     ],
 )
 def test_the_committed_report_is_made_of_the_committed_rows(name: str, made: object) -> None:

@@ -72,6 +72,18 @@ def test_another_recipe_is_refused(path: Path, capsys: pytest.CaptureFixture[str
     assert path.read_bytes() == before
 
 
+def test_more_images_than_there_are_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is trained."""
+    out = tmp_path / "table.npz"
+    with pytest.raises(SystemExit, match="2"):
+        make_table.main([*TINY, "--training-images", "6001", "--out", str(out)])
+
+    assert "there are 6000 training images, but 6001 were asked for" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_diverged_trainings_are_kept() -> None:
     """Infinite loss and no accuracy from the epoch on in which it diverged."""
     settings = np.array([[0.01, 0.5, 0.01], DIVERGING[:3]])

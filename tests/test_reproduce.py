@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import leak, leak_report, reproduce, reproduce_report
+from benchmarks import digits, leak, leak_report, reproduce, reproduce_report
 from benchmarks.leak import experiment
 from benchmarks.reproduce import PAPER
-from benchmarks.run import read_rows, write_rows
+from benchmarks.run import Row, read_rows, write_rows
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.fashion_mnist._training import train
@@ -144,6 +144,7 @@ def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
         "not shown"
     )
     assert "| run 2 | tpe | 8 | 2.303 (2.303-2.303) |" in text
+    assert not any(claim == "the GA beats tpe" for claim, _ in verdicts)  # Random search so far.
 
 
 def mark(network: Any) -> float:
@@ -205,16 +206,55 @@ def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch
         assert begun[trial.number] == ended[fitter.number]
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("reproduce_*.csv")), ids=lambda p: p.name)
-def test_the_committed_report_is_made_of_the_committed_rows(path: Path) -> None:
+def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """To the letter."""
-    facts = path.with_suffix(".json")
-    text = reproduce_report.report(PAPER, reproduce_report.read(path), facts)
+    path = RESULTS / "reproduce_cpu.csv"
+    text = reproduce_report.report(PAPER, reproduce_report.read(path), path.with_suffix(".json"))
 
     assert path.with_suffix(".md").read_text() == text
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("leak_*.csv")), ids=lambda p: p.name)
-def test_the_committed_leak_is_made_of_the_committed_rows(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("leak_cpu", lambda rows: leak_report.report(PAPER, rows)), ("digits_cpu", digits.report)],
+)
+def test_the_committed_tables_are_made_of_the_committed_rows(
+    name: str, made: Callable[[list[Row]], str]
+) -> None:
     """To the letter."""
-    assert path.with_suffix(".md").read_text() == leak_report.report(PAPER, read_rows(path))
+    path = RESULTS / f"{name}.csv"
+
+    assert path.with_suffix(".md").read_text() == made(read_rows(path))
+
+
+def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
+    """A run whose TPE has not, and one of which only random search has."""
+    path, figure = tmp_path / "rows.csv", tmp_path / "figure.png"
+    rows = [
+        *rows_of("ga, mutation 0.1", [[2.0, 1.5]], 5, 2),
+        *rows_of("random", [[2.0, 1.4]], 5, 2),
+        *rows_of("random", [[2.0, 1.4]], 5, 5),
+    ]
+    write_rows(path, rows)
+    reproduce_report.plot(PAPER, reproduce_report.read(path), figure)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+    write_rows(path, rows[2:])
+    figure.unlink()
+    reproduce_report.plot(PAPER, reproduce_report.read(path), figure)
+    assert not figure.exists()
+
+
+@pytest.mark.parametrize("losses", [[3.0, 2.0, 1.0], [3.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+def test_seconds_until_as_good_are_counted(losses: list[float], tmp_path: Path) -> None:
+    """A second for each trial, until the loss is that which both reach."""
+    path = tmp_path / "rows.csv"
+    mine = rows_of("ga, mutation 0.2", [[*losses, 0.9, 0.5]] * 3, 1, 5)
+    other = rows_of("random", [[3.0, 3.0, 3.0, 3.0, 1.0]] * 3, 1, 5)
+    write_rows(path, [*mine, *other])
+    studies = reproduce_report.read(path)
+    (found,) = reproduce_report.as_good(
+        "c", ("mine", studies[1, 5, "ga, mutation 0.2"]), ("other", studies[1, 5, "random"])
+    )
+
+    assert found.found.mean == losses.index(1.0) + 1 - 5

@@ -12,6 +12,7 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner, ThresholdPruner
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from scipy.stats import qmc
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -149,6 +150,17 @@ def test_where_a_seed_diverged_a_noisy_trial_may() -> None:
     share = np.mean([math.isinf(trial.value) for trial in study.trials])
 
     assert share == pytest.approx(shares[mixed], abs=0.25)
+
+
+def test_a_noisy_loss_is_no_better_for_seeds_that_diverged() -> None:
+    """Over random settings none is negative, and few are below the lowest of the table."""
+    problem = TableProblem(noise_seed=0)
+    study = optuna.create_study(sampler=RandomSampler(seed=0), pruner=NopPruner())
+    study.optimize(problem, n_trials=500)
+    values = np.array([trial.value for trial in study.trials], dtype=float)
+
+    assert values.min() > 0
+    assert np.mean(values < TABLE.outcomes.loss[:, :, -1].min()) < 0.01
 
 
 def test_the_stated_error_is_that_of_cross_validation() -> None:
