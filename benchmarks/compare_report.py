@@ -72,7 +72,7 @@ def report(regrets: Regrets, path: Path) -> str:
             "## Wins\n",
             paragraph(
                 f"""Seeds of {len(values)} in which the row has the lower regret than the column. A
-                star: the two differ at the 5 % level (Wilcoxon's signed-rank test, Holm's
+                star: the two differ at the 0.05 level (Wilcoxon's signed-rank test, Holm's
                 correction for all pairs of a table)."""
             ),
             *(_wins(regrets, budget) for budget in budgets),

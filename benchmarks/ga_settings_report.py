@@ -62,7 +62,7 @@ def report(rows: Sequence[Row]) -> str:
             paragraph(
                 """The difference is to the default, paired by seed, after 200 trials; but for the
                 population, which the paper does not state, the default is the paper's. A star: the
-                difference is significant at the 5 % level after Holm's correction for all lines.
+                difference is significant at the 0.05 level after Holm's correction for all lines.
                 Populations are averaged over the shares 0.5 and 0.8, shares over populations of 10
                 to 40, since of five 0.4 are as many parents as 0.5."""
             ),
@@ -78,7 +78,7 @@ def report(rows: Sequence[Row]) -> str:
             "## The paper's claims on the table\n",
             paragraph(
                 """Differences are paired by seed; a negative one is in favour of the claim. A
-                claim is shown if it is significant at the 5 % level after Holm's correction for
+                claim is shown if it is significant at the 0.05 level after Holm's correction for
                 all lines. With the same seed run 4 begins with run 3, so that it cannot be
                 worse."""
             ),

@@ -77,7 +77,7 @@ def report(runs: Sequence[PaperRun], studies: Studies, facts: Path) -> str:
             "## The paper's claims\n",
             paragraph(
                 """Differences are paired by seed; a negative one is in favour of the claim. A
-                claim is shown if it is significant at the 5 % level after Holm's correction for
+                claim is shown if it is significant at the 0.05 level after Holm's correction for
                 all lines. With the same seed run 4 begins with run 3, so that its best trial
                 cannot be worse. Runs of ten trials are not compared with TPE, which is random
                 search there. The seconds of all trials favour samplers with more trials that

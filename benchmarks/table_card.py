@@ -76,7 +76,7 @@ paper's full data."""
 
 
 def _filled(part: str) -> str:
-    """Return a paragraph of text in lines of equal length; a heading or a table as it is."""
+    """Return a paragraph of text as one line; a heading or a table as it is."""
     return paragraph(part) if part.startswith("**") else f"{part}\n"
 
 
