@@ -132,9 +132,12 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def plot(problem: TableProblem, path: Path) -> None:
-    """Draw the loss over learning rate and momentum at three weight decays."""
+    """Draw the loss over learning rate and momentum at three weight decays.
+
+    Learning rates below the lowest of the table are left out: nothing is known of them.
+    """
     figure = Figure(figsize=(12, 4), layout="constrained")
-    rates = np.geomspace(SEARCH_SPACE["learning_rate"].low, SEARCH_SPACE["learning_rate"].high, 90)
+    rates = np.geomspace(problem.lowest_rate, SEARCH_SPACE["learning_rate"].high, 90)
     momenta = np.linspace(SEARCH_SPACE["momentum"].low, SEARCH_SPACE["momentum"].high, 60)
     grid = np.meshgrid(rates, momenta)
     levels = np.linspace(np.floor(problem.optimum.loss * 10) / 10, GUESSING, 15)

@@ -69,6 +69,11 @@ class TableProblem:
         return self._table.recipe.epochs
 
     @property
+    def lowest_rate(self) -> float:
+        """The lowest learning rate of the table."""
+        return float(self._table.trained[:, 0].min())
+
+    @property
     def worst_regret(self) -> float:
         """The regret of guessing, which is that of divergence, too."""
         return GUESSING - self.optimum.loss
