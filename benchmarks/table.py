@@ -44,8 +44,8 @@ class TableProblem:
 
     It is called with a trial, as `FashionMNISTObjective` is, suggests the same parameters and
     reports every epoch, so that pruners work. Equal settings have equal losses, unless there is a
-    `noise_seed`: then a trial's loss differs from the mean over training seeds as one of the seeds
-    does at the nearest setting of the table; the noise seed and the trial's number choose which.
+    `noise_seed`: then a trial's loss is the multiple of the mean over training seeds that one of
+    them has at the nearest setting of the table; the noise seed and the trial's number choose it.
 
     Args:
         path: The table, beside which lies its model with the ending json.
@@ -105,8 +105,7 @@ class TableProblem:
         )
         (losses,) = self.losses(setting[None])
         if self._noise_seed is not None:
-            losses = losses + self._noise(setting, self._noise_seed, trial.number)
-            losses = losses.clip(0.0)
+            losses = losses * self._noise(setting, self._noise_seed, trial.number)
         for step, loss in enumerate(losses.tolist(), start=1):
             if not np.isfinite(loss):
                 return float("inf")
@@ -116,21 +115,21 @@ class TableProblem:
         return float(loss)
 
     def _noise(self, setting: np.ndarray, seed: int, number: int) -> np.ndarray:
-        """Return what a seed has beyond the mean at the table's nearest setting `(epochs,)`.
+        """Return a seed's losses as multiples of the mean at the nearest setting `(epochs,)`.
 
-        The mean is that of the seeds that did not diverge; where the chosen one did, the noise is
-        infinite.
+        The mean is the geometric one of the seeds that did not diverge; where the chosen one did,
+        the multiple is infinite.
         """
         _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
         losses = self._table.outcomes.loss[nearest]  # (seeds, epochs)
         chosen = int(np.random.default_rng([seed, number]).integers(len(losses)))
-        capped = np.minimum(losses, GUESSING)
+        logs = np.log(np.minimum(losses, GUESSING))
         finite = np.isfinite(losses)
         n = finite.sum(axis=0).clip(1)  # (epochs,)
-        means = np.where(finite, capped, 0.0).sum(axis=0) / n
+        means = np.where(finite, logs, 0.0).sum(axis=0) / n
         # The mean of n values is nearer to each of them than the true mean is.
-        residual = (capped[chosen] - means) * np.sqrt(n / (n - 1).clip(1))
-        return np.where(finite[chosen], residual, np.inf)
+        residual = (logs[chosen] - means) * np.sqrt(n / (n - 1).clip(1))
+        return np.where(finite[chosen], np.exp(residual), np.inf)
 
 
 class Surrogate:

@@ -73,9 +73,9 @@ Quantiles of the loss: {quantiles}.
 **Limits.** The lowest learning rate is {made.trained[:, 0].min():.2g}: below it, in
 {100 * below:.1f} % of the search space, the model tends to the mean of all losses, though so slow
 a training hardly begins. It is a model: the ridge between learning and divergence is rough in the
-trainings and smooth here; the error at low losses is as large as what good samplers differ by. A loss above
-that of guessing, log 10, counts as guessing. A Gaussian process as the truth may flatter samplers
-that use one. Few images and epochs make another problem than the
+trainings and smooth here; the error at low losses is as large as what good samplers differ by. A
+loss above that of guessing, log 10, counts as guessing. A Gaussian process as the truth may
+flatter samplers that use one. Few images and epochs make another problem than the
 paper's full data."""
     return "\n".join(_filled(part) for part in text.split("\n\n"))
 

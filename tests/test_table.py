@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner, ThresholdPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
+from scipy import stats
 from scipy.stats import qmc
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -134,7 +135,7 @@ def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
     seeds = TABLE.outcomes.loss[chosen, :, -1]
     n = len(seeds)
     (exact,) = PROBLEM.losses(setting[None])[:, -1]
-    expected = exact + (seeds - seeds.mean()) * np.sqrt(n / (n - 1))
+    expected = exact * (seeds / stats.gmean(seeds)) ** np.sqrt(n / (n - 1))
 
     assert sorted(set(values)) == pytest.approx(sorted(expected))
     assert values == again
@@ -160,7 +161,7 @@ def test_a_noisy_loss_is_no_better_for_seeds_that_diverged() -> None:
     values = np.array([trial.value for trial in study.trials], dtype=float)
 
     assert values.min() > 0
-    assert np.mean(values < TABLE.outcomes.loss[:, :, -1].min()) < 0.01
+    assert np.mean(values < TABLE.outcomes.loss[:, :, -1].min()) < 0.05
 
 
 def test_the_stated_error_is_that_of_cross_validation() -> None:
