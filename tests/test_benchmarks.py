@@ -181,7 +181,7 @@ def test_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
 
     text = " ".join(capsys.readouterr().out.split())
-    assert text.count("(default: ") == 14
+    assert text.count("(default: ") == 15
 
 
 def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def trials_of(
     return study.trials
 
 
+def test_fewer_validation_images_change_the_score_alone() -> None:
+    """Accuracy counts in steps of one image of forty; the training is the same."""
+    few, all_ = (trials_of(tiny(n_validation_images=n), GOOD)[0] for n in (40, None))
+    images = few.user_attrs["validation_accuracy"] * 40
+
+    assert images == pytest.approx(round(images))
+    assert few.value != all_.value
+    assert few.user_attrs["training_loss"] == all_.user_attrs["training_loss"]
+
+
 def test_the_search_space_is_the_papers() -> None:
     """Section 5: three floats, each uniform in its range."""
     ranges = {name: (d.low, d.high, d.log, d.step) for name, d in SEARCH_SPACE.items()}
@@ -273,6 +283,8 @@ def test_the_subset_has_no_test_score() -> None:
         ({"epochs": 1.0}, TypeError, "`epochs`.*1.0"),
         ({"n_training_images": 0}, ValueError, "`n_training_images`.*0"),
         ({"n_training_images": 6001}, ValueError, "`n_training_images`.*6000.*6001"),
+        ({"n_validation_images": 0}, ValueError, "`n_validation_images`.*0"),
+        ({"n_validation_images": 2001}, ValueError, "`n_validation_images`.*2000.*2001"),
         ({"seed": -1}, ValueError, "`seed`.*-1"),
         ({"seed_per_trial": 1}, TypeError, "`seed_per_trial`.*1"),
         ({"precision": "half"}, ValueError, "`precision`.*'half'"),
