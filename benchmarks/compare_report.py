@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmarks.markdown import paragraph, table
-from benchmarks.paired import holm, mean_interval
+from benchmarks.paired import holm, mean_interval, with_interval
+from benchmarks.run import read_rows
 
 BUDGETS = (20, 50, 100, 200)
 # By sampler: the numbers of trials `(b,)`, and the regrets `(n_seeds, b)` after them.
@@ -22,10 +23,9 @@ Regrets = Mapping[str, tuple[list[int], np.ndarray]]
 def read(path: Path) -> Regrets:
     """Return the regrets of a file of rows, for the seeds that all its samplers have."""
     found: dict[str, dict[int, dict[int, float]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            seeds = found.setdefault(row["sampler"], {})
-            seeds.setdefault(int(row["seed"]), {})[int(row["trials"])] = float(row["regret"])
+    for row in read_rows(path):
+        seeds = found.setdefault(row["sampler"], {})
+        seeds.setdefault(int(row["seed"]), {})[int(row["trials"])] = float(row["regret"])
     common = sorted(set.intersection(*(set(seeds) for seeds in found.values())))
     if len(common) < 2:
         raise ValueError("there must be at least 2 seeds that all samplers have to report on")
@@ -104,8 +104,7 @@ def _after(regrets: Regrets, name: str, budget: int) -> np.ndarray:
 
 
 def _cells(regrets: Regrets, name: str, budgets: list[int]) -> list[str]:
-    found = [mean_interval((1000 * _after(regrets, name, b)).tolist()) for b in budgets]
-    return [f"{mean:.1f} ({low:.1f}-{high:.1f})" for mean, low, high in found]
+    return [with_interval((1000 * _after(regrets, name, b)).tolist(), 1) for b in budgets]
 
 
 def _ranks(regrets: Regrets, budgets: list[int]) -> dict[str, list[str]]:
@@ -113,8 +112,7 @@ def _ranks(regrets: Regrets, budgets: list[int]) -> dict[str, list[str]]:
     for budget in budgets:
         ranks = stats.rankdata([_after(regrets, name, budget) for name in regrets], axis=0)
         for name, of_sampler in zip(regrets, ranks.tolist(), strict=True):
-            mean, low, high = mean_interval(of_sampler)
-            cells[name].append(f"{mean:.1f} ({low:.1f}-{high:.1f})")
+            cells[name].append(with_interval(of_sampler, 1))
     return cells
 
 

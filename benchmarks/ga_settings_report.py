@@ -15,10 +15,10 @@ from benchmarks.paired import (
     claims_table,
     difference,
     holm,
-    mean_interval,
     signed,
+    with_interval,
 )
-from benchmarks.reproduce_report import COMPARED
+from benchmarks.paper import COMPARED, PAPER, PaperRun
 
 Row = Mapping[str, str]
 Regrets = dict[int, float]  # By seed.
@@ -35,11 +35,6 @@ UNMATCHED = {
     "parent_fraction": ("population_size", 5),
 }
 BUDGETS = (50, 100, 200)
-# Name, population size, mutation probability, trials.
-PAPER = (
-    ("baseline", 20, 0.1, 200), ("run 1", 10, 0.1, 30), ("run 2", 5, 0.1, 10),
-    ("run 3", 5, 0.2, 10), ("run 4", 5, 0.2, 25),
-)  # fmt: skip
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -108,26 +103,28 @@ def _main_effects(rows: Sequence[Row]) -> str:
 
 def _paper_runs(rows: Sequence[Row]) -> str:
     lines = [
-        (name, f"{size} x {n // size}", mutation, _cell(_paper(rows, name)),
-         _cell(_other(rows, "random", n)), _cell(_other(rows, "tpe", n)))
-        for name, size, mutation, n in PAPER
+        (run.name, f"{run.population_size} x {run.n_generations}", run.mutation_prob,
+         _cell(_paper(rows, run)), _cell(_other(rows, "random", run.n_trials)),
+         _cell(_other(rows, "tpe", run.n_trials)))
+        for run in PAPER
     ]  # fmt: skip
     return table(["run", "population x generations", "mutation", "ga", "random", "tpe"], lines)
 
 
 def _claims(rows: Sequence[Row]) -> str:
+    runs = {run.name: _paper(rows, run) for run in PAPER}
     claims = [
         Claim(
             claim,
             f"{first} against {second}{caution}",
-            _difference(_paper(rows, first), _paper(rows, second)),
+            _difference(runs[first], runs[second]),
         )
         for claim, first, second, caution in COMPARED
     ]
-    for name, _, _, n in PAPER:
-        for other in ("random", "tpe") if n > 10 else ("random",):
-            found = _difference(_paper(rows, name), _other(rows, other, n))
-            claims.append(Claim(f"the GA beats {other}", f"{name} against {other}", found))
+    for run in PAPER:
+        for other in run.baselines:
+            found = _difference(runs[run.name], _other(rows, other, run.n_trials))
+            claims.append(Claim(f"the GA beats {other}", f"{run.name} against {other}", found))
     return claims_table(claims, scale=1000)
 
 
@@ -146,11 +143,7 @@ def _averages(rows: Sequence[Row], setting: str, level: object, budget: int) -> 
 
     The cells without a counterpart at another value of the setting are left out.
     """
-    unmatched = {
-        "population_size": ("parent_fraction", 0.4),
-        "parent_fraction": ("population_size", 5),
-    }
-    name, value = unmatched.get(setting, ("sampler", None))
+    name, value = UNMATCHED.get(setting, ("sampler", None))
     by_seed: dict[int, list[float]] = {}
     for row in _ga(rows):
         if _level(row, setting) == level and (value is None or _level(row, name) != value):
@@ -158,12 +151,15 @@ def _averages(rows: Sequence[Row], setting: str, level: object, budget: int) -> 
     return {seed: float(np.mean(regrets)) for seed, regrets in by_seed.items()}
 
 
-def _paper(rows: Sequence[Row], name: str) -> Regrets:
+def _paper(rows: Sequence[Row], run: PaperRun) -> Regrets:
     """Return the regrets of one of the paper's runs."""
-    _, size, mutation, n = next(run for run in PAPER if run[0] == name)
-    settings = {**DEFAULTS, "population_size": size, "mutation_prob": mutation}
+    settings = {
+        **DEFAULTS,
+        "population_size": run.population_size,
+        "mutation_prob": run.mutation_prob,
+    }
     return {
-        int(row["seed"]): float(row[f"regret_{n}"])
+        int(row["seed"]): float(row[f"regret_{run.n_trials}"])
         for row in _ga(rows)
         if all(_level(row, setting) == value for setting, value in settings.items())
     }
@@ -183,5 +179,4 @@ def _difference(first: Regrets, second: Regrets) -> Difference:
 
 
 def _cell(regrets: Regrets) -> str:
-    mean, low, high = mean_interval([1000 * regret for regret in regrets.values()])
-    return f"{mean:.1f} ({low:.1f}-{high:.1f})"
+    return with_interval([1000 * regret for regret in regrets.values()], 1)

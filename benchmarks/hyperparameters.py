@@ -28,17 +28,17 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
-from benchmarks.paired import mean_interval
+from benchmarks.paired import with_interval
 from benchmarks.processes import in_processes
 from benchmarks.run import Row, environment, read_rows, write_rows
 from benchmarks.table import (
     CPU_TABLE,
-    GUESSING,
     TableProblem,
     fingerprint,
     results_on,
     table_problem,
 )
+from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 N_TRIALS = 200
@@ -156,8 +156,7 @@ def plot(problem: TableProblem, path: Path) -> None:
 
 
 def _cell(values: Sequence[float]) -> str:
-    mean, low, high = mean_interval(values)
-    return f"{mean:.2f} ({low:.2f}-{high:.2f}), {np.std(values, ddof=1):.2f}"
+    return f"{with_interval(values, 2)}, {np.std(values, ddof=1):.2f}"
 
 
 def _parser() -> Options:

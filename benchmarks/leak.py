@@ -27,8 +27,8 @@ import torch
 
 from benchmarks import leak_report
 from benchmarks.options import Options, at_least
+from benchmarks.paper import PAPER, PaperRun
 from benchmarks.processes import in_processes
-from benchmarks.reproduce import PAPER, PaperRun
 from benchmarks.run import Row, device_name, environment, read_rows, rows_to_continue, write_rows
 from benchmarks.trainings import default_device, load
 from optuna_ga import GASampler
@@ -103,7 +103,7 @@ def experiment(
     )
     sampler = GASampler(run.population_size, mutation_prob=run.mutation_prob, seed=seed)
     study = optuna.create_study(sampler=sampler)
-    study.optimize(population, n_trials=run.population_size * run.n_generations)
+    study.optimize(population, n_trials=run.n_trials)
     best = study.best_trial
     held_out = population.held_out_loss(best.number)
     return {

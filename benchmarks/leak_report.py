@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.markdown import paragraph, table
-
-if TYPE_CHECKING:
-    from benchmarks.reproduce import PaperRun
+from benchmarks.paper import PaperRun
 
 Row = Mapping[str, str]
 
@@ -23,7 +20,7 @@ def report(runs: Sequence[PaperRun], rows: Sequence[Row]) -> str:
         "held-out loss", "held-out accuracy", "validation / training",
     )  # fmt: skip
     lines = [
-        ["the paper's", "", run.name, run.population_size * run.n_generations, "",
+        ["the paper's", "", run.name, run.n_trials, "",
          run.training_loss, run.validation_loss, "", "",
          f"{run.validation_loss / run.training_loss:.2f}"]
         for run in runs

@@ -62,6 +62,16 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, low, high
 
 
+def with_interval(values: Sequence[float], digits: int) -> str:
+    """Return the mean with its 95 % interval as text; a single value alone, a dash for none."""
+    if not values:
+        return "-"
+    mean, low, high = mean_interval(values)
+    if np.isnan(low):
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
 def verdict(found: Difference, p: float) -> str:
     """Return whether the first figures are lower, at the 5 % level.
 

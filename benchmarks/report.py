@@ -11,7 +11,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
+
+from benchmarks.paired import mean_interval
 
 Row = Mapping[str, str]
 Run = Sequence[Row]  # The completed trials of one study, in order.
@@ -151,8 +152,8 @@ def _mean_with_interval(values: Sequence[float]) -> str:
     mean = sum(values) / len(values)
     if len(values) == 1 or not math.isfinite(mean):
         return f"{mean:.4f}"
-    quantile = float(stats.t.ppf(0.975, len(values) - 1))
-    return f"{mean:.4f} +- {quantile * statistics.stdev(values) / math.sqrt(len(values)):.4f}"
+    mean, low, high = mean_interval(values)
+    return f"{mean:.4f} +- {(high - low) / 2:.4f}"
 
 
 def _best_so_far(run: Run) -> list[float]:

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import optuna
 import torch
@@ -30,6 +29,7 @@ from tqdm import tqdm
 
 from benchmarks import reproduce_report
 from benchmarks.options import Options, at_least
+from benchmarks.paper import PAPER, PaperRun
 from benchmarks.run import (
     ENVIRONMENT,
     PROBLEM,
@@ -53,33 +53,6 @@ RESULTS = Path(__file__).parent / "results"
 TEST = "benchmark:test"
 
 
-class PaperRun(NamedTuple):
-    """One of the paper's runs, and what it reports of it."""
-
-    name: str
-    population_size: int
-    n_generations: int
-    mutation_prob: float
-    training_loss: float
-    validation_loss: float
-    minutes: float
-
-    @property
-    def sampler(self) -> str:
-        """The name of its genetic algorithm."""
-        return f"ga, mutation {self.mutation_prob}"
-
-
-# The baseline's population and generations and the first three mutation rates are assumptions.
-PAPER = (
-    PaperRun("baseline", 20, 10, 0.1, 0.1604, 0.0236, 79.72),
-    PaperRun("run 1", 10, 3, 0.1, 0.3047, 0.1149, 29.76),
-    PaperRun("run 2", 5, 2, 0.1, 0.7646, 0.3955, 27.25),
-    PaperRun("run 3", 5, 2, 0.2, 0.7277, 0.3605, 26.49),
-    PaperRun("run 4", 5, 5, 0.2, 0.2649, 0.1561, 26.10),
-)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then report; see `--help`."""
     parser = _parser()
@@ -93,9 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(parser, options, rows, facts)
     elif not rows.exists():
         parser.error(f"argument --out: there is no {rows.name} to report on")
-    report = reproduce_report.report(PAPER, reproduce_report.read(rows), facts)
+    found = reproduce_report.read(rows)
+    report = reproduce_report.report(PAPER, found, facts)
     text.write_text(report)
-    reproduce_report.plot(PAPER, reproduce_report.read(rows), figure)
+    reproduce_report.plot(PAPER, found, figure)
     print(report)
 
 

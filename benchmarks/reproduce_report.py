@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
-from benchmarks.paired import Claim, claims_table, difference, mean_interval
-
-if TYPE_CHECKING:
-    from benchmarks.reproduce import PaperRun
+from benchmarks.paired import Claim, claims_table, difference, mean_interval, with_interval
+from benchmarks.paper import COMPARED, PaperRun
+from benchmarks.run import read_rows
+from benchmarks.trainings import GUESSING
 
 Row = Mapping[str, str]
 Study = Sequence[Row]  # Its trials, in order.
 Measure = Callable[[Study], float]
 Studies = Mapping[tuple[int, int, str], Mapping[int, Study]]  # By size, generations and sampler.
 
-# A claim of the paper, the runs that speak for it, and what else differs between them.
-COMPARED = (
-    ("a larger population helps", "baseline", "run 1", " (more generations, too)"),
-    ("a larger population helps", "run 1", "run 2", " (more generations, too)"),
-    ("more generations help", "run 4", "run 3", ""),
-    ("a higher mutation rate helps", "run 3", "run 2", ""),
-)
-GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
-
 
 def read(path: Path) -> Studies:
     """Return the studies of a file of rows, by their seeds."""
     studies: dict[tuple[int, int, str], dict[int, list[Row]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            key = int(row["population_size"]), int(row["generations"]), row["sampler"]
-            studies.setdefault(key, {}).setdefault(int(row["seed"]), []).append(row)
+    for row in read_rows(path):
+        key = int(row["population_size"]), int(row["generations"]), row["sampler"]
+        studies.setdefault(key, {}).setdefault(int(row["seed"]), []).append(row)
     return studies
 
 
@@ -128,7 +116,7 @@ def plot(runs: Sequence[PaperRun], studies: Studies, path: Path) -> None:
 def _paper_table(runs: Sequence[PaperRun], studies: Studies) -> str:
     def line(run: PaperRun) -> Sequence[object]:
         def ours(measure: Measure, digits: int = 3) -> str:
-            return _mean(_each(studies, run, run.sampler, measure), digits)
+            return with_interval(_each(studies, run, run.sampler, measure), digits)
 
         return (
             run.name, f"{run.population_size} x {run.n_generations}", run.mutation_prob,
@@ -152,7 +140,10 @@ def _sampler_table(runs: Sequence[PaperRun], studies: Studies) -> str:
     )  # fmt: skip
     lines = [
         [run.name, name, len(_of(studies, run, name))]
-        + [_mean(_each(studies, run, name, measure), digits) for measure, digits in figures]
+        + [
+            with_interval(_each(studies, run, name, measure), digits)
+            for measure, digits in figures
+        ]
         for run in runs
         for name in (run.sampler, "random", "tpe")
     ]
@@ -178,7 +169,7 @@ def _claims(runs: Sequence[PaperRun], studies: Studies) -> str:
         add(claim, f"validation loss{caution}", ga(first), ga(second), _best)
         add(claim, f"validation loss of the answer{caution}", ga(first), ga(second), _answer_loss)
     for run in runs:
-        for name in _others(run):
+        for name in run.baselines:
             mine, other = (run.name, ga(run.name)[1]), (name, _of(studies, run, name))
             beats, saves = f"the GA beats {name}", f"it saves time beside {name}"
             add(beats, "validation loss", mine, other, _best)
@@ -186,11 +177,6 @@ def _claims(runs: Sequence[PaperRun], studies: Studies) -> str:
             add(saves, "seconds of all trials", mine, other, _seconds)
             found += as_good(saves, mine, other)
     return claims_table(found)
-
-
-def _others(run: PaperRun) -> list[str]:
-    """Return the samplers that differ from random search within the run's budget."""
-    return ["random", "tpe"] if run.population_size * run.n_generations > 10 else ["random"]
 
 
 def as_good(claim: str, mine: Side, other: Side) -> list[Claim]:
@@ -215,15 +201,6 @@ def _of(studies: Studies, run: PaperRun, sampler: str) -> Mapping[int, Study]:
 
 def _each(studies: Studies, run: PaperRun, sampler: str, measure: Measure) -> list[float]:
     return [measure(study) for study in _of(studies, run, sampler).values()]
-
-
-def _mean(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return "-"
-    mean, low, high = mean_interval(values)
-    if math.isnan(low):
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
 def _best(study: Study) -> float:

@@ -26,10 +26,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from benchmarks.make_table import RESULTS, Table, read_table
+from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 CPU_TABLE = RESULTS / "fashion_mnist_table_cpu.npz"
-GUESSING = float(np.log(10))  # Cross-entropy of ten equally likely classes.
 
 
 class Optimum(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.make_table import read_table
 from benchmarks.markdown import paragraph, table
-from benchmarks.run import read_rows
+from benchmarks.run import Row, read_rows
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 COLUMNS = {
@@ -44,6 +45,7 @@ def card(path: Path, models: Path) -> str:
     quantiles = ", ".join(f"{100 * float(q):g} %: {x}" for q, x in found["quantiles"].items())
     rates = SEARCH_SPACE["learning_rate"]
     below = (made.trained[:, 0].min() - rates.low) / (rates.high - rates.low)
+    tried = read_rows(models)
     text = f"""# {path.name}
 
 **What.** Validation loss and accuracy of the paper's CNN on FashionMNIST after each epoch, at
@@ -59,11 +61,11 @@ space and {max(len(losses) - recipe.sobol, 0):,} around the best tenth of them, 
 {made.parts[-1]["date"]}.
 
 **Model.** A Gaussian process tells the mean loss over the seeds between the settings. By
-{_folds(models)}-fold cross-validation over the settings, beside other regressors; `low` is
+{tried[0]["folds"]}-fold cross-validation over the settings, beside other regressors; `low` is
 the quarter with the lowest losses, `noise` the error of the mean over the seeds there, below which
 no model can fall (`python -m benchmarks.table_model`). It was chosen for being smooth, too:
 
-{_table(models)}
+{_table(tried)}
 
 **Optimum.** {facts["optimum"]["loss"]:.4f} at learning rate, momentum and weight decay {optimum}.
 
@@ -85,11 +87,6 @@ def _filled(part: str) -> str:
     return paragraph(part) if part.startswith("**") else f"{part}\n"
 
 
-def _folds(models: Path) -> str:
-    """Return the number of folds of the cross-validation."""
-    return str(read_rows(models)[0]["folds"])
-
-
-def _table(models: Path) -> str:
-    rows = ([row[name] for name in COLUMNS] for row in read_rows(models))
+def _table(models: Sequence[Row]) -> str:
+    rows = ([row[name] for name in COLUMNS] for row in models)
     return table(list(COLUMNS.values()), rows).rstrip()

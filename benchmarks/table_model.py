@@ -27,8 +27,9 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.make_table import HIGH, LOW, Table, read_table
 from benchmarks.options import Options
 from benchmarks.run import Row, write_rows
-from benchmarks.table import CPU_TABLE, GUESSING, Surrogate, features, kernel, targets
+from benchmarks.table import CPU_TABLE, Surrogate, features, kernel, targets
 from benchmarks.table_card import card
+from benchmarks.trainings import GUESSING
 
 FOLDS = 10
 FITTED = 1000  # Settings to fit the kernel's parameters to, at most.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
 from optuna_ga.fashion_mnist._population import Epochs, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._training import Precision
+
+GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
 
 
 class Outcomes(NamedTuple):

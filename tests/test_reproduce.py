@@ -14,7 +14,7 @@ import torch
 
 from benchmarks import digits, leak, leak_report, reproduce, reproduce_report
 from benchmarks.leak import experiment
-from benchmarks.reproduce import PAPER
+from benchmarks.paper import PAPER
 from benchmarks.run import Row, read_rows, write_rows
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset

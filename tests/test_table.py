@@ -22,8 +22,9 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from benchmarks import table_model
 from benchmarks.make_table import HIGH, LOW, read_table
 from benchmarks.run import read_rows
-from benchmarks.table import CPU_TABLE, GUESSING, TableProblem, table_problem
+from benchmarks.table import CPU_TABLE, TableProblem, table_problem
 from benchmarks.table_card import card
+from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 PROBLEM = table_problem()
