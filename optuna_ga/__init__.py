@@ -8,12 +8,15 @@ FashionMNIST problem lives in `optuna_ga.fashion_mnist`, which alone needs PyTor
 from optuna_ga._driver import Result, optimize_generations
 from optuna_ga._final import best_of_final_generation
 from optuna_ga._parallel import InParallel
+from optuna_ga._recheck import Rechecked, recheck_best
 from optuna_ga._sampler import GASampler
 
 __all__ = [
     "GASampler",
     "InParallel",
+    "Rechecked",
     "Result",
     "best_of_final_generation",
     "optimize_generations",
+    "recheck_best",
 ]

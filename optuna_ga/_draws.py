@@ -12,6 +12,8 @@ import struct
 from hashlib import blake2b
 from typing import NamedTuple
 
+import numpy as np
+
 
 class TrialDraws(NamedTuple):
     """What a trial draws once; each in [0, 1)."""
@@ -42,3 +44,9 @@ def _uniforms(key: str) -> tuple[float, ...]:
     """Return four independent uniform draws in [0, 1), with 53 random bits each."""
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=32).digest()
     return tuple((bits >> 11) * 2.0**-53 for bits in struct.unpack("<4Q", digest))
+
+
+def generator(*key: object) -> np.random.Generator:
+    """Return a generator of the draws that belong to a key, for draws by the hundred."""
+    digest = blake2b(":".join(map(str, key)).encode("utf-8", "surrogatepass"), digest_size=16)
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "little")))

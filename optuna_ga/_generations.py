@@ -30,7 +30,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._ranking import Rank, fittest, rank
 from optuna_ga._study import read_trials
@@ -59,6 +59,8 @@ class Generations:
         self._n_known = 0  # Trials numbered below this have been looked for.
         self._unfinished: dict[int, float | None] = {}  # Number to start time, if started.
         self._finished: dict[int, FrozenTrial] = {}
+        self._arrivals: list[FrozenTrial] = []  # The same trials, in the order of their reading.
+        self._running: dict[int, FrozenTrial] = {}
         self._completions: list[tuple[float, int]] = []  # (time, number), in this order.
         self._usable: list[int] = []  # Numbers of those that have a fitness, ascending.
         size = self._n_parents + self._population_size
@@ -96,6 +98,17 @@ class Generations:
             self._read(study, max(numbers) + 1)
             return [self._finished[number] for number in numbers if number in self._finished]
 
+    def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Return the finished trials, and those below `end` that are running, by number.
+
+        The finished ones are the same list each time, which only grows, unless the study is
+        another.
+        """
+        with self._lock:
+            self._read(study, end)
+            running = [self._running[number] for number in sorted(self._running) if number < end]
+            return self._arrivals, running
+
     def _is_over(self, first: int) -> bool:
         """Return whether all trials numbered below `first` are known to have finished."""
         return self._n_known >= first and all(number >= first for number in self._unfinished)
@@ -117,9 +130,16 @@ class Generations:
                     return self._read(study, end)
             elif trial.state.is_finished():
                 self._add(trial)
-            elif (start := _started(trial)) != self._unfinished[trial.number]:
-                self._unfinished[trial.number] = start
-                self._changes += 1
+            else:
+                self._note_start(trial)
+
+    def _note_start(self, trial: FrozenTrial) -> None:
+        if trial.state == TrialState.RUNNING:
+            self._running[trial.number] = trial
+        start = _started(trial)
+        if start != self._unfinished[trial.number]:
+            self._unfinished[trial.number] = start
+            self._changes += 1
 
     def _add(self, trial: FrozenTrial) -> None:
         assert trial.datetime_complete is not None
@@ -131,6 +151,8 @@ class Generations:
                 self._elites.add(key)
         insort(self._completions, completion)
         self._finished[trial.number] = trial
+        self._arrivals.append(trial)
+        self._running.pop(trial.number, None)
         del self._unfinished[trial.number]
         self._changes += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalChoiceType,
@@ -63,6 +64,77 @@ def fit(distribution: BaseDistribution, value: Gene) -> Gene:
     steps = (number - distribution.low) / distribution.step
     on_grid = abs(steps - round(steps)) < 1e-8  # Optuna's own tolerance.
     return number if on_grid else _grid_point(distribution, round(steps))
+
+
+def to_unit(distribution: BaseDistribution, value: Gene) -> float:
+    """Return where a value stands on the distribution's own uniform scale, in [0, 1].
+
+    `from_unit` leads back to it. Choices, steps and integers stand in the middle of their shares.
+
+    Args:
+        distribution: Any of Optuna's three.
+        value: A value that the distribution contains.
+
+    >>> to_unit(FloatDistribution(1e-4, 1.0, log=True), 1e-4), to_unit(IntDistribution(1, 4), 1)
+    (0.0, 0.125)
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    assert value is not None
+    number = float(value)
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        margin = 0.5 if isinstance(distribution, IntDistribution) else 0.0
+        return _position(math.log(low - margin), math.log(high + margin), math.log(number))
+    cells = n_cells(distribution)
+    if cells is not None and distribution.step is not None:
+        return (round((number - low) / distribution.step) + 0.5) / cells
+    return _position(low, high, number)
+
+
+def resolved(distribution: BaseDistribution, units: np.ndarray) -> np.ndarray:
+    """Return the positions `(n,)` of the values that positions `(n,)` in [0, 1] stand for."""
+    cells = n_cells(distribution)
+    if cells is None:
+        return units
+    if isinstance(distribution, IntDistribution) and distribution.log:
+        low, high = math.log(distribution.low - 0.5), math.log(distribution.high + 0.5)
+        values = np.rint(np.exp(low + units * (high - low)))
+        values = values.clip(distribution.low, distribution.high)
+        return np.asarray((np.log(values) - low) / (high - low))
+    return np.asarray((np.minimum(np.floor(units * cells), cells - 1) + 0.5) / cells)
+
+
+def n_cells(distribution: BaseDistribution) -> int | None:
+    """Return how many values a distribution has, None if it is continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    if distribution.step is None:
+        return None
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def grid(distribution: BaseDistribution) -> np.ndarray | None:
+    """Return the positions of all values of a distribution `(n,)`, None if it is continuous."""
+    cells = n_cells(distribution)
+    if cells is None:
+        return None
+    if isinstance(distribution, IntDistribution) and distribution.log:
+        values = range(distribution.low, distribution.high + 1)
+        return np.array([to_unit(distribution, value) for value in values])
+    return np.asarray((np.arange(cells) + 0.5) / cells)
+
+
+def _position(low: float, high: float, number: float) -> float:
+    """Return where a number stands between two others, whose difference may overflow."""
+    if high <= low:
+        return 0.5
+    span = high - low
+    if math.isfinite(span):
+        return (number - low) / span
+    return (number / 2 - low / 2) / (high / 2 - low / 2)
 
 
 def _index(u: float, n: int) -> int:

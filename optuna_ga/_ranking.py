@@ -23,12 +23,12 @@ def rank(trial: FrozenTrial, direction: StudyDirection) -> Rank | None:
     """
     if trial.state == TrialState.COMPLETE:
         assert trial.values is not None
-        return _violation(trial), False, 0, _loss(trial.values[0], direction), trial.number
+        return _violation(trial), False, 0, loss_of(trial.values[0], direction), trial.number
     if trial.state == TrialState.PRUNED:
         step = trial.last_step
         if step is None:
             return _violation(trial), True, 1, math.inf, trial.number
-        loss = _loss(trial.intermediate_values[step], direction)
+        loss = loss_of(trial.intermediate_values[step], direction)
         return _violation(trial), True, -step, loss, trial.number
     return None
 
@@ -46,7 +46,8 @@ def _violation(trial: FrozenTrial) -> float:
     return math.inf if math.isnan(total) else total
 
 
-def _loss(value: float, direction: StudyDirection) -> float:
+def loss_of(value: float, direction: StudyDirection) -> float:
+    """Return a value as what is minimized; NaN counts as the worst."""
     if math.isnan(value):
         return math.inf
     return -value if direction == StudyDirection.MAXIMIZE else value

@@ -5,21 +5,28 @@ from __future__ import annotations
 import math
 import secrets
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._adaptive import AdaptiveChildren
+from optuna_ga._archive import same_kind
 from optuna_ga._checks import check_bool, check_fraction, check_int
+from optuna_ga._children import Children
+from optuna_ga._distinct import DistinctChildren
 from optuna_ga._draws import gene_draws, trial_draws
 from optuna_ga._generations import Generations
 from optuna_ga._operators import breed, choose_parents
+from optuna_ga._screen import Screen, is_available
+from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
 from optuna_ga._study import (
     GENERATION,
     PARENTS,
@@ -35,6 +42,10 @@ from optuna_ga._study import (
 # What is forgotten beyond these is read again.
 _REMEMBERED_STUDIES = 64
 _REMEMBERED_TRIALS = 10_000
+_NO_MODEL = (
+    "scikit-learn is not installed, so that no model chooses among the children; "
+    '`pip install "optuna-ga[screen]"` installs it, `screen=False` does without.'
+)
 
 
 class GASampler(BaseSampler):
@@ -92,6 +103,8 @@ class GASampler(BaseSampler):
             `floor(parent_fraction * population_size)`, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
+        avoid_duplicates: Whether a child that repeats the parameters of a finished or running
+            trial is bred anew, up to 16 times, and then drawn at random; see `adaptive`.
         seed: Seed of all draws, at least 0. None takes one from the operating system.
         record: Whether to write the user attributes. Without them a database is written to less.
 
@@ -108,6 +121,7 @@ class GASampler(BaseSampler):
         parent_fraction: float = 0.5,
         mutation_prob: float = 0.2,
         elitism: bool = False,
+        avoid_duplicates: bool = False,
         seed: int | None = None,
         record: bool = True,
     ) -> None:
@@ -124,7 +138,60 @@ class GASampler(BaseSampler):
                 "`parent_fraction * population_size` must be at least 2, since crossover takes "
                 f"two parents, but {parent_fraction!r} * {population_size!r} was given."
             )
+        self._avoid_duplicates = check_bool("avoid_duplicates", avoid_duplicates)
+        self._settings: Settings | None = None  # Of adaptive operators, if these are wanted.
         self._start_memory()
+
+    @classmethod
+    def adaptive(
+        cls,
+        population_size: int = 10,
+        *,
+        screen: bool | None = None,
+        seed: int | None = None,
+        record: bool = True,
+    ) -> GASampler:
+        """Return a sampler whose operators adapt and whose children are screened by a model.
+
+        The first generation is a Latin hypercube. Every later trial is bred from the fittest of
+        all that have finished, at once: generations are counted as ever, but nothing waits for
+        one to end. Crossovers are mixed and scale themselves by how far the parents differ, in
+        numerical genes; categorical ones are inherited or drawn afresh. A Gaussian process,
+        fitted to all finished trials, chooses among hundreds of candidates; failed trials count
+        as the worst, pruned ones by their last report. Trials that are asked for at the same time
+        differ.
+
+        No trial repeats the parameters of a finished or running one, on the grid where there is
+        one, as long as anything else is found: among the candidates, among 256 random ones, and
+        in a space of up to 10,000 points among all that are left. Where all has been tried,
+        trials repeat others as they come.
+
+        Draws, workers, late results, resuming and recording are as in the paper's mode, and
+        `ga:parents` names all from which a trial was bred: one, two or more.
+
+        Args:
+            population_size: Trials in a generation, at least 2, which is the number of trials
+                before the first is bred.
+            screen: Whether a model chooses among candidates. It needs scikit-learn, from
+                `pip install "optuna-ga[screen]"`. None: if that is installed, otherwise the
+                first new candidate is taken, and a UserWarning says so.
+            seed: Seed of all draws, at least 0. None takes one from the operating system.
+            record: Whether to write the user attributes.
+
+        Raises:
+            ImportError: If `screen` is True and scikit-learn is not installed.
+            TypeError: If an argument has the wrong type; a bool is no number.
+            ValueError: If an argument is out of its range.
+        """
+        sampler = cls(population_size, parent_fraction=1.0, seed=seed, record=record)
+        if screen is None:
+            screen = is_available()
+            if not screen:
+                warnings.warn(_NO_MODEL, stacklevel=2)
+        elif check_bool("screen", screen):
+            Screen(SCREENED)
+        sampler._settings = SCREENED if screen else MODEL_FREE
+        return sampler
 
     @property
     def population_size(self) -> int:
@@ -166,10 +233,14 @@ class GASampler(BaseSampler):
         Raises:
             ValueError: If the study has several objectives.
         """
+        children = self._memory_of(study).children
+        if children is not None:
+            self._note_parents(study, trial, children)
+            return children.gene(study, trial, param_name, param_distribution)
         inheritable = [
             parent.params[param_name]
             for parent in self._parents_of(study, trial)
-            if _same_kind(parent.distributions.get(param_name), param_distribution)
+            if same_kind(parent.distributions.get(param_name), param_distribution)
         ]
         draws = gene_draws(self._seed, trial.number, param_name)
         return breed(param_distribution, inheritable, self._mutation_prob, draws)
@@ -200,7 +271,10 @@ class GASampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Forget the trial's parents."""
-        self._memory_of(study).parents.pop(trial.number, None)
+        memory = self._memory_of(study)
+        memory.parents.pop(trial.number, None)
+        if memory.children is not None:
+            memory.children.forget(trial.number)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; what is remembered of studies can be read again."""
@@ -211,15 +285,23 @@ class GASampler(BaseSampler):
         self.__dict__.update(state)
         self._start_memory()
 
+    def _note_parents(self, study: Study, trial: FrozenTrial, children: Children) -> None:
+        """Record the parents at the first gene, unless they are recorded."""
+        memory = self._memory_of(study)
+        if not self._record or trial.number in memory.parents:
+            return
+        parents = children.parents(study, trial)
+        if parents and parents != recorded_parents(study, trial):
+            record_on_trial(study, trial, PARENTS, parents)
+        memory.remember_parents(trial.number, [])
+
     def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         """Return the trial's two parents, or none; the same ones for each of its genes."""
         memory = self._memory_of(study)
         parents = memory.parents.get(trial.number)
         if parents is None:
             parents = self._choose_parents(study, trial, memory.generations)
-            memory.parents[trial.number] = parents
-            if len(memory.parents) > _REMEMBERED_TRIALS:  # Some are never told here.
-                del memory.parents[min(memory.parents)]
+            memory.remember_parents(trial.number, parents)
         return parents
 
     def _choose_parents(
@@ -248,17 +330,41 @@ class GASampler(BaseSampler):
         with self._lock:
             memories = self._memories.setdefault(storage, {})
             if anew or study_id not in memories:
-                memories[study_id] = _Memory(
-                    Generations(
-                        study,
-                        population_size=self._population_size,
-                        n_parents=self._n_parents,
-                        elitism=self._elitism,
-                    )
-                )
+                memories[study_id] = self._new_memory(study)
                 if len(memories) > _REMEMBERED_STUDIES:
                     del memories[next(iter(memories))]
             return memories[study_id]
+
+    def _new_memory(self, study: Study) -> _Memory:
+        generations = Generations(
+            study,
+            population_size=self._population_size,
+            n_parents=self._n_parents,
+            elitism=self._elitism,
+        )
+        if self._settings is not None:
+            return _Memory(
+                generations,
+                AdaptiveChildren(
+                    study,
+                    generations,
+                    population_size=self._population_size,
+                    seed=self._seed,
+                    settings=self._settings,
+                ),
+            )
+        if self._avoid_duplicates:
+            return _Memory(
+                generations,
+                DistinctChildren(
+                    study,
+                    generations,
+                    population_size=self._population_size,
+                    mutation_prob=self._mutation_prob,
+                    seed=self._seed,
+                ),
+            )
+        return _Memory(generations)
 
 
 @dataclass
@@ -267,19 +373,20 @@ class _Memory:
 
     Attributes:
         generations: The finished trials.
+        children: What makes the children, where they must be new.
         parents: The parents of each trial that is being sampled, by trial number.
         started: The numbers of the trials that were started here.
         population_size_recorded: Whether the study shows the population size.
     """
 
     generations: Generations
+    children: Children | None = None
     parents: dict[int, Sequence[FrozenTrial]] = field(default_factory=dict)
     started: set[int] = field(default_factory=set)
     population_size_recorded: bool = False
 
-
-def _same_kind(parents: BaseDistribution | None, childs: BaseDistribution) -> bool:
-    """Return whether a value of the parent's distribution means something in the child's."""
-    if isinstance(childs, CategoricalDistribution):
-        return parents == childs
-    return type(parents) is type(childs)
+    def remember_parents(self, number: int, parents: Sequence[FrozenTrial]) -> None:
+        """Remember a trial's parents, and forget those of the oldest if there are too many."""
+        self.parents[number] = parents
+        if len(self.parents) > _REMEMBERED_TRIALS:  # Some are never told here.
+            del self.parents[min(self.parents)]

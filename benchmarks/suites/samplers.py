@@ -1,0 +1,81 @@
+"""The samplers that are compared on the suites, and how far those go that take too long.
+
+OptunaHub's AutoSampler is none of them: its package on PyPI only loads samplers from GitHub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
+
+from benchmarks.suites.task import Objective
+from optuna_ga import GASampler
+
+Factory = Callable[[int, Objective, int], BaseSampler]
+
+
+class Limit(NamedTuple):
+    """The most trials and seeds of a sampler."""
+
+    n_trials: int
+    n_seeds: int
+
+
+def _nsga2_sbx(seed: int) -> BaseSampler:
+    return NSGAIISampler(
+        population_size=20, crossover=SBXCrossover(), mutation=PolynomialMutation(), seed=seed
+    )
+
+
+def _qmc(seed: int) -> BaseSampler:
+    return QMCSampler(
+        scramble=True,
+        seed=seed,
+        warn_asynchronous_seeding=False,  # It has a seed.
+        warn_independent_sampling=False,
+    )
+
+
+def _de(seed: int, objective: Objective, n_trials: int) -> BaseSampler:
+    # Imported here: Nevergrad takes seconds.
+    from benchmarks.suites.differential_evolution import DESampler
+
+    return DESampler(objective.space, n_trials=n_trials, seed=seed)
+
+
+# With their defaults, but for what the name says; each from seed, objective and number of trials.
+SAMPLERS: Mapping[str, Factory] = {
+    "random": lambda seed, *_: RandomSampler(seed=seed),
+    "qmc": lambda seed, *_: _qmc(seed),
+    "tpe": lambda seed, *_: TPESampler(seed=seed),
+    "cmaes": lambda seed, *_: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "gp": lambda seed, *_: GPSampler(seed=seed, warn_independent_sampling=False),
+    "de": _de,
+    "nsga2": lambda seed, *_: NSGAIISampler(seed=seed),
+    "nsga2-sbx": lambda seed, *_: _nsga2_sbx(seed),
+    "ga": lambda seed, *_: GASampler(seed=seed),
+    "ga-elitism": lambda seed, *_: GASampler(elitism=True, seed=seed),
+    "adaptive-model-free": lambda seed, *_: GASampler.adaptive(screen=False, seed=seed),
+    "adaptive": lambda seed, *_: GASampler.adaptive(screen=True, seed=seed),
+}
+
+# By suite and sampler. A study of 100 trials takes `gp` the better part of a minute.
+LIMITS: Mapping[tuple[str, str], Limit] = {
+    ("bbob", "gp"): Limit(n_trials=100, n_seeds=3),
+    ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=3),
+    ("discrete", "gp"): Limit(n_trials=100, n_seeds=3),
+    ("conditional", "gp"): Limit(n_trials=100, n_seeds=3),
+    ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=5),
+    ("fashion-mnist-table", "gp"): Limit(n_trials=200, n_seeds=10),
+}

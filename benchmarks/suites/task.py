@@ -1,0 +1,57 @@
+"""What a suite is made of: tasks, each of which has an objective for every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from optuna import Trial
+from optuna.distributions import BaseDistribution
+
+
+class Objective(Protocol):
+    """What is minimized, and how an answer is judged."""
+
+    space: Mapping[str, BaseDistribution]
+    """Every parameter that a trial may be asked for, those of all branches included."""
+
+    def __call__(self, trial: Trial) -> float:
+        """Return the value of a trial, with noise if the task has any."""
+        ...
+
+    def score(self, params: Mapping[str, Any]) -> float:
+        """Return how good parameters are without noise; lower is better, equal for equal ones."""
+        ...
+
+
+class Task(NamedTuple):
+    """One function or data set with its search space.
+
+    Attributes:
+        name: Its name, unique within the suite.
+        held_out: Whether nothing may be tuned on it: it is for the report alone.
+        objective: Returns the objective of a seed, which is an instance of the function, or the
+            noise; the same for every sampler.
+    """
+
+    name: str
+    held_out: bool
+    objective: Callable[[int], Objective]
+
+
+class Suite(NamedTuple):
+    """Tasks that are reported on together.
+
+    Attributes:
+        name: Its name on the command line.
+        tasks: The tasks.
+        n_trials: Trials of a study, the largest budget.
+        n_seeds: Seeds of each task, 0 and up.
+        optimum: The score of a perfect answer, the same for all tasks; None if it is not known.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    n_trials: int
+    n_seeds: int
+    optimum: float | None = None

@@ -1,0 +1,94 @@
+"""The children of `GASampler.adaptive`: bred from the fittest of all trials, and screened.
+
+Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
+the fittest trials known when it is first asked for a parameter, so that results count at once. A
+model of the finished trials chooses; without a model the first candidate that is new is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+
+from optuna_ga import _variation
+from optuna_ga._archive import Archive
+from optuna_ga._children import Children
+from optuna_ga._draws import generator
+from optuna_ga._generations import Generations
+from optuna_ga._genes import resolved
+from optuna_ga._knowledge import Knowledge
+from optuna_ga._screen import MAX_TRIALS, Screen
+from optuna_ga._settings import Settings
+
+_N_UNSCREENED = 16
+
+
+class AdaptiveChildren(Children):
+    """Children that are bred by operators that scale themselves.
+
+    Args:
+        study: The study.
+        generations: Its finished trials.
+        population_size: Trials in a generation.
+        seed: Seed of all draws.
+        settings: The sampler's settings.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        generations: Generations,
+        *,
+        population_size: int,
+        seed: int,
+        settings: Settings,
+    ) -> None:
+        n_fittest = MAX_TRIALS if settings.screened else settings.n_parents
+        super().__init__(study, generations, seed=seed, n_fittest=n_fittest)
+        self._population_size = population_size
+        self._settings = settings
+        self._screen = Screen(settings) if settings.screened else None
+
+    def _parents_of(self, study: Study, archive: Archive, number: int) -> Sequence[int]:
+        if number < self._population_size:
+            return []
+        return archive.fittest()[: self._settings.n_parents]
+
+    def _plan(self, n_parents: int, rng: np.random.Generator) -> _variation.Plan:
+        screened = self._screen is not None and rng.random() >= self._settings.unscreened_prob
+        n_candidates = self._settings.n_candidates if screened else _N_UNSCREENED
+        return _variation.plan(n_candidates, n_parents, self._settings, rng)
+
+    def _express(
+        self,
+        archive: Archive,
+        plan: _variation.Plan,
+        rows: Sequence[int],
+        name: str,
+        distribution: BaseDistribution,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        parents = archive.genes(rows, name, distribution)
+        donors = parents
+        if np.isnan(parents).any():
+            fittest = archive.fittest(name)[: self._settings.n_parents]
+            donors = archive.genes(fittest, name, distribution)
+            donors = donors[~np.isnan(donors)]
+        return _variation.express(plan, parents, donors, distribution, self._settings, rng)
+
+    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: _variation.Plan) -> int:
+        if self._screen is None or len(plan.first) == _N_UNSCREENED:
+            return 0
+        return self._screen.choose(knowledge.archive, children, knowledge.running)
+
+    def _draw(self, number: int, name: str, distribution: BaseDistribution) -> float:
+        """Return a gene drawn at random; those of generation 0 are a Latin hypercube."""
+        if number >= self._population_size:
+            return super()._draw(number, name, distribution)
+        rng = generator(self._seed, "start", name)
+        strata = rng.permutation(self._population_size)
+        unit = (strata[number] + rng.random(self._population_size)[number]) / len(strata)
+        return float(resolved(distribution, np.array([unit]))[0])

@@ -1,0 +1,74 @@
+"""The children of the paper's algorithm where none may repeat a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+
+from optuna_ga._archive import Archive
+from optuna_ga._children import Children
+from optuna_ga._generations import Generations
+from optuna_ga._genes import resolved
+from optuna_ga._knowledge import Knowledge
+from optuna_ga._variation import Plan
+
+_N_CANDIDATES = 16
+
+
+class DistinctChildren(Children):
+    """Children of two parents by uniform crossover and mutation: the first that is new.
+
+    Args:
+        study: The study.
+        generations: Its generations.
+        population_size: Trials in a generation.
+        mutation_prob: Probability of a fresh draw for each gene.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        generations: Generations,
+        *,
+        population_size: int,
+        mutation_prob: float,
+        seed: int,
+    ) -> None:
+        super().__init__(study, generations, seed=seed, n_fittest=1)
+        self._population_size = population_size
+        self._mutation_prob = mutation_prob
+
+    def _parents_of(self, study: Study, archive: Archive, number: int) -> Sequence[int]:
+        parents = self._generations.parents_of(number // self._population_size, study)
+        return archive.rows(parent.number for parent in parents)
+
+    def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
+        first = rng.integers(n_parents)
+        second = (first + rng.integers(1, n_parents)) % n_parents
+        return Plan.of_pair(int(first), int(second), _N_CANDIDATES)
+
+    def _express(
+        self,
+        archive: Archive,
+        plan: Plan,
+        rows: Sequence[int],
+        name: str,
+        distribution: BaseDistribution,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        genes = archive.genes(rows, name, distribution)
+        uniforms = rng.random((3, _N_CANDIDATES))
+        pair = genes[[plan.first[0], plan.second[0]]]
+        inheritable = pair[~np.isnan(pair)]
+        fresh = resolved(distribution, uniforms[0])
+        if not len(inheritable):
+            return fresh
+        inherited = inheritable[(uniforms[1] * len(inheritable)).astype(int)]
+        return np.where(uniforms[2] < self._mutation_prob, fresh, inherited)
+
+    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
+        return 0

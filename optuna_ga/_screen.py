@@ -1,0 +1,208 @@
+"""A model of the finished trials that chooses among candidate children.
+
+The model is scikit-learn's Gaussian process with a Matern 5/2 kernel, a length for each gene and
+noise, all fitted. It sees losses on a logarithmic scale above the best, so that the differences
+between good trials count. The candidate with the greatest expected improvement is chosen (Jones,
+Schonlau and Welch 1998, doi:10.1023/A:1008306431147). Trials that are running are taken to end as
+the model expects, which leaves their neighbourhood little to gain: workers that ask at the same
+time get different children (Desautels, Krause and Burdick 2014, "GP-BUCB").
+
+Shapes: N trials, K candidates, R running trials, D parameters, F features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from optuna_ga._archive import Archive
+from optuna_ga._ranking import Rank
+from optuna_ga._settings import Settings
+
+MAX_TRIALS = 200
+_FIRST_FIT = 10
+_REFIT_GROWTH = 1.25  # The kernel is fitted anew whenever there are so many times the trials.
+_MAX_ITERATIONS = 15
+_JITTER = 1e-8
+
+
+class Screen:
+    """Chooses the candidate from which the model expects most.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        self._regressor = GaussianProcessRegressor
+        self._kernels = ConstantKernel, Matern, WhiteKernel
+        self._fitted: tuple[tuple[int, int], Any] | None = None
+
+    def choose(self, archive: Archive, candidates: np.ndarray, running: np.ndarray) -> int:
+        """Return the position of the best candidate.
+
+        Args:
+            archive: The finished trials.
+            candidates: Genes `(K, D)` on the unit scale, NaN for what is not asked for.
+            running: Genes `(R, D)` of the running trials.
+        """
+        distributions = list(archive.distributions.values())
+        rows = _rows(archive, len(archive))
+        known = features(archive.units[rows], distributions)
+        losses = warped([archive.ranks[row] for row in rows])
+        kernel = self._kernel(archive, distributions)
+        model = self._regressor(kernel, alpha=_JITTER, optimizer=None).fit(known, losses)
+        noise = kernel.k2.noise_level
+        # The posterior means at the trials, without predicting them.
+        best = float((losses - (noise + _JITTER) * model.alpha_).min())
+        if len(running):
+            awaited = features(running, distributions)
+            expected = model.predict(awaited)
+            model.fit(np.vstack([known, awaited]), np.concatenate([losses, expected]))
+            best = min(best, float(expected.min()))
+        mean, deviation = model.predict(features(candidates, distributions), return_std=True)
+        # What is predicted has noise, which is nothing to gain.
+        deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-12))
+        if self._settings.acquisition == "lcb":
+            return int(np.argmin(mean - self._settings.kappa * deviation))
+        return int(np.argmax(expected_improvement(best - mean, deviation)))
+
+    def _kernel(self, archive: Archive, distributions: Sequence[BaseDistribution]) -> Any:
+        """Return the kernel, fitted to as many of the first trials as the schedule says.
+
+        It depends on these trials alone, so that a resumed search has the same.
+        """
+        n = scheduled(len(archive))
+        rows = _rows(archive, n)
+        known = features(archive.units[rows], distributions)
+        key = n, known.shape[1]
+        if self._fitted is None or self._fitted[0] != key:
+            constant, matern, white = self._kernels
+            start = constant(1.0, (0.05, 20.0)) * matern(
+                [0.5] * known.shape[1], (0.05, 20.0), nu=2.5
+            ) + white(0.01, (1e-6, 1.0))
+            losses = warped([archive.ranks[row] for row in rows])
+            model = self._regressor(start, alpha=_JITTER, optimizer=None).fit(known, losses)
+            self._fitted = key, _fitted_kernel(model)
+        return self._fitted[1]
+
+
+def is_available() -> bool:
+    """Return whether the model's library is installed."""
+    return find_spec("sklearn") is not None
+
+
+def scheduled(n: int) -> int:
+    """Return the largest number of trials in the schedule of fits that is at most `n`."""
+    due = _FIRST_FIT
+    while (later := math.ceil(due * _REFIT_GROWTH)) <= n:
+        due = later
+    return min(due, n)
+
+
+def features(units: np.ndarray, distributions: Sequence[BaseDistribution]) -> np.ndarray:
+    """Return what the model sees of genes `(n, D)`, as `(n, F)`.
+
+    A choice has a feature of its own, so that all choices are equally far apart. What is not asked
+    for stands in the middle.
+    """
+    columns = []
+    for column, distribution in zip(units.T, distributions, strict=True):
+        if isinstance(distribution, CategoricalDistribution) and len(distribution.choices) > 2:
+            n = len(distribution.choices)
+            chosen = np.where(np.isnan(column), -1, np.floor(np.nan_to_num(column) * n))
+            columns += [np.where(chosen == choice, math.sqrt(0.5), 0.0) for choice in range(n)]
+        else:
+            columns.append(np.where(np.isnan(column), 0.5, column))
+    return np.column_stack(columns)
+
+
+def warped(ranks: Sequence[Rank | None]) -> np.ndarray:
+    """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
+
+    A trial that failed, or was infeasible, counts as the worst. One that was pruned counts as its
+    last report, but not as better than half of the complete ones.
+
+    Args:
+        ranks: What the trials are ranked by; None for those that failed.
+    """
+    complete = [r[3] for r in ranks if r and r[0] == 0 and not r[1] and math.isfinite(r[3])]
+    if not complete:
+        return np.zeros(len(ranks))
+    worst, middle, best = max(complete), float(np.median(complete)), min(complete)
+    losses = np.array([_loss(rank, worst, middle) for rank in ranks]).clip(best, worst)
+    above = losses - best
+    margin = float(np.quantile(above, 0.1))
+    if margin <= 0.0:
+        positive = above[above > 0.0]
+        margin = float(positive.min()) if len(positive) else 1.0
+    scaled = np.log(above + margin)
+    deviation = float(scaled.std())
+    return np.asarray((scaled - scaled.mean()) / (deviation if deviation > 0.0 else 1.0))
+
+
+def expected_improvement(gains: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the expected improvement `(K,)`, however small it is.
+
+    Args:
+        gains: By how much the means are below the best `(K,)`.
+        deviations: Standard deviations `(K,)`, positive.
+    """
+    from scipy.special import log_ndtr, ndtr
+
+    z = gains / deviations
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    improvement = z * ndtr(z) + density
+    # Far below the best z * ndtr(z) cancels the density up to about density / z**2.
+    tail = log_ndtr(z) - np.log(np.maximum(-z, 1.0))
+    safe = np.log(np.maximum(improvement, 1e-300))
+    return np.asarray(np.where(z > -5.0, safe, tail) + np.log(deviations))
+
+
+def _loss(rank: Rank | None, worst: float, middle: float) -> float:
+    if rank is None or rank[0] > 0 or math.isnan(rank[3]):
+        return worst
+    return max(rank[3], middle) if rank[1] else rank[3]
+
+
+def _rows(archive: Archive, n: int) -> list[int]:
+    """Return which of the first n trials to learn from: all, or the best and the latest."""
+    if n <= MAX_TRIALS:
+        return list(range(n))
+    if n == len(archive):
+        best = archive.fittest()
+    else:
+        usable = [(rank, row) for row, rank in enumerate(archive.ranks[:n]) if rank is not None]
+        best = [row for _, row in sorted(usable)]
+    return sorted({*best[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
+
+
+def _fitted_kernel(model: Any) -> Any:
+    """Return the kernel of greatest likelihood, after a few steps: the screen needs no more."""
+    from scipy.optimize import minimize
+
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = model.log_marginal_likelihood(
+            theta, eval_gradient=True, clone_kernel=False
+        )
+        return -value, -gradient
+
+    kernel = model.kernel_
+    found = minimize(
+        loss,
+        kernel.theta,
+        jac=True,
+        bounds=kernel.bounds,
+        method="L-BFGS-B",
+        options={"maxiter": _MAX_ITERATIONS},
+    )
+    return kernel.clone_with_theta(found.x)
