@@ -48,14 +48,17 @@ SAMPLERS: Mapping[str, Callable[[], BaseSampler]] = {
     "ga-unrecorded": lambda: GASampler(seed=0, record=False),
     "ga-elitism": lambda: GASampler(seed=0, elitism=True),
     "ga-elitism-unrecorded": lambda: GASampler(seed=0, elitism=True, record=False),
+    "adaptive-model-free": lambda: GASampler.adaptive(20, screen=False, seed=0),
+    "adaptive": lambda: GASampler.adaptive(20, screen=True, seed=0),
     "nsga2": lambda: NSGAIISampler(population_size=20, seed=0),
     "cmaes": lambda: CmaEsSampler(seed=0),
     "tpe": lambda: TPESampler(seed=0),
 }
+COMPARED = [name for name in SAMPLERS if not name.startswith("adaptive")]
 # Beyond these sizes they would take most of the time.
 LARGEST = {
-    "memory": {"nsga2": 10_000, "cmaes": 1_000, "tpe": 1_000},
-    "sqlite": {"nsga2": 1_000, "cmaes": 100, "tpe": 100},
+    "memory": {"adaptive": 1_000, "nsga2": 10_000, "cmaes": 1_000, "tpe": 1_000},
+    "sqlite": {"adaptive": 1_000, "nsga2": 1_000, "cmaes": 100, "tpe": 100},
 }
 # Whole generations of GASampler and NSGAIISampler.
 BLOCKS = {"memory": 40, "sqlite": 20}
@@ -67,18 +70,27 @@ RESULTS = Path(__file__).parent / "results" / "overhead.csv"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the rows; see `--help`."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "random" not in options.samplers:
+        parser.error("argument --samplers: random must be one, since the others are ratios to it")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows: list[Row] = []
     for storage in options.storages:
         sizes = [size for size in SIZES[storage] if size <= options.largest]
         for n_params in options.params:
-            rows += measure(storage, n_params, sizes, options.turns)
+            rows += measure(storage, n_params, sizes, options.turns, options.samplers)
     write_rows(options.out, rows)
     print(table(options.out))
 
 
-def measure(storage: str, n_params: int, sizes: Sequence[int], n_turns: int) -> list[Row]:
+def measure(
+    storage: str,
+    n_params: int,
+    sizes: Sequence[int],
+    n_turns: int,
+    samplers: Sequence[str] = COMPARED,
+) -> list[Row]:
     """Return a row for each size and sampler.
 
     Args:
@@ -86,13 +98,14 @@ def measure(storage: str, n_params: int, sizes: Sequence[int], n_turns: int) -> 
         n_params: Number of float parameters.
         sizes: Trials in a study when its measurement begins, ascending.
         n_turns: Turns, at least 6, so that the interval of the median exists.
+        samplers: The samplers' names; "random" must be one of them.
     """
     rows: list[Row] = []
     block = BLOCKS[storage]
     with tempfile.TemporaryDirectory() as folder:
         studies: dict[str, Study] = {}
         for size in tqdm(sizes, desc=f"{storage}, {n_params} parameters", unit="size"):
-            names = [name for name in SAMPLERS if size <= LARGEST[storage].get(name, size)]
+            names = [name for name in samplers if size <= LARGEST[storage].get(name, size)]
             turns = min(n_turns, TURNS_AT_SMALLEST) if size == min(sizes) else n_turns
             seconds: dict[str, list[float]] = {name: [] for name in names}
             while len(seconds["random"]) < n_turns:
@@ -227,6 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--storages", nargs="+", choices=list(SIZES), default=list(SIZES), help="storages")
+    add("--samplers", nargs="+", choices=list(SAMPLERS), default=COMPARED, help="samplers")
     add("--params", nargs="+", type=at_least(1), default=[3, 10], help="numbers of parameters")
     add("--largest", type=at_least(100), default=100_000, help="largest number of trials")
     add("--turns", type=at_least(6), default=25, help="blocks of trials per sampler and size")

@@ -13,7 +13,6 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga import _variation
 from optuna_ga._archive import Archive
 from optuna_ga._children import Children
 from optuna_ga._draws import generator
@@ -22,6 +21,7 @@ from optuna_ga._genes import resolved
 from optuna_ga._knowledge import Knowledge
 from optuna_ga._screen import MAX_TRIALS, Screen
 from optuna_ga._settings import Settings
+from optuna_ga._variation import Plan, express, plan
 
 _N_UNSCREENED = 16
 
@@ -57,15 +57,15 @@ class AdaptiveChildren(Children):
             return []
         return archive.fittest()[: self._settings.n_parents]
 
-    def _plan(self, n_parents: int, rng: np.random.Generator) -> _variation.Plan:
+    def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
         screened = self._screen is not None and rng.random() >= self._settings.unscreened_prob
         n_candidates = self._settings.n_candidates if screened else _N_UNSCREENED
-        return _variation.plan(n_candidates, n_parents, self._settings, rng)
+        return plan(n_candidates, n_parents, self._settings, rng)
 
     def _express(
         self,
         archive: Archive,
-        plan: _variation.Plan,
+        plan: Plan,
         rows: Sequence[int],
         name: str,
         distribution: BaseDistribution,
@@ -77,12 +77,13 @@ class AdaptiveChildren(Children):
             fittest = archive.fittest(name)[: self._settings.n_parents]
             donors = archive.genes(fittest, name, distribution)
             donors = donors[~np.isnan(donors)]
-        return _variation.express(plan, parents, donors, distribution, self._settings, rng)
+        return express(plan, parents, donors, distribution, self._settings, rng)
 
-    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: _variation.Plan) -> int:
+    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
         if self._screen is None or len(plan.first) == _N_UNSCREENED:
             return 0
-        return self._screen.choose(knowledge.archive, children, knowledge.running)
+        rate = self._screen.rating(knowledge.archive, knowledge.running)
+        return int(np.argmax(rate(knowledge.asked(children))))
 
     def _draw(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; those of generation 0 are a Latin hypercube."""

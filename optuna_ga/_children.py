@@ -25,10 +25,8 @@ from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
 from optuna_ga._genes import Gene, from_unit, resolved
 from optuna_ga._knowledge import Knowledge
-from optuna_ga._study import only_direction
 from optuna_ga._variation import Plan
 
-_BELOW_ONE = float(np.nextafter(1.0, 0.0))
 _REMEMBERED_CHILDREN = 10_000  # What is forgotten beyond these is bred again.
 
 
@@ -38,7 +36,7 @@ class Child:
 
     Attributes:
         archive: The finished trials that were known.
-        genes: Its genes on the unit scale, as far as they are foreseen.
+        genes: Its genes on the unit scale, of every parameter that was known.
         plan: The plans of the candidates, of which it is one; None if it was drawn at random.
         candidate: Which of them it is.
         rows: The rows, in the archive, of the trials from which they are bred.
@@ -64,11 +62,9 @@ class Children(ABC):
     def __init__(
         self, study: Study, generations: Generations, *, seed: int, n_fittest: int
     ) -> None:
-        self._direction = only_direction(study)
         self._generations = generations
         self._seed = seed
-        self._n_fittest = n_fittest
-        self._knowledge = Knowledge(self._direction, n_fittest)
+        self._knowledge = Knowledge(study.directions[0], n_fittest)
         self._children: dict[int, Child] = {}
         self._lock = threading.RLock()
 
@@ -94,7 +90,7 @@ class Children(ABC):
 
     @abstractmethod
     def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
-        """Return the position of the best of new candidates `(K, D)`."""
+        """Return the position of the best of new children `(K, D)`."""
 
     def gene(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
@@ -112,7 +108,7 @@ class Children(ABC):
                 unit = units[child.candidate]
             else:
                 unit = self._draw(trial.number, name, distribution)
-            return from_unit(distribution, min(unit, _BELOW_ONE))
+            return from_unit(distribution, unit)
 
     def parents(self, study: Study, trial: FrozenTrial) -> list[int]:
         """Return the numbers of a trial's parents, the fittest first; none if it has none."""
@@ -132,10 +128,6 @@ class Children(ABC):
         if trial.number not in self._children:
             finished, running = self._generations.history(study, trial.number)
             knowledge = self._knowledge
-            if trial.params:
-                # It was half suggested before: what has ended since was running then.
-                knowledge = Knowledge(self._direction, self._n_fittest)
-                finished, running = _as_of(trial, finished, running)
             knowledge.update(
                 finished, running, lambda number: self._become(study, knowledge, number).genes
             )
@@ -162,7 +154,7 @@ class Children(ABC):
             )
             for name, distribution in archive.distributions.items()
         ]
-        candidates = knowledge.asked(np.column_stack(columns))
+        candidates = np.column_stack(columns)
         bred = np.flatnonzero(knowledge.new(candidates))
         children = candidates[bred]
         if 2 * len(bred) < len(candidates):
@@ -181,7 +173,7 @@ class Children(ABC):
         if not distributions:
             return Child(knowledge.archive)
         drawn = [self._draw(number, name, found) for name, found in distributions.items()]
-        children = knowledge.asked(np.array([drawn]))
+        children = np.array([drawn])
         if not knowledge.new(children).all():
             children = np.vstack([knowledge.untried(self._seed, number), children])
         return Child(knowledge.archive, _by_name(knowledge.archive, children[0]))
@@ -193,22 +185,5 @@ class Children(ABC):
 
 
 def _by_name(archive: Archive, units: np.ndarray) -> dict[str, float]:
-    """Return the genes `(D,)` that are asked for by their names."""
-    pairs = zip(archive.distributions, units.tolist(), strict=True)
-    return {name: unit for name, unit in pairs if unit == unit}
-
-
-def _as_of(
-    trial: FrozenTrial, finished: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
-) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-    """Return which trials had finished, and which were running, when a trial started."""
-    start = trial.datetime_start
-    if start is None:
-        return list(finished), list(running)
-    earlier, later = [], list(running)
-    for other in sorted(finished, key=lambda other: other.number):
-        if other.datetime_complete is None or other.datetime_complete <= start:
-            earlier.append(other)
-        elif other.number < trial.number:
-            later.append(other)
-    return earlier, sorted(later, key=lambda other: other.number)
+    """Return genes `(D,)` by their names."""
+    return dict(zip(archive.distributions, units.tolist(), strict=True))

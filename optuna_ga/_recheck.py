@@ -30,7 +30,7 @@ class Rechecked(NamedTuple):
     @property
     def mean(self) -> float:
         """Mean of the repeats, without the value that the trial was chosen for."""
-        return math.fsum(self.values) / len(self.values)
+        return sum(value / len(self.values) for value in self.values)
 
     @property
     def standard_error(self) -> float:

@@ -233,6 +233,7 @@ class GASampler(BaseSampler):
         Raises:
             ValueError: If the study has several objectives.
         """
+        only_direction(study)
         children = self._memory_of(study).children
         if children is not None:
             self._note_parents(study, trial, children)
@@ -271,6 +272,8 @@ class GASampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Forget the trial's parents."""
+        if len(study.directions) > 1:
+            return
         memory = self._memory_of(study)
         memory.parents.pop(trial.number, None)
         if memory.children is not None:

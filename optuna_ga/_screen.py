@@ -2,10 +2,10 @@
 
 The model is scikit-learn's Gaussian process with a Matern 5/2 kernel, a length for each gene and
 noise, all fitted. It sees losses on a logarithmic scale above the best, so that the differences
-between good trials count. The candidate with the greatest expected improvement is chosen (Jones,
-Schonlau and Welch 1998, doi:10.1023/A:1008306431147). Trials that are running are taken to end as
-the model expects, which leaves their neighbourhood little to gain: workers that ask at the same
-time get different children (Desautels, Krause and Burdick 2014, "GP-BUCB").
+between good trials count. The candidate is chosen whose loss may be lowest: the mean less one
+standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Trials that are running are
+taken to end as the model expects, so that their neighbourhood is no longer uncertain: workers that
+ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014, JMLR 15).
 
 Shapes: N trials, K candidates, R running trials, D parameters, F features.
 """
@@ -13,7 +13,7 @@ Shapes: N trials, K candidates, R running trials, D parameters, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -40,46 +40,53 @@ class Screen:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
+        try:
+            from sklearn.gaussian_process import GaussianProcessRegressor
+            from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+        except ImportError as error:
+            raise ImportError(
+                "`screen=True` needs scikit-learn, which cannot be imported: "
+                'pip install "optuna-ga[screen]"'
+            ) from error
         self._regressor = GaussianProcessRegressor
         self._kernels = ConstantKernel, Matern, WhiteKernel
         self._fitted: tuple[tuple[int, int], Any] | None = None
 
-    def choose(self, archive: Archive, candidates: np.ndarray, running: np.ndarray) -> int:
-        """Return the position of the best candidate.
+    def rating(self, archive: Archive, running: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what rates candidates: from genes `(K, D)` to what is expected of them `(K,)`.
+
+        Genes are on the unit scale, NaN for what is not asked for; the higher the rating the
+        better.
 
         Args:
             archive: The finished trials.
-            candidates: Genes `(K, D)` on the unit scale, NaN for what is not asked for.
             running: Genes `(R, D)` of the running trials.
         """
         distributions = list(archive.distributions.values())
         rows = _rows(archive, len(archive))
         known = features(archive.units[rows], distributions)
-        losses = warped([archive.ranks[row] for row in rows])
+        losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
         kernel = self._kernel(archive, distributions)
         model = self._regressor(kernel, alpha=_JITTER, optimizer=None).fit(known, losses)
         noise = kernel.k2.noise_level
-        # The posterior means at the trials, without predicting them.
-        best = float((losses - (noise + _JITTER) * model.alpha_).min())
         if len(running):
             awaited = features(running, distributions)
             expected = model.predict(awaited)
             model.fit(np.vstack([known, awaited]), np.concatenate([losses, expected]))
-            best = min(best, float(expected.min()))
-        mean, deviation = model.predict(features(candidates, distributions), return_std=True)
-        # What is predicted has noise, which is nothing to gain.
-        deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-12))
-        if self._settings.acquisition == "lcb":
-            return int(np.argmin(mean - self._settings.kappa * deviation))
-        return int(np.argmax(expected_improvement(best - mean, deviation)))
+
+        def rate(candidates: np.ndarray) -> np.ndarray:
+            mean, deviation = model.predict(features(candidates, distributions), return_std=True)
+            # What is predicted has noise, which is nothing to gain.
+            deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-12))
+            return np.asarray(deviation - mean)
+
+        return rate
 
     def _kernel(self, archive: Archive, distributions: Sequence[BaseDistribution]) -> Any:
         """Return the kernel, fitted to as many of the first trials as the schedule says.
 
-        It depends on these trials alone, so that a resumed search has the same.
+        It depends on these trials alone, in the order in which they became known. So a resumed
+        search has the same, unless workers ran freely and trials ended in another order.
         """
         n = scheduled(len(archive))
         rows = _rows(archive, n)
@@ -90,7 +97,7 @@ class Screen:
             start = constant(1.0, (0.05, 20.0)) * matern(
                 [0.5] * known.shape[1], (0.05, 20.0), nu=2.5
             ) + white(0.01, (1e-6, 1.0))
-            losses = warped([archive.ranks[row] for row in rows])
+            losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
             model = self._regressor(start, alpha=_JITTER, optimizer=None).fit(known, losses)
             self._fitted = key, _fitted_kernel(model)
         return self._fitted[1]
@@ -126,7 +133,7 @@ def features(units: np.ndarray, distributions: Sequence[BaseDistribution]) -> np
     return np.column_stack(columns)
 
 
-def warped(ranks: Sequence[Rank | None]) -> np.ndarray:
+def warped(ranks: Sequence[Rank | None], quantile: float) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
     A trial that failed, or was infeasible, counts as the worst. One that was pruned counts as its
@@ -134,14 +141,17 @@ def warped(ranks: Sequence[Rank | None]) -> np.ndarray:
 
     Args:
         ranks: What the trials are ranked by; None for those that failed.
+        quantile: Which quantile of how far the losses are above the best is added to them before
+            the logarithm is taken: the higher, the less the differences of good trials count.
     """
-    complete = [r[3] for r in ranks if r and r[0] == 0 and not r[1] and math.isfinite(r[3])]
-    if not complete:
+    # An eighth of each, lest differences and sums overflow.
+    found = [r[3] / 8 for r in ranks if r and r[0] == 0 and not r[1] and math.isfinite(r[3])]
+    if not found:
         return np.zeros(len(ranks))
-    worst, middle, best = max(complete), float(np.median(complete)), min(complete)
-    losses = np.array([_loss(rank, worst, middle) for rank in ranks]).clip(best, worst)
+    worst, middle, best = max(found), float(np.median(found)), min(found)
+    losses = np.array([_eighth(rank, worst, middle) for rank in ranks]).clip(best, worst)
     above = losses - best
-    margin = float(np.quantile(above, 0.1))
+    margin = float(np.quantile(above, quantile))
     if margin <= 0.0:
         positive = above[above > 0.0]
         margin = float(positive.min()) if len(positive) else 1.0
@@ -150,28 +160,10 @@ def warped(ranks: Sequence[Rank | None]) -> np.ndarray:
     return np.asarray((scaled - scaled.mean()) / (deviation if deviation > 0.0 else 1.0))
 
 
-def expected_improvement(gains: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the expected improvement `(K,)`, however small it is.
-
-    Args:
-        gains: By how much the means are below the best `(K,)`.
-        deviations: Standard deviations `(K,)`, positive.
-    """
-    from scipy.special import log_ndtr, ndtr
-
-    z = gains / deviations
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    improvement = z * ndtr(z) + density
-    # Far below the best z * ndtr(z) cancels the density up to about density / z**2.
-    tail = log_ndtr(z) - np.log(np.maximum(-z, 1.0))
-    safe = np.log(np.maximum(improvement, 1e-300))
-    return np.asarray(np.where(z > -5.0, safe, tail) + np.log(deviations))
-
-
-def _loss(rank: Rank | None, worst: float, middle: float) -> float:
+def _eighth(rank: Rank | None, worst: float, middle: float) -> float:
     if rank is None or rank[0] > 0 or math.isnan(rank[3]):
         return worst
-    return max(rank[3], middle) if rank[1] else rank[3]
+    return max(rank[3] / 8, middle) if rank[1] else rank[3] / 8
 
 
 def _rows(archive: Archive, n: int) -> list[int]:

@@ -134,7 +134,10 @@ def express(
         ]
         # Clipped, since optima often lie on a bound.
         genes, fresh_prob = np.clip(np.choose(plan.crossover, ways), 0.0, 1.0), settings.fresh_prob
-    return resolved(distribution, np.where(uniforms[2] < fresh_prob, uniforms[3], genes))
+    if len(donors) < len(parents):  # Few values say little of where to search.
+        fresh_prob = max(fresh_prob, 0.5)
+    fresh = uniforms[2] < fresh_prob
+    return resolved(distribution, np.where(fresh, uniforms[3], genes))
 
 
 def _rank_weights(n: int) -> np.ndarray:
