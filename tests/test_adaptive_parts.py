@@ -431,11 +431,20 @@ def test_a_gene_that_nobody_has_is_drawn() -> None:
     assert found == pytest.approx(np.linspace(0.0, 1.0, 10_000), abs=0.03)
 
 
+@pytest.mark.parametrize("crossover", CROSSOVERS[:3])
+def test_half_the_genes_are_fresh_where_few_trials_have_the_parameter(crossover: int) -> None:
+    """A branch that was hardly taken is searched, not copied."""
+    found = children([math.nan] * 3, UNIT, only(crossover), donors=[0.3], n=10_000)
+
+    assert np.mean(np.isclose(found, 0.3)) == pytest.approx(0.5, abs=0.02)
+
+
 @pytest.mark.parametrize("crossover", CROSSOVERS)
 def test_choices_come_from_parents(crossover: int) -> None:
     """No crossover makes a choice that no parent has; a fresh draw makes any."""
     distribution = CategoricalDistribution("abcde")
-    inherited = children([0.1, 0.5, math.nan], distribution, only(crossover))
+    donors = [0.1, 0.5, 0.1]
+    inherited = children([0.1, 0.5, math.nan], distribution, only(crossover), donors)
     fresh = children([0.1, 0.5], distribution, only(crossover, fresh_choice_prob=1.0))
 
     assert set(inherited) == {0.1, 0.5}

@@ -18,7 +18,7 @@ from benchmarks.options import Options, at_least
 from benchmarks.processes import in_processes
 from benchmarks.run import Row, environment, read_rows, rows_to_continue, write_rows
 from benchmarks.suites import report
-from benchmarks.suites.samplers import LIMITS, SAMPLERS
+from benchmarks.suites.samplers import ABLATIONS, LIMITS, SAMPLERS
 from benchmarks.suites.study import row_of
 from benchmarks.suites.task import Suite, Task
 
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     ending = "_tuning" if options.tuning else ""
+    if options.ablation:
+        ending, options.tuning, options.samplers = "_ablation", True, ["adaptive", *ABLATIONS]
     default = RESULTS / f"suite_{options.suite.replace('-', '_')}{ending}.csv"
     path = (options.out or default).with_suffix(".csv")
     if options.step == "run":
@@ -142,6 +144,11 @@ def _parser() -> Options:
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--samplers", "samplers to compare", names, nargs="+", choices=names)
     parser.add_argument("--tuning", action="store_true", help="the tasks that may be tuned on")
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="these tasks, for `adaptive` and what it would be without one setting at a time",
+    )
     parser.add("--tasks", "only these tasks (default: all)", nargs="+")
     parser.add("--seeds", "number of seeds (default: the suite's)", type=at_least(1))
     parser.add("--first-seed", "first of the seeds", 0, type=at_least(0))

@@ -6,7 +6,8 @@ OptunaHub's AutoSampler is none of them: its package on PyPI only loads samplers
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from optuna.samplers import (
     BaseSampler,
@@ -21,6 +22,7 @@ from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
 from benchmarks.suites.task import Objective
 from optuna_ga import GASampler
+from optuna_ga._settings import SCREENED
 
 Factory = Callable[[int, Objective, int], BaseSampler]
 
@@ -54,6 +56,17 @@ def _de(seed: int, objective: Objective, n_trials: int) -> BaseSampler:
     return DESampler(objective.space, n_trials=n_trials, seed=seed)
 
 
+def _adaptive(**changes: Any) -> Factory:
+    """Return a factory of the adaptive sampler with other settings, which users cannot change."""
+
+    def factory(seed: int, *_: object) -> BaseSampler:
+        sampler = GASampler.adaptive(screen=True, seed=seed)
+        sampler._settings = replace(SCREENED, **changes)
+        return sampler
+
+    return factory
+
+
 # With their defaults, but for what the name says; each from seed, objective and number of trials.
 SAMPLERS: Mapping[str, Factory] = {
     "random": lambda seed, *_: RandomSampler(seed=seed),
@@ -68,6 +81,19 @@ SAMPLERS: Mapping[str, Factory] = {
     "ga-elitism": lambda seed, *_: GASampler(elitism=True, seed=seed),
     "adaptive-model-free": lambda seed, *_: GASampler.adaptive(screen=False, seed=seed),
     "adaptive": lambda seed, *_: GASampler.adaptive(screen=True, seed=seed),
+}
+
+# What `adaptive` would be without one of its settings; to be compared on the tasks for tuning.
+ABLATIONS: Mapping[str, Factory] = {
+    "14-parents": _adaptive(n_parents=14),
+    "64-candidates": _adaptive(n_candidates=64),
+    "all-screened": _adaptive(unscreened_prob=0.0),
+    "quantile-0.1": _adaptive(warp_quantile=0.1),
+    "no-uniform-crossover": _adaptive(crossovers=(0.0, 1 / 3, 1 / 3, 1 / 3)),
+    "no-blend": _adaptive(crossovers=(1 / 3, 0.0, 1 / 3, 1 / 3)),
+    "no-affine": _adaptive(crossovers=(1 / 3, 1 / 3, 0.0, 1 / 3)),
+    "no-steps": _adaptive(crossovers=(1 / 3, 1 / 3, 1 / 3, 0.0)),
+    "no-fresh-genes": _adaptive(fresh_prob=0.0, fresh_choice_prob=0.0),
 }
 
 # By suite and sampler. A study of 100 trials takes `gp` the better part of a minute.

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from benchmarks.run import Row
-from benchmarks.suites.samplers import SAMPLERS
+from benchmarks.suites.samplers import ABLATIONS, SAMPLERS
 from benchmarks.suites.task import Objective
 
 Returned = TypeVar("Returned")
@@ -84,7 +84,7 @@ def row_of(
     objective = task.objective(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Once for each study is too often.
-        made = SAMPLERS[sampler](seed, objective, n_trials)
+        made = {**SAMPLERS, **ABLATIONS}[sampler](seed, objective, n_trials)
         outcome = run_study(objective, made, n_trials, n_workers)
     best = {f"best_{n}": f"{outcome.best[n]:.6g}" if n <= n_trials else "" for n in CHECKPOINTS}
     return best | {"sampler_s": f"{outcome.sampler_s:.4g}"}
