@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._archive import Archive
-from optuna_ga._children import Children
+from optuna_ga._children import N_UNSCREENED, Children
 from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
 from optuna_ga._genes import resolved
@@ -22,8 +22,6 @@ from optuna_ga._knowledge import Knowledge
 from optuna_ga._screen import MAX_TRIALS, Screen
 from optuna_ga._settings import Settings
 from optuna_ga._variation import Plan, express, plan
-
-_N_UNSCREENED = 16
 
 
 class AdaptiveChildren(Children):
@@ -59,7 +57,7 @@ class AdaptiveChildren(Children):
 
     def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
         screened = self._screen is not None and rng.random() >= self._settings.unscreened_prob
-        n_candidates = self._settings.n_candidates if screened else _N_UNSCREENED
+        n_candidates = self._settings.n_candidates if screened else N_UNSCREENED
         return plan(n_candidates, n_parents, self._settings, rng)
 
     def _express(
@@ -80,7 +78,7 @@ class AdaptiveChildren(Children):
         return express(plan, parents, donors, distribution, self._settings, rng)
 
     def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
-        if self._screen is None or len(plan.first) == _N_UNSCREENED:
+        if self._screen is None or len(plan.first) == N_UNSCREENED:
             return 0
         rate = self._screen.rating(knowledge.archive, knowledge.running)
         return int(np.argmax(rate(knowledge.asked(children))))

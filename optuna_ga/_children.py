@@ -27,6 +27,7 @@ from optuna_ga._genes import Gene, from_unit, resolved
 from optuna_ga._knowledge import Knowledge
 from optuna_ga._variation import Plan
 
+N_UNSCREENED = 8  # Candidates of which the first new one is taken.
 _REMEMBERED_CHILDREN = 10_000  # What is forgotten beyond these is bred again.
 
 
@@ -157,7 +158,7 @@ class Children(ABC):
         candidates = np.column_stack(columns)
         bred = np.flatnonzero(knowledge.new(candidates))
         children = candidates[bred]
-        if 2 * len(bred) < len(candidates):
+        if len(bred) < (1 if len(candidates) == N_UNSCREENED else len(candidates) / 2):
             children = np.vstack([children, knowledge.untried(self._seed, number)])
         if not len(children):  # All has been tried.
             bred, children = np.arange(len(candidates)), candidates

@@ -9,13 +9,11 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._archive import Archive
-from optuna_ga._children import Children
+from optuna_ga._children import N_UNSCREENED, Children
 from optuna_ga._generations import Generations
 from optuna_ga._genes import resolved
 from optuna_ga._knowledge import Knowledge
 from optuna_ga._variation import Plan
-
-_N_CANDIDATES = 16
 
 
 class DistinctChildren(Children):
@@ -49,7 +47,7 @@ class DistinctChildren(Children):
     def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
         first = rng.integers(n_parents)
         second = (first + rng.integers(1, n_parents)) % n_parents
-        return Plan.of_pair(int(first), int(second), _N_CANDIDATES)
+        return Plan.of_pair(int(first), int(second), N_UNSCREENED)
 
     def _express(
         self,
@@ -61,7 +59,7 @@ class DistinctChildren(Children):
         rng: np.random.Generator,
     ) -> np.ndarray:
         genes = archive.genes(rows, name, distribution)
-        uniforms = rng.random((3, _N_CANDIDATES))
+        uniforms = rng.random((3, N_UNSCREENED))
         pair = genes[[plan.first[0], plan.second[0]]]
         inheritable = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])

@@ -104,7 +104,7 @@ class GASampler(BaseSampler):
         mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
         avoid_duplicates: Whether a child that repeats the parameters of a finished or running
-            trial is bred anew, up to 16 times, and then drawn at random; see `adaptive`.
+            trial is bred anew, up to 8 times, and then drawn at random; see `adaptive`.
         seed: Seed of all draws, at least 0. None takes one from the operating system.
         record: Whether to write the user attributes. Without them a database is written to less.
 

@@ -19,6 +19,7 @@ distribution.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -82,13 +83,13 @@ def plan(n_candidates: int, n_parents: int, settings: Settings, rng: Generator) 
         rng: Generator of the child's draws.
     """
     by_rank = _rank_weights(n_parents)
-    first = rng.choice(n_parents, n_candidates, p=by_rank)
-    other = rng.choice(n_parents, n_candidates, p=by_rank)
+    first = _drawn(by_rank, n_candidates, rng)
+    other = _drawn(by_rank, n_candidates, rng)
     shift = rng.integers(1, n_parents, n_candidates)
     spread = rng.standard_normal((n_candidates, n_parents)) / np.sqrt(n_parents)
     centre = (by_rank + 1 / n_parents) / 2
     return Plan(
-        crossover=rng.choice(4, n_candidates, p=settings.crossovers),
+        crossover=_drawn(np.array(settings.crossovers), n_candidates, rng),
         first=first,
         second=np.where(other == first, (first + shift) % n_parents, other),
         weights=centre + spread - spread.mean(axis=1, keepdims=True),
@@ -140,6 +141,13 @@ def express(
     return resolved(distribution, np.where(fresh, uniforms[3], genes))
 
 
+def _drawn(probabilities: np.ndarray, n: int, rng: Generator) -> np.ndarray:
+    """Return positions `(n,)` drawn with these probabilities."""
+    bounds = np.cumsum(probabilities[:-1])
+    return np.searchsorted(bounds, rng.random(n), side="right")
+
+
+@lru_cache(maxsize=64)
 def _rank_weights(n: int) -> np.ndarray:
     """Return weights `(n,)` that fall with the logarithm of the rank, as those of CMA-ES do."""
     weights = np.log(n + 0.5) - np.log(np.arange(1, n + 1))

@@ -653,7 +653,6 @@ def with_another(trial: Trial, worth: float) -> float:
         ("model-free", -1.0),
         ("model-free", 1.0),
         ("screened", 1.0),
-        ("distinct", 1.0),
     ],
 )
 def test_a_parameter_that_appears_later_is_searched(kind: str, worth: float) -> None:
