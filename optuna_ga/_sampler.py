@@ -153,21 +153,25 @@ class GASampler(BaseSampler):
     ) -> GASampler:
         """Return a sampler whose operators adapt and whose children are screened by a model.
 
-        The first generation is a Latin hypercube. Every later trial is bred from the fittest of
-        all that have finished, at once: generations are counted as ever, but nothing waits for
-        one to end. Crossovers are mixed and scale themselves by how far the parents differ, in
-        numerical genes; categorical ones are inherited or drawn afresh. A Gaussian process,
-        fitted to all finished trials, chooses among hundreds of candidates; failed trials count
-        as the worst, pruned ones by their last report. Trials that are asked for at the same time
-        differ.
+        The first generation is a Latin hypercube. Every later trial is bred, when it is first
+        asked for a parameter, from the fittest of all trials that have finished: generations are
+        counted as ever, but none waits for another. Crossovers are mixed and scale themselves by
+        how far the parents differ; choices are inherited or drawn afresh. A Gaussian process,
+        fitted to the finished trials, chooses among hundreds of candidates. To it failed trials
+        are as bad as the worst, pruned ones as their last report but not better than half of the
+        complete ones. Trials that run at the same time differ.
 
         No trial repeats the parameters of a finished or running one, on the grid where there is
         one, as long as anything else is found: among the candidates, among 256 random ones, and
         in a space of up to 10,000 points among all that are left. Where all has been tried,
-        trials repeat others as they come.
+        trials repeat others as they come. Until a first trial has finished the space is not
+        known, and trials of generation 0 that start together may be equal.
 
-        Draws, workers, late results, resuming and recording are as in the paper's mode, and
-        `ga:parents` names all from which a trial was bred: one, two or more.
+        Draws depend on the seed, the trial's number and the parameter's name alone, but which
+        candidate a trial becomes depends on what has finished and on what is running. With
+        `optimize_generations`, or with a single worker, the same seed gives the same study. A
+        trial that was half suggested when its process died may go on otherwise if others have
+        ended since. `ga:parents` names all from which a trial was bred: one, two or more.
 
         Args:
             population_size: Trials in a generation, at least 2, which is the number of trials
