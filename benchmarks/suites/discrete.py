@@ -21,7 +21,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from benchmarks.suites.task import Suite, Task
+from benchmarks.suites.task import Suite, Task, suggest
 
 Space = Mapping[str, BaseDistribution]
 Cost = Callable[[Mapping[str, Any]], float]
@@ -56,19 +56,7 @@ class GridObjective:
 
 def suggested(trial: Trial, space: Space) -> dict[str, Any]:
     """Return what a trial suggests for every parameter of a space, in its order."""
-    return {name: _suggest(trial, name, distribution) for name, distribution in space.items()}
-
-
-def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    d = distribution
-    match d:
-        case FloatDistribution():
-            return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
-        case IntDistribution():
-            return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, d.choices)
-    raise AssertionError(d)
+    return {name: suggest(trial, name, distribution) for name, distribution in space.items()}
 
 
 def bowl(rng: np.random.Generator) -> Cost:

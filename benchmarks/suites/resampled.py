@@ -17,9 +17,6 @@ import numpy as np
 from optuna import Trial
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 from scipy.stats import rankdata
 from sklearn import config_context, datasets
@@ -91,7 +88,7 @@ class Resampled:
 
     def __call__(self, trial: Trial) -> float:
         """Return the loss on the trial's split."""
-        model = self._problem.build(lambda name: _suggest(trial, name, self.space[name]))
+        model = self._problem.build(lambda name: suggest(trial, name, self.space[name]))
         return self._loss(model, trial_split(self._problem.data(), self._seed, trial.number))
 
     def score(self, params: Mapping[str, Any]) -> float:
@@ -122,18 +119,6 @@ def _worst(problem: Problem) -> float:
     features, targets = data = problem.data()
     constant = DummyClassifier() if data.is_classes else DummyRegressor()
     return 2 * problem.loss(constant.fit(features, targets), features, targets)
-
-
-def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    d = distribution
-    match d:
-        case FloatDistribution():
-            return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
-        case IntDistribution():
-            return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, d.choices)
-    raise AssertionError(d)
 
 
 def trial_split(data: Data, seed: int, number: int) -> Split:

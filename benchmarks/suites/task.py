@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from optuna import Trial
-from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 
 class Objective(Protocol):
@@ -55,3 +60,16 @@ class Suite(NamedTuple):
     n_trials: int
     n_seeds: int
     optimum: float | None = None
+
+
+def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    """Return what a trial suggests for one parameter."""
+    d = distribution
+    match d:
+        case FloatDistribution():
+            return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+        case IntDistribution():
+            return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, d.choices)
+    raise AssertionError(d)
