@@ -23,6 +23,8 @@ from sklearn import config_context, datasets
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.model_selection import train_test_split
 
+from benchmarks.suites.task import suggest
+
 N_SCORE_SPLITS = 10
 LOWEST_PROBABILITY = 1e-3
 _FAST = {"skip_parameter_validation": True, "assume_finite": True}
