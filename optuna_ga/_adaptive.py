@@ -2,7 +2,8 @@
 
 Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
 the fittest trials known when it is first asked for a parameter, so that results count at once. A
-model of the finished trials chooses; without a model the first candidate that is new is taken.
+model of the finished trials chooses, but for one child in five, for which, as without a model, the
+first candidate that is new is taken.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from optuna_ga._children import N_UNSCREENED, Children
 from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
 from optuna_ga._genes import resolved
-from optuna_ga._knowledge import Knowledge
 from optuna_ga._screen import MAX_TRIALS, Screen
 from optuna_ga._settings import Settings
 from optuna_ga._variation import Plan, express, plan
@@ -50,15 +50,15 @@ class AdaptiveChildren(Children):
         self._settings = settings
         self._screen = Screen(settings) if settings.screened else None
 
-    def _parents_of(self, study: Study, archive: Archive, number: int) -> Sequence[int]:
+    def _parents_of(self, study: Study, number: int) -> Sequence[int]:
         if number < self._population_size:
             return []
-        return archive.fittest()[: self._settings.n_parents]
+        return self._knowledge.archive.fittest()[: self._settings.n_parents]
 
     def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
         screened = self._screen is not None and rng.random() >= self._settings.unscreened_prob
         n_candidates = self._settings.n_candidates if screened else N_UNSCREENED
-        return plan(n_candidates, n_parents, self._settings, rng)
+        return plan(n_candidates, n_parents, self._settings, rng, screened=screened)
 
     def _express(
         self,
@@ -77,11 +77,12 @@ class AdaptiveChildren(Children):
             donors = donors[~np.isnan(donors)]
         return express(plan, parents, donors, distribution, self._settings, rng)
 
-    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
-        if self._screen is None or len(plan.first) == N_UNSCREENED:
+    def _choose(self, children: np.ndarray, plan: Plan) -> int:
+        if self._screen is None or not plan.screened:
             return 0
-        rate = self._screen.rating(knowledge.archive, knowledge.running)
-        return int(np.argmax(rate(knowledge.asked(children))))
+        known = self._knowledge
+        rate = self._screen.rating(known.archive, known.running)
+        return int(np.argmax(rate(known.asked(children))))
 
     def _draw(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; those of generation 0 are a Latin hypercube."""

@@ -18,6 +18,8 @@ from optuna_ga._ranking import Rank, rank
 
 Distributions = Mapping[str, BaseDistribution]
 
+_RENEWED_AFTER = 0.1
+
 
 def same_kind(parents: BaseDistribution | None, childs: BaseDistribution) -> bool:
     """Return whether a value of the parent's distribution means something in the child's."""
@@ -36,7 +38,8 @@ def inherited(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> 
 class Archive:
     """Finished trials, their genes on the unit scale, and which of them are the fittest.
 
-    Adding a trial costs the same however many there are, unless it changes a distribution.
+    On average adding a trial costs the same however many there are. So a parameter whose range
+    changes is expressed anew only if a tenth of the trials have come since it last was.
 
     Args:
         direction: The study's direction.
@@ -50,6 +53,7 @@ class Archive:
         self._fittest_with: dict[str, list[tuple[Rank, int]]] = {}
         self._units = np.full((64, 0), np.nan)
         self._rows: dict[int, int] = {}
+        self._taken_over: dict[str, int] = {}  # How many trials there were then.
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.distributions: dict[str, BaseDistribution] = {}
@@ -70,7 +74,7 @@ class Archive:
         self._rows[trial.number] = row
         self._grow()
         for name, distribution in trial.distributions.items():
-            if self.distributions.get(name) != distribution:
+            if self._is_due(name, distribution):
                 self._take_over(name, distribution)
         self._units[row] = self.encoded(trial.params, trial.distributions)
         key = rank(trial, self._direction)
@@ -113,11 +117,20 @@ class Archive:
         if len(self.trials) > len(self._units):
             self._units = np.vstack([self._units, np.full_like(self._units, np.nan)])
 
+    def _is_due(self, name: str, distribution: BaseDistribution) -> bool:
+        """Return whether the genes are to be expressed in another distribution than before."""
+        known = self.distributions.get(name)
+        if known == distribution:
+            return False
+        n_since = len(self.trials) - self._taken_over.get(name, 0)
+        return not same_kind(known, distribution) or n_since >= _RENEWED_AFTER * len(self.trials)
+
     def _take_over(self, name: str, distribution: BaseDistribution) -> None:
-        """Express a parameter in its latest distribution."""
+        """Express a parameter in another distribution."""
         if name not in self.distributions:
             self._units = np.column_stack([self._units, np.full(len(self._units), np.nan)])
         self.distributions[name] = distribution
+        self._taken_over[name] = len(self.trials)
         self.version += 1
         column = list(self.distributions).index(name)
         self._units[: len(self.trials), column] = [

@@ -1,9 +1,11 @@
 """Children that are new: candidates are bred, those that were tried are passed over.
 
-What a child becomes depends on the seed, on its number, on the finished trials, and on those that
-are running and have lower numbers. If one of these has not been asked for all of its parameters,
-the rest is foreseen, since it follows from the same facts. So trials that start together become
-the same, whichever is asked first and in whichever process.
+What a child becomes depends on the seed, on its number, on the finished trials that are known, and
+on those that are running and have lower numbers. If one of these has not been asked for all of its
+parameters, the rest is foreseen, since it follows from the same facts. So trials that start
+together become the same, whichever is asked first and in whichever process, if all samplers have
+the same seed. Genes that a trial has from elsewhere, because they were enqueued or because another
+sampler fixes them, are part of what it becomes as soon as they are known.
 
 Shapes: K candidates, E parents, D parameters.
 """
@@ -13,7 +15,8 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -24,11 +27,12 @@ from optuna_ga._archive import Archive
 from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
 from optuna_ga._genes import Gene, from_unit, resolved
-from optuna_ga._knowledge import Knowledge
+from optuna_ga._knowledge import Knowledge, overwritten
 from optuna_ga._variation import Plan
 
-N_UNSCREENED = 8  # Candidates of which the first new one is taken.
+N_UNSCREENED = 8  # Candidates, where no model chooses and the first new one is taken.
 _REMEMBERED_CHILDREN = 10_000  # What is forgotten beyond these is bred again.
+_SAME = 1e-9  # Positions on the unit scale that differ less are the same.
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,15 @@ class Child:
     """What a trial becomes.
 
     Attributes:
-        archive: The finished trials that were known.
         genes: Its genes on the unit scale, of every parameter that was known.
-        plan: The plans of the candidates, of which it is one; None if it was drawn at random.
-        candidate: Which of them it is.
-        rows: The rows, in the archive, of the trials from which they are bred.
+        distributions: The distributions of these.
+        plan: The plan that it follows, of one candidate; None if it was drawn at random.
+        rows: The rows, in the archive, of the trials from which it is bred.
     """
 
-    archive: Archive
-    genes: Mapping[str, float] = field(default_factory=dict)
+    genes: Mapping[str, float]
+    distributions: Mapping[str, BaseDistribution]
     plan: Plan | None = None
-    candidate: int = 0
     rows: Sequence[int] = ()
 
 
@@ -65,12 +67,13 @@ class Children(ABC):
     ) -> None:
         self._generations = generations
         self._seed = seed
-        self._knowledge = Knowledge(study.directions[0], n_fittest)
+        self._new_knowledge = partial(Knowledge, study.directions[0], n_fittest)
+        self._knowledge = self._new_knowledge([])
         self._children: dict[int, Child] = {}
         self._lock = threading.RLock()
 
     @abstractmethod
-    def _parents_of(self, study: Study, archive: Archive, number: int) -> Sequence[int]:
+    def _parents_of(self, study: Study, number: int) -> Sequence[int]:
         """Return the rows of the trials from which a trial is bred; fewer than two for none."""
 
     @abstractmethod
@@ -90,7 +93,7 @@ class Children(ABC):
         """Return one gene of all candidates `(K,)`."""
 
     @abstractmethod
-    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
+    def _choose(self, children: np.ndarray, plan: Plan) -> int:
         """Return the position of the best of new children `(K, D)`."""
 
     def gene(
@@ -99,14 +102,10 @@ class Children(ABC):
         """Return a trial's gene for one parameter."""
         with self._lock:
             child = self._child_of(study, trial)
-            if name in child.genes and child.archive.distributions.get(name) == distribution:
+            if child.distributions.get(name) == distribution:
                 unit = child.genes[name]
             elif child.plan is not None:
-                rng = generator(self._seed, trial.number, name)
-                units = self._express(
-                    child.archive, child.plan, child.rows, name, distribution, rng
-                )
-                unit = units[child.candidate]
+                unit = self._bred(child.plan, child.rows, trial.number, name, distribution)[0]
             else:
                 unit = self._draw(trial.number, name, distribution)
             return from_unit(distribution, unit)
@@ -117,8 +116,8 @@ class Children(ABC):
             child = self._child_of(study, trial)
             if child.plan is None:
                 return []
-            rows = [child.rows[position] for position in child.plan.parents(child.candidate)]
-            return [child.archive.trials[row].number for row in rows]
+            trials = self._knowledge.archive.trials
+            return [trials[child.rows[position]].number for position in child.plan.parents()]
 
     def forget(self, number: int) -> None:
         """Forget a trial that has ended."""
@@ -126,65 +125,98 @@ class Children(ABC):
             self._children.pop(number, None)
 
     def _child_of(self, study: Study, trial: FrozenTrial) -> Child:
+        if trial.number in self._children:
+            return self._children[trial.number]
+        self._learn(study, trial.number)
+        child = self._become(study, trial)
+        while len(self._children) > _REMEMBERED_CHILDREN:  # Workers that die never tell.
+            del self._children[min(self._children)]
+        return child
+
+    def _learn(self, study: Study, number: int) -> None:
+        """Take in what has become of the study, for a trial that is asked for its first gene."""
+        finished, running = self._generations.history(study, number)
+        if finished is not self._knowledge.finished:  # The study was deleted and created anew.
+            self._knowledge = self._new_knowledge(finished)
+            self._children.clear()
+        for trial in self._knowledge.take_in():
+            self._children.pop(trial.number, None)  # It may have run in another process.
+        self._knowledge.foresee(running, lambda trial: self._become(study, trial).genes)
+
+    def _become(self, study: Study, trial: FrozenTrial) -> Child:
+        """Return what a trial becomes, judging by what was known when it was first looked at."""
         if trial.number not in self._children:
-            finished, running = self._generations.history(study, trial.number)
-            knowledge = self._knowledge
-            knowledge.update(
-                finished, running, lambda number: self._become(study, knowledge, number).genes
-            )
-            self._become(study, knowledge, trial.number)
-            if len(self._children) > _REMEMBERED_CHILDREN:  # Some are never told here.
-                del self._children[min(self._children)]
+            rows = self._parents_of(study, trial.number)
+            fixed = self._knowledge.enqueued(trial)
+            child = self._new_child(trial.number, rows, fixed)
+            has = self._knowledge.archive.encoded(trial.params, trial.distributions)
+            if (np.abs(has - list(child.genes.values())) > _SAME).any():
+                # Another sampler chose these, or what is known has changed since they were drawn.
+                child = self._new_child(trial.number, rows, np.where(np.isnan(has), fixed, has))
+            self._children[trial.number] = child
         return self._children[trial.number]
 
-    def _become(self, study: Study, knowledge: Knowledge, number: int) -> Child:
-        """Return what a trial becomes, judging by what was known when it was first looked at."""
-        if number not in self._children:
-            rows = self._parents_of(study, knowledge.archive, number)
-            child = self._breed(knowledge, number, rows) if len(rows) > 1 else None
-            self._children[number] = child or self._at_random(knowledge, number)
-        return self._children[number]
+    def _new_child(self, number: int, rows: Sequence[int], fixed: np.ndarray) -> Child:
+        """Return a child of these parents, or a random one where nothing bred is new.
 
-    def _breed(self, knowledge: Knowledge, number: int, rows: Sequence[int]) -> Child:
-        """Return a child of these parents, or a random one where nothing bred is new."""
-        archive = knowledge.archive
+        Args:
+            number: The trial's number.
+            rows: The rows of its parents in the archive.
+            fixed: Genes `(D,)` that are given, NaN for those that are free.
+        """
+        if len(rows) < 2 or not len(fixed):
+            return self._random_child(number, fixed)
         plan = self._plan(len(rows), generator(self._seed, number))
         columns = [
-            self._express(
-                archive, plan, rows, name, distribution, generator(self._seed, number, name)
-            )
-            for name, distribution in archive.distributions.items()
+            self._bred(plan, rows, number, name, distribution)
+            for name, distribution in self._knowledge.archive.distributions.items()
         ]
-        candidates = np.column_stack(columns)
-        bred = np.flatnonzero(knowledge.new(candidates))
+        candidates = overwritten(np.column_stack(columns), fixed)
+        bred = np.flatnonzero(self._knowledge.new(candidates))
         children = candidates[bred]
-        if len(bred) < (1 if len(candidates) == N_UNSCREENED else len(candidates) / 2):
-            children = np.vstack([children, knowledge.untried(self._seed, number)])
+        if len(bred) < (len(candidates) / 2 if plan.screened else 1):
+            untried = self._knowledge.untried(self._seed, number, fixed)
+            children = np.vstack([children, untried])
         if not len(children):  # All has been tried.
             bred, children = np.arange(len(candidates)), candidates
-        chosen = self._choose(knowledge, children, plan)
-        genes = _by_name(archive, children[chosen])
+        chosen = self._choose(children, plan)
         if chosen >= len(bred):
-            return Child(archive, genes)
-        return Child(archive, genes, plan, int(bred[chosen]), rows)
+            return self._child(children[chosen])
+        return self._child(children[chosen], plan.only(int(bred[chosen])), rows)
 
-    def _at_random(self, knowledge: Knowledge, number: int) -> Child:
+    def _random_child(self, number: int, fixed: np.ndarray) -> Child:
         """Return a child of generation 0, or one where there are no parents yet."""
-        distributions = knowledge.archive.distributions
+        distributions = self._knowledge.archive.distributions
         if not distributions:
-            return Child(knowledge.archive)
+            return Child({}, {})
         drawn = [self._draw(number, name, found) for name, found in distributions.items()]
-        children = np.array([drawn])
-        if not knowledge.new(children).all():
-            children = np.vstack([knowledge.untried(self._seed, number), children])
-        return Child(knowledge.archive, _by_name(knowledge.archive, children[0]))
+        children = overwritten(np.array([drawn]), fixed)
+        if not self._knowledge.new(children).all():
+            untried = self._knowledge.untried(self._seed, number, fixed)
+            children = np.vstack([untried, children])
+        return self._child(children[0])
+
+    def _child(
+        self, units: np.ndarray, plan: Plan | None = None, rows: Sequence[int] = ()
+    ) -> Child:
+        """Return the child that has these genes `(D,)`."""
+        distributions = dict(self._knowledge.archive.distributions)
+        genes = dict(zip(distributions, units.tolist(), strict=True))
+        return Child(genes, distributions, plan, rows)
+
+    def _bred(
+        self,
+        plan: Plan,
+        rows: Sequence[int],
+        number: int,
+        name: str,
+        distribution: BaseDistribution,
+    ) -> np.ndarray:
+        """Return one gene of all candidates `(K,)` of a trial."""
+        rng = generator(self._seed, number, name)
+        return self._express(self._knowledge.archive, plan, rows, name, distribution, rng)
 
     def _draw(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random."""
         unit = generator(self._seed, number, name).random()
         return float(resolved(distribution, np.array([unit]))[0])
-
-
-def _by_name(archive: Archive, units: np.ndarray) -> dict[str, float]:
-    """Return genes `(D,)` by their names."""
-    return dict(zip(archive.distributions, units.tolist(), strict=True))

@@ -12,7 +12,6 @@ from optuna_ga._archive import Archive
 from optuna_ga._children import N_UNSCREENED, Children
 from optuna_ga._generations import Generations
 from optuna_ga._genes import resolved
-from optuna_ga._knowledge import Knowledge
 from optuna_ga._variation import Plan
 
 
@@ -40,9 +39,10 @@ class DistinctChildren(Children):
         self._population_size = population_size
         self._mutation_prob = mutation_prob
 
-    def _parents_of(self, study: Study, archive: Archive, number: int) -> Sequence[int]:
+    def _parents_of(self, study: Study, number: int) -> Sequence[int]:
         parents = self._generations.parents_of(number // self._population_size, study)
-        return archive.rows(parent.number for parent in parents)
+        self._knowledge.take_in()  # Some may have finished since the study was last looked at.
+        return self._knowledge.archive.rows(parent.number for parent in parents)
 
     def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
         first = rng.integers(n_parents)
@@ -59,7 +59,7 @@ class DistinctChildren(Children):
         rng: np.random.Generator,
     ) -> np.ndarray:
         genes = archive.genes(rows, name, distribution)
-        uniforms = rng.random((3, N_UNSCREENED))
+        uniforms = rng.random((3, len(plan.first)))
         pair = genes[[plan.first[0], plan.second[0]]]
         inheritable = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])
@@ -68,5 +68,5 @@ class DistinctChildren(Children):
         inherited = inheritable[(uniforms[1] * len(inheritable)).astype(int)]
         return np.where(uniforms[2] < self._mutation_prob, fresh, inherited)
 
-    def _choose(self, knowledge: Knowledge, children: np.ndarray, plan: Plan) -> int:
+    def _choose(self, children: np.ndarray, plan: Plan) -> int:
         return 0

@@ -49,8 +49,7 @@ def _uniforms(key: str) -> tuple[float, ...]:
 
 def generator(*key: object) -> np.random.Generator:
     """Return a generator of the draws that belong to a key, for draws by the hundred."""
-    text = ":".join(map(str, key)).encode("utf-8", "surrogatepass")
-    digest = _Digest(blake2b(text, digest_size=32).digest())
+    digest = _Digest(blake2b(repr(key).encode(), digest_size=32).digest())
     return np.random.Generator(np.random.PCG64(digest))  # type: ignore[arg-type]  # Its stubs lag.
 
 

@@ -10,18 +10,21 @@ Shapes: N trials, K children, R running trials, D parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._archive import Archive
-from optuna_ga._branches import foresee
+from optuna_ga._branches import Branches
 from optuna_ga._draws import generator
-from optuna_ga._genes import grid, n_cells, resolved
+from optuna_ga._genes import Gene, grid, n_cells, resolved
+from optuna_ga._study import enqueued_params
+
+Genes = Mapping[str, float]
 
 _RECENT = 500  # What children will be asked for is learnt from so many trials.
 _N_RANDOM = 256
@@ -35,50 +38,55 @@ class Knowledge:
     Args:
         direction: The study's direction.
         n_fittest: How many of the fittest trials are kept in order.
+        finished: The finished trials; a list to which more are added.
     """
 
-    def __init__(self, direction: StudyDirection, n_fittest: int) -> None:
-        self._new_archive = partial(Archive, direction, n_fittest)
-        self._forget([])
+    def __init__(
+        self, direction: StudyDirection, n_fittest: int, finished: list[FrozenTrial]
+    ) -> None:
+        self.finished = finished
+        self.archive = Archive(direction, n_fittest)
         self.running = np.zeros((0, 0))
-
-    def _forget(self, finished: list[FrozenTrial]) -> None:
-        self._finished = finished
-        self.archive = self._new_archive()
         self._tried = Tried()
         self._version = 0
+        self._branches = Branches(np.zeros((0, 0)), [])
+        self._branches_of = 0, 0
 
-    def update(
-        self,
-        finished: list[FrozenTrial],
-        running: list[FrozenTrial],
-        foreseen: Callable[[int], Mapping[str, float]],
-    ) -> None:
-        """Take in what has become of the study.
-
-        Args:
-            finished: All finished trials; the same list each time, to which more are added.
-            running: The running trials.
-            foreseen: Tells by its number what a running trial will become, on the unit scale.
-        """
-        if finished is not self._finished:
-            self._forget(finished)
+    def take_in(self) -> list[FrozenTrial]:
+        """Take in and return the trials that have finished since."""
         known = len(self.archive)
-        for trial in finished[known:]:
+        arrived = self.finished[known:]
+        for trial in arrived:
             self.archive.add(trial)
         if self.archive.version != self._version:
             self._version, known = self.archive.version, 0
             self._tried = Tried()
         self._tried.add(self.archive.units[known:])
-        self.running = np.zeros((0, len(self.archive.distributions)))
-        for trial in running:  # What each becomes depends on those before it.
-            self.running = np.vstack([self.running, self._completed(trial, foreseen)])
+        return arrived
+
+    def foresee(
+        self, running: Sequence[FrozenTrial], genes_of: Callable[[FrozenTrial], Genes]
+    ) -> None:
+        """Complete the genes of the running trials.
+
+        Args:
+            running: The running trials, by number: what each becomes depends on those before it.
+            genes_of: Tells what a running trial will become, on the unit scale.
+        """
+        completed = np.zeros((len(running), len(self.archive.distributions)))
+        for row, trial in enumerate(running):
+            self.running = completed[:row]
+            completed[row] = self._completed(trial, genes_of)
+        self.running = completed
 
     def asked(self, units: np.ndarray) -> np.ndarray:
         """Return children's genes `(K, D)` with NaN for those that they will not be asked for."""
-        distributions = list(self.archive.distributions.values())
-        foreseen = foresee(units, self.archive.units[-_RECENT:], distributions)
-        return np.where(foreseen, units, np.nan)
+        known = len(self.archive), self.archive.version
+        if self._branches_of != known:
+            distributions = list(self.archive.distributions.values())
+            self._branches = Branches(self.archive.units[-_RECENT:], distributions)
+            self._branches_of = known
+        return np.where(self._branches.asked(units), units, np.nan)
 
     def new(self, units: np.ndarray) -> np.ndarray:
         """Return which children `(K, D)` repeat no trial that is known, as booleans `(K,)`."""
@@ -86,28 +94,43 @@ class Knowledge:
         running.add(self.running)
         return np.asarray(~(self._tried.repeats(units) | running.repeats(units)))
 
-    def untried(self, seed: int, number: int) -> np.ndarray:
+    def enqueued(self, trial: FrozenTrial) -> np.ndarray:
+        """Return the genes `(D,)` that were enqueued with a trial, NaN for those that are free."""
+        distributions = self.archive.distributions
+        found = {
+            name: value
+            for name, value in enqueued_params(trial).items()
+            if name in distributions and _is_value(value, distributions[name])
+        }
+        return self.archive.encoded(found, distributions)
+
+    def untried(self, seed: int, number: int, fixed: np.ndarray) -> np.ndarray:
         """Return random genes `(K, D)` for trial `number` that no finished or running trial has.
 
         They are those of 256 random children that are new or, if none is and the space has at
         most 10,000 points, all that are left of it. None: as far as is known all is tried.
+
+        Args:
+            seed: Seed of all draws.
+            number: The trial's number.
+            fixed: Genes `(D,)` that are given, NaN for those that are free.
         """
-        children = self._random(seed, number)
+        children = overwritten(self._random(seed, number), fixed)
         new = self.new(children)
         if not new.any():
-            children = self._every(seed, number)
+            children = overwritten(self._every(seed, number), fixed)
             new = self.new(children)
         return np.asarray(children[new])
 
     def _completed(
-        self, trial: FrozenTrial, foreseen: Callable[[int], Mapping[str, float]]
+        self, trial: FrozenTrial, genes_of: Callable[[FrozenTrial], Genes]
     ) -> np.ndarray:
         """Return a running trial's genes `(D,)`, with those that it has not been asked for yet."""
         units = self.archive.encoded(trial.params, trial.distributions)
         asked = ~np.isnan(self.asked(np.nan_to_num(units, nan=0.0)[None])[0])
         if np.array_equal(asked, ~np.isnan(units)):
             return units
-        genes = foreseen(trial.number)
+        genes = genes_of(trial)
         awaited = np.array([genes.get(name, np.nan) for name in self.archive.distributions])
         child = np.where(np.isnan(units), awaited, units)
         return np.where(np.isnan(units), self.asked(child[None])[0], units)
@@ -152,3 +175,19 @@ class Tried:
             genes = rounded[:, np.frombuffer(asked, bool)]
             found |= np.array([row.tobytes() in known for row in genes], bool)
         return found
+
+
+def overwritten(children: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Return children `(K, D)` with those genes `(D,)` that are given, NaN for the others."""
+    return np.where(np.isnan(fixed), children, fixed)
+
+
+def _is_value(value: Gene, distribution: BaseDistribution) -> bool:
+    """Return whether what a user has enqueued can be a value of the distribution."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    try:
+        distribution.to_internal_repr(value)
+    except ValueError:
+        return False
+    return True

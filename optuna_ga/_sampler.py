@@ -25,7 +25,7 @@ from optuna_ga._distinct import DistinctChildren
 from optuna_ga._draws import gene_draws, trial_draws
 from optuna_ga._generations import Generations
 from optuna_ga._operators import breed, choose_parents
-from optuna_ga._screen import Screen, is_available
+from optuna_ga._screen import Screen
 from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
 from optuna_ga._study import (
     GENERATION,
@@ -188,13 +188,15 @@ class GASampler(BaseSampler):
             ValueError: If an argument is out of its range.
         """
         sampler = cls(population_size, parent_fraction=1.0, seed=seed, record=record)
-        if screen is None:
-            screen = is_available()
-            if not screen:
+        sampler._settings = MODEL_FREE
+        if screen is None or check_bool("screen", screen):
+            try:
+                Screen(SCREENED)
+                sampler._settings = SCREENED
+            except ImportError:
+                if screen:
+                    raise
                 warnings.warn(_NO_MODEL, stacklevel=2)
-        elif check_bool("screen", screen):
-            Screen(SCREENED)
-        sampler._settings = SCREENED if screen else MODEL_FREE
         return sampler
 
     @property

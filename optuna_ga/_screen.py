@@ -7,6 +7,8 @@ standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Trials that 
 taken to end as the model expects, so that their neighbourhood is no longer uncertain: workers that
 ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014, JMLR 15).
 
+It learns from at most 200 trials, the 100 best and the 100 latest, so that its cost stays bounded.
+
 Shapes: N trials, K candidates, R running trials, D parameters, F features.
 """
 
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Screen:
             ) from error
         self._regressor = GaussianProcessRegressor
         self._kernels = ConstantKernel, Matern, WhiteKernel
-        self._fitted: tuple[tuple[int, int], Any] | None = None
+        self._fitted: tuple[Archive, tuple[int, int], Any] | None = None
 
     def rating(self, archive: Archive, running: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Return what rates candidates: from genes `(K, D)` to what is expected of them `(K,)`.
@@ -89,23 +90,22 @@ class Screen:
         search has the same, unless workers ran freely and trials ended in another order.
         """
         n = scheduled(len(archive))
+        n_features = sum(map(_n_features, distributions))
+        if self._fitted is not None:
+            fitted, key, kernel = self._fitted
+            if fitted is archive and key == (n, n_features):
+                return kernel
         rows = _rows(archive, n)
         known = features(archive.units[rows], distributions)
-        key = n, known.shape[1]
-        if self._fitted is None or self._fitted[0] != key:
-            constant, matern, white = self._kernels
-            start = constant(1.0, (0.05, 20.0)) * matern(
-                [0.5] * known.shape[1], (0.05, 20.0), nu=2.5
-            ) + white(0.01, (1e-6, 1.0))
-            losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
-            model = self._regressor(start, alpha=_JITTER, optimizer=None).fit(known, losses)
-            self._fitted = key, _fitted_kernel(model)
-        return self._fitted[1]
-
-
-def is_available() -> bool:
-    """Return whether the model's library is installed."""
-    return find_spec("sklearn") is not None
+        constant, matern, white = self._kernels
+        start = constant(1.0, (0.05, 20.0)) * matern(
+            [0.5] * n_features, (0.05, 20.0), nu=2.5
+        ) + white(0.01, (1e-6, 1.0))
+        losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
+        model = self._regressor(start, alpha=_JITTER, optimizer=None).fit(known, losses)
+        kernel = _fitted_kernel(model)
+        self._fitted = archive, (n, n_features), kernel
+        return kernel
 
 
 def scheduled(n: int) -> int:
@@ -124,13 +124,19 @@ def features(units: np.ndarray, distributions: Sequence[BaseDistribution]) -> np
     """
     columns = []
     for column, distribution in zip(units.T, distributions, strict=True):
-        if isinstance(distribution, CategoricalDistribution) and len(distribution.choices) > 2:
-            n = len(distribution.choices)
+        if (n := _n_features(distribution)) > 1:
             chosen = np.where(np.isnan(column), -1, np.floor(np.nan_to_num(column) * n))
             columns += [np.where(chosen == choice, math.sqrt(0.5), 0.0) for choice in range(n)]
         else:
             columns.append(np.where(np.isnan(column), 0.5, column))
     return np.column_stack(columns)
+
+
+def _n_features(distribution: BaseDistribution) -> int:
+    """Return how many features a parameter has: two choices make do with one."""
+    if isinstance(distribution, CategoricalDistribution) and len(distribution.choices) > 2:
+        return len(distribution.choices)
+    return 1
 
 
 def warped(ranks: Sequence[Rank | None], quantile: float) -> np.ndarray:

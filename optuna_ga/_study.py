@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
+from typing import Any
 
 from optuna import Trial, load_study
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
@@ -80,6 +81,12 @@ def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
         trial = study._storage.get_trial(trial._trial_id)
     parents: list[int] = trial.user_attrs.get(PARENTS, [])
     return parents if all(number < trial.number for number in parents) else []
+
+
+def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters that were enqueued with a trial, whether or not it got them yet."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return fixed
 
 
 def is_retry(trial: FrozenTrial) -> bool:

@@ -44,6 +44,7 @@ class Plan(NamedTuple):
         second: Position of another parent `(K,)`.
         weights: Coefficients of the affine combination of all parents `(K, E)`.
         steps: Sizes of steps `(K,)`.
+        screened: Whether a model is to choose among them.
     """
 
     crossover: np.ndarray
@@ -51,6 +52,7 @@ class Plan(NamedTuple):
     second: np.ndarray
     weights: np.ndarray
     steps: np.ndarray
+    screened: bool = False
 
     @classmethod
     def of_pair(cls, first: int, second: int, n_candidates: int) -> Plan:
@@ -63,7 +65,18 @@ class Plan(NamedTuple):
             steps=np.zeros(n_candidates),
         )
 
-    def parents(self, candidate: int) -> list[int]:
+    def only(self, candidate: int) -> Plan:
+        """Return the plan of one candidate."""
+        one = [candidate]
+        return Plan(
+            self.crossover[one],
+            self.first[one],
+            self.second[one],
+            self.weights[one],
+            self.steps[one],
+        )
+
+    def parents(self, candidate: int = 0) -> list[int]:
         """Return the positions of one candidate's parents, ascending."""
         if self.crossover[candidate] == AFFINE:
             return list(range(self.weights.shape[1]))
@@ -73,7 +86,14 @@ class Plan(NamedTuple):
         return sorted(pair)
 
 
-def plan(n_candidates: int, n_parents: int, settings: Settings, rng: Generator) -> Plan:
+def plan(
+    n_candidates: int,
+    n_parents: int,
+    settings: Settings,
+    rng: Generator,
+    *,
+    screened: bool = False,
+) -> Plan:
     """Return a plan for each candidate.
 
     Args:
@@ -81,6 +101,7 @@ def plan(n_candidates: int, n_parents: int, settings: Settings, rng: Generator) 
         n_parents: E, at least 2.
         settings: The sampler's settings.
         rng: Generator of the child's draws.
+        screened: Whether a model is to choose among them.
     """
     by_rank = _rank_weights(n_parents)
     first = _drawn(by_rank, n_candidates, rng)
@@ -94,6 +115,7 @@ def plan(n_candidates: int, n_parents: int, settings: Settings, rng: Generator) 
         second=np.where(other == first, (first + shift) % n_parents, other),
         weights=centre + spread - spread.mean(axis=1, keepdims=True),
         steps=10 ** rng.uniform(*settings.log_steps, n_candidates),
+        screened=screened,
     )
 
 

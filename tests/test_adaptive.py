@@ -7,6 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -553,6 +554,64 @@ def test_enqueued_and_added_trials_are_bred_from(make: Make) -> None:
     assert {number for trial in bred(study) for number in parents(trial)} & {0, 1, 2, 3}
 
 
+def corner(trial: Trial) -> float:
+    """Return a value of a space of 3 by 4 points."""
+    return float(trial.suggest_int("n", 0, 2) + trial.suggest_int("m", 0, 3))
+
+
+@of_every_kind
+@pytest.mark.parametrize("fix", ["enqueued", "partially fixed"])
+def test_what_a_trial_gets_from_elsewhere_counts_as_its_own(make: Make, fix: str) -> None:
+    """Where a gene is given, the others are chosen so that the trial is new."""
+    study = run(make(4, seed=0), 1, corner)
+    if fix == "enqueued":
+        for _ in range(4):
+            study.enqueue_trial({"n": 1})
+    else:
+        study.sampler = PartialFixedSampler({"n": 1}, study.sampler)
+    study.optimize(corner, n_trials=4)
+
+    assert {t.params["m"] for t in study.trials if t.params["n"] == 1} == {0, 1, 2, 3}
+
+
+@of_every_kind
+def test_enqueued_genes_of_running_trials_are_foreseen(make: Make) -> None:
+    """A trial differs from an older one that has not been asked for its genes yet."""
+    study = run(make(4, seed=0), 4, corner)
+    left = sorted(set(product(range(3), range(4))) - set(points(study)))
+    for n, m in left[1:]:
+        study.enqueue_trial({"n": n, "m": m})
+    for _ in left[1:]:
+        study.ask()
+    study.optimize(corner, n_trials=1)
+
+    assert points(study)[-1] == left[0]
+
+
+@cheap
+@pytest.mark.parametrize("value", [None, "a", math.nan, math.inf, -7, 9.5, [1]])
+def test_nonsense_that_is_enqueued_is_not_bred_with(make: Make, value: Any) -> None:
+    """What becomes of it is Optuna's business, as it is with any sampler."""
+    ends = []
+    for sampler in (make(4, seed=0), RandomSampler(seed=0)):
+        study = run(sampler, 5, corner)
+        study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=fixing(value)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                study.optimize(corner, n_trials=1)
+            except Exception as error:
+                ends.append(type(error).__name__)
+        ends.append(study.trials[-1].state.name)
+
+    assert ends[: len(ends) // 2] == ends[len(ends) // 2 :]
+
+
+def fixing(value: Any) -> dict[str, Any]:
+    """Return how Optuna notes what is enqueued."""
+    return {"fixed_params": {"n": value}}
+
+
 @cheap
 def test_an_enqueued_value_outside_the_range_stays_without_heirs(make: Make) -> None:
     """Optuna lets an enqueued trial leave the range; its children stay inside."""
@@ -678,6 +737,15 @@ def test_not_every_trial_needs_parameters(make: Make) -> None:
     study = run(make(4, seed=0), 12, lambda t: 0.0 if t.number % 3 else t.suggest_float("x", 0, 1))
 
     assert len({trial.params["x"] for trial in study.trials[::3]}) == 4
+
+
+@of_every_kind
+def test_parameters_may_appear_after_a_generation_without_any(make: Make) -> None:
+    """Then nothing is known of the search space, though there are parents."""
+    study = run(make(4, seed=0), 9, lambda trial: float(trial.number))
+    study.optimize(sphere, n_trials=3)
+
+    assert all(len(trial.params) == 3 for trial in study.trials[9:])
 
 
 SINGLE: dict[str, BaseDistribution] = {

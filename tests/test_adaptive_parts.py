@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from optuna_ga import _ranking, _variation
 from optuna_ga._archive import Archive
-from optuna_ga._branches import foresee
+from optuna_ga._branches import Branches
 from optuna_ga._genes import fit, from_unit, grid, n_cells, resolved, to_unit
 from optuna_ga._screen import Screen, features, scheduled, warped
 from optuna_ga._settings import SCREENED, Settings
@@ -227,17 +227,42 @@ def position(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> f
     return to_unit(distribution, fit(distribution, trial.params[name]))
 
 
-def test_genes_are_those_of_the_latest_ranges() -> None:
-    """They equal those of an archive whose trials had these ranges from the beginning."""
+def test_genes_are_those_of_one_range() -> None:
+    """All of a parameter's are expressed in the one that the archive names."""
     trials = with_changing_ranges(90)
-    latest = {name: found for trial in trials for name, found in trial.distributions.items()}
     archive = archive_of(trials)
-    found = dict(zip(archive.distributions, archive.units.T, strict=True))
 
-    assert archive.distributions == latest
-    for name, distribution in latest.items():
+    assert archive.distributions.keys() == RANGES.keys()
+    for column, (name, distribution) in enumerate(archive.distributions.items()):
+        assert distribution in RANGES[name]
         expected = [position(trial, name, distribution) for trial in trials]
-        np.testing.assert_allclose(found[name], expected)
+        np.testing.assert_allclose(archive.units[:, column], expected)
+
+
+def test_a_range_that_changes_once_is_taken_over_at_once() -> None:
+    """The genes before are expressed in it."""
+    old, new = FloatDistribution(0.0, 1.0), FloatDistribution(0.3, 2.0)
+    trials = [create_trial(value=0.0, params={"x": 0.9}, distributions={"x": old})] * 9
+    archive = archive_of([*trials, with_range(new)])
+
+    assert archive.distributions == {"x": new}
+    assert archive.units[:9, 0] == pytest.approx(to_unit(new, 0.9))
+
+
+def test_ranges_that_always_change_are_rarely_taken_over() -> None:
+    """Expressing all genes anew for every trial would take ever longer."""
+    archive = Archive(MINIMIZE, 200)
+    for n in range(1, 1001):
+        archive.add(with_range(FloatDistribution(0.0, float(n))))
+
+    assert archive.version < 100
+    assert archive.distributions["x"].high > 900.0  # type: ignore[attr-defined]
+
+
+def with_range(distribution: FloatDistribution) -> FrozenTrial:
+    """Return a finished trial whose gene is in the middle of its range."""
+    middle = (distribution.low + distribution.high) / 2
+    return create_trial(value=0.0, params={"x": middle}, distributions={"x": distribution})
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -280,13 +305,25 @@ LAYERS: dict[str, BaseDistribution] = {
 }
 
 
+def switches(genes: dict[str, Any]) -> set[str]:
+    """Return what many independent switches ask for."""
+    return {*"abcdefgh", *(name.upper() for name in "abcdefgh" if genes[name])}
+
+
+SWITCHES: dict[str, BaseDistribution] = {
+    **{name: CategoricalDistribution([False, True]) for name in "abcdefgh"},
+    **dict.fromkeys("ABCDEFGH", UNIT),
+}
+
+
 def everything(genes: dict[str, Any]) -> set[str]:
     """Return what an objective without branches asks for."""
     return set(genes)
 
 
 @pytest.mark.parametrize(
-    ("asks", "space"), [(two_levels, TWO_LEVELS), (layers, LAYERS), (everything, LAYERS)]
+    ("asks", "space"),
+    [(two_levels, TWO_LEVELS), (layers, LAYERS), (switches, SWITCHES), (everything, LAYERS)],
 )
 def test_what_a_child_is_asked_for_is_foreseen(
     asks: Callable[[dict[str, Any]], set[str]], space: dict[str, BaseDistribution]
@@ -301,7 +338,7 @@ def test_what_a_child_is_asked_for_is_foreseen(
     asked = np.array([[name in asks(one) for name in space] for one in values])
     trials = np.where(asked[:60], genes[:60], np.nan)
 
-    assert (foresee(genes[60:], trials, list(space.values())) == asked[60:]).all()
+    assert (Branches(trials, list(space.values())).asked(genes[60:]) == asked[60:]).all()
 
 
 # Variation.
