@@ -104,7 +104,9 @@ class GASampler(BaseSampler):
         mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
         avoid_duplicates: Whether a child that repeats the parameters of a finished or running
-            trial is bred anew, up to 8 times, and then drawn at random; see `adaptive`.
+            trial is passed over: the first of 8 children of the same parents that is new is
+            taken, or if none is, one that is drawn at random; see `adaptive`. Its draws are
+            others than without.
         seed: Seed of all draws, at least 0. None takes one from the operating system.
         record: Whether to write the user attributes. Without them a database is written to less.
 
@@ -156,22 +158,26 @@ class GASampler(BaseSampler):
         The first generation is a Latin hypercube. Every later trial is bred, when it is first
         asked for a parameter, from the fittest of all trials that have finished: generations are
         counted as ever, but none waits for another. Crossovers are mixed and scale themselves by
-        how far the parents differ; choices are inherited or drawn afresh. A Gaussian process,
-        fitted to the finished trials, chooses among hundreds of candidates. To it failed trials
-        are as bad as the worst, pruned ones as their last report but not better than half of the
-        complete ones. Trials that run at the same time differ.
+        how far the parents differ; choices are inherited or drawn afresh. A Gaussian process
+        chooses four children in five, each among 256 candidates; it is fitted to the finished
+        trials, or to the 100 best and the 100 latest of more than 200. To it failed trials are
+        as bad as the worst, pruned ones as their last report but not better than half of the
+        complete ones.
 
         No trial repeats the parameters of a finished or running one, on the grid where there is
         one, as long as anything else is found: among the candidates, among 256 random ones, and
         in a space of up to 10,000 points among all that are left. Where all has been tried,
-        trials repeat others as they come. Until a first trial has finished the space is not
-        known, and trials of generation 0 that start together may be equal.
+        trials repeat others as they come. This takes that a first trial has finished, before
+        which the space is not known, and that workers have the same seed, without which they
+        cannot foresee each other. What an objective will ask for is learnt from its trials, so
+        that one may repeat another where a branch is new.
 
         Draws depend on the seed, the trial's number and the parameter's name alone, but which
         candidate a trial becomes depends on what has finished and on what is running. With
         `optimize_generations`, or with a single worker, the same seed gives the same study. A
-        trial that was half suggested when its process died may go on otherwise if others have
-        ended since. `ga:parents` names all from which a trial was bred: one, two or more.
+        trial that was half suggested when its process died keeps what it got, but may go on
+        otherwise if others have ended since. `ga:parents` names the trials that were crossed:
+        one, two or more.
 
         Args:
             population_size: Trials in a generation, at least 2, which is the number of trials

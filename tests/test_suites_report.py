@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import recheck
 from benchmarks.run import Row
 from benchmarks.suites import plot, ranks, report
 
@@ -97,3 +99,21 @@ def test_text_and_figure_are_beside_the_rows(optimum: str, tmp_path: Path) -> No
     assert path.with_suffix(".png").stat().st_size > 0
     assert ("51 regrets" in text) == bool(optimum)
     assert "| random | 2.00 (1.0 x) |" in text
+
+
+def test_the_report_on_repeats_compares_pair_by_pair() -> None:
+    """In percent of the second figure, with Student's interval."""
+    scores = {"first": [2.0, 1.0, 1.0], "longer": [1.0, 1.0, 1.0], "rechecked": [1.0, 1.1, 0.9]}
+    values = {"first": [1.0, 0.5, 0.5], "longer": [1.0, 1.0, 1.0], "rechecked": [1.0, 1.1, 0.9]}
+    rows = [
+        {"task": "t", "seed": str(seed)}
+        | {f"score_{name}": str(found[seed]) for name, found in scores.items()}
+        | {f"value_{name}": str(found[seed]) for name, found in values.items()}
+        for seed in range(3)
+    ]
+    text = recheck.report(rows)
+    half_width = stats.t.ppf(0.975, 2) * 10.0 / math.sqrt(3)
+
+    assert f"more search | +0.00 (-{half_width:.2f} to +{half_width:.2f}) | 1 / 1 / 1 |" in text
+    assert "in the search, less than its score | -50.00 (-50.00 to -50.00) | 3 / 0 / 0 |" in text
+    assert "mean of its repeats, less than its score | +0.00 (+0.00 to +0.00) | 0 / 3 / 0" in text

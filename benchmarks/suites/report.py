@@ -42,7 +42,7 @@ def report(rows: Sequence[Row], path: Path) -> str:
         rows: The rows, at least one.
         path: Their file, beside which the figure is.
     """
-    parts = [f"# Samplers on the suite `{rows[0]['suite']}`\n", _conditions(rows)]
+    parts = [f"# Samplers on the suite `{rows[0]['suite']}`\n", _conditions(rows, path)]
     parts += [_figure_text(rows), f"![Samplers over trials]({path.with_suffix('.png').name})\n"]
     scores = {
         _workers(n): {b: found for b in BUDGETS if (found := scores_after(rows, n, b))}
@@ -62,12 +62,12 @@ def _workers(n: int) -> str:
     return f"{n} worker{'s' * (n > 1)}"
 
 
-def _conditions(rows: Sequence[Row]) -> str:
+def _conditions(rows: Sequence[Row], path: Path) -> str:
     tasks = {row["task"] for row in rows}
     n_seeds = len({row["seed"] for row in rows})
     held_out = rows[0]["part"] == "held-out"
     part = "tasks on which nothing was tuned" if held_out else "tasks that may be tuned on"
-    option = "" if held_out else " --tuning"
+    option = "" if held_out else " --ablation" if path.stem.endswith("_ablation") else " --tuning"
     versions = ", ".join(sorted({row["optuna"] for row in rows}))
     return paragraph(
         f"""{len(tasks)} {part}, {n_seeds} seed{"s" * (n_seeds > 1)} each at most; Optuna

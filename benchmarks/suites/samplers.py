@@ -83,7 +83,8 @@ SAMPLERS: Mapping[str, Factory] = {
     "adaptive": lambda seed, *_: GASampler.adaptive(screen=True, seed=seed),
 }
 
-# What `adaptive` would be without one of its settings; to be compared on the tasks for tuning.
+# What `adaptive` would be without one of its settings, and the paper's algorithm without and with
+# its option; to be compared on the tasks for tuning.
 ABLATIONS: Mapping[str, Factory] = {
     "14-parents": _adaptive(n_parents=14),
     "64-candidates": _adaptive(n_candidates=64),
@@ -94,6 +95,9 @@ ABLATIONS: Mapping[str, Factory] = {
     "no-affine": _adaptive(crossovers=(1 / 3, 1 / 3, 0.0, 1 / 3)),
     "no-steps": _adaptive(crossovers=(1 / 3, 1 / 3, 1 / 3, 0.0)),
     "no-fresh-genes": _adaptive(fresh_prob=0.0, fresh_choice_prob=0.0),
+    "population-20": lambda seed, *_: GASampler.adaptive(20, screen=True, seed=seed),
+    "ga": SAMPLERS["ga"],
+    "ga-avoid-duplicates": lambda seed, *_: GASampler(avoid_duplicates=True, seed=seed),
 }
 
 # By suite and sampler. A study of 100 trials takes `gp` the better part of a minute.
