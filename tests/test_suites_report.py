@@ -12,11 +12,13 @@ import pytest
 from scipy import stats
 
 from benchmarks import recheck
-from benchmarks.run import Row
-from benchmarks.suites import plot, ranks, report
+from benchmarks.run import Row, write_rows
+from benchmarks.suites import overview, plot, ranks, report
+
+Scores = Mapping[str, Sequence[float]]
 
 
-def rows_of(scores: Mapping[str, Sequence[float]], **others: Any) -> list[Row]:
+def rows_of(scores: Scores, **others: Any) -> list[Row]:
     """Return rows of one task, whose scores after 25 trials are those by seed."""
     facts = {"suite": "tiny", "part": "held-out", "task": "t", "workers": 1, "trials": 25}
     facts |= {"optimum": "0.0", "optuna": "5", "commit": "c"}
@@ -117,3 +119,28 @@ def test_the_report_on_repeats_compares_pair_by_pair() -> None:
     assert f"more search | +0.00 (-{half_width:.2f} to +{half_width:.2f}) | 1 / 1 / 1 |" in text
     assert "in the search, less than its score | -50.00 (-50.00 to -50.00) | 3 / 0 / 0 |" in text
     assert "mean of its repeats, less than its score | +0.00 (+0.00 to +0.00) | 0 / 3 / 0" in text
+
+
+def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> None:
+    """Among the samplers with nearly all pairs, and on shared pairs against `gp`."""
+    seeds = range(10)
+    discrete: Scores = {
+        "adaptive": [1.0] * 10, "tpe": [0.0] * 5 + [2.0] * 5, "random": [3.0] * 10,
+    }  # fmt: skip
+    conditional: Scores = {
+        "adaptive": range(10), "cmaes": range(-1, 9), "adaptive-model-free": range(-2, 8),
+        "gp": [0, 0, 5],
+    }  # fmt: skip
+    write_rows(tmp_path / "suite_discrete.csv", rows_of(discrete))
+    write_rows(tmp_path / "suite_conditional.csv", rows_of(conditional))
+    overview.main(["--results", str(tmp_path)])
+    text = (tmp_path / "suites.md").read_text()
+    screened, model_free = text.split("### `adaptive-model-free`")
+
+    assert "| discrete | 25 | 1 / 10 | 1 of 3 | 1.50 (" in screened
+    assert ") | tpe 1.50 (" in screened
+    assert "| conditional | 25 | 1 / 10 | 3 of 3 | 3.00 (3.00-3.00) | cmaes 2.00" in screened
+    assert "(2.00-2.00) | 1/1/1 |" in screened
+    assert "| conditional | 25 | 1 / 10 | 1 of 3 | 1.00 (1.00-1.00) | cmaes 2.00" in model_free
+    assert "discrete" not in model_free
+    assert (tmp_path / "suites.png").stat().st_size > 0

@@ -1,0 +1,145 @@
+"""All suites on one page, from their rows alone: where the adaptive samplers stand.
+
+`python -m benchmarks.suites.overview` writes `suites.md` and `suites.png` beside the rows of the
+held-out tasks. Ranks are those of the suites' own reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from benchmarks.markdown import paragraph, table
+from benchmarks.options import Options
+from benchmarks.run import Row, read_rows
+from benchmarks.suites.__main__ import RESULTS, SUITES
+from benchmarks.suites.plot import TICKS, Curves, ranks
+from benchmarks.suites.ranks import MeanRank, mean_ranks, nearly_complete, scores_after, signs
+from benchmarks.suites.report import BUDGETS
+
+OURS = "adaptive", "adaptive-model-free"
+SHOWN = (*OURS, "tpe", "cmaes", "nsga2-sbx", "random")  # The others are grey.
+
+Suites = Mapping[str, Sequence[Row]]  # Rows by name.
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page and the figure; see `--help`."""
+    parser = Options("python -m benchmarks.suites.overview", __doc__)
+    parser.add("--results", "folder of the rows", RESULTS, type=Path)
+    folder: Path = parser.parse_args(arguments).results
+    suites = {name: read_rows(folder / f"suite_{name.replace('-', '_')}.csv") for name in SUITES}
+    suites = {name: rows for name, rows in suites.items() if rows}
+    if not suites:
+        parser.error(f"argument --results: there are no rows in {folder.name!r}")
+    text = overview(suites)
+    (folder / "suites.md").write_text(text)
+    plot(suites, folder / "suites.png")
+    print(text)
+
+
+def overview(suites: Suites) -> str:
+    """Return the page as Markdown."""
+    parts = ["# The adaptive samplers on all suites\n", _explanation()]
+    parts += ["![Mean ranks over trials](suites.png)\n"]
+    for n_workers in _workers(suites):
+        parts += [f"## With {n_workers} worker{'s' * (n_workers > 1)}\n"]
+        for ours in OURS:
+            lines = [
+                line
+                for name, rows in suites.items()
+                for line in _lines(name, rows, n_workers, ours)
+            ]
+            header = ["suite", "trials", "tasks / pairs", "place", "mean rank", "best other"]
+            parts += [f"### `{ours}`\n", table([*header, "against `gp`"], lines)]
+    return "\n".join(parts)
+
+
+def _explanation() -> str:
+    return paragraph(
+        """Tasks on which nothing was tuned. The place of a sampler by its mean rank among those
+        that have at least 90 % as many pairs of a task and a seed as any has, its mean rank with
+        the 95 % interval over seeds, and the best of the others, ours left out. `gp` takes too
+        long for as many seeds: against it wins / ties / losses on the pairs that both have. The
+        suites' own reports have all samplers. Made by `python -m benchmarks.suites.overview` from
+        rows."""
+    )
+
+
+def _workers(suites: Suites) -> list[int]:
+    return sorted({int(row["workers"]) for rows in suites.values() for row in rows})
+
+
+def _lines(suite: str, rows: Sequence[Row], n_workers: int, ours: str) -> list[list[str]]:
+    """Return a line for each budget of one suite."""
+    lines = []
+    for budget in BUDGETS:
+        scores = scores_after(rows, n_workers, budget)
+        field = nearly_complete(scores)
+        if field is None or ours not in field.samplers:
+            continue
+        found = mean_ranks(field)
+        place = 1 + sum(other.mean < found[ours].mean for other in found.values())
+        best = min((name for name in found if name not in OURS), key=lambda name: found[name].mean)
+        counts = signs(scores[ours], scores.get("gp", {}))
+        against = f"{counts.wins}/{counts.ties}/{counts.losses}" if "gp" in scores else "-"
+        lines.append(
+            [
+                suite,
+                str(budget),
+                f"{len(field.tasks)} / {len(field.pairs)}",
+                f"{place} of {len(found)}",
+                _rank(found[ours]),
+                f"{best} {_rank(found[best])}",
+                against,
+            ]
+        )
+    return lines
+
+
+def _rank(rank: MeanRank) -> str:
+    return f"{rank.mean:.2f} ({rank.low:.2f}-{rank.high:.2f})"
+
+
+def plot(suites: Suites, path: Path) -> None:
+    """Draw mean ranks over trials: a column of panels for each suite, a row for each number."""
+    workers = _workers(suites)
+    figure = Figure(
+        figsize=(1 + 2.6 * len(suites), 0.6 + 2.6 * len(workers)), layout="constrained"
+    )
+    panels = figure.subplots(len(workers), len(suites), squeeze=False)
+    for row, n_workers in zip(panels, workers, strict=True):
+        for axes, (name, rows) in zip(row, suites.items(), strict=True):
+            _panel(axes, ranks(rows, n_workers))
+            axes.set_title(f"{name}, {n_workers} worker{'s' * (n_workers > 1)}", fontsize="small")
+        row[0].set_ylabel("mean rank (1 is best)")
+    for axes in panels[-1]:
+        axes.set_xlabel("trials")
+    handles = {h.get_label(): h for axes in panels.flat for h in axes.get_lines()}
+    order = [name for name in (*SHOWN, "others") if name in handles]
+    figure.legend(
+        handles=[handles[name] for name in order], loc="outside lower center", ncols=len(order)
+    )
+    figure.savefig(path, dpi=100)
+
+
+def _panel(axes: Axes, curves: Curves) -> None:
+    for name, curve in curves.items():
+        style: dict[str, Any] = {"c": "0.8", "lw": 0.8, "label": "others", "zorder": 1}
+        if name in SHOWN:
+            style = {"c": f"C{SHOWN.index(name)}", "lw": 1.2 + (name in OURS), "label": name}
+        axes.plot(list(curve), list(curve.values()), **style)
+    axes.set_xscale("log")
+    last = max((n for curve in curves.values() for n in curve), default=0)
+    axes.set_xticks([n for n in TICKS if n <= last], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+if __name__ == "__main__":
+    main()
