@@ -123,7 +123,6 @@ def test_the_report_on_repeats_compares_pair_by_pair() -> None:
 
 def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> None:
     """Among the samplers with nearly all pairs, and on shared pairs against `gp`."""
-    seeds = range(10)
     discrete: Scores = {
         "adaptive": [1.0] * 10, "tpe": [0.0] * 5 + [2.0] * 5, "random": [3.0] * 10,
     }  # fmt: skip
