@@ -68,7 +68,7 @@ class AdaptiveChildren(Children):
         name: str,
         distribution: BaseDistribution,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         parents = archive.genes(rows, name, distribution)
         donors = parents
         if np.isnan(parents).any():

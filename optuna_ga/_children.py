@@ -15,11 +15,11 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -44,12 +44,14 @@ class Child:
         distributions: The distributions of these.
         plan: The plan that it follows, of one candidate; None if it was drawn at random.
         rows: The rows, in the archive, of the trials from which it is bred.
+        mutated: The genes that were drawn afresh instead of inherited.
     """
 
     genes: Mapping[str, float]
     distributions: Mapping[str, BaseDistribution]
     plan: Plan | None = None
     rows: Sequence[int] = ()
+    mutated: Sequence[str] = ()
 
 
 class Children(ABC):
@@ -89,8 +91,8 @@ class Children(ABC):
         name: str,
         distribution: BaseDistribution,
         rng: np.random.Generator,
-    ) -> np.ndarray:
-        """Return one gene of all candidates `(K,)`."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return one gene of all candidates `(K,)`, and which of them are drawn afresh `(K,)`."""
 
     @abstractmethod
     def _choose(self, children: np.ndarray, plan: Plan) -> int:
@@ -105,7 +107,8 @@ class Children(ABC):
             if child.distributions.get(name) == distribution:
                 unit = child.genes[name]
             elif child.plan is not None:
-                unit = self._bred(child.plan, child.rows, trial.number, name, distribution)[0]
+                units, _ = self._bred(child.plan, child.rows, trial.number, name, distribution)
+                unit = units[0]
             else:
                 unit = self._draw(trial.number, name, distribution)
             return from_unit(distribution, unit)
@@ -116,8 +119,16 @@ class Children(ABC):
             child = self._child_of(study, trial)
             if child.plan is None:
                 return []
+            kinds = child.distributions.values()
+            choices = any(isinstance(kind, CategoricalDistribution) for kind in kinds)
             trials = self._knowledge.archive.trials
-            return [trials[child.rows[position]].number for position in child.plan.parents()]
+            positions = child.plan.parents(choices=choices)
+            return [trials[child.rows[position]].number for position in positions]
+
+    def mutated(self, study: Study, trial: FrozenTrial) -> list[str]:
+        """Return the genes that a trial drew afresh, of those that it is expected to be asked."""
+        with self._lock:
+            return list(self._child_of(study, trial).mutated)
 
     def forget(self, number: int) -> None:
         """Forget a trial that has ended."""
@@ -171,7 +182,7 @@ class Children(ABC):
             self._bred(plan, rows, number, name, distribution)
             for name, distribution in self._knowledge.archive.distributions.items()
         ]
-        candidates = overwritten(np.column_stack(columns), fixed)
+        candidates = overwritten(np.column_stack([genes for genes, _ in columns]), fixed)
         bred = np.flatnonzero(self._knowledge.new(candidates))
         children = candidates[bred]
         if len(bred) < (len(candidates) / 2 if plan.screened else 1):
@@ -182,7 +193,17 @@ class Children(ABC):
         chosen = self._choose(children, plan)
         if chosen >= len(bred):
             return self._child(children[chosen])
-        return self._child(children[chosen], plan.only(int(bred[chosen])), rows)
+        which = int(bred[chosen])
+        asked = self._knowledge.asked(candidates[which : which + 1])[0]
+        drawn = np.array([fresh[which] for _, fresh in columns])
+        mutated = drawn & np.isnan(fixed) & ~np.isnan(asked)
+        names = list(self._knowledge.archive.distributions)
+        return replace(
+            self._child(candidates[which]),
+            plan=plan.only(which),
+            rows=rows,
+            mutated=sorted(names[column] for column in np.flatnonzero(mutated)),
+        )
 
     def _random_child(self, number: int, fixed: np.ndarray) -> Child:
         """Return a child of generation 0, or one where there are no parents yet."""
@@ -196,13 +217,10 @@ class Children(ABC):
             children = np.vstack([untried, children])
         return self._child(children[0])
 
-    def _child(
-        self, units: np.ndarray, plan: Plan | None = None, rows: Sequence[int] = ()
-    ) -> Child:
+    def _child(self, units: np.ndarray) -> Child:
         """Return the child that has these genes `(D,)`."""
         distributions = dict(self._knowledge.archive.distributions)
-        genes = dict(zip(distributions, units.tolist(), strict=True))
-        return Child(genes, distributions, plan, rows)
+        return Child(dict(zip(distributions, units.tolist(), strict=True)), distributions)
 
     def _bred(
         self,
@@ -211,8 +229,8 @@ class Children(ABC):
         number: int,
         name: str,
         distribution: BaseDistribution,
-    ) -> np.ndarray:
-        """Return one gene of all candidates `(K,)` of a trial."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return one gene of all candidates of a trial, as `_express` does."""
         rng = generator(self._seed, number, name)
         return self._express(self._knowledge.archive, plan, rows, name, distribution, rng)
 

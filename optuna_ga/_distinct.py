@@ -57,16 +57,17 @@ class DistinctChildren(Children):
         name: str,
         distribution: BaseDistribution,
         rng: np.random.Generator,
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         genes = archive.genes(rows, name, distribution)
         uniforms = rng.random((3, len(plan.first)))
         pair = genes[[plan.first[0], plan.second[0]]]
         inheritable = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])
         if not len(inheritable):
-            return fresh
+            return fresh, np.ones(len(fresh), bool)
         inherited = inheritable[(uniforms[1] * len(inheritable)).astype(int)]
-        return np.where(uniforms[2] < self._mutation_prob, fresh, inherited)
+        mutated = uniforms[2] < self._mutation_prob
+        return np.where(mutated, fresh, inherited), mutated
 
     def _choose(self, children: np.ndarray, plan: Plan) -> int:
         return 0

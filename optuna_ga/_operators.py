@@ -41,6 +41,11 @@ def breed(
         mutation_prob: Probability in [0, 1] of a fresh draw in place of an inherited value.
         draws: The child's draws for this parameter.
     """
-    if not inheritable or draws.mutation < mutation_prob:
+    if is_mutation(inheritable, mutation_prob, draws):
         return from_unit(distribution, draws.fresh)
     return fit(distribution, inheritable[int(draws.crossover * len(inheritable))])
+
+
+def is_mutation(inheritable: Sequence[Gene], mutation_prob: float, draws: GeneDraws) -> bool:
+    """Return whether a gene is drawn afresh, by mutation or since no parent has it."""
+    return not inheritable or draws.mutation < mutation_prob

@@ -24,11 +24,12 @@ from optuna_ga._children import Children
 from optuna_ga._distinct import DistinctChildren
 from optuna_ga._draws import gene_draws, trial_draws
 from optuna_ga._generations import Generations
-from optuna_ga._operators import breed, choose_parents
+from optuna_ga._operators import breed, choose_parents, is_mutation
 from optuna_ga._screen import Screen
 from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
 from optuna_ga._study import (
     GENERATION,
+    MUTATED,
     PARENTS,
     POPULATION_SIZE,
     is_retry,
@@ -85,9 +86,9 @@ class GASampler(BaseSampler):
     - After a generation that failed or was interrupted as a whole, the latest trials that did not
       are the pool. As long as there are fewer than two, trials draw at random.
 
-    Each trial shows its generation and its parents' numbers as the user attributes
-    `ga:generation` and `ga:parents`, the latter only if it was bred, and the study shows
-    `ga:population_size`.
+    Each trial shows its generation as the user attribute `ga:generation`; if it was bred, its
+    parents' numbers as `ga:parents` and, if there are any, the genes that were drawn afresh
+    instead of inherited as `ga:mutated`. The study shows `ga:population_size`.
 
     Example:
         >>> import optuna
@@ -250,11 +251,8 @@ class GASampler(BaseSampler):
         if children is not None:
             self._note_parents(study, trial, children)
             return children.gene(study, trial, param_name, param_distribution)
-        inheritable = [
-            parent.params[param_name]
-            for parent in self._parents_of(study, trial)
-            if same_kind(parent.distributions.get(param_name), param_distribution)
-        ]
+        parents = self._parents_of(study, trial)
+        inheritable = _inheritable(parents, param_name, param_distribution)
         draws = gene_draws(self._seed, trial.number, param_name)
         return breed(param_distribution, inheritable, self._mutation_prob, draws)
 
@@ -283,13 +281,15 @@ class GASampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """Forget the trial's parents."""
+        """Record the mutated genes, and forget the trial's parents."""
         if len(study.directions) > 1:
             return
         memory = self._memory_of(study)
-        memory.parents.pop(trial.number, None)
+        parents = memory.parents.pop(trial.number, None)
         if memory.children is not None:
             memory.children.forget(trial.number)
+        elif self._record:
+            self._record_mutated(study, trial, parents)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; what is remembered of studies can be read again."""
@@ -308,7 +308,32 @@ class GASampler(BaseSampler):
         parents = children.parents(study, trial)
         if parents and parents != recorded_parents(study, trial):
             record_on_trial(study, trial, PARENTS, parents)
+            if mutated := children.mutated(study, trial):
+                record_on_trial(study, trial, MUTATED, mutated)
         memory.remember_parents(trial.number, [])
+
+    def _record_mutated(
+        self, study: Study, trial: FrozenTrial, parents: Sequence[FrozenTrial] | None
+    ) -> None:
+        """Record which genes of a bred trial were drawn afresh, unless none was.
+
+        They are found out again, since another process may have sampled the trial. One whose
+        value is not that of the draw was not sampled here.
+        """
+        if parents is None:
+            recorded = trial.user_attrs.get(PARENTS, [])
+            parents = self._memory_of(study).generations.finished(recorded, study)
+        if not parents:
+            return
+        mutated = []
+        for name, distribution in sorted(trial.distributions.items()):
+            draws = gene_draws(self._seed, trial.number, name)
+            if is_mutation(
+                _inheritable(parents, name, distribution), self._mutation_prob, draws
+            ) and trial.params[name] == breed(distribution, [], self._mutation_prob, draws):
+                mutated.append(name)
+        if mutated:
+            record_on_trial(study, trial, MUTATED, mutated)
 
     def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         """Return the trial's two parents, or none; the same ones for each of its genes."""
@@ -380,6 +405,17 @@ class GASampler(BaseSampler):
                 ),
             )
         return _Memory(generations)
+
+
+def _inheritable(
+    parents: Sequence[FrozenTrial], name: str, distribution: BaseDistribution
+) -> list[Any]:
+    """Return the values of those parents that have a parameter of this kind."""
+    return [
+        parent.params[name]
+        for parent in parents
+        if same_kind(parent.distributions.get(name), distribution)
+    ]
 
 
 @dataclass

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 GENERATION = "ga:generation"
 PARENTS = "ga:parents"
+MUTATED = "ga:mutated"
 POPULATION_SIZE = "ga:population_size"
 
 _FEW = 4
@@ -94,7 +95,9 @@ def is_retry(trial: FrozenTrial) -> bool:
     return "failed_trial" in trial.system_attrs  # Where Optuna's retry callback notes it.
 
 
-def record_on_trial(study: Study, trial: FrozenTrial, key: str, value: int | list[int]) -> None:
+def record_on_trial(
+    study: Study, trial: FrozenTrial, key: str, value: int | list[int] | list[str]
+) -> None:
     """Write a user attribute of a running trial."""
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 

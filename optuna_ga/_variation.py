@@ -11,7 +11,8 @@ Four ways to combine parents are mixed, since none is best everywhere:
   genes that go together stay together;
 - step: a step from one parent, by a size that is drawn over orders of magnitude.
 
-All but the last are as wide as the parents differ, and so adapt as a search converges.
+All but the last are as wide as the parents differ, and so adapt as a search converges. Choices
+have no distances: each comes from one of two parents, whichever way the numbers go.
 
 Shapes: K candidates, E parents, the fittest first. Genes are on the unit scale of their
 distribution.
@@ -76,12 +77,17 @@ class Plan(NamedTuple):
             self.steps[one],
         )
 
-    def parents(self, candidate: int = 0) -> list[int]:
-        """Return the positions of one candidate's parents, ascending."""
+    def parents(self, candidate: int = 0, *, choices: bool = False) -> list[int]:
+        """Return the positions of one candidate's parents, ascending.
+
+        Args:
+            candidate: Which candidate.
+            choices: Whether it has categorical genes, which two parents give to a step as well.
+        """
         if self.crossover[candidate] == AFFINE:
             return list(range(self.weights.shape[1]))
         pair = {int(self.first[candidate])}
-        if self.crossover[candidate] != STEP:
+        if choices or self.crossover[candidate] != STEP:
             pair.add(int(self.second[candidate]))
         return sorted(pair)
 
@@ -126,8 +132,8 @@ def express(
     distribution: BaseDistribution,
     settings: Settings,
     rng: Generator,
-) -> np.ndarray:
-    """Return one gene of every candidate `(K,)`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one gene of every candidate `(K,)`, and which of them are drawn afresh `(K,)`.
 
     Args:
         plan: The candidates' plans.
@@ -140,7 +146,7 @@ def express(
     uniforms = rng.random((4, len(plan.first)))
     normals = rng.standard_normal((2, len(plan.first)))
     if not len(donors):
-        return resolved(distribution, uniforms[0])
+        return resolved(distribution, uniforms[0]), np.ones(len(plan.first), bool)
     first, second = _two(plan, parents, donors)
     picked = np.where(uniforms[0] < 0.5, first, second)
     if isinstance(distribution, CategoricalDistribution):
@@ -160,7 +166,7 @@ def express(
     if len(donors) < len(parents):  # Few values say little of where to search.
         fresh_prob = max(fresh_prob, 0.5)
     fresh = uniforms[2] < fresh_prob
-    return resolved(distribution, np.where(fresh, uniforms[3], genes))
+    return resolved(distribution, np.where(fresh, uniforms[3], genes)), fresh
 
 
 def _drawn(probabilities: np.ndarray, n: int, rng: Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import string
 import subprocess
 import sys
 import warnings
@@ -94,9 +95,9 @@ def test_generation_0_has_every_choice_as_often(
     assert set(found.values()) == counts
 
 
-def choice(trial: Trial, choices: str) -> int:
+def choice(trial: Trial, choices: str, name: str = "choice") -> int:
     """Return the position of a choice."""
-    return choices.index(trial.suggest_categorical("choice", list(choices)))
+    return choices.index(trial.suggest_categorical(name, list(choices)))
 
 
 def test_parameters_of_generation_0_are_independent() -> None:
@@ -424,6 +425,26 @@ def test_results_count_at_once() -> None:
     assert any(
         trial.number // 10 == number // 10 for trial in bred(study) for number in parents(trial)
     )
+
+
+def chosen(trial: Trial) -> float:
+    """Return a value that depends on nothing but choices, of which there are many."""
+    return float(sum(choice(trial, string.ascii_letters, name) for name in "xyz"))
+
+
+@of_every_kind
+def test_choices_that_no_parent_has_are_recorded_as_mutated(make: Make) -> None:
+    """What is drawn afresh is named, in the order of the alphabet."""
+    trials = run(make(5, seed=0), 40, chosen).trials
+    n_strange = n_recorded = 0
+    for trial in filter(parents, trials):
+        given = [trials[number].params for number in parents(trial)]
+        strange = {n for n in "xyz" if trial.params[n] not in [params[n] for params in given]}
+        recorded = trial.user_attrs.get("ga:mutated", [])
+        assert strange <= set(recorded) and recorded == sorted(recorded)
+        n_strange, n_recorded = n_strange + len(strange), n_recorded + len(recorded)
+
+    assert n_strange > 0.7 * n_recorded > 5
 
 
 # Odd histories.

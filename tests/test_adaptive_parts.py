@@ -365,10 +365,10 @@ def children(
     plan = _variation.plan(n, len(parents), settings, np.random.default_rng(1))
     present = [gene for gene in parents if gene == gene] if donors is None else donors
     rng = np.random.default_rng(2)
-    found = _variation.express(
+    found, fresh = _variation.express(
         plan, np.array(parents), np.array(present), distribution, settings, rng
     )
-    assert found.shape == (n,)
+    assert found.shape == fresh.shape == (n,)
     return found
 
 

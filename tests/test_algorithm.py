@@ -268,6 +268,32 @@ def test_a_mutated_gene_is_uniform(diverse: Study) -> None:
     assert stats.kstest(positions, "uniform").pvalue > UNLIKELY
 
 
+def test_mutated_genes_are_recorded(diverse: Study) -> None:
+    """They are those that a child has from neither parent; where there are none, none are."""
+    trials = diverse.trials
+    for trial in trials:
+        given = [trials[number].params for number in parents(trial)]
+        strange = [n for n in "xyz" if trial.params[n] not in [params[n] for params in given]]
+        assert trial.user_attrs.get("ga:mutated", []) == (strange if given else [])
+
+
+def branching(trial: Trial) -> float:
+    """Return a value of one of two branches, whose genes the other one lacks."""
+    left = trial.suggest_categorical("left", [True, False])
+    return trial.suggest_float("l" if left else "r", 0.0, 1.0)
+
+
+def test_genes_that_no_parent_has_are_recorded_as_mutated() -> None:
+    """They are drawn afresh without a mutation; what was enqueued is no mutation."""
+    study = optuna.create_study(sampler=GASampler(4, mutation_prob=0.0, seed=0))
+    for left in [True] * 4 + [False] * 4:
+        study.enqueue_trial({"left": left})
+    study.optimize(branching, n_trials=12)
+    recorded = [trial.user_attrs.get("ga:mutated") for trial in study.trials]
+
+    assert recorded == [None] * 4 + [["r"]] * 4 + [None] * 4
+
+
 def superb_at_three(trial: Trial) -> float:
     """Return the same always, but for one superb trial of the first generation."""
     return constant(trial) - (trial.number == 3)

@@ -78,14 +78,14 @@ def test_a_search_is_the_same_without_records() -> None:
 
 
 def test_a_database_takes_all_records(open_database: OpenDatabase) -> None:
-    """Generations, parents and the population size are plain numbers."""
-    run(of_four(), 8, study_name="s", storage=open_database())
+    """Generations, parents, mutated genes and the population size."""
+    run(of_four(mutation_prob=1.0), 8, study_name="s", storage=open_database())
     study = optuna.load_study(study_name="s", storage=open_database())
 
     assert study.user_attrs == {"ga:population_size": 4}
     assert [set(trial.user_attrs) for trial in study.trials] == [
         *[{"ga:generation"}] * 4,
-        *[{"ga:generation", "ga:parents"}] * 4,
+        *[{"ga:generation", "ga:parents", "ga:mutated"}] * 4,
     ]
 
 
