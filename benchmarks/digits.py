@@ -62,7 +62,7 @@ def _rows(
     device: torch.device,
 ) -> Iterator[Row]:
     runs = [(name, dropout) for name in sets for dropout in (False, True)]
-    with tqdm(total=len(runs) * epochs, unit="epoch") as progress:
+    with tqdm(total=len(runs) * epochs, unit="epoch", disable=None) as progress:
         for name, dropout in runs:
             training, validation = sets[name]
             training = training.take(slice(n_images))

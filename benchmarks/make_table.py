@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     end = monotonic() + 60 * options.minutes
     n = recipe.sobol + recipe.cloud
-    with tqdm(total=n, initial=first, unit="setting") as progress:
+    with tqdm(total=n, initial=first, unit="setting", disable=None) as progress:
         while len(table.outcomes.loss) < n:
             if len(table.outcomes.loss) == len(table.settings):
                 losses = table.outcomes.loss[:, :, -1].mean(axis=1)

@@ -104,7 +104,9 @@ def measure(
     block = BLOCKS[storage]
     with tempfile.TemporaryDirectory() as folder:
         studies: dict[str, Study] = {}
-        for size in tqdm(sizes, desc=f"{storage}, {n_params} parameters", unit="size"):
+        for size in tqdm(
+            sizes, desc=f"{storage}, {n_params} parameters", unit="size", disable=None
+        ):
             names = [name for name in samplers if size <= LARGEST[storage].get(name, size)]
             turns = min(n_turns, TURNS_AT_SMALLEST) if size == min(sizes) else n_turns
             seconds: dict[str, list[float]] = {name: [] for name in names}

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     exact, noise = losses(0), losses(1)
     others = {"other seed": noise}
-    for precision in tqdm(lower_precisions(device), unit="precision"):
+    for precision in tqdm(lower_precisions(device), unit="precision", disable=None):
         others[precision] = losses(0, precision)
     rows = [
         {

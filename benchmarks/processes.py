@@ -26,7 +26,7 @@ def in_processes(
     context = get_context("spawn")
     with (
         ProcessPoolExecutor(n_processes, context, _one_thread) as executor,
-        tqdm(total=len(jobs), unit="study") as progress,
+        tqdm(total=len(jobs), unit="study", disable=None) as progress,
     ):
         left = iter(jobs)
         running: dict[Future[Any], tuple[Any, ...]] = {}

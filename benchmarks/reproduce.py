@@ -85,7 +85,7 @@ def _run(
     storage = optuna.storages.get_storage(f"sqlite:///{options.storage.as_posix()}")
     end = monotonic() + 60 * options.minutes
     studies = run_jobs(jobs(objective, options), storage, 60 * options.minutes)
-    for study in tqdm(studies, desc="test", unit="answer"):
+    for study in tqdm(studies, desc="test", unit="answer", disable=None):
         if monotonic() < end:
             _test(study, objective)
     tested = _tested(storage, _name(options))

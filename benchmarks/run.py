@@ -104,7 +104,7 @@ def run_jobs(jobs: Sequence[Job], storage: BaseStorage, seconds: float = math.in
     studies = [_study(job, storage) for job in jobs]
     n_done = sum(map(_n_results, studies))
     n_trials = sum(job.problem.n_trials for job in jobs)
-    with tqdm(total=n_trials, initial=n_done, unit="trial") as progress:
+    with tqdm(total=n_trials, initial=n_done, unit="trial", disable=None) as progress:
         for study, job in zip(studies, jobs, strict=True):
             progress.set_description(f"{job.sampler}, seed {job.seed}")
             if monotonic() < end:

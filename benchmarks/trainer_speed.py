@@ -122,7 +122,7 @@ def measure(
     """
     first = {name: _first_epoch(variant, n_members, device) for name, variant in choices.items()}
     seconds: dict[str, list[float]] = {name: [] for name in choices}
-    for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn"):
+    for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn", disable=None):
         for name in list(choices) if turn % 2 else reversed(list(choices)):
             total, n_trained = _seconds(choices[name], n_members)
             seconds[name].append(total / n_trained)

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows, place = [], environment("CPU")
-    for name in tqdm(options.experiments, unit="experiment"):
+    for name in tqdm(options.experiments, unit="experiment", disable=None):
         for row in EXPERIMENTS[name]():
             rows.append({"experiment": name, **row, **place})
             write_rows(options.out, rows)  # What comes later may fail.
@@ -206,7 +206,7 @@ def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
     reference.optimize(evaluate, n_trials=n_trials)
     truth, moments = story(reference), random.Random(SEED)
     differ = compared = wrong_numbers = hits = driver_differ = n_running = 0
-    for _ in tqdm(range(n_kills), desc="killed", leave=False):
+    for _ in tqdm(range(n_kills), desc="killed", leave=False, disable=None):
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite:///{folder}/study.db"
             hits += _kill(_one_by_one, url, n_trials, moments)
@@ -345,7 +345,7 @@ def run_swarm(
     kill_at = sorted(choices.sample(range(n_trials // 10, n_trials * 9 // 10), n_kills))
     workers: list[Any] = []
     n_begun = 0
-    with tqdm(total=n_trials, desc=type(make()).__name__, leave=False) as progress:
+    with tqdm(total=n_trials, desc=type(make()).__name__, leave=False, disable=None) as progress:
         while True:
             n_started = study._storage.get_n_trials(study._study_id)
             progress.update(n_started - progress.n)

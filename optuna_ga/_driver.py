@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from operator import attrgetter
 from time import monotonic
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import optuna
 from optuna import Trial, TrialPruned
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from optuna_ga._checks import check_bool, check_int, check_seconds
 from optuna_ga._parallel import InParallel
+from optuna_ga._progress import progress_bar
 from optuna_ga._study import is_stopped, optimization_loop, running_trials
 
 Result: TypeAlias = "float | Sequence[float] | BaseException | None"
@@ -65,7 +66,8 @@ def optimize_generations(
         callbacks: Called with the study and each finished trial, in trial order. They and the
             evaluation may call `study.stop()` in this thread, after which no further generation
             is begun.
-        show_progress_bar: Whether to show the trials done, the generation and the best value.
+        show_progress_bar: Whether to show the trials done, the time left, the generation and the
+            best value, on a terminal or in a notebook.
 
     Raises:
         TypeError: If an argument has the wrong type, or if a result is no value; the trial then
@@ -85,7 +87,7 @@ def optimize_generations(
     n_finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     with (
         optimization_loop(study),
-        tqdm(total=total, initial=n_finished, unit="trial", disable=not shown) as progress,
+        progress_bar(shown, total=total, initial=n_finished, unit="trial") as progress,
     ):
         observers = [*(callbacks or ()), _advance(progress, size)]
         for trials in _generations(study, size, total):
@@ -223,7 +225,7 @@ def _log(trial: FrozenTrial, outcome: _Outcome) -> None:
         )
 
 
-def _advance(progress: tqdm[NoReturn], size: int) -> Callback:
+def _advance(progress: tqdm[Any], size: int) -> Callback:
     """Return a callback that moves the progress bar."""
 
     def advance(study: Study, trial: FrozenTrial) -> None:

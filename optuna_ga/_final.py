@@ -8,10 +8,9 @@ from collections import defaultdict
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import check_int
+from optuna_ga._history import population_size_of
 from optuna_ga._ranking import fittest
-from optuna_ga._sampler import GASampler
-from optuna_ga._study import POPULATION_SIZE, only_direction
+from optuna_ga._study import only_direction
 
 
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
@@ -30,8 +29,7 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
             generation has `population_size` finished trials, or if all of the final one failed.
     """
     direction = only_direction(study)
-    size = _population_size(study) if population_size is None else population_size
-    size = check_int("population_size", size, minimum=2)
+    size = population_size_of(study, population_size)
     generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished():
@@ -43,14 +41,3 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
     if not best:
         raise ValueError(f"All {size} trials of generation {max(finals)} failed.")
     return copy.deepcopy(best[0])
-
-
-def _population_size(study: Study) -> object:
-    if isinstance(study.sampler, GASampler):
-        return study.sampler.population_size
-    if POPULATION_SIZE not in study.user_attrs:
-        raise ValueError(
-            "`population_size` must be given, since the study records none and its sampler is "
-            f"a {type(study.sampler).__name__}."
-        )
-    return study.user_attrs[POPULATION_SIZE]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -113,6 +115,22 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
     if request.param == "memory":
         return InMemoryStorage()
     return JournalStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
+
+
+class Terminal(io.StringIO):
+    """What takes its text for a person's."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Make the standard error, for the rest of the test, a terminal of a usual size."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "30")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
 
 
 def sphere(trial: Trial) -> float:

@@ -119,6 +119,9 @@ import benchmarks.run
 from benchmarks.__main__ import main
 
 class Progress(benchmarks.run.tqdm):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options | {"disable": False})
+
     def update(self):
         super().update()
         if self.n == int(sys.argv[2]):

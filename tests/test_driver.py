@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +27,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import optimize_generations
-from tests.conftest import OpenDatabase, of_four, run, sphere, story
+from tests.conftest import OpenDatabase, of_four, open_terminal, run, sphere, story
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 REPORTS = 3
@@ -702,30 +708,65 @@ def test_an_objective_cannot_begin_generations_of_its_study() -> None:
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_the_progress_bar_is_shown_on_request(
-    capsys: pytest.CaptureFixture[str], shown: bool
+    monkeypatch: pytest.MonkeyPatch, shown: bool
 ) -> None:
-    """It tells the trials, the generation and the best value; nothing else is written."""
+    """It tells the trials, the generation, the time left and the best value."""
+    terminal = open_terminal(monkeypatch)
     study = run(RandomSampler(seed=0), 2)
     optimize_generations(study, spheres, 4, population_size=2, show_progress_bar=shown)
+    found = terminal.getvalue()
 
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert bool(err) == shown
+    assert bool(found) == shown
     if shown:
-        last = err.replace("\n", "\r").rstrip("\r").split("\r")[-1]
+        last = found.replace("\n", "\r").rstrip("\r").split("\r")[-1]
         assert "8/8" in last
+        assert "00:00<00:00" in last
         assert "generation 3" in last
         assert f"best {study.best_value:.6g}" in last
 
 
+def test_the_progress_bar_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is no terminal nothing is written."""
+    optimize_generations(random_study(), spheres, 4, population_size=2, show_progress_bar=True)
+
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_progress_bar_bears_several_objectives_and_failures(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """There may be no best value to show."""
+    terminal = open_terminal(monkeypatch)
     after_results(several_objectives(), [0.0, 0.0], None, show_progress_bar=True)
     after_results(random_study(), None, TrialPruned(), show_progress_bar=True)
 
-    assert capsys.readouterr().err.count("2/2") == 2
+    assert terminal.getvalue().count("2/2") == 2
+
+
+LOGGING = """
+import optuna
+from optuna_ga import optimize_generations
+
+study = optuna.create_study()
+evaluate = lambda trials: [trial.suggest_float("x", 0, 1) for trial in trials]
+optimize_generations(study, evaluate, 3, population_size=2, show_progress_bar=True)
+"""
+
+
+def test_logs_stay_whole_beside_the_progress_bar() -> None:
+    """In a real terminal each begins a line of its own."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    subprocess.run([sys.executable, "-c", LOGGING], stderr=terminal, check=True, timeout=120)
+    found = os.read(controller, 1_000_000).decode()
+    os.close(controller)
+    os.close(terminal)
+    lines = found.replace("\r", "\n").split("\n")
+    logs = [line for line in lines if "finished with value" in line]
+
+    assert len(logs) == 6
+    assert all(re.match(r"(\x1b\[\d*m)*\[I", line) for line in logs)
+    assert any("6/6" in line and "finished" not in line for line in lines)
 
 
 # Trials that cannot be had
@@ -805,8 +846,9 @@ def test_evaluate_may_empty_its_list() -> None:
     assert [trial.value for trial in study.trials] == [2.0, 1.0, 0.0]
 
 
-def test_the_progress_bar_bears_infeasible_trials() -> None:
+def test_the_progress_bar_bears_infeasible_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no best value to show until one is feasible."""
+    terminal = open_terminal(monkeypatch)
 
     def evaluate(trials: list[Trial]) -> list[float]:
         for trial in trials:
@@ -816,4 +858,5 @@ def test_the_progress_bar_bears_infeasible_trials() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     optimize_generations(study, evaluate, 2, population_size=2, show_progress_bar=True)
 
-    assert len(study.trials) == 4
+    assert "4/4" in terminal.getvalue()
+    assert "best" not in terminal.getvalue()

@@ -24,6 +24,7 @@ from optuna_ga.fashion_mnist import (
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
 from optuna_ga.fashion_mnist._population import LoopTrainer, ThreadsTrainer
+from tests.conftest import open_terminal
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
 DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}
@@ -55,6 +56,19 @@ def test_fewer_validation_images_change_the_score_alone() -> None:
     assert images == pytest.approx(round(images))
     assert few.value != all_.value
     assert few.user_attrs["training_loss"] == all_.user_attrs["training_loss"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_progress_bar_counts_epochs(monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
+    """A generation is trained together; the bar goes when it is done."""
+    terminal = open_terminal(monkeypatch)
+    study = optuna.create_study(sampler=GASampler(2, parent_fraction=1.0, seed=0))
+    objective = tiny(epochs=2, n_training_images=64, show_progress_bar=shown)
+    objective.evaluate_generation([study.ask(), study.ask()])
+
+    assert ("training 2 networks: 100%" in terminal.getvalue()) == shown
+    assert ("2/2" in terminal.getvalue()) == shown
+    assert terminal.getvalue().strip("\r").endswith(" ") == shown
 
 
 def test_the_search_space_is_the_papers() -> None:

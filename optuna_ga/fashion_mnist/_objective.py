@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, get_args
 import torch
 from optuna import Trial, TrialPruned
 from optuna.distributions import FloatDistribution
+from tqdm.auto import tqdm
 
 from optuna_ga._checks import check_bool, check_int
+from optuna_ga._progress import progress_bar
 from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._population import (
@@ -92,6 +94,8 @@ class FashionMNISTObjective:
             slower where it has not.
         dropout: Whether to train with the dropout of PyTorch's MNIST example, with the same
             masks for every trial of a seed.
+        show_progress_bar: Whether to show the epochs of a training, or of a generation's, and the
+            time left, on a terminal or in a notebook.
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
@@ -112,6 +116,7 @@ class FashionMNISTObjective:
         folder: str | Path | None = None,
         precision: Precision = "float32",
         dropout: bool = False,
+        show_progress_bar: bool = False,
     ) -> None:
         if data not in ("full", "subset"):
             raise ValueError(f'`data` must be "full" or "subset", but {data!r} was given.')
@@ -131,6 +136,7 @@ class FashionMNISTObjective:
             raise ValueError(f"`precision` must not be 'tf32' on a device like {self._device}.")
         self._precision: Precision = precision
         self._dropout = check_bool("dropout", dropout)
+        self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._trainer: Trainer | None = None
         self._name = data
         self._folder = None if folder is None else Path(folder)
@@ -243,8 +249,14 @@ class FashionMNISTObjective:
     def _evaluate(self, trials: Sequence[Trial], trainer: Trainer) -> list[float | TrialPruned]:
         members = [self._member(trial) for trial in trials]
         data = self._data()
-        reporter = _Reporter(trials, self._epochs)
-        trainer.train(members, data.training, data.validation, self._epochs, reporter.after_epoch)
+        words = f"training {len(members)} network{'s' * (len(members) > 1)}"
+        with progress_bar(
+            self._show_progress_bar, total=self._epochs, desc=words, unit="epoch", leave=False
+        ) as progress:
+            reporter = _Reporter(trials, self._epochs, progress)
+            trainer.train(
+                members, data.training, data.validation, self._epochs, reporter.after_epoch
+            )
         return reporter.results
 
     def _member(self, trial: Trial) -> Member:
@@ -259,10 +271,11 @@ class FashionMNISTObjective:
 class _Reporter:
     """Reports what each epoch gives to the trials, and prunes."""
 
-    def __init__(self, trials: Sequence[Trial], epochs: int) -> None:
+    def __init__(self, trials: Sequence[Trial], epochs: int, progress: tqdm[Any]) -> None:
         self.results: list[float | TrialPruned] = [math.inf] * len(trials)
         self._trials = trials
         self._epochs = epochs
+        self._progress = progress
         self._epoch = 0
         self._seconds = [0.0] * len(trials)
         self._start = time.perf_counter()
@@ -276,6 +289,7 @@ class _Reporter:
             if epoch is not None:
                 self._trials[position].report(epoch.validation_loss, step=self._epoch)
         pruned = {position for position, epoch in ended.items() if self._end(position, epoch)}
+        self._progress.update()
         self._start = time.perf_counter()
         return pruned
 

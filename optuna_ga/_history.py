@@ -1,0 +1,126 @@
+"""Where each finished trial came from and what it achieved: the facts of table and figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from optuna_ga._checks import check_int
+from optuna_ga._ranking import loss_of, rank
+from optuna_ga._sampler import GASampler
+from optuna_ga._study import MUTATED, PARENTS, POPULATION_SIZE, only_direction
+
+ORIGINS = ("start", "crossover", "mutation")
+
+
+class Individual(NamedTuple):
+    """A finished trial as an individual of its generation.
+
+    Attributes:
+        trial: The trial, which is the storage's own and not to be changed.
+        generation: The trial's number divided by the population size, rounded down.
+        parents: The numbers of the trials that it was bred from.
+        mutated: The names of the genes that were drawn afresh instead of inherited.
+        origin: "mutation" if it has parents and mutated genes, "crossover" if it has parents
+            only, else "start".
+        is_candidate: Whether it is complete and feasible, so that it can be the best.
+        best_so_far: The best value of the candidates up to this one; None if there is none.
+        improved: Whether it is better than all candidates before it, or a first one whose value
+            is not infinitely bad.
+    """
+
+    trial: FrozenTrial
+    generation: int
+    parents: list[int]
+    mutated: list[str]
+    origin: str
+    is_candidate: bool
+    best_so_far: float | None
+    improved: bool
+
+
+@dataclass(frozen=True)
+class History:
+    """The finished trials of a study with one objective, by number.
+
+    Attributes:
+        direction: The study's direction.
+        population_size: Trials in a generation.
+        individuals: The finished trials.
+    """
+
+    direction: StudyDirection
+    population_size: int
+    individuals: list[Individual]
+
+
+def read_history(study: Study, population_size: int | None) -> History:
+    """Return the finished trials of a study, in which other samplers may have taken part.
+
+    Raises:
+        TypeError: If `population_size` is no integer.
+        ValueError: If it is too small or unknown, or if the study has several objectives.
+    """
+    direction = only_direction(study)
+    size = population_size_of(study, population_size)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    trials.sort(key=lambda trial: trial.number)
+    return History(direction, size, list(_individuals(trials, direction, size)))
+
+
+def population_size_of(study: Study, given: int | None) -> int:
+    """Return the population size that is given, or else the one that the study knows.
+
+    Raises:
+        TypeError: If what is given is no integer.
+        ValueError: If it is too small, or if nothing is given or known.
+    """
+    if given is not None:
+        return check_int("population_size", given, minimum=2)
+    if isinstance(study.sampler, GASampler):
+        return study.sampler.population_size
+    if POPULATION_SIZE not in study.user_attrs:
+        raise ValueError(
+            "`population_size` must be given, since the study records none and its sampler is "
+            f"a {type(study.sampler).__name__}."
+        )
+    return check_int("population_size", study.user_attrs[POPULATION_SIZE], minimum=2)
+
+
+def _individuals(
+    trials: list[FrozenTrial], direction: StudyDirection, size: int
+) -> Iterator[Individual]:
+    best, best_loss = None, math.inf
+    for trial in trials:
+        key = rank(trial, direction)
+        is_candidate = key is not None and key[:2] == (0.0, False)
+        improved = False
+        if is_candidate:
+            assert trial.values is not None
+            loss = loss_of(trial.values[0], direction)
+            improved = loss < best_loss
+            if improved or best is None:
+                best, best_loss = trial.values[0], loss
+        parents = _parents(trial)
+        mutated = list(trial.user_attrs.get(MUTATED, [])) if parents else []
+        yield Individual(
+            trial=trial,
+            generation=trial.number // size,
+            parents=parents,
+            mutated=mutated,
+            origin="mutation" if mutated else "crossover" if parents else "start",
+            is_candidate=is_candidate,
+            best_so_far=best,
+            improved=improved,
+        )
+
+
+def _parents(trial: FrozenTrial) -> list[int]:
+    """Return the recorded parents, unless they are of another study that it was copied from."""
+    parents: list[int] = trial.user_attrs.get(PARENTS, [])
+    return list(parents) if all(number < trial.number for number in parents) else []

@@ -1,0 +1,27 @@
+"""A progress bar that keeps out of the way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+
+@contextmanager
+def progress_bar(shown: bool, **options: Any) -> Iterator[tqdm[Any]]:
+    """Yield a bar that shows only on a terminal or in a notebook; Optuna's logs stay whole.
+
+    Args:
+        shown: Whether it is wanted.
+        **options: Those of tqdm.
+    """
+    with tqdm(disable=None if shown else True, **options) as bar:
+        if bar.disable:
+            yield bar
+            return
+        with logging_redirect_tqdm([logging.getLogger("optuna")], tqdm_class=tqdm):
+            yield bar

@@ -1,0 +1,162 @@
+"""The fitness of each generation."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import TrialState
+
+from optuna_ga._history import Individual
+from optuna_ga.visualization._common import (
+    CROSS,
+    HIGHLIGHT,
+    by_generation,
+    finite,
+    generation_axis,
+    hover_text,
+    markers,
+    read_finished,
+)
+from optuna_ga.visualization._plotly import go
+
+
+def plot_fitness(
+    study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
+) -> go.Figure:
+    """Plot how fit each generation is: all its values, its best, its median, the best so far.
+
+    The boxes, their medians and the best of each generation are those of its complete and
+    feasible trials with finite values. Infeasible and pruned trials stand beside them. What has
+    no finite value is counted under the title, and for each generation where its best is hovered
+    over. `figure.update_yaxes(type="log")` spreads small values.
+
+    Args:
+        study: A study with one objective.
+        population_size: Trials in a generation, at least 2. None takes it from the study's
+            sampler if that is a `GASampler`, else from what one has recorded on the study.
+        target_name: The objective's name on the axis.
+
+    Raises:
+        TypeError: If `population_size` is no integer.
+        ValueError: If it is too small or unknown, if the study has several objectives, or if it
+            has no finished trial.
+    """
+    history = read_finished(study, population_size)
+    generations = by_generation(history)
+    drawn = [one for one in history.individuals if finite(one.trial.value) is not None]
+    candidates = [one for one in drawn if one.is_candidate]
+    text = partial(hover_text, target_name=target_name)
+    figure = go.Figure([_boxes(candidates, text)])
+    for name, marker, state in (
+        ("Infeasible", {**CROSS, "symbol": "circle-open"}, TrialState.COMPLETE),
+        ("Pruned", CROSS, TrialState.PRUNED),
+    ):
+        others = [one for one in drawn if not one.is_candidate and one.trial.state == state]
+        if others:
+            figure.add_trace(markers(others, name, marker, x=_generation, y=_value, text=text))
+    best = max if history.direction == StudyDirection.MAXIMIZE else min
+    figure.add_traces(
+        [
+            _line(generations, "Median", statistics.median, color="#56b4e9", dash="dot"),
+            _line(generations, "Best of the generation", best, color="#0072b2"),
+            _best_so_far(generations),
+        ]
+    )
+    figure.update_layout(
+        title={"text": "Fitness per Generation" + _subtitle(history.individuals)},
+        xaxis=generation_axis(history),
+        yaxis_title=target_name,
+    )
+    return figure
+
+
+def _boxes(candidates: Sequence[Individual], text: Callable[[Individual], str]) -> go.Box:
+    return go.Box(
+        x=[_generation(one) for one in candidates],
+        y=[_value(one) for one in candidates],
+        name="Trials",
+        boxpoints="all",
+        pointpos=0,
+        jitter=0.5,
+        fillcolor="rgba(140, 140, 140, 0.15)",
+        line={"color": "rgba(110, 110, 110, 0.6)", "width": 1},
+        marker={"color": "rgba(90, 90, 90, 0.55)", "size": 5},
+        hoveron="points",
+        text=[text(one) for one in candidates],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _line(
+    generations: Mapping[int, Sequence[Individual]],
+    name: str,
+    statistic: Callable[[list[float]], float],
+    *,
+    color: str,
+    dash: str = "solid",
+) -> go.Scatter:
+    """Return a statistic of each generation's finite values, with gaps where there are none."""
+    values = [
+        statistic(finite_values) if (finite_values := _finite_values(individuals)) else None
+        for individuals in generations.values()
+    ]
+    return go.Scatter(
+        x=list(generations),
+        y=values,
+        mode="lines+markers",
+        name=name,
+        line={"color": color, "dash": dash},
+        marker={"size": 5},
+        text=[_counts(individuals) for individuals in generations.values()],
+        hovertemplate=f"{name}: %{{y:.6g}}<br>generation %{{x}}: %{{text}}<extra></extra>",
+    )
+
+
+def _best_so_far(generations: Mapping[int, Sequence[Individual]]) -> go.Scatter:
+    return go.Scatter(
+        x=list(generations),
+        y=[finite(individuals[-1].best_so_far) for individuals in generations.values()],
+        mode="lines",
+        name="Best so far",
+        line={"color": HIGHLIGHT, "shape": "hv", "width": 2.5},
+        hovertemplate="Best so far: %{y:.6g}<extra></extra>",
+    )
+
+
+def _generation(individual: Individual) -> int:
+    return individual.generation
+
+
+def _value(individual: Individual) -> float | None:
+    return individual.trial.value
+
+
+def _finite_values(individuals: Sequence[Individual]) -> list[float]:
+    values = [individual.trial.value for individual in individuals if individual.is_candidate]
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _subtitle(individuals: Sequence[Individual]) -> str:
+    """Return a second line that counts the trials that cannot be drawn, if there are some."""
+    missing = [one for one in individuals if finite(one.trial.value) is None]
+    return f"<br><sub>Without a finite value: {_counts(missing)}</sub>" if missing else ""
+
+
+def _counts(individuals: Sequence[Individual]) -> str:
+    """Return how many trials of each kind there are, as in "2 infinite, 1 failed"."""
+    counts = Counter(_kind(individual) for individual in individuals)
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+
+
+def _kind(individual: Individual) -> str:
+    state = individual.trial.state
+    if state == TrialState.COMPLETE:
+        if finite(individual.trial.value) is None:
+            return "infinite"
+        return "complete" if individual.is_candidate else "infeasible"
+    return {TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}[state]

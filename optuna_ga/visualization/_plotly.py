@@ -1,0 +1,14 @@
+"""Plotly, or an error that says how to get it."""
+
+from __future__ import annotations
+
+try:
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+except ImportError as error:
+    raise ImportError(
+        "`optuna_ga.visualization` needs Plotly, which is not installed; "
+        '`pip install "optuna-ga[visualization]"` installs it.'
+    ) from error
+
+__all__ = ["go", "make_subplots"]
