@@ -21,6 +21,8 @@ from optuna_ga._progress import progress_bar
 from optuna_ga._study import is_stopped, optimization_loop, running_trials
 
 Result: TypeAlias = "float | Sequence[float] | BaseException | None"
+"""What an evaluation returns for a trial: its value or values, or what ended it."""
+
 Callback = Callable[[Study, FrozenTrial], None]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

@@ -6,7 +6,7 @@ import copy
 import math
 import statistics
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
@@ -16,7 +16,8 @@ from optuna_ga._ranking import fittest, loss_of
 from optuna_ga._study import only_direction
 
 
-class Rechecked(NamedTuple):
+@dataclass(frozen=True)
+class Rechecked:
     """A trial with the values of its repeats.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ README = (ROOT / "README.md").read_text()
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-NEEDING_A_SERVER = ["distributed.py"]  # Run by test_storages.py.
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in EXAMPLES if p.name not in NEEDING_A_SERVER], ids=lambda p: p.name
-)
-def test_every_example_runs(path: Path, tmp_path: Path) -> None:
-    """Without warnings, in a folder of its own."""
-    subprocess.run(
-        [sys.executable, "-W", "error", str(path)], cwd=tmp_path, check=True, capture_output=True
-    )
 
 
 def test_readme_shows_the_quickstart_to_the_letter() -> None:

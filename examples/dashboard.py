@@ -1,0 +1,37 @@
+"""Look at generations, parents and mutations in optuna-dashboard, while the search runs.
+
+`DashboardReport` keeps plots and a note on the study up to date, and whatever shows the database
+shows them. The last line that this prints is the command that opens it.
+
+    pip install "optuna-ga[dashboard]" && python examples/dashboard.py
+"""
+
+import argparse
+
+import optuna
+
+from optuna_ga import DashboardReport, GASampler
+
+
+def objective(trial: optuna.Trial) -> float:
+    """Train your network here; this stands in for it."""
+    rate = trial.suggest_float("learning_rate", 1e-5, 1, log=True)
+    layers = trial.suggest_int("layers", 1, 8)
+    activation = trial.suggest_categorical("activation", ["gelu", "relu", "tanh"])
+    return abs(rate - 1e-2) + abs(layers - 4) / 10 + (activation != "gelu") / 10
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--storage", default="sqlite:///dashboard.db")
+    parser.add_argument("--trials", type=int, default=100)
+    options = parser.parse_args()
+    study = optuna.create_study(
+        study_name="dashboard",
+        storage=options.storage,
+        sampler=GASampler(population_size=10, seed=0),
+        load_if_exists=True,
+    )
+    study.optimize(objective, n_trials=options.trials, callbacks=[DashboardReport()])
+    print(f"{len(study.trials)} trials, best {study.best_value:.6f} with {study.best_params}")
+    print(f"optuna-dashboard {options.storage}")

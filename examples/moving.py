@@ -1,0 +1,49 @@
+"""Move a study that another sampler has begun to the genetic algorithm, and lose nothing.
+
+Load the study with `GASampler` and go on. Trials belong to generations by their numbers, whoever
+sampled them, so that the finished ones are bred from: with `elitism=True` from the best of all,
+without it from the best of the last generation. In a program that uses `NSGAIISampler` for one
+objective, it is enough to change the sampler.
+
+    python examples/moving.py
+    python examples/moving.py --first NSGAIISampler
+"""
+
+import argparse
+
+import optuna
+from optuna.samplers import NSGAIISampler, TPESampler
+
+from optuna_ga import GASampler
+
+SAMPLERS = {"NSGAIISampler": NSGAIISampler, "TPESampler": TPESampler}
+
+
+def objective(trial: optuna.Trial) -> float:
+    """Train your network here; this stands in for it."""
+    x = trial.suggest_float("x", -10, 10)
+    layers = trial.suggest_int("layers", 1, 5)
+    width = trial.suggest_int("width", 8, 512, log=True) if layers > 1 else 8
+    return (x - 2) ** 2 + abs(layers - 3) + abs(width - 64) / 64
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--storage", default="sqlite:///moving.db")
+    parser.add_argument("--first", choices=sorted(SAMPLERS), default="TPESampler")
+    parser.add_argument("--trials", type=int, default=40, help="of each sampler")
+    options = parser.parse_args()
+
+    first = optuna.create_study(storage=options.storage, sampler=SAMPLERS[options.first](seed=0))
+    first.optimize(objective, n_trials=options.trials)
+    print(f"{options.first}: {first.best_value:.3f} after {len(first.trials)} trials")
+
+    study = optuna.load_study(
+        study_name=first.study_name,
+        storage=options.storage,
+        sampler=GASampler(population_size=20, elitism=True, seed=0),
+    )
+    study.optimize(objective, n_trials=options.trials)
+    print(f"GASampler: {study.best_value:.3f} after {len(study.trials)} trials")
+    for trial in study.trials[options.trials :: 10]:
+        print(f"Trial {trial.number} is a child of {trial.user_attrs.get('ga:parents')}")

@@ -1,0 +1,150 @@
+"""Each example is run as a user does, with few trials, and what it shows is true."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+import optuna_dashboard
+import pytest
+from optuna import Study
+from optuna.trial import TrialState
+
+from tests.conftest import OpenDatabase, parents, parents_by_the_rules, story
+
+FOLDER = Path(__file__).parents[1] / "examples"
+
+
+def command(example: str, *arguments: str) -> list[str]:
+    """Return the command that runs an example, with warnings as errors."""
+    return [sys.executable, "-W", "error", str(FOLDER / f"{example}.py"), *arguments]
+
+
+def output(example: str, folder: Path, *arguments: str) -> str:
+    """Run an example in a folder and return what it prints."""
+    done = subprocess.run(command(example, *arguments), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def params(line: str) -> dict[str, Any]:
+    """Return the parameters that a line ends with."""
+    found: dict[str, Any] = ast.literal_eval(line.partition(" with ")[2])
+    return found
+
+
+def only_study(open_database: OpenDatabase) -> Study:
+    """Return the study of a database that has one."""
+    return optuna.load_study(study_name=None, storage=open_database())
+
+
+def test_the_quickstart_ends_with_the_best_parameters(tmp_path: Path) -> None:
+    """After ten generations they are close to the minimum, x = 2 and n = 7."""
+    best = ast.literal_eval(output("quickstart", tmp_path))
+
+    assert set(best) == {"x", "n", "shape"}
+    assert abs(best["x"] - 2) < 1
+    assert abs(best["n"] - 7) <= 1
+
+
+def test_a_conditional_pipeline_has_the_parameters_of_one_model(tmp_path: Path) -> None:
+    """The search tries all models, and the best trial has its own model's parameters."""
+    tried, best = output("conditional", tmp_path, "--trials", "30").splitlines()
+    own = {"forest": {"depth", "n_trees"}, "neighbours": {"n_neighbours"}, "svm": {"c", "gamma"}}
+
+    counts = ast.literal_eval(tried)
+    assert set(counts) == set(own)
+    assert sum(counts.values()) == 30
+    assert set(params(best)) == own[params(best)["model"]] | {"model", "scaled"}
+    assert float(best.split()[1]) > 0.9
+
+
+def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
+    """Two generations of four, on the device that PyTorch has."""
+    small = ("--epochs", "1", "--generations", "2", "--images", "64", "--population-size", "4")
+    trained, best = output("one_gpu", tmp_path, *small).splitlines()
+
+    assert re.fullmatch(r"8 networks in \d+\.\d s on (cpu|cuda)", trained)
+    assert set(params(best)) == {"learning_rate", "momentum", "weight_decay"}
+
+
+def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
+    """Some trials are pruned, others are trained to the end."""
+    pruned, epochs, best = output("pruning", tmp_path, "--trials", "40").splitlines()
+    n_pruned = int(pruned.split()[0])
+    n_epochs, n_all = map(int, re.findall(r"\d+", epochs))
+
+    assert 0 < n_pruned < 40
+    assert (40 - n_pruned) * 27 < n_epochs < n_all / 2
+    assert float(best.split()[1]) < 0.2
+
+
+def test_a_killed_run_is_resumed_to_the_same_study(
+    open_database: OpenDatabase, tmp_path: Path
+) -> None:
+    """It is killed in its second generation, which is evaluated again as a whole."""
+    few = ("--storage", f"sqlite:///{tmp_path}/study.db", "--generations", "3")
+    slowly = command("resume", *few, "--seconds", "0.3")
+    with subprocess.Popen(slowly, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Trial 12 "):
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    states = [trial.state for trial in only_study(open_database).trials]
+    assert states == [TrialState.COMPLETE] * 10 + [TrialState.RUNNING] * 10
+
+    resumed = output("resume", tmp_path, *few, "--seconds", "0")
+    assert resumed.startswith("The study has 20 trials\nTrial 10 is being evaluated\n")
+    whole = runpy.run_path(str(FOLDER / "resume.py"))["search"]("sqlite:///:memory:", 3, 0.0)
+    assert story(only_study(open_database)) == story(whole)
+
+
+@pytest.mark.parametrize("first", ["TPESampler", "NSGAIISampler"])
+def test_trials_of_another_sampler_are_bred_from(
+    first: str, open_database: OpenDatabase, tmp_path: Path
+) -> None:
+    """The first child's parents are the other's, and those of all are the best of both."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    before, after, child, *_ = output(
+        "moving", tmp_path, "--storage", url, "--first", first, "--trials", "30"
+    ).splitlines()
+    trials = only_study(open_database).trials
+
+    assert before.startswith(f"{first}: ")
+    assert float(after.split()[1]) <= float(before.split()[1])
+    assert child == f"Trial 30 is a child of {parents(trials[30])}"
+    assert all("ga:generation" not in trial.user_attrs for trial in trials[:30])
+    for trial in trials[30:]:
+        rules: Any = {"population_size": 20, "n_parents": 10, "elitism": True}
+        fittest = parents_by_the_rules(trials, trial.number, **rules)
+        assert len(set(parents(trial)) & set(fittest)) == 2
+
+
+def test_the_dashboard_shows_the_report(open_database: OpenDatabase, tmp_path: Path) -> None:
+    """The last line opens the database, in which there are a note and plots."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    printed = output("dashboard", tmp_path, "--storage", url, "--trials", "20")
+    study = get(optuna_dashboard.wsgi(open_database()), "/api/studies/1")
+
+    assert printed.splitlines()[-1] == f"optuna-dashboard {url}"
+    assert len(study["trials"]) == 20
+    assert study["note"]["body"]
+    assert study["plotly_graph_objects"]
+
+
+def get(app: Any, path: str) -> Any:
+    """Return what a web application answers, without a server."""
+    environ: dict[str, Any] = {"PATH_INFO": path}
+    setup_testing_defaults(environ)
+    return json.loads(b"".join(app(environ, lambda status, headers, error=None: None)))

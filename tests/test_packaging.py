@@ -1,0 +1,164 @@
+"""What is built and installed is whole, and its reference can be made."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import optuna_ga
+from optuna_ga import fashion_mnist, visualization
+
+ROOT = Path(__file__).parents[1]
+EXTRAS = {"benchmark", "dashboard", "fashion-mnist", "screen", "test", "visualization"}
+LICENSES = {"LICENSE", "optuna_ga/fashion_mnist/LICENSE.fashion-mnist"}
+REFERENCE = "python -W error -m pdoc -d google -o site " + (
+    "optuna_ga optuna_ga.fashion_mnist optuna_ga.visualization"
+)
+
+
+def call(*arguments: str | Path, folder: Path) -> str:
+    """Run a command in a folder and return what it prints."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, arguments)),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def build(target: Path, source: Path, *options: str) -> Path:
+    """Build a source folder into another one."""
+    command = [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir"]
+    call(*command, target, source, folder=source)
+    return target
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution and the wheel, both built from this tree."""
+    return build(tmp_path_factory.mktemp("built"), ROOT, "--sdist", "--wheel")
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    """The wheel."""
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    """The metadata of the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        return Parser().parsestr(archive.read(name).decode())
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """Types, images and licences among it; no tests, benchmarks or examples."""
+    names = zipfile.ZipFile(wheel).namelist()
+    info = {name for name in names if ".dist-info/" in name}
+    package = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.joinpath("optuna_ga").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert set(names) - info == package
+    assert {"optuna_ga/py.typed", "optuna_ga/fashion_mnist/subset.npz"} <= package
+    assert {name.partition("/licenses/")[2] for name in info} == LICENSES | {""}
+
+
+def test_the_metadata_say_what_is_needed(metadata: Message) -> None:
+    """The licence as an expression, the versions of Python, the extras and where it belongs."""
+    assert metadata["License-Expression"] == "MIT"
+    assert set(metadata.get_all("License-File") or []) == LICENSES
+    assert metadata["Requires-Python"] == ">=3.10"
+    assert set(metadata.get_all("Provides-Extra") or []) == EXTRAS
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (ROOT / "README.md").read_text()
+
+
+def test_the_classifiers_agree_with_the_rest(metadata: Message) -> None:
+    """Types are shipped, and no classifier repeats the licence, which the standard forbids."""
+    classifiers = metadata.get_all("Classifier") or []
+
+    assert {"Typing :: Typed", "Programming Language :: Python :: 3 :: Only"} <= set(classifiers)
+    assert not [name for name in classifiers if name.startswith("License ::")]
+
+
+def test_the_plain_install_needs_little(metadata: Message) -> None:
+    """Everything else comes with an extra."""
+    required = [one for one in metadata.get_all("Requires-Dist") or [] if "extra ==" not in one]
+
+    assert [re.split(r"\W", one)[0] for one in required] == ["numpy", "optuna", "tqdm"]
+
+
+def test_the_source_distribution_builds_the_same_wheel(
+    built: Path, wheel: Path, tmp_path: Path
+) -> None:
+    """To the byte."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (again,) = build(
+        tmp_path / "wheel", tmp_path / sdist.name.removesuffix(".tar.gz"), "--wheel"
+    ).iterdir()
+
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """Installed with what it requires and nothing else, the quickstart runs in an empty folder."""
+    venv.create(tmp_path / "env", symlinks=os.name != "nt")
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    python, folder = tmp_path / "env" / scripts / "python", tmp_path / "empty"
+    folder.mkdir()
+    call(sys.executable, "-m", "pip", "--python", python, "install", wheel, folder=folder)
+    where = call(python, "-I", "-c", "import optuna_ga; print(optuna_ga.__file__)", folder=folder)
+    code = (ROOT / "examples" / "quickstart.py").read_text()
+    printed = call(python, "-I", "-W", "error", "-c", code, folder=folder)
+
+    assert Path(where.strip()).is_relative_to(tmp_path / "env")
+    assert printed.startswith("{'x': ")
+    assert printed == call(sys.executable, "-c", code, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the reference, which is made without a warning."""
+    folder = tmp_path_factory.mktemp("reference")
+    call(sys.executable, *REFERENCE.split()[1:], folder=folder)
+    return folder / "site"
+
+
+@pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, visualization])
+def test_the_reference_tells_of_every_public_name(reference: Path, package: ModuleType) -> None:
+    """Each package has a page, and each name a section there that says something."""
+    page = reference.joinpath(*package.__name__.split(".")).with_suffix(".html").read_text()
+    sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page, flags=re.DOTALL))
+
+    assert set(sections) == set(package.__all__)
+    for name, section in sections.items():
+        assert not callable(getattr(package, name)) or '<div class="docstring">' in section, name
+
+
+def test_readme_tells_how_to_make_the_reference() -> None:
+    """With the command that is tested here."""
+    assert REFERENCE in (ROOT / "README.md").read_text().splitlines()

@@ -1,0 +1,1 @@
+"""What the project is made ready for others with; not part of the package."""
