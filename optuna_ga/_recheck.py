@@ -51,8 +51,9 @@ def recheck_best(
     """Evaluate the best trials again, and return them with the best mean first.
 
     Where the same parameters get another value each time, the best trial of a search is partly
-    the luckiest one, and its value flatters it. The repeats are free of that. The value from the
-    search is not part of the mean, and the study stays as it is.
+    the luckiest one, and its value flatters it. The repeats do so far less: the value from the
+    search is not part of their mean, but the answer is still the luckiest of `n_best` means, so
+    that an unbiased figure takes one more evaluation of it. The study stays as it is.
 
     The objective is called with an `optuna.trial.FixedTrial` that has the parameters and a number
     that no trial of the study has, each time another, for objectives that seed their noise by it.

@@ -138,7 +138,8 @@ def express(
     Args:
         plan: The candidates' plans.
         parents: The parents' genes `(E,)`, NaN for those that do not have the parameter.
-        donors: Genes of the fittest trials that have it, for candidates whose parents do not.
+        donors: Genes of the fittest trials that have it, for candidates whose parents do not; the
+            same object as `parents` if all of these have it.
         distribution: What the parameter is drawn from.
         settings: The sampler's settings.
         rng: Generator of the child's draws for this parameter.
@@ -162,7 +163,8 @@ def express(
             first + steps * normals[1],
         ]
         # Clipped, since optima often lie on a bound.
-        genes, fresh_prob = np.clip(np.choose(plan.crossover, ways), 0.0, 1.0), settings.fresh_prob
+        genes = np.minimum(np.maximum(np.choose(plan.crossover, ways), 0.0), 1.0)
+        fresh_prob = settings.fresh_prob
     if len(donors) < len(parents):  # Few values say little of where to search.
         fresh_prob = max(fresh_prob, 0.5)
     fresh = uniforms[2] < fresh_prob
@@ -185,6 +187,8 @@ def _rank_weights(n: int) -> np.ndarray:
 def _two(plan: Plan, parents: np.ndarray, donors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both parents' genes `(K,)`; one that has none takes the other's, or a donor's."""
     first, second = parents[plan.first], parents[plan.second]
+    if donors is parents:  # All have the gene.
+        return first, second
     lacking = np.isnan(first) & np.isnan(second)
     first = np.where(lacking, donors[plan.first % len(donors)], first)
     second = np.where(lacking, donors[plan.second % len(donors)], second)
@@ -194,6 +198,9 @@ def _two(plan: Plan, parents: np.ndarray, donors: np.ndarray) -> tuple[np.ndarra
 def _affine(plan: Plan, parents: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """Return affine combinations `(K,)` of those parents that have the parameter."""
     present = ~np.isnan(parents)
+    if present.all():
+        mean = np.add.reduce(parents) / len(parents)
+        return np.asarray(mean + plan.weights @ (parents - mean))
     if present.sum() < 2:
         return otherwise
     mean = parents[present].mean()
