@@ -5,6 +5,8 @@ Dynamic Neural Network Optimization", usable wherever Optuna takes a sampler. Th
 FashionMNIST problem lives in `optuna_ga.fashion_mnist`, which alone needs PyTorch.
 """
 
+from optuna_ga._dashboard import DashboardReport
+from optuna_ga._dataframe import generations_dataframe
 from optuna_ga._driver import Result, optimize_generations
 from optuna_ga._final import best_of_final_generation
 from optuna_ga._parallel import InParallel
@@ -12,11 +14,13 @@ from optuna_ga._recheck import Rechecked, recheck_best
 from optuna_ga._sampler import GASampler
 
 __all__ = [
+    "DashboardReport",
     "GASampler",
     "InParallel",
     "Rechecked",
     "Result",
     "best_of_final_generation",
+    "generations_dataframe",
     "optimize_generations",
     "recheck_best",
 ]

@@ -1,0 +1,136 @@
+"""What `DashboardReport` says of a study, in Markdown as optuna-dashboard shows it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga._final import best_of_final_generation
+from optuna_ga._ranking import fittest
+from optuna_ga._sampler import GASampler
+from optuna_ga._study import locate
+
+HEADING = "# Genetic algorithm"
+
+# Of the table of generations. Links name every trial, so that large generations have none.
+_N_ROWS = 50
+_N_LINKED = 50
+_COUNTED = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+def write_note(study: Study, size: int | None) -> str:
+    """Return the note, from its heading on.
+
+    Args:
+        study: A study with one objective.
+        size: Trials in a generation; None if the study has no generations.
+    """
+    trials = study.get_trials(deepcopy=False)
+    # To the dashboard's list of trials; it knows a study by the storage's id.
+    link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
+    parts = [HEADING, _settings(study), "## Best of the study", _best(study, link)]
+    if size is None:
+        parts += ["## Trials", _table(["trials", *_COUNTED], [_counts(trials)])]
+    else:
+        parts += ["## Best of the final generation", _final(study, link)]
+        parts += ["## Generations", _generations(trials, size, study.direction, link)]
+    return "\n\n".join(parts)
+
+
+def _settings(study: Study) -> str:
+    sampler = study.sampler
+    if not isinstance(sampler, GASampler):
+        return f"New trials come from {_code(type(sampler).__name__)}."
+    settings: dict[str, Any] = {"population_size": sampler.population_size}
+    if sampler._settings is None:
+        settings["parent_fraction"] = sampler._parent_fraction
+        settings["mutation_prob"] = sampler._mutation_prob
+        settings["elitism"] = sampler._elitism
+        settings["avoid_duplicates"] = sampler._avoid_duplicates
+    else:
+        settings["adaptive"] = True
+        settings["screen"] = sampler._settings.screened
+    settings["seed"] = sampler._seed
+    return _pairs("setting", settings)
+
+
+def _best(study: Study, link: str) -> str:
+    try:
+        return _described(study.best_trial, link)
+    except ValueError:
+        return "No trial is complete and feasible yet."
+
+
+def _final(study: Study, link: str) -> str:
+    try:
+        return _described(best_of_final_generation(study), link)
+    except ValueError as error:  # No generation is complete, or all of it failed.
+        return str(error)
+
+
+def _described(trial: FrozenTrial, link: str) -> str:
+    summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(trial.value)}"
+    return f"{summary}\n\n{_pairs('parameter', trial.params)}"
+
+
+def _generations(
+    trials: Iterable[FrozenTrial], size: int, direction: StudyDirection, link: str
+) -> str:
+    """Return a table of the last generations, the latest first."""
+    generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
+    for trial in trials:
+        generations[trial.number // size].append(trial)
+    last = sorted(generations, reverse=True)[:_N_ROWS]
+    rows = [_row(generation, generations[generation], direction, link) for generation in last]
+    return _table(["generation", "trials", *_COUNTED, "best", "median"], rows)
+
+
+def _row(
+    generation: int, trials: Sequence[FrozenTrial], direction: StudyDirection, link: str
+) -> list[str]:
+    name = str(generation)
+    if len(trials) <= _N_LINKED:
+        name = f"[{name}]({link}{','.join(str(trial.number) for trial in trials)})"
+    best = fittest((trial for trial in trials if trial.state.is_finished()), 1, direction)
+    complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
+    values = [trial.value for trial in complete if trial.value is not None]
+    return [
+        name,
+        *_counts(trials),
+        "".join(f"[{_number(trial.value)}]({link}{trial.number})" for trial in best),
+        _number(statistics.median(values)) if values else "",
+    ]
+
+
+def _counts(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return how many trials there are, and how many of each outcome."""
+    states = Counter(trial.state for trial in trials)
+    return [str(len(trials)), *(str(states[state]) for state in _COUNTED.values())]
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
+
+
+def _pairs(name: str, values: Mapping[str, Any]) -> str:
+    return _table([name, "value"], [[_code(key), _code(value)] for key, value in values.items()])
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, [":---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _code(value: object) -> str:
+    """Return any text as Markdown that shows it as it is, in a cell of a table, too."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{text}`"
