@@ -30,7 +30,14 @@ _LAYOUT = {
     "template": "plotly_white",
     "height": 450,
     "margin": {"l": 60, "r": 20, "t": 70, "b": 20},
-    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top"},
+    "legend": {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": -0.18,
+        "yref": "paper",
+        "yanchor": "top",
+    },
 }
 
 _logger = optuna.logging.get_logger("optuna.generations")

@@ -516,9 +516,8 @@ def test_a_conditional_parameter_is_drawn_where_it_is() -> None:
 def test_params_are_plotted_in_the_order_given(params: Any, shown: list[str]) -> None:
     """None means all by name."""
     figure = plot_genes(run(of_four(), 8), params)
-    axes = [axis for axis in figure.select_yaxes() if axis.title.text]
 
-    assert [axis.title.text for axis in axes] == shown
+    assert [title.text for title in figure.layout.annotations] == shown
 
 
 def test_the_legend_shows_each_kind_of_trace_once() -> None:

@@ -63,7 +63,11 @@ def plot_genes(
     rows = math.ceil(len(names) / _MOST_COLUMNS)
     columns = math.ceil(len(names) / rows)
     figure = make_subplots(
-        rows, columns, horizontal_spacing=0.25 / columns, vertical_spacing=0.2 / rows
+        rows,
+        columns,
+        subplot_titles=[escape(name) for name in names],
+        horizontal_spacing=0.2 / columns,
+        vertical_spacing=0.3 / rows,
     )
     fitness = _fitness(history)
     for index, name in enumerate(names):
@@ -72,12 +76,14 @@ def plot_genes(
         for trace in gene.traces(fitness, target_name):
             figure.add_trace(trace, **cell)
         figure.update_xaxes(generation_axis(history), **cell)
+        if index + columns < len(names):  # The plot below has the same.
+            figure.update_xaxes(title=None, **cell)
         figure.update_yaxes(gene.axis, **cell)
     _name_once(figure)
     figure.update_layout(
         title="Genes over the Generations",
         height=max(450, 150 + _ROW_HEIGHT * rows),
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         coloraxis=_color_axis(fitness),
     )
     return figure
@@ -126,14 +132,13 @@ class _Gene:
         if self._choices is not None:
             ticks = list(range(len(self._choices)))
             return {
-                "title": self._name,
                 "tickvals": ticks,
                 "ticktext": self._choices,
                 "range": [-0.5, len(ticks) - 0.5],
             }
         if self._is_log:
-            return {"title": self._name, "type": "log", "exponentformat": "power"}
-        return {"title": self._name, "type": "linear"}
+            return {"type": "log", "exponentformat": "power"}
+        return {"type": "linear"}
 
     def traces(self, fitness: dict[int, int], target_name: str) -> list[go.Scatter]:
         """Return what is drawn of the parameter."""
