@@ -32,7 +32,6 @@ from optuna_ga._variation import Plan
 
 N_UNSCREENED = 8  # Candidates, where no model chooses and the first new one is taken.
 _REMEMBERED_CHILDREN = 10_000  # What is forgotten beyond these is bred again.
-_SAME = 1e-9  # Positions on the unit scale that differ less are the same.
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,10 @@ class Child:
     plan: Plan | None = None
     rows: Sequence[int] = ()
     mutated: Sequence[str] = ()
+
+
+class OutdatedError(Exception):
+    """Trials have finished since the study was last looked at."""
 
 
 class Children(ABC):
@@ -76,7 +79,11 @@ class Children(ABC):
 
     @abstractmethod
     def _parents_of(self, study: Study, number: int) -> Sequence[int]:
-        """Return the rows of the trials from which a trial is bred; fewer than two for none."""
+        """Return the rows of the trials from which a trial is bred; fewer than two for none.
+
+        Raises:
+            OutdatedError: If one is not in the archive yet.
+        """
 
     @abstractmethod
     def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
@@ -104,14 +111,7 @@ class Children(ABC):
         """Return a trial's gene for one parameter."""
         with self._lock:
             child = self._child_of(study, trial)
-            if child.distributions.get(name) == distribution:
-                unit = child.genes[name]
-            elif child.plan is not None:
-                units, _ = self._bred(child.plan, child.rows, trial.number, name, distribution)
-                unit = units[0]
-            else:
-                unit = self._draw(trial.number, name, distribution)
-            return from_unit(distribution, unit)
+            return self._value(child, trial.number, name, distribution)
 
     def parents(self, study: Study, trial: FrozenTrial) -> list[int]:
         """Return the numbers of a trial's parents, the fittest first; none if it has none."""
@@ -135,11 +135,27 @@ class Children(ABC):
         with self._lock:
             self._children.pop(number, None)
 
+    def _value(self, child: Child, number: int, name: str, distribution: BaseDistribution) -> Gene:
+        """Return a child's gene for one parameter, whether or not it was known."""
+        if child.distributions.get(name) == distribution:
+            unit = child.genes[name]
+        elif child.plan is not None:
+            units, _ = self._bred(child.plan, child.rows, number, name, distribution)
+            unit = units[0]
+        else:
+            unit = self._draw(number, name, distribution)
+        return from_unit(distribution, unit)
+
     def _child_of(self, study: Study, trial: FrozenTrial) -> Child:
         if trial.number in self._children:
             return self._children[trial.number]
-        self._learn(study, trial.number)
-        child = self._become(study, trial)
+        child = None
+        while child is None:
+            try:
+                self._learn(study, trial.number)
+                child = self._become(study, trial)
+            except OutdatedError:
+                continue
         while len(self._children) > _REMEMBERED_CHILDREN:  # Workers that die never tell.
             del self._children[min(self._children)]
         return child
@@ -160,12 +176,22 @@ class Children(ABC):
             rows = self._parents_of(study, trial.number)
             fixed = self._knowledge.enqueued(trial)
             child = self._new_child(trial.number, rows, fixed)
-            has = self._knowledge.archive.encoded(trial.params, trial.distributions)
-            if (np.abs(has - list(child.genes.values())) > _SAME).any():
-                # Another sampler chose these, or what is known has changed since they were drawn.
+            if foreign := self._foreign(child, trial):
+                has = self._knowledge.archive.encoded(foreign, trial.distributions)
                 child = self._new_child(trial.number, rows, np.where(np.isnan(has), fixed, has))
             self._children[trial.number] = child
         return self._children[trial.number]
+
+    def _foreign(self, child: Child, trial: FrozenTrial) -> dict[str, Gene]:
+        """Return the parameters that a trial has got but would not get from the child.
+
+        Another sampler chose these, or what is known has changed since they were drawn.
+        """
+        return {
+            name: value
+            for name, value in trial.params.items()
+            if value != self._value(child, trial.number, name, trial.distributions[name])
+        }
 
     def _new_child(self, number: int, rows: Sequence[int], fixed: np.ndarray) -> Child:
         """Return a child of these parents, or a random one where nothing bred is new.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import optuna
 from optuna.study import Study, StudyDirection
@@ -88,6 +89,15 @@ class DashboardReport:
         self._lock = threading.Lock()
         self._warned = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the lock, which is of this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the rest."""
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Write the report if all trials of this one's generation have finished."""
         try:
@@ -108,8 +118,9 @@ class DashboardReport:
 
         size = _population_size(study)
         with self._lock:
-            users_own = get_note(study).partition(HEADING)[0]
-            save_note(study, users_own + write_note(study, size))
+            users_own = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
+            between = "\n\n" if users_own else ""
+            save_note(study, users_own + between + write_note(study, size))
             if size is not None:
                 for name, figure in _figures(study, size):
                     save_plotly_graph_object(study, figure, graph_object_id=name)

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._archive import Archive
-from optuna_ga._children import N_UNSCREENED, Children
+from optuna_ga._children import N_UNSCREENED, Children, OutdatedError
 from optuna_ga._generations import Generations
 from optuna_ga._genes import resolved
 from optuna_ga._variation import Plan
@@ -41,8 +41,10 @@ class DistinctChildren(Children):
 
     def _parents_of(self, study: Study, number: int) -> Sequence[int]:
         parents = self._generations.parents_of(number // self._population_size, study)
-        self._knowledge.take_in()  # Some may have finished since the study was last looked at.
-        return self._knowledge.archive.rows(parent.number for parent in parents)
+        rows = self._knowledge.archive.rows(parent.number for parent in parents)
+        if len(rows) < len(parents):
+            raise OutdatedError
+        return rows
 
     def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
         first = rng.integers(n_parents)

@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._archive import Archive
 from optuna_ga._branches import Branches
@@ -48,6 +48,7 @@ class Knowledge:
         self.archive = Archive(direction, n_fittest)
         self.running = np.zeros((0, 0))
         self._tried = Tried()
+        self._given_up = Tried()
         self._version = 0
         self._branches = Branches(np.zeros((0, 0)), [])
         self._branches_of = 0, 0
@@ -60,8 +61,11 @@ class Knowledge:
             self.archive.add(trial)
         if self.archive.version != self._version:
             self._version, known = self.archive.version, 0
-            self._tried = Tried()
-        self._tried.add(self.archive.units[known:])
+            self._tried, self._given_up = Tried(), Tried()
+        states = [trial.state for trial in self.archive.trials[known:]]
+        complete = np.array([state == TrialState.COMPLETE for state in states], bool)
+        self._tried.add(self.archive.units[known:][complete])
+        self._given_up.add(self.archive.units[known:][~complete])
         return arrived
 
     def foresee(
@@ -84,15 +88,30 @@ class Knowledge:
         known = len(self.archive), self.archive.version
         if self._branches_of != known:
             distributions = list(self.archive.distributions.values())
-            self._branches = Branches(self.archive.units[-_RECENT:], distributions)
+            self._branches = Branches(self._informative(), distributions)
             self._branches_of = known
         return np.where(self._branches.asked(units), units, np.nan)
 
+    def _informative(self) -> np.ndarray:
+        """Return the genes of those of the latest trials that were asked for all that they need.
+
+        These are the complete ones or, if there are none, all.
+        """
+        states = [trial.state for trial in self.archive.trials[-_RECENT:]]
+        complete = np.array([state == TrialState.COMPLETE for state in states], bool)
+        units = self.archive.units[-_RECENT:]
+        return units[complete] if complete.any() else units
+
     def new(self, units: np.ndarray) -> np.ndarray:
-        """Return which children `(K, D)` repeat no trial that is known, as booleans `(K,)`."""
+        """Return which children `(K, D)` repeat no trial that is known, as booleans `(K,)`.
+
+        A trial that failed or was pruned may have been asked for a part of its parameters only.
+        It does not count where complete trials were asked for the same and for more.
+        """
         running = Tried()
         running.add(self.running)
-        return np.asarray(~(self._tried.repeats(units) | running.repeats(units)))
+        repeats = self._tried.repeats(units) | running.repeats(units)
+        return np.asarray(~(repeats | self._given_up.repeats(units, unless_within=self._tried)))
 
     def enqueued(self, trial: FrozenTrial) -> np.ndarray:
         """Return the genes `(D,)` that were enqueued with a trial, NaN for those that are free."""
@@ -167,14 +186,30 @@ class Tried:
                 continue
             self._keys.setdefault(asked.tobytes(), set()).add(row[asked].tobytes())
 
-    def repeats(self, children: np.ndarray) -> np.ndarray:
-        """Return which children `(K, D)` have all genes of a trial, as booleans `(K,)`."""
+    def repeats(self, children: np.ndarray, unless_within: Tried | None = None) -> np.ndarray:
+        """Return which children `(K, D)` have all genes of a trial, as booleans `(K,)`.
+
+        Args:
+            children: The children's genes.
+            unless_within: Trials do not count that were asked for a part only of what one of
+                these was asked for.
+        """
         found = np.zeros(len(children), bool)
         rounded = np.round(children, _DIGITS) + 0.0
         for asked, known in self._keys.items():
+            if unless_within is not None and unless_within.has_wider(asked):
+                continue
             genes = rounded[:, np.frombuffer(asked, bool)]
             found |= np.array([row.tobytes() in known for row in genes], bool)
         return found
+
+    def has_wider(self, asked: bytes) -> bool:
+        """Return whether a trial was asked for these parameters, as booleans, and for more."""
+        part = np.frombuffer(asked, bool)
+        return any(
+            other != asked and bool((part <= np.frombuffer(other, bool)).all())
+            for other in self._keys
+        )
 
 
 def overwritten(children: np.ndarray, fixed: np.ndarray) -> np.ndarray:

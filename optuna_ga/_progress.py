@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,8 +21,10 @@ def progress_bar(shown: bool, **options: Any) -> Iterator[tqdm[Any]]:
         **options: Those of tqdm.
     """
     with tqdm(disable=None if shown else True, **options) as bar:
-        if bar.disable:
+        logger = logging.getLogger("optuna")
+        streams = [getattr(handler, "stream", None) for handler in logger.handlers]
+        if bar.disable or not {sys.stdout, sys.stderr} & set(streams):  # Its logs do not show.
             yield bar
             return
-        with logging_redirect_tqdm([logging.getLogger("optuna")], tqdm_class=tqdm):
+        with logging_redirect_tqdm([logger], tqdm_class=tqdm):
             yield bar

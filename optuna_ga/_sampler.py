@@ -32,6 +32,7 @@ from optuna_ga._study import (
     MUTATED,
     PARENTS,
     POPULATION_SIZE,
+    enqueued_params,
     is_retry,
     locate,
     only_direction,
@@ -178,7 +179,8 @@ class GASampler(BaseSampler):
         `optimize_generations`, or with a single worker, the same seed gives the same study. A
         trial that was half suggested when its process died keeps what it got, but may go on
         otherwise if others have ended since. `ga:parents` names the trials that were crossed:
-        one, two or more.
+        one, two or more; `ga:mutated` the genes that were drawn afresh, of the parameters and in
+        the ranges that were known when the trial was bred.
 
         Args:
             population_size: Trials in a generation, at least 2, which is the number of trials
@@ -307,9 +309,10 @@ class GASampler(BaseSampler):
             return
         parents = children.parents(study, trial)
         if parents and parents != recorded_parents(study, trial):
-            record_on_trial(study, trial, PARENTS, parents)
-            if mutated := children.mutated(study, trial):
+            mutated = children.mutated(study, trial)
+            if mutated or MUTATED in trial.user_attrs:
                 record_on_trial(study, trial, MUTATED, mutated)
+            record_on_trial(study, trial, PARENTS, parents)  # Last: it says that all is recorded.
         memory.remember_parents(trial.number, [])
 
     def _record_mutated(
@@ -326,7 +329,10 @@ class GASampler(BaseSampler):
         if not parents:
             return
         mutated = []
+        enqueued = enqueued_params(trial)
         for name, distribution in sorted(trial.distributions.items()):
+            if name in enqueued:
+                continue
             draws = gene_draws(self._seed, trial.number, name)
             if is_mutation(
                 _inheritable(parents, name, distribution), self._mutation_prob, draws

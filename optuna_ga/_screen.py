@@ -90,21 +90,20 @@ class Screen:
         search has the same, unless workers ran freely and trials ended in another order.
         """
         n = scheduled(len(archive))
-        n_features = sum(map(_n_features, distributions))
         if self._fitted is not None:
             fitted, key, kernel = self._fitted
-            if fitted is archive and key == (n, n_features):
+            if fitted is archive and key == (n, archive.version):
                 return kernel
         rows = _rows(archive, n)
         known = features(archive.units[rows], distributions)
         constant, matern, white = self._kernels
         start = constant(1.0, (0.05, 20.0)) * matern(
-            [0.5] * n_features, (0.05, 20.0), nu=2.5
+            [0.5] * known.shape[1], (0.05, 20.0), nu=2.5
         ) + white(0.01, (1e-6, 1.0))
         losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
         model = self._regressor(start, alpha=_JITTER, optimizer=None).fit(known, losses)
         kernel = _fitted_kernel(model)
-        self._fitted = archive, (n, n_features), kernel
+        self._fitted = archive, (n, archive.version), kernel
         return kernel
 
 

@@ -32,6 +32,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler, InParallel, optimize_generations
+from optuna_ga._generations import Generations
 from tests.conftest import Objective, bred, constant, parents, run, sphere, story
 
 Make = Callable[..., GASampler]
@@ -359,6 +360,27 @@ def test_a_half_suggested_trial_goes_on_with_another_sampler(make: Make, between
     assert kept == lost
 
 
+def narrow(trial: Trial) -> float:
+    """Return a value of ranges of which one is narrow, and another one soon changes."""
+    x = trial.suggest_float("narrow", 1.7e9, 1.7e9 + 1.0) - 1.7e9
+    y = trial.suggest_float("changing", 0.0, 1.0 if trial.number < 9 else 3.0)
+    return (x - 0.3) ** 2 + (y - 0.9) ** 2 + sphere(trial)
+
+
+@of_every_kind
+def test_a_search_in_odd_ranges_goes_on_with_another_sampler_object(make: Make) -> None:
+    """Before every trial, and between the genes of one."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    for _ in range(18):
+        study.sampler = make(4, seed=0)
+        trial = study.ask()
+        trial.suggest_float("narrow", 1.7e9, 1.7e9 + 1.0)
+        study.sampler = make(4, seed=0)
+        study.tell(trial, narrow(Trial(study, trial._trial_id)))
+
+    assert points(study) == points(run(make(4, seed=0), 18, narrow))
+
+
 def overlapping(make: Make, *, lost: bool) -> Study:
     """Return a study of which two trials run at a time, and every other one outlives the next."""
     study = optuna.create_study(sampler=make(4, seed=0))
@@ -665,6 +687,47 @@ def test_what_is_fixed_is_left_to_others(make: Make) -> None:
 
     assert {trial.params["x"] for trial in study.trials} == {0.25}
     assert len({trial.params["y"] for trial in study.trials}) > 8
+
+
+def failing_first(trial: Trial) -> float:
+    """Fail once, before the rest of the parameters of one branch are asked for."""
+    left = trial.suggest_categorical("left", [True, False])
+    if left and trial.number == trial.study.user_attrs["failing"]:
+        raise RuntimeError
+    return trial.suggest_float("l" if left else "r", 0.0, 1.0) + (0.0 if left else 5.0)
+
+
+@of_every_kind
+@pytest.mark.parametrize("failing", range(3))
+def test_a_failure_in_the_middle_of_a_branch_does_not_ban_it(make: Make, failing: int) -> None:
+    """The trial says nothing of the parameters that it was not asked for."""
+    study = optuna.create_study(sampler=make(4, seed=1))
+    study.set_user_attr("failing", failing)
+    for _ in range(3):
+        study.enqueue_trial({"left": True})
+    study.optimize(failing_first, n_trials=30, catch=RuntimeError)
+
+    assert study.trials[failing].state == TrialState.FAIL
+    assert sum(trial.params["left"] for trial in study.trials[4:]) > 5
+
+
+def test_a_result_may_arrive_while_parents_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may even bring a parameter that nobody knew."""
+    study = run(KINDS["distinct"](4, seed=0), 3)
+    straggler = study.ask()
+    value = sphere(straggler) + straggler.suggest_float("new", 0.0, 1.0) - 9.0
+    parents_of = Generations.parents_of
+
+    def told(generations: Generations, generation: int, study: Study) -> list[FrozenTrial]:
+        if study.trials[3].state == TrialState.RUNNING:
+            study.tell(straggler, value)
+        return parents_of(generations, generation, study)
+
+    monkeypatch.setattr(Generations, "parents_of", told)
+    study.optimize(sphere, n_trials=4)
+
+    assert all(3 in parents(trial) or len(parents(trial)) == 2 for trial in study.trials[4:])
+    assert any(3 in parents(trial) for trial in study.trials[4:])
 
 
 # Search spaces that change.

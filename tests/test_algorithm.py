@@ -294,6 +294,16 @@ def test_genes_that_no_parent_has_are_recorded_as_mutated() -> None:
     assert recorded == [None] * 4 + [["r"]] * 4 + [None] * 4
 
 
+def test_what_was_enqueued_is_never_a_mutation() -> None:
+    """Not even if it is what a mutation would have drawn."""
+    study = run(GASampler(4, mutation_prob=1.0, seed=0), 4, branching)
+    for _ in range(20):
+        study.enqueue_trial({"left": True})
+    study.optimize(branching, n_trials=20)
+
+    assert all(trial.user_attrs["ga:mutated"] == ["l"] for trial in study.trials[4:])
+
+
 def superb_at_three(trial: Trial) -> float:
     """Return the same always, but for one superb trial of the first generation."""
     return constant(trial) - (trial.number == 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,6 +158,30 @@ def test_no_parameter_breaks_a_table(text: str) -> None:
 
     shown = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
     assert rows.count(f"| `{shown}` | `{shown}` |") == 2
+
+
+OWN = ["My own words.", "# Mine\n\n## Genetic algorithm, what I tried\n\nprecious\n\n"]
+
+
+@pytest.mark.parametrize("words", OWN)
+def test_ones_own_words_stay_however_they_end(words: str) -> None:
+    """Only a line that is the report's heading begins the report."""
+    study = run(of_four(), 4)
+    save_note(study, words)
+    DashboardReport().write(study)
+    DashboardReport().write(study)
+    note = get_note(study)
+
+    assert note.startswith(f"{words.rstrip()}\n\n# Genetic algorithm\n\n|")
+    assert note.count("\n# Genetic algorithm\n") == 1
+
+
+def test_workers_may_be_sent_a_report() -> None:
+    """It is pickled without its lock."""
+    study = run(of_four(), 4)
+    pickle.loads(pickle.dumps(DashboardReport(every=2))).write(study)
+
+    assert get_note(study)
 
 
 def test_what_stands_above_the_report_stays() -> None:

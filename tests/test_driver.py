@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import math
 import os
 import pty
@@ -741,6 +742,20 @@ def test_the_progress_bar_bears_several_objectives_and_failures(
     after_results(random_study(), None, TrialPruned(), show_progress_bar=True)
 
     assert terminal.getvalue().count("2/2") == 2
+
+
+def test_the_progress_bar_leaves_logs_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user has switched Optuna's handler off, nothing is logged beside the bar."""
+    optuna.logging.disable_default_handler()
+    monkeypatch.setattr(logging.getLogger("optuna"), "level", logging.INFO)
+    terminal = open_terminal(monkeypatch)
+    try:
+        optimize_generations(random_study(), spheres, 2, population_size=2, show_progress_bar=True)
+    finally:
+        optuna.logging.enable_default_handler()
+
+    assert "4/4" in terminal.getvalue()
+    assert "finished" not in terminal.getvalue()
 
 
 LOGGING = """

@@ -520,6 +520,22 @@ def test_params_are_plotted_in_the_order_given(params: Any, shown: list[str]) ->
     assert [title.text for title in figure.layout.annotations] == shown
 
 
+def test_a_parameter_that_was_of_another_kind_is_drawn_as_the_last_one() -> None:
+    """Storage in memory takes both; the others are left out."""
+    study = run(of_four(), 4, lambda trial: trial.suggest_float("p", 0.0, 1.0))
+    study.add_trial(
+        optuna.create_trial(
+            value=0.0,
+            params={"p": "a"},
+            distributions={"p": optuna.distributions.CategoricalDistribution(["a", "b"])},
+        )
+    )
+    figure = plot_genes(study)
+
+    assert figure.layout.yaxis.ticktext == ("a", "b")
+    assert sum(len(found.x) for found in figure.data if found.name == "Trials") == 1
+
+
 def test_the_legend_shows_each_kind_of_trace_once() -> None:
     """And switches it in all plots."""
     figure = plot_genes(run(of_four(), 8))

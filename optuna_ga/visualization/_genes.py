@@ -12,6 +12,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 
+from optuna_ga._archive import same_kind
 from optuna_ga._history import History, Individual
 from optuna_ga._ranking import fittest
 from optuna_ga.visualization._common import (
@@ -43,7 +44,8 @@ def plot_genes(
     Every parameter has a plot in its own scale, with a point for each finished trial that has it,
     the darker the fitter. For numerical ones there is the median of each generation, on a
     logarithmic scale the geometric one, and the range of its parents' genes; where no parents are
-    recorded there is no range.
+    recorded there is no range. Trials in which a parameter was of another kind than in the last
+    one, or had other choices, are left out of its plot.
 
     Args:
         study: A study with one objective.
@@ -116,10 +118,16 @@ class _Gene:
         self._name = name
         self._size = history.population_size
         self._all = {one.trial.number: one for one in history.individuals}
-        self._generations = {
-            generation: having
+        generations = {
+            generation: [one for one in individuals if name in one.trial.params]
             for generation, individuals in by_generation(history).items()
-            if (having := [one for one in individuals if name in one.trial.params])
+        }
+        *_, last = [one for having in generations.values() for one in having]
+        kind = last.trial.distributions[name]
+        self._generations = {
+            generation: alike
+            for generation, having in generations.items()
+            if (alike := [one for one in having if same_kind(one.trial.distributions[name], kind)])
         }
         self._owners = [one for having in self._generations.values() for one in having]
         self._distributions = [one.trial.distributions[name] for one in self._owners]
