@@ -93,11 +93,21 @@ def optimize_generations(
     ):
         observers = [*(callbacks or ()), _advance(progress, size)]
         for trials in _generations(study, size, total):
-            error = _tell(study, trials, _evaluate(evaluate, trials), observers)
+            error = evaluate_and_tell(study, evaluate, trials, observers)
             if error is not None and not isinstance(error, caught):
                 raise error
             if is_stopped(study) or monotonic() >= end:
                 break
+
+
+def evaluate_and_tell(
+    study: Study,
+    evaluate: Callable[[list[Trial]], Sequence[Result]],
+    trials: list[Trial],
+    observers: Sequence[Callback] = (),
+) -> BaseException | None:
+    """Evaluate trials together, tell every one its result, and return the first error."""
+    return _tell(study, trials, _evaluate(evaluate, trials), observers)
 
 
 def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:

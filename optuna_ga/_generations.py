@@ -15,7 +15,8 @@ The pool from which the parents of generation g are selected holds
    older trials that have one, so that a search goes on where it was.
 
 One process that runs trial after trial gets exactly generation g-1, unless that failed. With
-elitism the pool is every finished trial of the generations before g. A running trial is never
+elitism the pool is every finished trial of the generations before g. In population-based training
+only trials that can be continued have a fitness. A running trial is never
 waited for, since its worker may be dead. Times are those that Optuna records, so the clocks and
 time zones of workers should agree; where they do not, a late result can be missed or stay late for
 longer.
@@ -26,7 +27,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from optuna.study import Study
@@ -46,8 +47,15 @@ class Generations:
     """
 
     def __init__(
-        self, study: Study, *, population_size: int, n_parents: int, elitism: bool
+        self,
+        study: Study,
+        *,
+        population_size: int,
+        n_parents: int,
+        elitism: bool,
+        may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
+        self._may_be_parent = may_be_parent
         self._direction = study.directions[0]
         self._population_size = population_size
         self._n_parents = n_parents
@@ -109,6 +117,25 @@ class Generations:
             running = [self._running[number] for number in sorted(self._running) if number < end]
             return self._arrivals, running
 
+    def needed(self, study: Study, number: int) -> tuple[set[int], list[FrozenTrial]]:
+        """Return who may yet be a parent when a trial of this number runs, and all who are over.
+
+        The first are the numbers of finished trials that a pool of the trial's generation or of
+        a later one may hold. Parents that running trials have chosen are not among them: those
+        may be of an earlier pool.
+        """
+        with self._lock:
+            self._read(study, number + 1)
+            first = number // self._population_size * self._population_size
+            previous = range(max(first - self._population_size, 0), first)
+            finished = sorted(self._finished)
+            before = bisect_left(finished, first)
+            kept = set(finished[bisect_left(finished, previous.start) :])
+            kept.update(self._late(previous))
+            kept.update(finished[max(before - self._population_size, 0) : before])
+            kept.update(self._usable[-2 * self._population_size :])
+            return kept, list(self._arrivals)
+
     def _is_over(self, first: int) -> bool:
         """Return whether all trials numbered below `first` are known to have finished."""
         return self._n_known >= first and all(number >= first for number in self._unfinished)
@@ -145,7 +172,7 @@ class Generations:
         assert trial.datetime_complete is not None
         completion = _seconds(trial.datetime_complete), trial.number
         key = rank(trial, self._direction)
-        if key is not None:
+        if key is not None and (self._may_be_parent is None or self._may_be_parent(trial)):
             insort(self._usable, trial.number)
             if self._elites is not None:
                 self._elites.add(key)
@@ -171,7 +198,9 @@ class Generations:
         return parents
 
     def _fittest(self, numbers: Iterable[int]) -> list[FrozenTrial]:
-        trials = (self._finished[number] for number in numbers)
+        trials: Iterable[FrozenTrial] = (self._finished[number] for number in numbers)
+        if self._may_be_parent is not None:
+            trials = filter(self._may_be_parent, trials)
         return fittest(trials, self._n_parents, self._direction)
 
     def _pool(self, previous: range) -> list[int]:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from optuna_ga._checks import check_int
 from optuna_ga._ranking import loss_of, rank
 from optuna_ga._sampler import GASampler
-from optuna_ga._study import MUTATED, PARENTS, POPULATION_SIZE, only_direction
+from optuna_ga._study import MUTATED, POPULATION_SIZE, only_direction, parents_shown
 
 ORIGINS = ("start", "crossover", "mutation")
 
@@ -106,7 +106,7 @@ def _individuals(
             improved = loss < best_loss
             if improved or best is None:
                 best, best_loss = trial.values[0], loss
-        parents = _parents(trial)
+        parents = parents_shown(trial)
         mutated = list(trial.user_attrs.get(MUTATED, [])) if parents else []
         yield Individual(
             trial=trial,
@@ -118,9 +118,3 @@ def _individuals(
             best_so_far=best,
             improved=improved,
         )
-
-
-def _parents(trial: FrozenTrial) -> list[int]:
-    """Return the recorded parents, unless they are of another study that it was copied from."""
-    parents: list[int] = trial.user_attrs.get(PARENTS, [])
-    return list(parents) if all(number < trial.number for number in parents) else []

@@ -56,6 +56,7 @@ def _settings(study: Study) -> str:
         settings["mutation_prob"] = sampler._mutation_prob
         settings["elitism"] = sampler._elitism
         settings["avoid_duplicates"] = sampler._avoid_duplicates
+        settings["population_based_training"] = sampler._continues
     else:
         settings["adaptive"] = True
         settings["screen"] = sampler._settings.screened

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._study import CHECKPOINT
+
 # Smaller is fitter: (violation, not complete, -last step, loss, number).
 Rank = tuple[float, bool, int, float, int]
 
@@ -37,6 +39,17 @@ def fittest(trials: Iterable[FrozenTrial], n: int, direction: StudyDirection) ->
     """Return the at most `n` fittest of finished trials, the fittest first."""
     ranked = ((key, trial) for trial in trials if (key := rank(trial, direction)) is not None)
     return [trial for _, trial in heapq.nsmallest(n, ranked)]
+
+
+def can_be_continued(trial: FrozenTrial) -> bool:
+    """Return whether a finished trial has left a state from which others can go on.
+
+    One that diverged has an infinite value, and what it left is not inherited.
+    """
+    if trial.state != TrialState.COMPLETE or CHECKPOINT not in trial.user_attrs:
+        return False
+    assert trial.values is not None
+    return all(map(math.isfinite, trial.values))
 
 
 def _violation(trial: FrozenTrial) -> float:

@@ -25,6 +25,7 @@ from optuna_ga._distinct import DistinctChildren
 from optuna_ga._draws import gene_draws, trial_draws
 from optuna_ga._generations import Generations
 from optuna_ga._operators import breed, choose_parents, is_mutation
+from optuna_ga._ranking import can_be_continued
 from optuna_ga._screen import Screen
 from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
 from optuna_ga._study import (
@@ -144,6 +145,7 @@ class GASampler(BaseSampler):
             )
         self._avoid_duplicates = check_bool("avoid_duplicates", avoid_duplicates)
         self._settings: Settings | None = None  # Of adaptive operators, if these are wanted.
+        self._continues = False  # Whether children go on from their parents' weights.
         self._start_memory()
 
     @classmethod
@@ -206,6 +208,56 @@ class GASampler(BaseSampler):
                 if screen:
                     raise
                 warnings.warn(_NO_MODEL, stacklevel=2)
+        return sampler
+
+    @classmethod
+    def population_based_training(
+        cls,
+        population_size: int = 20,
+        *,
+        parent_fraction: float = 0.5,
+        mutation_prob: float = 0.2,
+        seed: int | None = None,
+        record: bool = True,
+    ) -> GASampler:
+        """Return a sampler for trials that continue the training of their fitter parent.
+
+        An individual is hyperparameters and a trained state, and a generation is a segment of
+        training: each trial trains for as long as every other, the better half become parents,
+        and a child takes its hyperparameters from two of them by crossover and mutation, and
+        the state from the fitter of the two, which `parent_to_continue(trial)` names in the
+        objective. `Checkpoints` keeps the states. So hyperparameters change while a network
+        trains; `schedule_of(study, trial)` shows how.
+
+        All is as with `GASampler(...)` but for who can be a parent: only a complete trial with a
+        finite value and the user attribute `ga:checkpoint`, which says that its state can be
+        loaded. `Checkpoints.save` writes it; if you keep states by other means, set it to any
+        value once the state is in its place. As long as fewer than two trials of a study can be
+        parents, trials draw at random and train from scratch.
+
+        The answer is `best_of_final_generation(study)`. Earlier generations have trained less:
+        `study.best_trial` is the best of all segments, be it an early one by luck.
+
+        Args:
+            population_size: Trials in a generation, at least 2.
+            parent_fraction: Share of the population that become parents, in (0, 1], at least 2.
+            mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
+            seed: Seed of all draws, at least 0. None takes one from the operating system.
+            record: Whether to write the user attributes. `schedule_of` needs them, and so do
+                free workers that remove checkpoints.
+
+        Raises:
+            TypeError: If an argument has the wrong type; a bool is no number.
+            ValueError: If an argument is out of its range, or makes fewer than two parents.
+        """
+        sampler = cls(
+            population_size,
+            parent_fraction=parent_fraction,
+            mutation_prob=mutation_prob,
+            seed=seed,
+            record=record,
+        )
+        sampler._continues = True
         return sampler
 
     @property
@@ -387,6 +439,7 @@ class GASampler(BaseSampler):
             population_size=self._population_size,
             n_parents=self._n_parents,
             elitism=self._elitism,
+            may_be_parent=can_be_continued if self._continues else None,
         )
         if self._settings is not None:
             return _Memory(

@@ -24,6 +24,8 @@ GENERATION = "ga:generation"
 PARENTS = "ga:parents"
 MUTATED = "ga:mutated"
 POPULATION_SIZE = "ga:population_size"
+CHECKPOINT = "ga:checkpoint"
+CHECKPOINTS = "ga:checkpoints"
 
 _FEW = 4
 
@@ -80,8 +82,13 @@ def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
     """
     if trial.params:
         trial = study._storage.get_trial(trial._trial_id)
+    return parents_shown(trial)
+
+
+def parents_shown(trial: FrozenTrial) -> list[int]:
+    """Return the parents that a trial shows, unless they are of a study it was copied from."""
     parents: list[int] = trial.user_attrs.get(PARENTS, [])
-    return parents if all(number < trial.number for number in parents) else []
+    return list(parents) if all(number < trial.number for number in parents) else []
 
 
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
@@ -102,7 +109,7 @@ def record_on_trial(
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
-def record_on_study(study: Study, key: str, value: int) -> None:
+def record_on_study(study: Study, key: str, value: int | str) -> None:
     """Write a user attribute of the study unless it has this value already."""
     storage, study_id = locate(study)
     if storage.get_study_user_attrs(study_id).get(key) != value:
@@ -196,6 +203,11 @@ def unpacked(study: bytes) -> Study:
     """Return the study that `packed` was given, opened anew."""
     storage, name, sampler, pruner = pickle.loads(study)
     return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def stored(trial: Trial) -> FrozenTrial:
+    """Return a trial as the storage has it, rather than as it was when it started."""
+    return trial.study._storage.get_trial(trial._trial_id)
 
 
 def trial_id(trial: Trial) -> int:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import torch
 from optuna import Trial, TrialPruned
 from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial
 from tqdm.auto import tqdm
 
+from optuna_ga._checkpoints import Checkpoints
 from optuna_ga._checks import check_bool, check_int
+from optuna_ga._continuation import parent_to_continue
 from optuna_ga._progress import progress_bar
-from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
+from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._population import (
     Epochs,
@@ -26,9 +29,11 @@ from optuna_ga.fashion_mnist._population import (
 )
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._training import (
+    LEARNING_RATE_DECAY,
     DivergedError,
     Epoch,
     Precision,
+    State,
     evaluate,
     train,
 )
@@ -75,6 +80,11 @@ class FashionMNISTObjective:
     `validation_accuracy` and `training_s` (seconds, validation included), or `training_s` and
     `diverged`.
 
+    With `checkpoints` it is for `GASampler.population_based_training`: a trial goes on from the
+    weights and momenta of its parent, in the order of images that comes next for the parent's
+    seed, and its learning rate is constant, since the search finds the schedule. The validation
+    images are the same in every generation. What diverges leaves no state.
+
     It comes in two forms: `study.optimize(objective)` trains trial by trial, and
     `optimize_generations(study, objective.evaluate_generation, ...)` a generation at a time.
 
@@ -94,6 +104,8 @@ class FashionMNISTObjective:
             slower where it has not.
         dropout: Whether to train with the dropout of PyTorch's MNIST example, with the same
             masks for every trial of a seed.
+        checkpoints: Where a trial leaves its state, and finds its parent's. None trains each
+            from scratch. With `Checkpoints()` the states of a generation stay on the device.
         show_progress_bar: Whether to show the epochs of a training, or of a generation's, and the
             time left, on a terminal or in a notebook.
 
@@ -116,6 +128,7 @@ class FashionMNISTObjective:
         folder: str | Path | None = None,
         precision: Precision = "float32",
         dropout: bool = False,
+        checkpoints: Checkpoints | None = None,
         show_progress_bar: bool = False,
     ) -> None:
         if data not in ("full", "subset"):
@@ -136,6 +149,11 @@ class FashionMNISTObjective:
             raise ValueError(f"`precision` must not be 'tf32' on a device like {self._device}.")
         self._precision: Precision = precision
         self._dropout = check_bool("dropout", dropout)
+        if not isinstance(checkpoints, Checkpoints | None):
+            raise TypeError(
+                f"`checkpoints` must be a `Checkpoints` or None, but {checkpoints!r} was given."
+            )
+        self._checkpoints = checkpoints
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._trainer: Trainer | None = None
         self._name = data
@@ -160,8 +178,7 @@ class FashionMNISTObjective:
         Raises:
             optuna.TrialPruned: If the study's pruner says so after an epoch but the last.
         """
-        trainer = LoopTrainer(self._device, precision=self._precision, dropout=self._dropout)
-        (result,) = self._evaluate([trial], trainer)
+        (result,) = self._evaluate([trial], self._new_trainer(LoopTrainer))
         if isinstance(result, TrialPruned):
             raise result
         return result
@@ -184,8 +201,8 @@ class FashionMNISTObjective:
             `optuna.TrialPruned` if the study's pruner ended it.
         """
         if self._trainer is None:
-            trainer = StackedTrainer if self._device.type == "cuda" else ThreadsTrainer
-            self._trainer = trainer(self._device, precision=self._precision, dropout=self._dropout)
+            kind = StackedTrainer if self._device.type == "cuda" else ThreadsTrainer
+            self._trainer = self._new_trainer(kind)
         return self._evaluate(trials, self._trainer)
 
     def test(self, params: Mapping[str, float], seed: int | None = None) -> Score:
@@ -201,9 +218,7 @@ class FashionMNISTObjective:
             ValueError: If a name is missing or unknown, or if the data are the subset, which
                 has no test images.
         """
-        test = self._data().test
-        if test is None:
-            raise ValueError('`data` must be "full" for a test score, but "subset" was given.')
+        test = self._test_images()
         if set(params) != set(SEARCH_SPACE):
             raise ValueError(
                 f"`params` must have the names {sorted(SEARCH_SPACE)}, but {dict(params)!r} was "
@@ -217,7 +232,9 @@ class FashionMNISTObjective:
                 network,
                 data.training,
                 data.validation,
-                **params,
+                learning_rate=params["learning_rate"],
+                momentum=params["momentum"],
+                weight_decay=params["weight_decay"],
                 epochs=self._epochs,
                 seed=seed,
                 precision=self._precision,
@@ -228,9 +245,37 @@ class FashionMNISTObjective:
         except DivergedError:
             return Score(math.inf, math.nan)
 
+    def test_trained(self, trial: FrozenTrial) -> Score:
+        """Score the network that a trial has left in `checkpoints` on the official test images.
+
+        For the final answer of population-based training, as `test` is for that of other
+        searches.
+
+        Args:
+            trial: The trial, such as `best_of_final_generation` returns it.
+
+        Raises:
+            FileNotFoundError: If it left none, since it diverged, or if it is no longer there.
+            TypeError: If `trial` is no `optuna.trial.FrozenTrial`.
+            ValueError: If the data are the subset, or if the objective has no checkpoints.
+        """
+        test = self._test_images()
+        if self._checkpoints is None:
+            raise ValueError("`checkpoints` must be given to the objective for a trained network.")
+        state = State(**self._checkpoints.load(trial, self._device))
+        network = initial_network(state.seed, self._device)
+        network.load_state_dict(state.weights)
+        return Score(*evaluate(network, test, self._precision))
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; a worker makes its own trainer and loads its own data."""
         return {**self.__dict__, "_trainer": None}
+
+    def _test_images(self) -> Images:
+        test = self._data().test
+        if test is None:
+            raise ValueError('`data` must be "full" for a test score, but "subset" was given.')
+        return test
 
     def _data(self) -> Data:
         """Return the images to train and to evaluate on."""
@@ -254,18 +299,42 @@ class FashionMNISTObjective:
             self._show_progress_bar, total=self._epochs, desc=words, unit="epoch", leave=False
         ) as progress:
             reporter = _Reporter(trials, self._epochs, progress)
-            trainer.train(
+            states = trainer.train(
                 members, data.training, data.validation, self._epochs, reporter.after_epoch
             )
+        if self._checkpoints is not None:
+            for trial, state in zip(trials, states, strict=True):
+                if state is not None:
+                    self._checkpoints.save(trial, state._asdict())
         return reporter.results
 
+    def _new_trainer(self, kind: Callable[..., Trainer]) -> Trainer:
+        return kind(
+            self._device,
+            precision=self._precision,
+            dropout=self._dropout,
+            learning_rate_decay=LEARNING_RATE_DECAY if self._checkpoints is None else 1.0,
+        )
+
     def _member(self, trial: Trial) -> Member:
-        params = {
-            name: trial.suggest_float(name, distribution.low, distribution.high)
+        rate, momentum, decay = (
+            trial.suggest_float(name, distribution.low, distribution.high)
             for name, distribution in SEARCH_SPACE.items()
-        }
+        )
+        start = self._start(trial)
+        if start is not None:
+            return Member(rate, momentum, decay, start.seed, start)
         seed = self._seed + trial.number if self._seed_per_trial else self._seed
-        return Member(**params, seed=seed)
+        return Member(rate, momentum, decay, seed)
+
+    def _start(self, trial: Trial) -> State | None:
+        """Return what the trial goes on from, if it does."""
+        if self._checkpoints is None:
+            return None
+        parent = parent_to_continue(trial)
+        if parent is None:
+            return None
+        return State(**self._checkpoints.load(parent, self._device))
 
 
 class _Reporter:

@@ -13,7 +13,7 @@ Shapes: P members of a population.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
@@ -22,7 +22,14 @@ import torch
 
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._training import DivergedError, Epoch, Precision, train
+from optuna_ga.fashion_mnist._training import (
+    LEARNING_RATE_DECAY,
+    DivergedError,
+    Epoch,
+    Precision,
+    State,
+    train,
+)
 
 
 class Member(NamedTuple):
@@ -33,16 +40,19 @@ class Member(NamedTuple):
         momentum: Of SGD.
         weight_decay: Of SGD.
         seed: Seed of initial weights, batches and dropout.
+        start: What to go on from, of the same seed; None to begin with initial weights.
     """
 
     learning_rate: float
     momentum: float
     weight_decay: float
     seed: int = 0
+    start: State | None = None
 
 
 # What an epoch ended with for each member still training, by its position; None if it diverged.
 Epochs = Mapping[int, "Epoch | None"]
+Run = Generator[Epoch, None, State]
 # Called after each epoch; returns the positions of members to train no further.
 AfterEpoch = Callable[[Epochs], Collection[int]]
 
@@ -57,7 +67,7 @@ class Trainer(Protocol):
         validation: Images,
         epochs: int,
         after_epoch: AfterEpoch,
-    ) -> None:
+    ) -> list[State | None]:
         """Train the members until the last epoch, or until all have dropped out.
 
         Args:
@@ -67,6 +77,9 @@ class Trainer(Protocol):
             epochs: Number of epochs, at least 1.
             after_epoch: Told what the epoch gave; says who is to drop out. Diverged members
                 drop out by themselves.
+
+        Returns:
+            What each member has come to; None for those that dropped out.
         """
 
 
@@ -77,6 +90,7 @@ class LoopTrainer:
         device: Where to train.
         precision: What to compute with.
         dropout: Whether to train with dropout.
+        learning_rate_decay: What learning rates are multiplied by after each epoch.
         dtype: Type of the weights; float64 is for tests.
     """
 
@@ -86,9 +100,11 @@ class LoopTrainer:
         *,
         precision: Precision = "float32",
         dropout: bool = False,
+        learning_rate_decay: float = LEARNING_RATE_DECAY,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self._device = device
+        self._learning_rate_decay = learning_rate_decay
         self._precision: Precision = precision
         self._dropout = dropout
         self._dtype = dtype
@@ -100,7 +116,7 @@ class LoopTrainer:
         validation: Images,
         epochs: int,
         after_epoch: AfterEpoch,
-    ) -> None:
+    ) -> list[State | None]:
         """Train the population; see `Trainer`."""
         runs = {
             position: self._run(member, training, validation, epochs)
@@ -111,22 +127,22 @@ class LoopTrainer:
             dropped = after_epoch(results)
             runs = {p: run for p, run in runs.items() if results[p] and p not in dropped}
             if not runs:
-                return
+                break
+        return [_end(runs[p]) if p in runs else None for p in range(len(members))]
 
-    def _run(
-        self, member: Member, training: Images, validation: Images, epochs: int
-    ) -> Iterator[Epoch]:
+    def _run(self, member: Member, training: Images, validation: Images, epochs: int) -> Run:
         return train(
             initial_network(member.seed, self._device).to(self._dtype),
             training,
             validation,
             **member._asdict(),
             epochs=epochs,
+            learning_rate_decay=self._learning_rate_decay,
             precision=self._precision,
             dropout=self._dropout,
         )
 
-    def _advance(self, runs: list[Iterator[Epoch]]) -> list[Epoch | None]:
+    def _advance(self, runs: list[Run]) -> list[Epoch | None]:
         return [_next_epoch(run) for run in runs]
 
 
@@ -137,16 +153,26 @@ class ThreadsTrainer(LoopTrainer):
     neither on them nor on the number of cores.
     """
 
-    def _advance(self, runs: list[Iterator[Epoch]]) -> list[Epoch | None]:
+    def _advance(self, runs: list[Run]) -> list[Epoch | None]:
         with _one_thread_each(), ThreadPoolExecutor(n_cores()) as executor:
             return list(executor.map(_next_epoch, runs))
 
 
-def _next_epoch(run: Iterator[Epoch]) -> Epoch | None:
+def _next_epoch(run: Run) -> Epoch | None:
     try:
         return next(run)
     except DivergedError:
         return None
+
+
+def _end(run: Run) -> State:
+    """Return what a training that has yielded its last epoch has come to."""
+    try:
+        next(run)
+    except StopIteration as end:
+        state: State = end.value
+        return state
+    raise AssertionError("The training has another epoch.")
 
 
 @contextmanager

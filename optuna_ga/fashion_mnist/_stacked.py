@@ -9,7 +9,8 @@ On a GPU a whole step (taking the batch, forward, backward, SGD) is captured as 
 replayed; the host waits between epochs, not between steps. On a CPU the same steps run uncaptured,
 which is for tests: they are no faster there than separate trainings.
 
-Members of one chunk share their batches, so those of another seed train in another chunk.
+Members of one chunk share their batches, so those of another seed, or that have trained for
+another number of epochs before, train in another chunk.
 
 Shapes: P members of the population, C members of a chunk, B images in a batch, N images.
 """
@@ -30,7 +31,6 @@ from optuna_ga.fashion_mnist._network import (
     DROPOUT_PROBS,
     drop_out,
     dropout_seed,
-    initial_network,
 )
 from optuna_ga.fashion_mnist._population import AfterEpoch, Member
 from optuna_ga.fashion_mnist._training import (
@@ -39,7 +39,10 @@ from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     Epoch,
     Precision,
+    State,
     computing,
+    image_orders,
+    initial_state,
 )
 
 # A chunk takes the smallest of these sizes that holds it, so that few graphs are captured, and
@@ -59,6 +62,7 @@ class StackedTrainer:
         device: Where to train.
         precision: What to compute with.
         dropout: Whether to train with dropout.
+        learning_rate_decay: What learning rates are multiplied by after each epoch.
         dtype: Type of the weights; float64 is for tests.
         largest_chunk: How many members to train at once, from 1 to 16.
     """
@@ -69,9 +73,11 @@ class StackedTrainer:
         *,
         precision: Precision = "float32",
         dropout: bool = False,
+        learning_rate_decay: float = LEARNING_RATE_DECAY,
         dtype: torch.dtype = torch.float32,
         largest_chunk: int = CHUNK_SIZES[-1],
     ) -> None:
+        self._learning_rate_decay = learning_rate_decay
         self._device = device
         self._precision: Precision = precision
         self._dropout = dropout
@@ -87,25 +93,31 @@ class StackedTrainer:
         validation: Images,
         epochs: int,
         after_epoch: AfterEpoch,
-    ) -> None:
+    ) -> list[State | None]:
         """Train the population; see `Trainer`."""
         stack = _Stack(members, self._device, self._dtype)
-        orders = {m.seed: torch.Generator().manual_seed(m.seed) for m in members}
+        classes = [(m.seed, m.start.n_epochs if m.start else 0) for m in members]
+        orders = {key: image_orders(len(training.labels), *key) for key in classes}
         alive = list(range(len(members)))
         for epoch in range(epochs):
             results: dict[int, Epoch | None] = {}
-            for seed in dict.fromkeys(members[position].seed for position in alive):
-                order = torch.randperm(len(training.labels), generator=orders[seed])
-                lesson = _Lesson(training, validation, order, dropout_seed(seed, epoch))
-                group = [position for position in alive if members[position].seed == seed]
+            for key in dict.fromkeys(classes[position] for position in alive):
+                seed, n_before = key
+                mask_seed = dropout_seed(seed, n_before + epoch)
+                lesson = _Lesson(training, validation, next(orders[key]), mask_seed)
+                group = [position for position in alive if classes[position] == key]
                 for rows in split_evenly(group, self._largest_chunk):
                     ended = self._train_rows(stack, rows, lesson)
                     results |= zip(rows, ended, strict=True)
-            stack.learning_rate *= LEARNING_RATE_DECAY
+            stack.learning_rate *= self._learning_rate_decay
             dropped = after_epoch({position: results[position] for position in alive})
             alive = [p for p in alive if results[p] is not None and p not in dropped]
             if not alive:
-                return
+                break
+        return [
+            stack.state(row, member, epochs) if row in alive else None
+            for row, member in enumerate(members)
+        ]
 
     def _train_rows(
         self, stack: _Stack, rows: Sequence[int], lesson: _Lesson
@@ -182,7 +194,7 @@ def split_evenly(rows: Sequence[int], largest: int) -> Iterator[Sequence[int]]:
 
 
 class _Lesson(NamedTuple):
-    """What members of one seed have in common in an epoch: the images and their order `(N,)`."""
+    """What members of one class have in common in an epoch: the images and their order `(N,)`."""
 
     training: Images
     validation: Images
@@ -197,13 +209,31 @@ class _Stack:
         self, members: Sequence[Member], device: torch.device, dtype: torch.dtype
     ) -> None:
         # Seeds are few, and a network is small.
-        networks = {m.seed: initial_network(m.seed, device).to(dtype) for m in members}
-        each = zip(*(networks[m.seed].parameters() for m in members), strict=True)
-        self.weights = [torch.stack(list(tensors)).detach() for tensors in each]
-        self.momenta = [torch.zeros_like(weights) for weights in self.weights]
+        seeds = {m.seed for m in members if m.start is None}
+        initial = {seed: initial_state(seed, device) for seed in seeds}
+        starts = [m.start or initial[m.seed] for m in members]
+        self._names = list(starts[0].weights)
+        self.weights, self.momenta = (
+            [
+                torch.stack([tensors[name] for tensors in each]).to(device, dtype)
+                for name in self._names
+            ]
+            for each in ([s.weights for s in starts], [s.momenta for s in starts])
+        )
         settings = torch.tensor([m[:3] for m in members], dtype=torch.float64)  # (P, 3)
         settings = settings.to(device, dtype)
         self.learning_rate, self.momentum, self.weight_decay = settings.T.contiguous()
+
+    def state(self, row: int, member: Member, epochs: int) -> State:
+        """Return what a member has come to after so many epochs, as views of its row."""
+        weights = dict(zip(self._names, (w[row] for w in self.weights), strict=True))
+        # Without momentum PyTorch's SGD keeps no buffer.
+        momenta = {
+            name: momenta[row] if member.momentum else torch.zeros_like(momenta[row])
+            for name, momenta in zip(self._names, self.momenta, strict=True)
+        }
+        n_before = member.start.n_epochs if member.start else 0
+        return State(weights, momenta, n_before + epochs, member.seed)
 
 
 class _Chunk:

@@ -1,7 +1,7 @@
 """One training run, as the paper describes it (section 5), in its plainest form.
 
 SGD on the mean cross-entropy, batches of 64, and a learning rate multiplied by 0.7 after each
-epoch. Validation takes batches of 1000.
+epoch. Validation takes batches of 1000. A training may go on from where another one ended.
 
 Shapes: B images in a batch, N images in a data set.
 """
@@ -9,7 +9,7 @@ Shapes: B images in a batch, N images in a data set.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from optuna_ga.fashion_mnist._data import Images, normalize
-from optuna_ga.fashion_mnist._network import Network, dropout_seed
+from optuna_ga.fashion_mnist._network import Network, dropout_seed, initial_network
 
 # float32 throughout; its matrix products in TF32, on a GPU alone; or in bfloat16, the weights
 # remaining float32.
@@ -46,6 +46,22 @@ class Epoch(NamedTuple):
     validation_accuracy: float
 
 
+class State(NamedTuple):
+    """What a training has come to, from which another can go on.
+
+    Attributes:
+        weights: The network's, by name.
+        momenta: SGD's momentum buffer for each of them, zero if it trained without momentum.
+        n_epochs: Epochs since the initial weights, which tell the order of the images to come.
+        seed: Seed of initial weights, batches and dropout.
+    """
+
+    weights: dict[str, Tensor]
+    momenta: dict[str, Tensor]
+    n_epochs: int
+    seed: int
+
+
 class DivergedError(ArithmeticError):
     """The loss of a training run is no longer finite."""
 
@@ -60,10 +76,12 @@ def train(
     weight_decay: float,
     epochs: int,
     seed: int,
+    start: State | None = None,
+    learning_rate_decay: float = LEARNING_RATE_DECAY,
     precision: Precision = "float32",
     dropout: bool = False,
-) -> Iterator[Epoch]:
-    """Train the network in place and yield after each epoch.
+) -> Generator[Epoch, None, State]:
+    """Train the network in place, yield after each epoch, and return what it has come to.
 
     Args:
         network: The network, on the same device as the images.
@@ -75,6 +93,8 @@ def train(
         epochs: Number of epochs.
         seed: Seed of the order of the images, which is drawn anew for each epoch, and of
             dropout.
+        start: What to go on from, of the same seed. None begins with the network's weights.
+        learning_rate_decay: What the learning rate is multiplied by after each epoch.
         precision: What to compute with.
         dropout: Whether to train with dropout.
 
@@ -84,17 +104,38 @@ def train(
     optimizer = SGD(
         network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
     )
-    scheduler = StepLR(optimizer, step_size=1, gamma=LEARNING_RATE_DECAY)
-    orders = torch.Generator().manual_seed(seed)
+    n_epochs = 0
+    if start is not None:
+        _restore(network, optimizer, start)
+        n_epochs = start.n_epochs
+    scheduler = StepLR(optimizer, step_size=1, gamma=learning_rate_decay)
+    orders = image_orders(len(training.labels), seed, n_epochs)
     masks = torch.Generator(training.labels.device) if dropout else None
-    for epoch in range(epochs):
-        order = torch.randperm(len(training.labels), generator=orders)  # (N,)
+    for epoch in range(n_epochs, n_epochs + epochs):
+        order = next(orders)
         if masks is not None:
             masks.manual_seed(dropout_seed(seed, epoch))
         with computing(precision, training.labels.device):
             training_loss = _train_epoch(network, optimizer, training, order, masks)
         scheduler.step()
         yield Epoch(training_loss, *evaluate(network, validation, precision))
+    return _state(network, optimizer, n_epochs + epochs, seed)
+
+
+def initial_state(seed: int, device: torch.device) -> State:
+    """Return where a training with this seed begins."""
+    weights = initial_network(seed, device).state_dict()
+    momenta = {name: torch.zeros_like(each) for name, each in weights.items()}
+    return State(weights, momenta, 0, seed)
+
+
+def image_orders(n: int, seed: int, first: int = 0) -> Iterator[Tensor]:
+    """Yield the order `(N,)` of `n` images in each epoch, beginning with epoch `first`."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(first):
+        torch.randperm(n, generator=generator)
+    while True:
+        yield torch.randperm(n, generator=generator)
 
 
 def evaluate(
@@ -142,6 +183,24 @@ def _train_epoch(
         if step % _STEPS_BETWEEN_CHECKS == _STEPS_BETWEEN_CHECKS - 1:
             _finite(total.item())
     return _finite(total.item() / len(order))
+
+
+def _restore(network: Network, optimizer: SGD, start: State) -> None:
+    network.load_state_dict(start.weights)
+    for name, weights in network.named_parameters():
+        momentum = torch.empty_like(weights).copy_(start.momenta[name])
+        optimizer.state[weights]["momentum_buffer"] = momentum
+
+
+def _state(network: Network, optimizer: SGD, n_epochs: int, seed: int) -> State:
+    weights = {name: each.detach() for name, each in network.named_parameters()}
+    # Without momentum SGD keeps no buffer, or leaves one from before as it was.
+    has_momentum = bool(optimizer.param_groups[0]["momentum"])
+    momenta = {
+        name: optimizer.state[each]["momentum_buffer"] if has_momentum else torch.zeros_like(each)
+        for name, each in network.named_parameters()
+    }
+    return State(weights, {name: each.detach() for name, each in momenta.items()}, n_epochs, seed)
 
 
 def _finite(loss: float) -> float:
