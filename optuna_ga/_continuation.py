@@ -37,7 +37,8 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
     study = trial.study
     direction = only_direction(study)
-    parents = continuing_sampler(study)._parents_of(study, stored(trial))
+    sampler = continuing_sampler(study)
+    parents = sampler._parents_of(study, stored(trial))
     return copy.deepcopy(_fitter(list(parents), direction))
 
 
