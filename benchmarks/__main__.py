@@ -1,7 +1,7 @@
 """The main job: tune the paper's CNN on FashionMNIST with every sampler, and compare them.
 
 Without options this is the quick preset, a few minutes on two CPU cores. A run that was
-interrupted goes on where it stopped.
+interrupted goes on where it stopped. The studies have a `DashboardReport`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.options import Options, at_least
 from benchmarks.report import plot, read_runs, table
 from benchmarks.run import Problem, device_name, rows, run, write_rows
 from benchmarks.samplers import samplers
-from optuna_ga import optimize_generations
+from optuna_ga import DashboardReport, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from optuna_ga.fashion_mnist._objective import PRECISIONS
 
@@ -68,7 +68,8 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str)
     print(f"{problem.name}: {problem.n_trials} trials per study on the {problem.device}")
     _warm_up(options.device)
     start = perf_counter()
-    run(problem, chosen, list(dict.fromkeys(options.seeds)), storage)
+    seeds = list(dict.fromkeys(options.seeds))
+    run(problem, chosen, seeds, storage, [DashboardReport()])
     print(f"{perf_counter() - start:.0f} s in all")
     write_rows(options.out / ROWS, rows(storage))
 

@@ -16,6 +16,8 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
+from optuna_dashboard import get_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from benchmarks import overhead, precision, trainer_speed
 from benchmarks.__main__ import main
@@ -24,6 +26,7 @@ from benchmarks.report import read_runs, table
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._training import lower_precisions
+from tests.conftest import open_terminal
 
 TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
 ROOT = Path(__file__).parents[1]
@@ -111,6 +114,36 @@ def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[s
     assert (out / "rows.csv").read_text() == before
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
+
+
+def test_the_studies_have_a_report_for_the_dashboard(out: Path) -> None:
+    """The genetic algorithm's has a note and figures; the others have no generations."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{out}/studies.db")
+    shown = [
+        get_plotly_graph_objects(storage.get_study_system_attrs(study._study_id))
+        for study in studies(out)
+    ]
+
+    assert [set(figures) for figures in shown] == [
+        {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"},
+        set(),
+        set(),
+    ]
+    assert "| [1](" in get_note(studies(out)[0])
+
+
+def test_the_progress_bar_tells_study_generation_and_best_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the time left, on a terminal."""
+    terminal = open_terminal(monkeypatch)
+    main(["run", *TINY, "--samplers", "ga", "--out", str(tmp_path)])
+    last = [line for line in terminal.getvalue().split("\r") if "8/8" in line][-1]
+    (study,) = studies(tmp_path)
+
+    assert last.startswith("ga, seed 0, generation 1: 100%")
+    assert "<00:00" in last
+    assert f"best {study.best_value:.4f}" in last
 
 
 ENDING_EARLY = """
