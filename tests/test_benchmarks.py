@@ -116,20 +116,23 @@ def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[s
     assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
 
 
-def test_the_studies_have_a_report_for_the_dashboard(out: Path) -> None:
-    """The genetic algorithm's has a note and figures; the others have no generations."""
-    storage = optuna.storages.RDBStorage(f"sqlite:///{out}/studies.db")
-    shown = [
-        get_plotly_graph_objects(storage.get_study_system_attrs(study._study_id))
-        for study in studies(out)
-    ]
+def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) -> None:
+    """A note with a row for the last generation, and all figures."""
+    study = studies(out)[0]
+    figures = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
 
-    assert [set(figures) for figures in shown] == [
-        {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"},
-        set(),
-        set(),
-    ]
-    assert "| [1](" in get_note(studies(out)[0])
+    assert set(figures) == {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
+    assert "| [1](" in get_note(study)
+
+
+def test_another_samplers_study_has_no_report(tmp_path: Path) -> None:
+    """It has no evolution to tell of, not even after 20 trials."""
+    few = [*TINY, "--generations", "5", "--samplers", "random"]
+    main(["run", *few, "--out", str(tmp_path)])
+    (study,) = studies(tmp_path)
+
+    assert len(study.trials) == 20
+    assert get_note(study) == ""
 
 
 def test_the_progress_bar_tells_study_generation_and_best_value(
