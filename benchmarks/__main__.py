@@ -1,7 +1,7 @@
 """The main job: tune the paper's CNN on FashionMNIST with every sampler, and compare them.
 
 Without options this is the quick preset, a few minutes on two CPU cores. A run that was
-interrupted goes on where it stopped.
+interrupted goes on where it stopped. The genetic algorithm's studies have a `DashboardReport`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from time import perf_counter
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from benchmarks.options import Options, at_least
 from benchmarks.report import plot, read_runs, table
-from benchmarks.run import Problem, device_name, rows, run, write_rows
+from benchmarks.run import Callback, Problem, device_name, rows, run, write_rows
 from benchmarks.samplers import samplers
-from optuna_ga import optimize_generations
+from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from optuna_ga.fashion_mnist._objective import PRECISIONS
 
@@ -68,9 +70,20 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str)
     print(f"{problem.name}: {problem.n_trials} trials per study on the {problem.device}")
     _warm_up(options.device)
     start = perf_counter()
-    run(problem, chosen, list(dict.fromkeys(options.seeds)), storage)
+    seeds = list(dict.fromkeys(options.seeds))
+    run(problem, chosen, seeds, storage, [_report_evolution(DashboardReport())])
     print(f"{perf_counter() - start:.0f} s in all")
     write_rows(options.out / ROWS, rows(storage))
+
+
+def _report_evolution(report: Callback) -> Callback:
+    """Return the callback for studies that have an evolution to report."""
+
+    def report_if_bred(study: Study, trial: FrozenTrial) -> None:
+        if isinstance(study.sampler, GASampler):
+            report(study, trial)
+
+    return report_if_bred
 
 
 def _report(parser: argparse.ArgumentParser, out: Path) -> None:

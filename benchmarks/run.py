@@ -31,6 +31,7 @@ from benchmarks.samplers import Factory
 from optuna_ga import GASampler, Result, best_of_final_generation, optimize_generations
 
 Row = dict[str, Any]
+Callback = Callable[[Study, FrozenTrial], None]
 
 PROBLEM, SAMPLER, SEED, ENVIRONMENT = (
     f"benchmark:{name}" for name in ("problem", "sampler", "seed", "environment")
@@ -83,13 +84,19 @@ def run(
     factories: Mapping[str, Factory],
     seeds: Sequence[int],
     storage: BaseStorage,
+    callbacks: Sequence[Callback] = (),
 ) -> None:
     """Run each sampler with each seed on one problem; see `run_jobs`."""
     jobs = [Job(problem, name, f, seed) for seed in seeds for name, f in factories.items()]
-    run_jobs(jobs, storage)
+    run_jobs(jobs, storage, callbacks=callbacks)
 
 
-def run_jobs(jobs: Sequence[Job], storage: BaseStorage, seconds: float = math.inf) -> list[Study]:
+def run_jobs(
+    jobs: Sequence[Job],
+    storage: BaseStorage,
+    seconds: float = math.inf,
+    callbacks: Sequence[Callback] = (),
+) -> list[Study]:
     """Run each job until its study has the problem's number of results; return those that have.
 
     One process at a time: trials that are still running are taken for those of a killed run,
@@ -99,6 +106,7 @@ def run_jobs(jobs: Sequence[Job], storage: BaseStorage, seconds: float = math.in
         jobs: The studies, in the order in which they are run.
         storage: Where they are kept.
         seconds: No generation is begun after so many.
+        callbacks: Called with the study and each of its trials that has ended.
     """
     end = monotonic() + seconds
     studies = [_study(job, storage) for job in jobs]
@@ -106,9 +114,8 @@ def run_jobs(jobs: Sequence[Job], storage: BaseStorage, seconds: float = math.in
     n_trials = sum(job.problem.n_trials for job in jobs)
     with tqdm(total=n_trials, initial=n_done, unit="trial", disable=None) as progress:
         for study, job in zip(studies, jobs, strict=True):
-            progress.set_description(f"{job.sampler}, seed {job.seed}")
             if monotonic() < end:
-                _complete(study, job, end - monotonic(), progress)
+                _complete(study, job, end - monotonic(), [_advance(job, progress), *callbacks])
     pairs = zip(studies, jobs, strict=True)
     return [study for study, job in pairs if _n_results(study) >= job.problem.n_trials]
 
@@ -198,7 +205,22 @@ def _study(job: Job, storage: BaseStorage) -> Study:
     return study
 
 
-def _complete(study: Study, job: Job, seconds: float, progress: tqdm[Any]) -> None:
+def _advance(job: Job, progress: tqdm[Any]) -> Callback:
+    """Return a callback that moves the progress bar, which names the job at once."""
+    name = f"{job.sampler}, seed {job.seed}"
+    progress.set_description(name)
+
+    def advance(study: Study, trial: FrozenTrial) -> None:
+        if is_complete(trial):
+            generation = trial.number // job.problem.population_size
+            progress.set_description(f"{name}, generation {generation}", refresh=False)
+            progress.set_postfix_str(f"best {study.best_value:.4f}", refresh=False)
+            progress.update()
+
+    return advance
+
+
+def _complete(study: Study, job: Job, seconds: float, callbacks: Sequence[Callback]) -> None:
     problem, factory, seed = job.problem, job.factory, job.seed
     n_done = _n_results(study)
     if n_done >= problem.n_trials:
@@ -212,11 +234,6 @@ def _complete(study: Study, job: Job, seconds: float, progress: tqdm[Any]) -> No
         # A sampler whose random stream starts over would repeat its first suggestions.
         study.sampler = factory(int(np.random.SeedSequence([seed, n_done]).generate_state(1)[0]))
 
-    def advance(study: Study, trial: FrozenTrial) -> None:
-        if is_complete(trial):
-            progress.set_postfix_str(f"best {study.best_value:.4f}")
-            progress.update()
-
     # An interrupted run has failed a generation, in whose place another one comes.
     n_failed = len(study.get_trials(deepcopy=False, states=[TrialState.FAIL]))
     optimize_generations(
@@ -225,7 +242,7 @@ def _complete(study: Study, job: Job, seconds: float, progress: tqdm[Any]) -> No
         math.ceil((problem.n_trials + n_failed) / problem.population_size),
         population_size=problem.population_size,
         timeout=seconds if math.isfinite(seconds) else None,
-        callbacks=[advance],
+        callbacks=callbacks,
     )
 
 

@@ -16,6 +16,8 @@ import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
+from optuna_dashboard import get_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from benchmarks import overhead, precision, trainer_speed
 from benchmarks.__main__ import main
@@ -24,6 +26,7 @@ from benchmarks.report import read_runs, table
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._training import lower_precisions
+from tests.conftest import open_terminal
 
 TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
 ROOT = Path(__file__).parents[1]
@@ -111,6 +114,39 @@ def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[s
     assert (out / "rows.csv").read_text() == before
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
+
+
+def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) -> None:
+    """A note with a row for the last generation, and all figures."""
+    study = studies(out)[0]
+    figures = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+
+    assert set(figures) == {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
+    assert "| [1](" in get_note(study)
+
+
+def test_another_samplers_study_has_no_report(tmp_path: Path) -> None:
+    """It has no evolution to tell of, not even after 20 trials."""
+    few = [*TINY, "--generations", "5", "--samplers", "random"]
+    main(["run", *few, "--out", str(tmp_path)])
+    (study,) = studies(tmp_path)
+
+    assert len(study.trials) == 20
+    assert get_note(study) == ""
+
+
+def test_the_progress_bar_tells_study_generation_and_best_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the time left, on a terminal."""
+    terminal = open_terminal(monkeypatch)
+    main(["run", *TINY, "--samplers", "ga", "--out", str(tmp_path)])
+    last = [line for line in terminal.getvalue().split("\r") if "8/8" in line][-1]
+    (study,) = studies(tmp_path)
+
+    assert last.startswith("ga, seed 0, generation 1: 100%")
+    assert "<00:00" in last
+    assert f"best {study.best_value:.4f}" in last
 
 
 ENDING_EARLY = """

@@ -7,10 +7,13 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 
 import optuna_ga
 from tests.conftest import OpenDatabase, of_four, run
@@ -89,6 +92,29 @@ def test_a_database_takes_all_records(open_database: OpenDatabase) -> None:
         *[{"ga:generation"}] * 4,
         *[{"ga:generation", "ga:parents", "ga:mutated"}] * 4,
     ]
+
+
+class CountingStorage(InMemoryStorage):
+    """A storage that counts how often an attribute of a trial is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: Counter[tuple[int, str]] = Counter()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.written[trial_id, key] += 1
+        super().set_trial_user_attr(trial_id, key, value)
+
+
+def test_a_record_is_written_once() -> None:
+    """Each costs a database a commit; where no gene mutated there is none to write."""
+    storage = CountingStorage()
+    study = run(of_four(), 40, storage=storage)
+
+    recorded = [(trial._trial_id, key) for trial in study.trials for key in trial.user_attrs]
+    assert storage.written == Counter(recorded)
+    assert {key for _, key in recorded} == {"ga:generation", "ga:parents", "ga:mutated"}
+    assert all(trial.user_attrs.get("ga:mutated") != [] for trial in study.trials)
 
 
 @pytest.mark.parametrize("record", [True, False])

@@ -452,6 +452,17 @@ def test_medians_and_parents_ranges_are_in_the_parameters_own_scale(
     assert (set(box.y[:5]), box.y[5:]) == ({1e-4, 1e-2}, (None,))
 
 
+@pytest.mark.parametrize(
+    ("smallest", "dtick"), [(0.5, None), (1e-2, 1), (1e-5, 1), (1e-9, 2), (1e-30, 4)]
+)
+def test_ticks_of_a_logarithmic_axis_are_few(smallest: float, dtick: int | None) -> None:
+    """Whole powers of ten, nine at most, and Plotly's own where the genes span less than two."""
+    genes: list[tuple[float, list[int]]] = [(smallest, []), (1.0, [])]
+    figure = plot_genes(gene_study(genes, FloatDistribution(smallest, 1.0, log=True)))
+
+    assert figure.layout.yaxis.dtick == dtick
+
+
 def test_points_are_the_genes_coloured_by_fitness() -> None:
     """A colour is the number of less fit trials; failed ones have a cross instead."""
     figure = plot_genes(three_generations())
@@ -580,6 +591,15 @@ def test_improvements_are_counted_by_origin(sign: int) -> None:
     assert trials.x == improved.x == ("Start", "Crossover", "Mutation")
     assert (trials.text, trials.y) == (("4", "6", "2"), (4 / 12, 6 / 12, 2 / 12))
     assert (improved.text, improved.y) == (("4", "2", "1"), (4 / 7, 2 / 7, 1 / 7))
+
+
+@pytest.mark.parametrize("history", [three_generations(), study_with(added(1))])
+def test_the_number_above_the_highest_bar_has_room(history: Study) -> None:
+    """The axis goes on beyond it."""
+    figure = plot_improvements(history)
+    shares = [*trace(figure, "Trials (").y, *trace(figure, "Improvements (").y]
+
+    assert figure.layout.yaxis.range == (0, pytest.approx(1.12 * max(shares)))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -724,9 +744,17 @@ def python(code: str) -> str:
     ).stdout
 
 
-def test_the_package_imports_neither_plotly_nor_pandas() -> None:
-    """Only what needs them does."""
-    code = "import sys, optuna_ga; print({'plotly', 'pandas'} & set(sys.modules))"
+def test_a_search_that_nobody_looks_at_imports_nothing_to_show_it() -> None:
+    """Only what needs Plotly, pandas or optuna-dashboard imports them, a new report neither."""
+    code = """
+import sys
+import optuna
+from optuna_ga import DashboardReport, GASampler
+DashboardReport()
+study = optuna.create_study(sampler=GASampler(4))
+study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=8)
+print({"plotly", "pandas", "optuna_dashboard"} & set(sys.modules))
+"""
 
     assert python(code) == "set()\n"
 

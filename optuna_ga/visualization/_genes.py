@@ -30,6 +30,7 @@ from optuna_ga.visualization._plotly import go, make_subplots
 
 _MOST_COLUMNS = 3
 _ROW_HEIGHT = 280
+_MOST_DECADES = 8
 
 
 def plot_genes(
@@ -145,7 +146,7 @@ class _Gene:
                 "range": [-0.5, len(ticks) - 0.5],
             }
         if self._is_log:
-            return {"type": "log", "exponentformat": "power"}
+            return {"type": "log", "exponentformat": "power", "dtick": self._decades_per_tick()}
         return {"type": "linear"}
 
     def traces(self, fitness: dict[int, int], target_name: str) -> list[go.Scatter]:
@@ -166,6 +167,12 @@ class _Gene:
         if self._choices is not None:
             return points
         return [self._parents_ranges(), *points, self._medians()]
+
+    def _decades_per_tick(self) -> int | None:
+        """Return a distance of ticks that leaves room for them; None lets Plotly choose it."""
+        genes = [self._number(one) for one in self._owners]
+        decades = math.log10(max(genes) / min(genes))
+        return math.ceil(decades / _MOST_DECADES) if decades >= 2 else None
 
     def _medians(self) -> go.Scatter:
         median = _geometric_median if self._is_log else statistics.median

@@ -19,6 +19,8 @@ from optuna_ga.visualization._common import (
 )
 from optuna_ga.visualization._plotly import go, make_subplots
 
+_HEADROOM = 1.12  # For the number above the highest bar.
+
 
 def plot_improvements(
     study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
@@ -44,12 +46,14 @@ def plot_improvements(
     """
     history = read_finished(study, population_size)
     titles = ["Shares of the Origins", "Best So Far"]
-    figure = make_subplots(1, 2, column_widths=[0.4, 0.6], subplot_titles=titles)
+    figure = make_subplots(
+        1, 2, column_widths=[0.4, 0.6], horizontal_spacing=0.15, subplot_titles=titles
+    )
     improvements = [one for one in history.individuals if one.improved]
     trials = Counter(one.origin for one in history.individuals)
     improved = Counter(one.origin for one in improvements)
-    figure.add_trace(_shares(trials, "Trials", "#c4c4c4"), row=1, col=1)
-    figure.add_trace(_shares(improved, "Improvements", HIGHLIGHT), row=1, col=1)
+    bars = [_shares(trials, "Trials", "#c4c4c4"), _shares(improved, "Improvements", HIGHLIGHT)]
+    figure.add_traces(bars, rows=1, cols=1)
     figure.add_trace(_best_so_far(history), row=1, col=2)
     points = origin_markers(
         [one for one in improvements if finite(one.trial.value) is not None],
@@ -60,7 +64,9 @@ def plot_improvements(
     for trace in points:
         figure.add_trace(trace, row=1, col=2)
     figure.update_xaxes(title="Origin", row=1, col=1)
-    figure.update_yaxes(title="Share", tickformat=".0%", rangemode="tozero", row=1, col=1)
+    most = max(share for bar in bars for share in bar.y)
+    room = [0, _HEADROOM * most]
+    figure.update_yaxes(title="Share", tickformat=".0%", range=room, row=1, col=1)
     figure.update_xaxes(title="Trial", row=1, col=2)
     figure.update_yaxes(title=target_name, row=1, col=2)
     figure.update_layout(
