@@ -97,7 +97,7 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     if method == "dynamic":
         answer = best_of_final_generation(study)
         test = objective.test_trained(answer)
-        schedule: Sequence[Mapping[str, Any]] = schedule_of(study, answer)
+        schedule = schedule_of(study, answer)
         ended = replay(study, answer, _replaying(setting, 1, Checkpoints()), setting.replays)
     else:
         answer = study.best_trial

@@ -160,11 +160,10 @@ def _plot_losses(axes: Axes, found: Mapping[str, Mapping[int, Row]]) -> None:
 
 
 def _plot_schedules(axes: Axes, found: Mapping[str, Mapping[int, Row]], name: str) -> None:
-    shown = [method for method in ("tpe", "dynamic") if method in found]
-    for method in shown:
+    for method in ("tpe", "dynamic"):
         curves = [
             [float(value) for value in row[name].split()]
-            for row in found[method].values()
+            for row in found.get(method, {}).values()
             if math.isfinite(float(row["validation_loss"]))
         ]
         if not curves:
@@ -178,4 +177,5 @@ def _plot_schedules(axes: Axes, found: Mapping[str, Mapping[int, Row]], name: st
     axes.set(xlabel="epoch", title=name.replace("_", " "))
     if name != "momentum":
         axes.set_yscale("log")
-    axes.legend(fontsize="small")
+    if axes.get_lines():
+        axes.legend(fontsize="small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 from optuna import Trial
 from optuna.study import Study, StudyDirection
@@ -42,9 +43,7 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
     return copy.deepcopy(_fitter(list(parents), direction))
 
 
-def schedule_of(
-    study: Study, trial: FrozenTrial | int, epochs: int = 1
-) -> list[dict[str, float | int | str | bool | None]]:
+def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list[dict[str, Any]]:
     """Return the hyperparameters that led to a trial's value, epoch by epoch.
 
     They are those of its line: the trial that began from scratch, the one that continued it, and

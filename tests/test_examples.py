@@ -110,6 +110,19 @@ def test_a_killed_run_is_resumed_to_the_same_study(
     assert story(only_study(open_database)) == story(whole)
 
 
+def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
+    """Ten segments get further than one can, and the best of five replays as far as the winner."""
+    best, again = output("population_based_training", tmp_path).splitlines()
+    first, _ = output("population_based_training", tmp_path, "--generations", "1").splitlines()
+    loss, rates = best.removeprefix("Loss ").split(" with the learning rates ")
+    replays = ast.literal_eval(again.partition(": ")[2])
+
+    assert len(ast.literal_eval(rates)) == 10
+    assert float(loss) < float(first.split()[1]) / 10
+    assert len(replays) == 5
+    assert min(replays) < 10 * float(loss)
+
+
 @pytest.mark.parametrize("first", ["TPESampler", "NSGAIISampler"])
 def test_trials_of_another_sampler_are_bred_from(
     first: str, open_database: OpenDatabase, tmp_path: Path

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import optuna
 import pytest
 import torch
 
+from optuna_ga import (
+    Checkpoints,
+    GASampler,
+    best_of_final_generation,
+    optimize_generations,
+    replay,
+)
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._network import initial_network
@@ -18,6 +26,7 @@ from optuna_ga.fashion_mnist._training import Epoch, Precision, train
 from tests.test_fashion_mnist_population import (
     DIVERGING,
     MEMBERS,
+    images,
     largest_difference,
     trained,
 )
@@ -127,3 +136,38 @@ def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:
     assert all(
         epoch is not None and math.isfinite(epoch.validation_loss) for epoch in ended.values()
     )
+
+
+def test_generations_continue_on_the_gpu_as_one_training() -> None:
+    """Rows of the stack go on in float64 as the loop does, and no state leaves the device."""
+    members = [Member(0.05, 0.9, 0.01), Member(0.1, 0.0, 0.0), Member(0.02, 0.5, 0.1)]
+    ended = []
+    for kind in (StackedTrainer, LoopTrainer):
+        trainer = kind(GPU, dtype=torch.float64, learning_rate_decay=1.0)
+        data = images(400, 0, GPU), images(50, 3000, GPU)
+        states = trainer.train(members, *data, 1, lambda _: ())
+        children = [m._replace(start=s) for m, s in zip(members[::-1], states, strict=True)]
+        states = trainer.train(children, *data, 2, lambda _: ())
+        assert all(s is not None and s.weights["fc1.weight"].is_cuda for s in states)
+        ended.append([s.weights["fc1.weight"] for s in states if s is not None])
+
+    for mine, theirs in zip(*ended, strict=True):
+        assert (mine - theirs).abs().max().item() < 1e-12
+
+
+def test_states_in_memory_stay_on_the_gpu() -> None:
+    """A study of generations keeps them there, and its winner's schedule can be replayed."""
+    checkpoints = Checkpoints()
+    options: Any = {"epochs": 1, "n_training_images": 400, "checkpoints": checkpoints}
+    objective = FashionMNISTObjective("subset", **options)
+    sampler = GASampler.population_based_training(6, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    optimize_generations(study, objective.evaluate_generation, 3)
+    best = best_of_final_generation(study)
+
+    state = checkpoints.load(best)
+    assert all(
+        tensor.is_cuda for part in ("weights", "momenta") for tensor in state[part].values()
+    )
+    (again,) = replay(study, best, objective.evaluate_generation, 1)
+    assert again.value == pytest.approx(best.value, abs=0.05)
