@@ -93,7 +93,7 @@ class Checkpoints:
             raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
         study = trial.study
         continuing_sampler(study)
-        key = _key(study, trial.number, _token(study))
+        key = _key(study, trial, _token(study))
         storage, _ = locate(study)
         self._states.put(storage, key, state)
         trial.set_user_attr(CHECKPOINT, key)  # Last: it says that the state can be loaded.
@@ -155,7 +155,7 @@ class Checkpoints:
                 continue
             removed.add(trial.number)
             key = trial.user_attrs.get(CHECKPOINT)
-            if key == _key(study, trial.number, token):  # A copied study's are another's.
+            if key == _key(study, trial, token):  # A copied study's are another's.
                 self._states.remove(storage, key)
 
 
@@ -168,6 +168,8 @@ def _token(study: Study) -> str:
     return token
 
 
-def _key(study: Study, number: int, token: str) -> str:
-    origin = hashlib.blake2b(f"{token}/{study.study_name}".encode(), digest_size=8).hexdigest()
-    return f"ga-{origin}-{number}"
+def _key(study: Study, trial: Trial | FrozenTrial, token: str) -> str:
+    # The start tells it from the trial of this number in a copy of the study by the same name.
+    words = f"{token}/{study.study_name}/{trial.datetime_start}"
+    origin = hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
+    return f"ga-{origin}-{trial.number}"

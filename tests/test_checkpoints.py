@@ -287,22 +287,39 @@ def test_studies_share_a_folder(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 3 * 9
 
 
-def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
-    """It goes on from the first one's states, and leaves them where they are."""
-    storages = [f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "second")]
-    checkpoints = Checkpoints(tmp_path / "states")
+def copied(tmp_path: Path, checkpoints: Checkpoints, name: str) -> tuple[Study, Study]:
+    """Return a study of twelve trials named "first", and its copy in another database."""
+    storages = [f"sqlite:///{tmp_path}/{part}.db" for part in ("original", "copy")]
     first = run(sampler(), 12, Walk(checkpoints), study_name="first", storage=storages[0])
-    before = files(tmp_path / "states")
     optuna.copy_study(
         from_study_name="first", from_storage=storages[0], to_storage=storages[1],
-        to_study_name="second",
+        to_study_name=name,
     )  # fmt: skip
-    second = optuna.load_study(study_name="second", storage=storages[1], sampler=sampler())
-    second.optimize(Walk(checkpoints), n_trials=20)
-    first.optimize(Walk(checkpoints), n_trials=20)
+    return first, optuna.load_study(study_name=name, storage=storages[1], sampler=sampler())
 
+
+def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
+    """It goes on from the first one's states, and leaves them where they are."""
+    checkpoints = Checkpoints(tmp_path / "states")
+    first, second = copied(tmp_path, checkpoints, "second")
+    before = files(tmp_path / "states")
+    second.optimize(Walk(checkpoints), n_trials=20)
+
+    assert before <= files(tmp_path / "states")
+    first.optimize(Walk(checkpoints), n_trials=20)
     assert story(second) == story(first)
-    assert before - files(tmp_path / "states") <= before
+
+
+def test_a_copy_by_the_same_name_never_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """Trials of the same number that came after the copying have states of their own."""
+    checkpoints = Checkpoints(tmp_path / "states")
+    first, second = copied(tmp_path, checkpoints, "first")
+    second.sampler = sampler(seed=1)
+    for study in (first, second):
+        study.optimize(Walk(checkpoints), n_trials=4)
+
+    for trial in [*first.trials[12:], *second.trials[12:]]:
+        assert abs(checkpoints.load(trial)["x"] - 3.0) == trial.value
 
 
 KILLED = """
