@@ -260,6 +260,20 @@ def test_a_parent_of_a_running_trial_is_kept(tmp_path: Path) -> None:
     assert objective(slow) >= 0.0
 
 
+@pytest.mark.parametrize("record", [True, False])
+def test_a_running_trial_that_has_asked_for_nothing_yet_finds_its_parent(
+    record: bool, tmp_path: Path
+) -> None:
+    """Such as one that reads its data first, while others go on for five generations."""
+    objective = Walk(Checkpoints(tmp_path))
+    study = run(sampler(record=record), 8, objective)
+    slow = study.ask()
+    study.optimize(objective, n_trials=20)
+
+    assert objective(slow) >= 0.0
+    assert objective.continued[8] in range(4, 8)
+
+
 def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path) -> None:
     """It has the number of when it was enqueued, and so the parents of that generation."""
     objective = Walk(Checkpoints(tmp_path))
