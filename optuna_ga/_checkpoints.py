@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import optuna
 from optuna import Trial
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
@@ -20,6 +21,8 @@ from optuna_ga._states import InMemory, InStore, States
 from optuna_ga._study import CHECKPOINT, CHECKPOINTS, locate, record_on_study
 
 _METHODS = ("open_reader", "write", "remove")
+
+_logger = optuna.logging.get_logger("optuna.checkpoints")
 
 
 class Checkpoints:
@@ -78,6 +81,8 @@ class Checkpoints:
 
     def save(self, trial: Trial, state: Any) -> None:
         """Save the state of a running trial, and remove those that are no longer needed.
+
+        What cannot be removed stays, with a warning in Optuna's log.
 
         Args:
             trial: The trial.
@@ -156,7 +161,13 @@ class Checkpoints:
             removed.add(trial.number)
             key = trial.user_attrs.get(CHECKPOINT)
             if key == _key(study, trial, token):  # A copied study's are another's.
-                self._states.remove(storage, key)
+                try:
+                    self._states.remove(storage, key)
+                except Exception as error:  # What has trained is not to be lost by it.
+                    _logger.warning(
+                        f"The state of trial {trial.number}, {key!r}, which is no longer needed, "
+                        f"could not be removed: {error!r}"
+                    )
 
 
 def _token(study: Study) -> str:

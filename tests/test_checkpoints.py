@@ -23,7 +23,7 @@ from optuna.artifacts import Backoff, FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
+from optuna_ga import Checkpoints, GASampler, InParallel, _checkpoints, optimize_generations
 from tests.conftest import OpenDatabase, parents, run
 from tests.test_population_based_training import Walk, one_by_one, sampler, walk
 
@@ -288,6 +288,28 @@ def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path)
 
     assert study.trials[8].state == TrialState.COMPLETE
     assert set(parents(study.trials[8])) <= set(range(8))
+
+
+class Unremovable(FileSystemArtifactStore):
+    """A store whose files another process holds open, as Windows has it."""
+
+    def remove(self, artifact_id: str) -> None:
+        raise PermissionError("in use")
+
+
+def test_a_state_that_cannot_be_removed_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays, and the log says so once."""
+    warnings: list[str] = []
+    monkeypatch.setattr(_checkpoints._logger, "warning", warnings.append)
+    study = run(sampler(), 20, Walk(Checkpoints(Unremovable(tmp_path))))
+
+    assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
+    assert len(files(tmp_path)) == 20
+    key = study.trials[0].user_attrs["ga:checkpoint"]
+    assert len([words for words in warnings if f"trial 0, '{key}'" in words]) == 1
+    assert all("could not be removed: PermissionError('in use')" in words for words in warnings)
 
 
 def test_studies_share_a_folder(tmp_path: Path) -> None:
