@@ -112,9 +112,14 @@ def outdated(study: Study, number: int) -> Iterator[FrozenTrial]:
     sampler = continuing_sampler(study)
     memory = sampler._memory_of(study)
     unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    # An enqueued trial belongs to the generation of its number, however late it starts.
-    waiting = (trial.number for trial in unfinished if trial.state == TrialState.WAITING)
-    kept, finished = memory.generations.needed(study, min([number, *waiting]))
+    # An enqueued trial belongs to the generation of its number, however late it starts; one that
+    # has just started may not have chosen yet, however far others are.
+    choosing = [
+        trial.number
+        for trial in unfinished
+        if not parents_shown(trial) and trial.number not in memory.parents
+    ]
+    kept, finished = memory.generations.needed(study, number, choosing)
     for trial in unfinished:
         kept.update(parents_shown(trial))
         kept.update(parent.number for parent in memory.parents.get(trial.number, ()))

@@ -274,6 +274,24 @@ def test_a_running_trial_that_has_asked_for_nothing_yet_finds_its_parent(
     assert objective.continued[8] in range(4, 8)
 
 
+def test_a_trial_that_is_held_up_while_it_starts_finds_its_parent(
+    open_database: OpenDatabase, tmp_path: Path
+) -> None:
+    """Another process has its number, and waits for the database while these go on."""
+    objective = Walk(Checkpoints(tmp_path / "states"))
+    storage = open_database()
+    study = run(sampler(), 8, objective, storage=storage)
+    slow = study._storage.create_new_trial(study._study_id)
+    study.optimize(objective, n_trials=20)
+    other = optuna.load_study(
+        study_name=study.study_name, storage=open_database(), sampler=sampler()
+    )
+
+    assert objective(Trial(other, slow)) >= 0.0
+    assert objective.continued[8] in range(4, 8)
+    assert len(files(tmp_path / "states")) <= 5 * 4
+
+
 def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path) -> None:
     """It has the number of when it was enqueued, and so the parents of that generation."""
     objective = Walk(Checkpoints(tmp_path))
