@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 from typing import Any, BinaryIO
 
 import optuna
@@ -203,6 +204,27 @@ def test_a_damaged_state_is_refused(n_bytes: int, tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="is damaged or no state"):
         checkpoints.load(trial)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch wonders about what it reads.
+def test_whatever_damage_does_it_is_called_damage(tmp_path: Path) -> None:
+    """Bytes changed anywhere give the state or that error, and never tell of a missing file."""
+    checkpoints = Checkpoints(tmp_path)
+    trial = saved(checkpoints, {"model": MODEL.state_dict(), "rest": [1, "2", (3.0, None)]})
+    (path,) = tmp_path.iterdir()
+    whole, random = path.read_bytes(), Random(0)
+    n_refused = 0
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for _ in range(random.choice([1, 3, 20])):
+            damaged[random.randrange(len(whole))] = random.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            checkpoints.load(trial)
+        except ValueError as error:
+            assert "The state of trial 0" in str(error)
+            n_refused += 1
+    assert 0 < n_refused < 1000
 
 
 @pytest.mark.parametrize("store", [3, object(), ["folder"]])
