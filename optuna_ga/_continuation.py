@@ -13,7 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._checks import check_int
 from optuna_ga._ranking import fittest
 from optuna_ga._sampler import GASampler
-from optuna_ga._study import GENERATION, PARENTS, only_direction, parents_shown, stored
+from optuna_ga._study import (
+    CHECKPOINT,
+    GENERATION,
+    PARENTS,
+    only_direction,
+    parents_shown,
+    stored,
+)
 
 
 def parent_to_continue(trial: Trial) -> FrozenTrial | None:
@@ -89,6 +96,12 @@ def line_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
         parent = _fitter(parents, direction)
         if parent is None:
             return line[::-1]
+        if CHECKPOINT not in parent.user_attrs:
+            raise ValueError(
+                "`trial` must be of a line whose trials continue each other, but trial "
+                f"{number} did not continue its parent {parent.number}, which left no state: its "
+                "sampler was not `GASampler.population_based_training`."
+            )
         number = parent.number
 
 
