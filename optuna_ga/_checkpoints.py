@@ -14,11 +14,11 @@ from optuna import Trial
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._continuation import continuing_sampler, outdated
 from optuna_ga._states import InMemory, InStore, States
-from optuna_ga._study import CHECKPOINT, CHECKPOINTS, locate, record_on_study
+from optuna_ga._study import CHECKPOINT, CHECKPOINTS, locate, record_on_study, stored
 
 _METHODS = ("open_reader", "write", "remove")
 
@@ -94,7 +94,7 @@ class Checkpoints:
                 could not be read without running pickled code. Nothing is written then.
             ValueError: If the study's sampler does not have trials continue.
         """
-        if not isinstance(trial, Trial):
+        if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
             raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
         study = trial.study
         continuing_sampler(study)

@@ -244,6 +244,18 @@ def test_only_finished_trials_are_loaded_and_running_ones_saved() -> None:
         checkpoints.load(study.ask())  # type: ignore[arg-type]
 
 
+def test_a_finished_trial_keeps_the_state_it_had(checkpoints: Checkpoints) -> None:
+    """Saving another for it is refused before anything is written."""
+    study = optuna.create_study(sampler=sampler())
+    trial = study.ask()
+    checkpoints.save(trial, {"x": 1})
+    study.tell(trial, 1.0)
+    with pytest.raises(TypeError, match="`trial` must be a running"):
+        checkpoints.save(trial, {"x": 2})
+
+    assert checkpoints.load(study.trials[0]) == {"x": 1}
+
+
 def test_what_is_in_memory_stays_in_its_process() -> None:
     """The error says what to do, before another process looks for what it cannot find."""
     with pytest.raises(TypeError, match=r"Give it a folder.*`Checkpoints\(folder\)`"):
