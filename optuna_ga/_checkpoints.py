@@ -38,7 +38,8 @@ class Checkpoints:
     as its state is in the store, and only then can it become a parent, so that workers may share
     a store. States that no trial can need any more are removed when another is saved: about
     those of three generations are kept, and the parents of running trials. Whoever wants one for
-    longer copies it. Removed are only states that were saved for trials of the same study.
+    longer copies it. Removed are only states that were saved for trials of the same study; a copy
+    of it goes on from these as well, and needs another name so as not to remove them.
 
     Example:
         >>> import optuna
@@ -60,7 +61,8 @@ class Checkpoints:
     Args:
         store: A folder, made if need be, or a store of `optuna.artifacts`, such as
             `Boto3ArtifactStore`, that all workers reach. None keeps states in this process, on
-            the devices where they are: fast, but a run that is killed cannot be continued.
+            the devices where they are, as long as the study's storage is open: fast, but a run
+            that is killed cannot be continued.
 
     Raises:
         TypeError: If `store` is none of these. Also when one without a store is pickled, as for

@@ -236,7 +236,10 @@ class GASampler(BaseSampler):
         parents, trials draw at random and train from scratch.
 
         The answer is `best_of_final_generation(study)`. Earlier generations have trained less:
-        `study.best_trial` is the best of all segments, be it an early one by luck.
+        `study.best_trial` is the best of all segments, be it an early one by luck. By
+        `optimize_generations` a trial of generation g ends a line of g + 1 segments, unless one
+        failed as a whole. Free workers do not wait: their lines may be shorter, and trials of one
+        generation then differ in how long they have trained, which `schedule_of` shows.
 
         Args:
             population_size: Trials in a generation, at least 2.
