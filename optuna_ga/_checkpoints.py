@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import optuna
 from optuna import Trial
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._continuation import continuing_sampler, outdated
 from optuna_ga._states import InMemory, InStore, States
-from optuna_ga._study import CHECKPOINT, CHECKPOINTS, locate, record_on_study
+from optuna_ga._study import CHECKPOINT, CHECKPOINTS, locate, record_on_study, stored
 
 _METHODS = ("open_reader", "write", "remove")
+
+_logger = optuna.logging.get_logger("optuna.checkpoints")
 
 
 class Checkpoints:
@@ -35,7 +38,8 @@ class Checkpoints:
     as its state is in the store, and only then can it become a parent, so that workers may share
     a store. States that no trial can need any more are removed when another is saved: about
     those of three generations are kept, and the parents of running trials. Whoever wants one for
-    longer copies it. Removed are only states that were saved for trials of the same study.
+    longer copies it. Removed are only states that were saved for trials of the same study; a copy
+    of it goes on from these as well, and needs another name so as not to remove them.
 
     Example:
         >>> import optuna
@@ -57,7 +61,8 @@ class Checkpoints:
     Args:
         store: A folder, made if need be, or a store of `optuna.artifacts`, such as
             `Boto3ArtifactStore`, that all workers reach. None keeps states in this process, on
-            the devices where they are: fast, but a run that is killed cannot be continued.
+            the devices where they are, as long as the study's storage is open: fast, but a run
+            that is killed cannot be continued.
 
     Raises:
         TypeError: If `store` is none of these. Also when one without a store is pickled, as for
@@ -79,6 +84,8 @@ class Checkpoints:
     def save(self, trial: Trial, state: Any) -> None:
         """Save the state of a running trial, and remove those that are no longer needed.
 
+        What cannot be removed stays, with a warning in Optuna's log.
+
         Args:
             trial: The trial.
             state: What a child is to continue from.
@@ -89,11 +96,11 @@ class Checkpoints:
                 could not be read without running pickled code. Nothing is written then.
             ValueError: If the study's sampler does not have trials continue.
         """
-        if not isinstance(trial, Trial):
+        if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
             raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
         study = trial.study
         continuing_sampler(study)
-        key = _key(study, trial.number, _token(study))
+        key = _key(study, trial, _token(study))
         storage, _ = locate(study)
         self._states.put(storage, key, state)
         trial.set_user_attr(CHECKPOINT, key)  # Last: it says that the state can be loaded.
@@ -155,8 +162,14 @@ class Checkpoints:
                 continue
             removed.add(trial.number)
             key = trial.user_attrs.get(CHECKPOINT)
-            if key == _key(study, trial.number, token):  # A copied study's are another's.
-                self._states.remove(storage, key)
+            if key == _key(study, trial, token):  # A copied study's are another's.
+                try:
+                    self._states.remove(storage, key)
+                except Exception as error:  # What has trained is not to be lost by it.
+                    _logger.warning(
+                        f"The state of trial {trial.number}, {key!r}, which is no longer needed, "
+                        f"could not be removed: {error!r}"
+                    )
 
 
 def _token(study: Study) -> str:
@@ -168,6 +181,8 @@ def _token(study: Study) -> str:
     return token
 
 
-def _key(study: Study, number: int, token: str) -> str:
-    origin = hashlib.blake2b(f"{token}/{study.study_name}".encode(), digest_size=8).hexdigest()
-    return f"ga-{origin}-{number}"
+def _key(study: Study, trial: Trial | FrozenTrial, token: str) -> str:
+    # The start tells it from the trial of this number in a copy of the study by the same name.
+    words = f"{token}/{study.study_name}/{trial.datetime_start}"
+    origin = hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
+    return f"ga-{origin}-{trial.number}"

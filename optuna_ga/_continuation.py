@@ -13,7 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._checks import check_int
 from optuna_ga._ranking import fittest
 from optuna_ga._sampler import GASampler
-from optuna_ga._study import GENERATION, PARENTS, only_direction, parents_shown, stored
+from optuna_ga._study import (
+    CHECKPOINT,
+    GENERATION,
+    PARENTS,
+    only_direction,
+    parents_shown,
+    stored,
+)
 
 
 def parent_to_continue(trial: Trial) -> FrozenTrial | None:
@@ -89,6 +96,12 @@ def line_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
         parent = _fitter(parents, direction)
         if parent is None:
             return line[::-1]
+        if CHECKPOINT not in parent.user_attrs:
+            raise ValueError(
+                "`trial` must be of a line whose trials continue each other, but trial "
+                f"{number} did not continue its parent {parent.number}, which left no state: its "
+                "sampler was not `GASampler.population_based_training`."
+            )
         number = parent.number
 
 
@@ -112,9 +125,14 @@ def outdated(study: Study, number: int) -> Iterator[FrozenTrial]:
     sampler = continuing_sampler(study)
     memory = sampler._memory_of(study)
     unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    # An enqueued trial belongs to the generation of its number, however late it starts.
-    waiting = (trial.number for trial in unfinished if trial.state == TrialState.WAITING)
-    kept, finished = memory.generations.needed(study, min([number, *waiting]))
+    # An enqueued trial belongs to the generation of its number, however late it starts; one that
+    # has just started may not have chosen yet, however far others are.
+    choosing = [
+        trial.number
+        for trial in unfinished
+        if not parents_shown(trial) and trial.number not in memory.parents
+    ]
+    kept, finished = memory.generations.needed(study, number, choosing)
     for trial in unfinished:
         kept.update(parents_shown(trial))
         kept.update(parent.number for parent in memory.parents.get(trial.number, ()))

@@ -117,23 +117,25 @@ class Generations:
             running = [self._running[number] for number in sorted(self._running) if number < end]
             return self._arrivals, running
 
-    def needed(self, study: Study, number: int) -> tuple[set[int], list[FrozenTrial]]:
+    def needed(
+        self, study: Study, number: int, others: Iterable[int]
+    ) -> tuple[set[int], list[FrozenTrial]]:
         """Return who may yet be a parent when a trial of this number runs, and all who are over.
 
         The first are the numbers of finished trials that a pool of the trial's generation or of
-        a later one may hold. Parents that running trials have chosen are not among them: those
-        may be of an earlier pool.
+        a later one may hold, or that of another trial's generation. Parents that running trials
+        have chosen are not among them: those may be of an earlier pool.
         """
         with self._lock:
             self._read(study, number + 1)
-            first = number // self._population_size * self._population_size
-            previous = range(max(first - self._population_size, 0), first)
+            size = self._population_size
             finished = sorted(self._finished)
-            before = bisect_left(finished, first)
-            kept = set(finished[bisect_left(finished, previous.start) :])
-            kept.update(self._late(previous))
-            kept.update(finished[max(before - self._population_size, 0) : before])
-            kept.update(self._usable[-2 * self._population_size :])
+            kept = set(finished[bisect_left(finished, number // size * size - size) :])
+            for first in {each // size * size for each in (number, *others)}:
+                kept.update(self._late(range(max(first - size, 0), first)))
+                for numbers, n in ((finished, size), (self._usable, size + 1)):
+                    end = bisect_left(numbers, first)
+                    kept.update(numbers[max(end - n, 0) : end])
             return kept, list(self._arrivals)
 
     def _is_over(self, first: int) -> bool:

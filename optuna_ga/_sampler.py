@@ -236,7 +236,10 @@ class GASampler(BaseSampler):
         parents, trials draw at random and train from scratch.
 
         The answer is `best_of_final_generation(study)`. Earlier generations have trained less:
-        `study.best_trial` is the best of all segments, be it an early one by luck.
+        `study.best_trial` is the best of all segments, be it an early one by luck. By
+        `optimize_generations` a trial of generation g ends a line of g + 1 segments, unless one
+        failed as a whole. Free workers do not wait: their lines may be shorter, and trials of one
+        generation then differ in how long they have trained, which `schedule_of` shows.
 
         Args:
             population_size: Trials in a generation, at least 2.
@@ -311,7 +314,10 @@ class GASampler(BaseSampler):
         return breed(param_distribution, inheritable, self._mutation_prob, draws)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Record the generation; a retried trial keeps the one that its genes came with."""
+        """Record the generation; a retried trial keeps the one that its genes came with.
+
+        One that continues a parent chooses it now.
+        """
         if len(study.directions) > 1:
             return  # Refused once it asks for a parameter: an error here would orphan the trial.
         memory = self._memory_of(study)
@@ -319,14 +325,10 @@ class GASampler(BaseSampler):
             # It cannot be starting then: a deleted study had the same id.
             memory = self._memory_of(study, anew=True)
         memory.started.add(trial.number)
-        if not self._record:
-            return
-        if not memory.population_size_recorded:
-            record_on_study(study, POPULATION_SIZE, self._population_size)
-            memory.population_size_recorded = True
-        generation = trial.number // self._population_size
-        if trial.user_attrs.get(GENERATION) != generation and not is_retry(trial):
-            record_on_trial(study, trial, GENERATION, generation)
+        if self._record:
+            self._record_generation(study, trial, memory)
+        if self._continues:
+            self._parents_of(study, trial)  # Before others remove what it is to continue from.
 
     def after_trial(
         self,
@@ -353,6 +355,14 @@ class GASampler(BaseSampler):
         """Take over the settings."""
         self.__dict__.update(state)
         self._start_memory()
+
+    def _record_generation(self, study: Study, trial: FrozenTrial, memory: _Memory) -> None:
+        if not memory.population_size_recorded:
+            record_on_study(study, POPULATION_SIZE, self._population_size)
+            memory.population_size_recorded = True
+        generation = trial.number // self._population_size
+        if trial.user_attrs.get(GENERATION) != generation and not is_retry(trial):
+            record_on_trial(study, trial, GENERATION, generation)
 
     def _note_parents(self, study: Study, trial: FrozenTrial, children: Children) -> None:
         """Record the parents at the first gene, unless they are recorded."""

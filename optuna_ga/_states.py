@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import io
-import pickle
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,16 +61,15 @@ class InStore:
                 content = io.BytesIO(reader.read())
         except ArtifactNotFound as error:
             raise KeyError(key) from error
-        location = "cpu" if map_location is None else map_location
         try:
-            saved = torch.load(content, map_location=location, weights_only=True)
-        except (EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            saved = torch.load(content, map_location="cpu", weights_only=True)
+        except Exception as error:  # Damage may look like anything, even like a missing key.
             raise ValueError(f"is damaged or no state: {error}") from error
         if not isinstance(saved, dict) or saved.keys() != {"key", "state"}:
             raise ValueError("is no state that was saved here.")
         if saved["key"] != key:
             raise ValueError(f"is that of {saved['key']!r}.")
-        return saved["state"]
+        return _on(map_location, saved["state"])
 
     def remove(self, storage: BaseStorage, key: str) -> None:
         """Remove a state; see `States`."""
@@ -101,10 +99,7 @@ class InMemory:
             state = next((kept[key] for kept in self._kept.values() if key in kept), self)
         if state is self:
             raise KeyError(key)
-        copied = _copied(state)
-        if map_location is None:
-            return copied
-        return _mapped(copied, lambda tensor: tensor.to(map_location))
+        return _on(map_location, _copied(state))
 
     def remove(self, storage: BaseStorage, key: str) -> None:
         """Forget a state; see `States`."""
@@ -125,6 +120,11 @@ class InMemory:
 
 def _copied(state: Any) -> Any:
     return _mapped(state, lambda tensor: tensor.detach().clone())
+
+
+def _on(device: Any, state: Any) -> Any:
+    """Return a state on a device, or where it is for None."""
+    return state if device is None else _mapped(state, lambda tensor: tensor.to(device))
 
 
 def _mapped(state: Any, function: Callable[[Any], Any]) -> Any:

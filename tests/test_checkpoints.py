@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 from typing import Any, BinaryIO
 
 import optuna
@@ -23,7 +24,7 @@ from optuna.artifacts import Backoff, FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
+from optuna_ga import Checkpoints, GASampler, InParallel, _checkpoints, optimize_generations
 from tests.conftest import OpenDatabase, parents, run
 from tests.test_population_based_training import Walk, one_by_one, sampler, walk
 
@@ -205,6 +206,27 @@ def test_a_damaged_state_is_refused(n_bytes: int, tmp_path: Path) -> None:
         checkpoints.load(trial)
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch wonders about what it reads.
+def test_whatever_damage_does_it_is_called_damage(tmp_path: Path) -> None:
+    """Bytes changed anywhere give the state or that error, and never tell of a missing file."""
+    checkpoints = Checkpoints(tmp_path)
+    trial = saved(checkpoints, {"model": MODEL.state_dict(), "rest": [1, "2", (3.0, None)]})
+    (path,) = tmp_path.iterdir()
+    whole, random = path.read_bytes(), Random(0)
+    n_refused = 0
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for _ in range(random.choice([1, 3, 20])):
+            damaged[random.randrange(len(whole))] = random.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            checkpoints.load(trial)
+        except ValueError as error:
+            assert "The state of trial 0" in str(error)
+            n_refused += 1
+    assert 0 < n_refused < 1000
+
+
 @pytest.mark.parametrize("store", [3, object(), ["folder"]])
 def test_only_folders_and_stores_are_stores(store: Any) -> None:
     """The error names the argument."""
@@ -220,6 +242,18 @@ def test_only_finished_trials_are_loaded_and_running_ones_saved() -> None:
         checkpoints.save(trial, {})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`trial` must be a `FrozenTrial`"):
         checkpoints.load(study.ask())  # type: ignore[arg-type]
+
+
+def test_a_finished_trial_keeps_the_state_it_had(checkpoints: Checkpoints) -> None:
+    """Saving another for it is refused before anything is written."""
+    study = optuna.create_study(sampler=sampler())
+    trial = study.ask()
+    checkpoints.save(trial, {"x": 1})
+    study.tell(trial, 1.0)
+    with pytest.raises(TypeError, match="`trial` must be a running"):
+        checkpoints.save(trial, {"x": 2})
+
+    assert checkpoints.load(study.trials[0]) == {"x": 1}
 
 
 def test_what_is_in_memory_stays_in_its_process() -> None:
@@ -260,6 +294,38 @@ def test_a_parent_of_a_running_trial_is_kept(tmp_path: Path) -> None:
     assert objective(slow) >= 0.0
 
 
+@pytest.mark.parametrize("record", [True, False])
+def test_a_running_trial_that_has_asked_for_nothing_yet_finds_its_parent(
+    record: bool, tmp_path: Path
+) -> None:
+    """Such as one that reads its data first, while others go on for five generations."""
+    objective = Walk(Checkpoints(tmp_path))
+    study = run(sampler(record=record), 8, objective)
+    slow = study.ask()
+    study.optimize(objective, n_trials=20)
+
+    assert objective(slow) >= 0.0
+    assert objective.continued[8] in range(4, 8)
+
+
+def test_a_trial_that_is_held_up_while_it_starts_finds_its_parent(
+    open_database: OpenDatabase, tmp_path: Path
+) -> None:
+    """Another process has its number, and waits for the database while these go on."""
+    objective = Walk(Checkpoints(tmp_path / "states"))
+    storage = open_database()
+    study = run(sampler(), 8, objective, storage=storage)
+    slow = study._storage.create_new_trial(study._study_id)
+    study.optimize(objective, n_trials=20)
+    other = optuna.load_study(
+        study_name=study.study_name, storage=open_database(), sampler=sampler()
+    )
+
+    assert objective(Trial(other, slow)) >= 0.0
+    assert objective.continued[8] in range(4, 8)
+    assert len(files(tmp_path / "states")) <= 5 * 4
+
+
 def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path) -> None:
     """It has the number of when it was enqueued, and so the parents of that generation."""
     objective = Walk(Checkpoints(tmp_path))
@@ -276,6 +342,28 @@ def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path)
     assert set(parents(study.trials[8])) <= set(range(8))
 
 
+class Unremovable(FileSystemArtifactStore):
+    """A store whose files another process holds open, as Windows has it."""
+
+    def remove(self, artifact_id: str) -> None:
+        raise PermissionError("in use")
+
+
+def test_a_state_that_cannot_be_removed_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays, and the log says so once."""
+    warnings: list[str] = []
+    monkeypatch.setattr(_checkpoints._logger, "warning", warnings.append)
+    study = run(sampler(), 20, Walk(Checkpoints(Unremovable(tmp_path))))
+
+    assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
+    assert len(files(tmp_path)) == 20
+    key = study.trials[0].user_attrs["ga:checkpoint"]
+    assert len([words for words in warnings if f"trial 0, '{key}'" in words]) == 1
+    assert all("could not be removed: PermissionError('in use')" in words for words in warnings)
+
+
 def test_studies_share_a_folder(tmp_path: Path) -> None:
     """Even of the same name: none takes or removes what is another's."""
     stories = []
@@ -287,22 +375,39 @@ def test_studies_share_a_folder(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 3 * 9
 
 
-def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
-    """It goes on from the first one's states, and leaves them where they are."""
-    storages = [f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "second")]
-    checkpoints = Checkpoints(tmp_path / "states")
+def copied(tmp_path: Path, checkpoints: Checkpoints, name: str) -> tuple[Study, Study]:
+    """Return a study of twelve trials named "first", and its copy in another database."""
+    storages = [f"sqlite:///{tmp_path}/{part}.db" for part in ("original", "copy")]
     first = run(sampler(), 12, Walk(checkpoints), study_name="first", storage=storages[0])
-    before = files(tmp_path / "states")
     optuna.copy_study(
         from_study_name="first", from_storage=storages[0], to_storage=storages[1],
-        to_study_name="second",
+        to_study_name=name,
     )  # fmt: skip
-    second = optuna.load_study(study_name="second", storage=storages[1], sampler=sampler())
-    second.optimize(Walk(checkpoints), n_trials=20)
-    first.optimize(Walk(checkpoints), n_trials=20)
+    return first, optuna.load_study(study_name=name, storage=storages[1], sampler=sampler())
 
+
+def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
+    """It goes on from the first one's states, and leaves them where they are."""
+    checkpoints = Checkpoints(tmp_path / "states")
+    first, second = copied(tmp_path, checkpoints, "second")
+    before = files(tmp_path / "states")
+    second.optimize(Walk(checkpoints), n_trials=20)
+
+    assert before <= files(tmp_path / "states")
+    first.optimize(Walk(checkpoints), n_trials=20)
     assert story(second) == story(first)
-    assert before - files(tmp_path / "states") <= before
+
+
+def test_a_copy_by_the_same_name_never_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """Trials of the same number that came after the copying have states of their own."""
+    checkpoints = Checkpoints(tmp_path / "states")
+    first, second = copied(tmp_path, checkpoints, "first")
+    second.sampler = sampler(seed=1)
+    for study in (first, second):
+        study.optimize(Walk(checkpoints), n_trials=4)
+
+    for trial in [*first.trials[12:], *second.trials[12:]]:
+        assert abs(checkpoints.load(trial)["x"] - 3.0) == trial.value
 
 
 KILLED = """

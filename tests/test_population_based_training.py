@@ -244,6 +244,15 @@ def test_a_line_that_was_not_recorded_has_no_schedule() -> None:
         schedule_of(walk(8, record=False)[0], 7)
 
 
+def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
+    """A plain genetic algorithm's children have parents too, whom they do not continue."""
+    study = run(GASampler(4, seed=0), 8)
+
+    with pytest.raises(ValueError, match="trial 7 did not continue its parent"):
+        schedule_of(study, 7)
+    assert schedule_of(study, 0) == [study.trials[0].params]
+
+
 def one_by_one(objective: Callable[[Trial], Any]) -> Callable[[list[Trial]], Sequence[Any]]:
     """Return what evaluates a generation by an objective."""
     return lambda trials: [objective(trial) for trial in trials]
