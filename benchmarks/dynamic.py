@@ -49,7 +49,9 @@ METHODS = ("dynamic", "ga", "random", "tpe")
 LIMITS = ("epochs", "seconds")
 KEY = ("method", "limit", "seed")
 FIRST_REPLAY_SEED = 1000
-ASKED_AT_ONCE = 5  # Trials of the other methods; that of `ga` is its population.
+# Trials that the other methods train together, the population of `ga`: few, so that they learn
+# often, or as many as a GPU trains of `dynamic` at once, so that nobody's seconds are wasted.
+ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
 
 
 class Setting(NamedTuple):
@@ -91,12 +93,14 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run = _dynamic if method == "dynamic" else _static
+    asked = ASKED_AT_ONCE[limit]
     start = perf_counter()
-    study, objective = run(method, seed, setting, seconds)
+    study, objective = run(method, seed, setting, seconds, asked)
     found = {"seconds": f"{perf_counter() - start:.4g}", "trials": len(study.trials)}
     if method == "dynamic":
         answer = best_of_final_generation(study)
-        test = objective.test_trained(answer)
+        diverged = math.isinf(answer.value or 0.0)
+        test = Score(math.inf, math.nan) if diverged else objective.test_trained(answer)
         schedule = schedule_of(study, answer)
         ended = replay(study, answer, _replaying(setting, 1, Checkpoints()), setting.replays)
     else:
@@ -115,7 +119,7 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
 
 
 def _dynamic(
-    method: str, seed: int, setting: Setting, seconds: float
+    method: str, seed: int, setting: Setting, seconds: float, asked: int
 ) -> tuple[Study, FashionMNISTObjective]:
     objective = setting.objective(1, seed=seed, checkpoints=Checkpoints())
     sampler = GASampler.population_based_training(setting.population_size, seed=seed)
@@ -125,18 +129,18 @@ def _dynamic(
 
 
 def _static(
-    method: str, seed: int, setting: Setting, seconds: float
+    method: str, seed: int, setting: Setting, seconds: float, asked: int
 ) -> tuple[Study, FashionMNISTObjective]:
     objective = setting.objective(setting.epochs, seed=seed)
-    sampler: BaseSampler = samplers(ASKED_AT_ONCE)[method](seed)
+    sampler: BaseSampler = samplers(asked)[method](seed)
     study = optuna.create_study(sampler=sampler, pruner=NopPruner())
-    n_generations = setting.population_size // ASKED_AT_ONCE  # As many epochs as `dynamic`.
+    n_generations = setting.population_size // asked  # As many epochs as `dynamic`.
     timed = math.isfinite(seconds)
     optimize_generations(
         study,
         objective.evaluate_generation,
         1_000_000 if timed else n_generations,
-        population_size=ASKED_AT_ONCE,
+        population_size=asked,
         timeout=seconds if timed else None,
     )
     return study, objective
@@ -184,9 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = (options.out or RESULTS / f"dynamic_{device.type}").with_suffix(".csv")
     if options.step == "run":
         setting = Setting(*(getattr(options, name) for name in Setting._fields))
-        if setting.population_size % ASKED_AT_ONCE:
+        if setting.population_size % (few := ASKED_AT_ONCE["epochs"]):
             parser.error(
-                f"argument --population-size: must be a multiple of {ASKED_AT_ONCE}, but "
+                f"argument --population-size: must be a multiple of {few}, but "
                 f"{setting.population_size} was given"
             )
         try:
@@ -197,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(rows, path, setting, options, device)
     if not (rows := read_rows(path)):
         parser.error(f"argument --out: {path.name} has no rows to report on")
-    text = dynamic_report.report(rows)
+    text = dynamic_report.report(rows, path.stem)
     path.with_suffix(".md").write_text(text)
     dynamic_report.plot(rows, path.with_suffix(".png"))
     print(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
-from benchmarks.paired import Claim, claims_table, difference, with_interval
+from benchmarks.paired import Claim, claims_table, difference, signed, with_interval
 from benchmarks.run import Row
 from benchmarks.trainings import GUESSING
 
@@ -21,8 +21,8 @@ Measure = Callable[[Row], float]
 SCHEDULED = ("learning_rate", "momentum", "weight_decay")
 
 
-def report(rows: Rows) -> str:
-    """Return the report as Markdown."""
+def report(rows: Rows, name: str) -> str:
+    """Return the report as Markdown; the figure beside it has this name."""
     first = rows[0]
     devices = "; ".join(sorted({f"{row['device']}, {row['processor']}" for row in rows}))
     parts = [
@@ -31,17 +31,17 @@ def report(rows: Rows) -> str:
             f"""{first["training_images"]} + {first["validation_images"]} images; `dynamic` has
             {first["population_size"]} networks and {first["epochs"]} generations of one epoch,
             the others train each trial for {first["epochs"]} epochs with StepLR, and are asked
-            for five trials at a time. {devices}; PyTorch {first["torch"]}. A seed is that of the
-            sampler, of the initial weights and of the batches. Made by
-            `python -m benchmarks.dynamic`, which with `report` at its end makes this page again
-            from the rows."""
+            for five trials at a time, or for ten where seconds are equal. {devices}; PyTorch
+            {first["torch"]}. A seed is that of the sampler, of the initial weights and of the
+            batches. Made by `python -m benchmarks.dynamic`, which with `report` at its end makes
+            this page again from the rows."""
         ),
     ]
     for limit, words in (("epochs", "total epochs"), ("seconds", "seconds")):
         found = by_method(rows, limit)
         if len(found) > 1:
             parts += [f"## At equal {words}\n", _table(found), *_verdicts(found)]
-    return "\n".join([*parts, "![Losses and schedules]" + f"(dynamic_{_device(rows)}.png)\n"])
+    return "\n".join([*parts, f"![Losses and schedules]({name}.png)\n"])
 
 
 def by_method(rows: Rows, limit: str) -> dict[str, dict[int, Row]]:
@@ -51,10 +51,6 @@ def by_method(rows: Rows, limit: str) -> dict[str, dict[int, Row]]:
         if row["method"] == "dynamic" or row["limit"] == limit:
             found.setdefault(row["method"], {})[int(row["seed"])] = row
     return found
-
-
-def _device(rows: Rows) -> str:
-    return "cpu" if rows[0]["device"] == "CPU" else "cuda"
 
 
 def _table(found: Mapping[str, Mapping[int, Row]]) -> str:
@@ -98,14 +94,15 @@ def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
     if not claims:
         return []
     luck = [
-        f"`{method}` {with_interval([replayed(r) - answer(r) for r in studies.values()], 3)}"
+        f"`{method}` {signed(difference(*_both(studies.values())))}"
         for method, studies in found.items()
+        if len(studies) > 1
     ]
     return [
         paragraph(
             """Means over seeds with 95 % intervals. A replay follows the answer's schedule from
             scratch with another seed for initial weights and batches; the mean of an answer's
-            replays counts. Divergence counts as guessing."""
+            replays counts. No loss counts as higher than that of guessing."""
         ),
         claims_table(claims),
         paragraph(
@@ -118,6 +115,11 @@ def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
             flatters it by: {"; ".join(luck)}."""
         ),
     ]
+
+
+def _both(studies: Iterable[Row]) -> tuple[list[float], list[float]]:
+    pairs = [(replayed(row), answer(row)) for row in studies]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def answer(row: Row) -> float:

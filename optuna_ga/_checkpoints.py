@@ -60,9 +60,10 @@ class Checkpoints:
 
     Args:
         store: A folder, made if need be, or a store of `optuna.artifacts`, such as
-            `Boto3ArtifactStore`, that all workers reach. None keeps states in this process, on
-            the devices where they are, as long as the study's storage is open: fast, but a run
-            that is killed cannot be continued.
+            `Boto3ArtifactStore`, that all workers reach; Optuna's `Backoff` around that one would
+            repeat every removal ten times. None keeps states in this process, on the devices
+            where they are, as long as the study's storage is open: fast, but a run that is killed
+            cannot be continued.
 
     Raises:
         TypeError: If `store` is none of these. Also when one without a store is pickled, as for
@@ -133,8 +134,9 @@ class Checkpoints:
             return self._states.get(key, map_location)
         except KeyError:
             raise FileNotFoundError(
-                f"{subject} is not there: it was removed since no later trial needed it, or was "
-                "saved in another store or, without one, in another process."
+                f"{subject} is not there: it was saved in another store or, without one, in "
+                "another process; or it was removed since no later trial needed it, which takes "
+                "that `population_size` stays what it was."
             ) from None
         except ValueError as error:
             raise ValueError(f"{subject} {error}") from error

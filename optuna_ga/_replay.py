@@ -34,7 +34,8 @@ def replay(
     Each repeat is a line of trials in a study in memory, which has the direction of the study and
     no pruner: the first begins from scratch, the others continue the one before, with the
     parameters of the trial's line. They are evaluated as in the study, all repeats together,
-    segment by segment. A repeat that diverges, fails or leaves no state ends there.
+    segment by segment. A repeat that diverges, is pruned or leaves no state ends there; an
+    error ends all. An objective whose seed is fixed gives equal repeats.
 
     Args:
         study: The study.

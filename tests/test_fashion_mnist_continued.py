@@ -291,6 +291,8 @@ def test_what_has_trained_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     best = study.best_trial
 
     assert evaluated.test_trained(best) == objective(**options).test(best.params)
+    with pytest.raises(ValueError, match=r"`checkpoints` must be None.*`test_trained`"):
+        evaluated.test(best.params)
     with pytest.raises(ValueError, match="`checkpoints` must be given"):
         objective(**options).test_trained(best)
     with pytest.raises(ValueError, match='`data` must be "full"'):

@@ -215,10 +215,15 @@ class FashionMNISTObjective:
             seed: Seed of initial weights and batches. None takes the objective's.
 
         Raises:
-            ValueError: If a name is missing or unknown, or if the data are the subset, which
-                has no test images.
+            ValueError: If a name is missing or unknown, if the data are the subset, which has
+                no test images, or if the objective has checkpoints: `test_trained` is for these.
         """
         test = self._test_images()
+        if self._checkpoints is not None:
+            raise ValueError(
+                "`checkpoints` must be None to train anew for a test score, but "
+                f"{self._checkpoints!r} was given. `test_trained` scores a trained network."
+            )
         if set(params) != set(SEARCH_SPACE):
             raise ValueError(
                 f"`params` must have the names {sorted(SEARCH_SPACE)}, but {dict(params)!r} was "
