@@ -15,7 +15,7 @@ from optuna_ga._ranking import fittest
 from optuna_ga._sampler import GASampler
 from optuna_ga._study import locate
 
-HEADING = "# Genetic algorithm"
+HEADING = "# Report of optuna_ga"
 
 # Of the table of generations. Links name every trial, so that large generations have none.
 _N_ROWS = 50

@@ -232,7 +232,7 @@ def test_the_note_tells_of_the_search_and_leads_to_the_best_trial(
 ) -> None:
     """It is shown as tables and links."""
     best = study.best_trial
-    page.open("/studies/1/note", "Genetic algorithm", "mutation_prob 0.2", "Generations")
+    page.open("/studies/1/note", "Report of optuna_ga", "mutation_prob 0.2", "Generations")
     assert [text.split()[:3] for text in page.texts("table:last-of-type tbody tr")] == [
         ["2", "4", "4"],
         ["1", "4", "4"],

@@ -160,7 +160,7 @@ def test_no_parameter_breaks_a_table(text: str) -> None:
     assert rows.count(f"| `{shown}` | `{shown}` |") == 2
 
 
-OWN = ["My own words.", "# Mine\n\n## Genetic algorithm, what I tried\n\nprecious\n\n"]
+OWN = ["My own words.", "# Mine\n\n## Report of optuna_ga, what I tried\n\nprecious\n\n"]
 
 
 @pytest.mark.parametrize("words", OWN)
@@ -172,8 +172,8 @@ def test_ones_own_words_stay_however_they_end(words: str) -> None:
     DashboardReport().write(study)
     note = get_note(study)
 
-    assert note.startswith(f"{words.rstrip()}\n\n# Genetic algorithm\n\n|")
-    assert note.count("\n# Genetic algorithm\n") == 1
+    assert note.startswith(f"{words.rstrip()}\n\n# Report of optuna_ga\n\n|")
+    assert note.count("\n# Report of optuna_ga\n") == 1
 
 
 def test_workers_may_be_sent_a_report() -> None:
@@ -191,7 +191,7 @@ def test_what_stands_above_the_report_stays() -> None:
     notes = [reported(study), reported(study)]
 
     assert notes[0] == notes[1]
-    assert notes[0].startswith("My own words.\n\n# Genetic algorithm\n")
+    assert notes[0].startswith("My own words.\n\n# Report of optuna_ga\n")
 
 
 def test_it_is_written_once_for_each_generation() -> None:
