@@ -96,6 +96,7 @@ def reported(study: Study) -> str:
                 "mutation_prob": 0.1,
                 "elitism": False,
                 "avoid_duplicates": False,
+                "population_based_training": False,
                 "seed": 7,
             },
         ),
