@@ -12,8 +12,9 @@ import pytest
 from scipy import stats
 
 from benchmarks import recheck
-from benchmarks.run import Row, write_rows
+from benchmarks.run import Row, read_rows, write_rows
 from benchmarks.suites import overview, plot, ranks, report
+from benchmarks.suites.__main__ import RESULTS, SUITES
 
 Scores = Mapping[str, Sequence[float]]
 
@@ -143,3 +144,17 @@ def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> 
     assert "| conditional | 25 | 1 / 10 | 1 of 3 | 1.00 (1.00-1.00) | cmaes 2.00" in model_free
     assert "discrete" not in model_free
     assert (tmp_path / "suites.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("suite_*.csv")), ids=lambda path: path.stem)
+def test_the_committed_reports_are_made_of_the_committed_rows(path: Path) -> None:
+    """To the letter."""
+    assert path.with_suffix(".md").read_text() == report.report(read_rows(path), path)
+
+
+def test_the_committed_page_is_made_of_the_committed_rows() -> None:
+    """To the letter, too."""
+    suites = {name: read_rows(RESULTS / f"suite_{name.replace('-', '_')}.csv") for name in SUITES}
+    found = {name: rows for name, rows in suites.items() if rows}
+
+    assert (RESULTS / "suites.md").read_text() == overview.overview(found)

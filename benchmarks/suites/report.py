@@ -114,9 +114,10 @@ def _rank_table(after: Mapping[int, Scores], choose: Callable[[Scores], Field | 
     fields = {budget: field for budget, scores in after.items() if (field := choose(scores))}
     columns = [mean_ranks(field) for field in fields.values()]
 
-    def key(name: str) -> list[float]:
-        """Order by the last mean, then by the one before."""
-        return [column[name].mean if name in column else math.inf for column in columns[::-1]]
+    def key(name: str) -> tuple[list[float], str]:
+        """Order by the last mean, then by the one before, at last by the name."""
+        means = [column[name].mean if name in column else math.inf for column in columns[::-1]]
+        return means, name
 
     def cell(name: str, index: int) -> str:
         if name not in columns[index]:
