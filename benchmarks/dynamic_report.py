@@ -157,6 +157,7 @@ def _plot_losses(axes: Axes, found: Mapping[str, Mapping[int, Row]]) -> None:
     axes.plot([], [], "_", c="C0", mew=2, label="answer")
     axes.plot([], [], "_", c="C1", mew=2, label="its replays")
     axes.set_xticks(range(len(found)), list(found))
+    axes.set_xlim(-0.5, len(found) - 0.5)
     axes.set(ylabel="validation loss", title="answers of all seeds, and means")
     axes.legend()
 

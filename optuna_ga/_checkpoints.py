@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._continuation import continuing_sampler, outdated
 from optuna_ga._states import InMemory, InStore, States
-from optuna_ga._study import CHECKPOINT, CHECKPOINTS, locate, record_on_study, stored
+from optuna_ga._study import CHECKPOINT, locate, stored
 
 _METHODS = ("open_reader", "write", "remove")
 
@@ -101,7 +100,7 @@ class Checkpoints:
             raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
         study = trial.study
         continuing_sampler(study)
-        key = _key(study, trial, _token(study))
+        key = _key(study, trial)
         storage, _ = locate(study)
         self._states.put(storage, key, state)
         trial.set_user_attr(CHECKPOINT, key)  # Last: it says that the state can be loaded.
@@ -155,7 +154,6 @@ class Checkpoints:
         self._removed: WeakKeyDictionary[BaseStorage, dict[int, set[int]]] = WeakKeyDictionary()
 
     def _clean(self, study: Study, number: int) -> None:
-        token = _token(study)
         storage, study_id = locate(study)
         with self._lock:
             removed = self._removed.setdefault(storage, {}).setdefault(study_id, set())
@@ -163,8 +161,8 @@ class Checkpoints:
             if trial.number in removed:
                 continue
             removed.add(trial.number)
-            key = trial.user_attrs.get(CHECKPOINT)
-            if key == _key(study, trial, token):  # A copied study's are another's.
+            key = str(trial.user_attrs.get(CHECKPOINT))
+            if key.startswith(_prefix(study)):  # A copied study's are another's.
                 try:
                     self._states.remove(storage, key)
                 except Exception as error:  # What has trained is not to be lost by it.
@@ -174,17 +172,15 @@ class Checkpoints:
                     )
 
 
-def _token(study: Study) -> str:
-    """Return what tells the study's states from those of others that had the same name."""
-    token = study.user_attrs.get(CHECKPOINTS)
-    if not isinstance(token, str):
-        token = secrets.token_hex(8)
-        record_on_study(study, CHECKPOINTS, token)
-    return token
+def _key(study: Study, trial: Trial) -> str:
+    # The start tells it from the trial of this number in a copy of the study by the same name, or
+    # in another study that had the name before.
+    return f"{_prefix(study)}{_hashed(trial.datetime_start)}-{trial.number}"
 
 
-def _key(study: Study, trial: Trial | FrozenTrial, token: str) -> str:
-    # The start tells it from the trial of this number in a copy of the study by the same name.
-    words = f"{token}/{study.study_name}/{trial.datetime_start}"
-    origin = hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
-    return f"ga-{origin}-{trial.number}"
+def _prefix(study: Study) -> str:
+    return f"ga-{_hashed(study.study_name)}-"
+
+
+def _hashed(thing: object) -> str:
+    return hashlib.blake2b(str(thing).encode(), digest_size=6).hexdigest()

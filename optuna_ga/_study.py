@@ -25,7 +25,6 @@ PARENTS = "ga:parents"
 MUTATED = "ga:mutated"
 POPULATION_SIZE = "ga:population_size"
 CHECKPOINT = "ga:checkpoint"
-CHECKPOINTS = "ga:checkpoints"
 
 _FEW = 4
 
@@ -109,7 +108,7 @@ def record_on_trial(
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
-def record_on_study(study: Study, key: str, value: int | str) -> None:
+def record_on_study(study: Study, key: str, value: int) -> None:
     """Write a user attribute of the study unless it has this value already."""
     storage, study_id = locate(study)
     if storage.get_study_user_attrs(study_id).get(key) != value:
