@@ -22,7 +22,7 @@ from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCal
 from optuna.trial import TrialState
 
 from benchmarks.servers import opened
-from optuna_ga import GASampler, InParallel, optimize_generations
+from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
 from tests.conftest import (
     assert_parents_by_the_rules,
     bred,
@@ -33,6 +33,8 @@ from tests.conftest import (
     sphere,
     story,
 )
+from tests.test_population_based_training import Walk
+from tests.test_population_based_training import sampler as walks_on
 
 SPAWN = get_context("spawn")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
@@ -62,6 +64,19 @@ def test_a_search_is_the_same_on_every_storage(shared_storage: BaseStorage, elit
     study = run(of_four(elitism=elitism), 22, varied, storage=shared_storage)
 
     assert story(study) == story(run(of_four(elitism=elitism), 22, varied))
+
+
+def test_trainings_go_on_on_every_storage(shared_storage: BaseStorage, tmp_path: Path) -> None:
+    """As in memory, and the states that nobody needs are removed."""
+    folder = tmp_path / "states"
+    walks = [
+        run(walks_on(), 24, Walk(Checkpoints(folder)), storage=shared_storage),
+        run(walks_on(), 24, Walk(Checkpoints())),
+    ]
+    first, second = ([(t.params, t.values, parents(t)) for t in study.trials] for study in walks)
+
+    assert first == second
+    assert len(list(folder.iterdir())) <= 12
 
 
 def test_processes_make_the_same_search_on_every_storage(
