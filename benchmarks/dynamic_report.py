@@ -33,8 +33,8 @@ def report(rows: Rows, name: str) -> str:
             the others train each trial for {first["epochs"]} epochs with StepLR, and are asked
             for five trials at a time, or for ten where seconds are equal. {devices}; PyTorch
             {first["torch"]}. A seed is that of the sampler, of the initial weights and of the
-            batches. Made by `python -m benchmarks.dynamic`, which with `report` at its end makes
-            this page again from the rows."""
+            batches. Made by `python -m benchmarks.dynamic {_options(first)}`; `report` after
+            `dynamic` makes this page again from the rows."""
         ),
     ]
     for limit, words in (("epochs", "total epochs"), ("seconds", "seconds")):
@@ -42,6 +42,11 @@ def report(rows: Rows, name: str) -> str:
         if len(found) > 1:
             parts += [f"## At equal {words}\n", _table(found), *_verdicts(found)]
     return "\n".join([*parts, f"![Losses and schedules]({name}.png)\n"])
+
+
+def _options(row: Row) -> str:
+    names = "population_size", "epochs", "training_images", "validation_images", "replays"
+    return " ".join(f"--{name.replace('_', '-')} {row[name]}" for name in names)
 
 
 def by_method(rows: Rows, limit: str) -> dict[str, dict[int, Row]]:
