@@ -16,11 +16,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
 
+import boto3
 import optuna
 import pytest
 import torch
+from moto import mock_aws
 from optuna import Study, Trial
-from optuna.artifacts import Backoff, FileSystemArtifactStore
+from optuna.artifacts import Backoff, Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -283,6 +285,24 @@ def test_states_in_memory_go_with_what_needs_them() -> None:
 
     del study
     assert len(states._kept) == 0
+
+
+def test_a_bucket_keeps_the_states_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amazon's client writes, reads and removes them, and tells of what is no longer there."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="states")
+        objective = Walk(Checkpoints(Boto3ArtifactStore("states", client=client)))
+        study = run(sampler(), 24, objective)
+        kept = {found["Key"] for found in client.list_objects_v2(Bucket="states")["Contents"]}
+        with pytest.raises(FileNotFoundError, match="The state of trial 0"):
+            objective.checkpoints.load(study.trials[0])
+
+    assert story(study) == story(walk()[0])
+    assert {trial.user_attrs["ga:checkpoint"] for trial in study.trials[-8:]} <= kept
+    assert len(kept) <= 12
 
 
 def test_a_parent_of_a_running_trial_is_kept(tmp_path: Path) -> None:
