@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import optuna
 import torch
+from optuna import Trial
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -36,6 +37,7 @@ from benchmarks.trainings import default_device
 from optuna_ga import (
     Checkpoints,
     GASampler,
+    Result,
     best_of_final_generation,
     optimize_generations,
     replay,
@@ -49,6 +51,9 @@ METHODS = ("dynamic", "ga", "random", "tpe")
 LIMITS = ("epochs", "seconds")
 KEY = ("method", "limit", "seed")
 FIRST_REPLAY_SEED = 1000
+
+Evaluate = Callable[[list[Trial]], Sequence[Result]]
+
 # Trials that the other methods train together, the population of `ga`: few, so that they learn
 # often, or as many as a GPU trains of `dynamic` at once, so that nobody's seconds are wasted.
 ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
@@ -92,10 +97,11 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
         seconds: How long to search, infinity to train as many epochs as `dynamic`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    run = _dynamic if method == "dynamic" else _static
-    asked = ASKED_AT_ONCE[limit]
     start = perf_counter()
-    study, objective = run(method, seed, setting, seconds, asked)
+    if method == "dynamic":
+        study, objective = _dynamic(seed, setting)
+    else:
+        study, objective = _static(method, seed, setting, seconds, ASKED_AT_ONCE[limit])
     found = {"seconds": f"{perf_counter() - start:.4g}", "trials": len(study.trials)}
     if method == "dynamic":
         answer = best_of_final_generation(study)
@@ -118,9 +124,7 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     )
 
 
-def _dynamic(
-    method: str, seed: int, setting: Setting, seconds: float, asked: int
-) -> tuple[Study, FashionMNISTObjective]:
+def _dynamic(seed: int, setting: Setting) -> tuple[Study, FashionMNISTObjective]:
     objective = setting.objective(1, seed=seed, checkpoints=Checkpoints())
     sampler = GASampler.population_based_training(setting.population_size, seed=seed)
     study = optuna.create_study(sampler=sampler, pruner=NopPruner())
@@ -146,7 +150,8 @@ def _static(
     return study, objective
 
 
-def _replaying(setting: Setting, epochs: int, checkpoints: Checkpoints | None) -> Any:
+def _replaying(setting: Setting, epochs: int, checkpoints: Checkpoints | None) -> Evaluate:
+    """Return what evaluates trials with seeds that no search has."""
     objective = setting.objective(
         epochs, seed=FIRST_REPLAY_SEED, seed_per_trial=True, checkpoints=checkpoints
     )
@@ -229,7 +234,7 @@ def _run(
 
 def _missing(
     rows: Sequence[Row], methods: Sequence[str], setting: Setting, options: argparse.Namespace
-) -> Any:
+) -> Iterator[tuple[str, str, int, Setting, float]]:
     """Yield a job for each study that the rows have not."""
     done = {tuple(str(row[name]) for name in KEY) for row in rows}
     taken = {int(r["seed"]): float(r["seconds"]) for r in rows if r["method"] == "dynamic"}

@@ -64,7 +64,7 @@ def _table(found: Mapping[str, Mapping[int, Row]]) -> str:
         ("of its replays", replayed, 4),
         ("validation accuracy", lambda row: float(row["accuracy"]), 4),
         ("test loss", lambda row: _bounded(row["test_loss"]), 4),
-        ("test accuracy", lambda row: float(row["test_accuracy"]), 4),
+        ("test accuracy", tested, 4),
         ("trials", lambda row: float(row["trials"]), 1),
         ("diverged", lambda row: float(row["diverged"]), 1),
         ("seconds", lambda row: float(row["seconds"]), 1),
@@ -91,7 +91,7 @@ def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
         for words, measure in (
             ("validation loss", answer),
             ("validation loss of the replays", replayed),
-            ("test error", lambda row: 1 - float(row["test_accuracy"])),
+            ("test error", lambda row: 1 - tested(row)),
         ):
             pairs = [(measure(found["dynamic"][s]), measure(found[method][s])) for s in seeds]
             compared = difference(*zip(*pairs, strict=True))
@@ -135,6 +135,12 @@ def answer(row: Row) -> float:
 def replayed(row: Row) -> float:
     """Return the mean validation loss of an answer's replays."""
     return float(np.mean([_bounded(loss) for loss in row["replay_losses"].split()]))
+
+
+def tested(row: Row) -> float:
+    """Return the test accuracy of a study's answer; what diverged guesses."""
+    accuracy = float(row["test_accuracy"])
+    return 0.1 if math.isnan(accuracy) else accuracy
 
 
 def _bounded(loss: str) -> float:

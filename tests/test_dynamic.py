@@ -136,6 +136,9 @@ def test_the_report_judges_made_up_rows() -> None:
         "test error": "not shown",
     }
     assert dynamic_report.replayed(rows[0]) == pytest.approx((0.6 + GUESSING) / 2)
+    diverged = rows[0] | {"validation_loss": "inf", "test_accuracy": "nan"}
+    assert dynamic_report.answer(diverged) == GUESSING
+    assert dynamic_report.tested(diverged) == 0.1
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
