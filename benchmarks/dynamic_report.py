@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, signed, with_interval
 from benchmarks.run import Row
-from benchmarks.trainings import GUESSING
+from benchmarks.trainings import GUESSING, accuracy_or_guessing
 
 Rows = Sequence[Row]
 Measure = Callable[[Row], float]
@@ -93,13 +93,13 @@ def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
             ("validation loss of the replays", replayed),
             ("test error", lambda row: 1 - tested(row)),
         ):
-            pairs = [(measure(found["dynamic"][s]), measure(found[method][s])) for s in seeds]
-            compared = difference(*zip(*pairs, strict=True))
+            ours, theirs = ([measure(found[m][s]) for s in seeds] for m in ("dynamic", method))
+            compared = difference(ours, theirs)
             claims.append(Claim(f"`dynamic` beats `{method}`", words, compared))
     if not claims:
         return []
     luck = [
-        f"`{method}` {signed(difference(*_both(studies.values())))}"
+        f"`{method}` {_luck(list(studies.values()))}"
         for method, studies in found.items()
         if len(studies) > 1
     ]
@@ -122,9 +122,8 @@ def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
     ]
 
 
-def _both(studies: Iterable[Row]) -> tuple[list[float], list[float]]:
-    pairs = [(replayed(row), answer(row)) for row in studies]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def _luck(studies: Rows) -> str:
+    return signed(difference([replayed(r) for r in studies], [answer(r) for r in studies]))
 
 
 def answer(row: Row) -> float:
@@ -139,8 +138,7 @@ def replayed(row: Row) -> float:
 
 def tested(row: Row) -> float:
     """Return the test accuracy of a study's answer; what diverged guesses."""
-    accuracy = float(row["test_accuracy"])
-    return 0.1 if math.isnan(accuracy) else accuracy
+    return accuracy_or_guessing(row["test_accuracy"])
 
 
 def _bounded(loss: str) -> float:

@@ -15,7 +15,7 @@ from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, mean_interval, with_interval
 from benchmarks.paper import COMPARED, PaperRun
 from benchmarks.run import read_rows
-from benchmarks.trainings import GUESSING
+from benchmarks.trainings import GUESSING, accuracy_or_guessing
 
 Row = Mapping[str, str]
 Study = Sequence[Row]  # Its trials, in order.
@@ -236,8 +236,7 @@ def _accuracy(study: Study) -> float:
 
 def _test_accuracy(study: Study) -> float:
     """Return the answer's; what diverged guesses."""
-    accuracy = float(_answer(study)["test_accuracy"])
-    return 0.1 if math.isnan(accuracy) else accuracy
+    return accuracy_or_guessing(_answer(study)["test_accuracy"])
 
 
 def _diverged(study: Study) -> float:

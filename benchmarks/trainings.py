@@ -18,6 +18,12 @@ from optuna_ga.fashion_mnist._training import Precision
 GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
 
 
+def accuracy_or_guessing(text: str) -> float:
+    """Return an accuracy from a row; that of guessing for what diverged, whose is NaN."""
+    accuracy = float(text)
+    return 0.1 if math.isnan(accuracy) else accuracy
+
+
 class Outcomes(NamedTuple):
     """What trainings gave after each epoch, from the one in which they diverged inf and NaN.
 

@@ -162,14 +162,15 @@ class Checkpoints:
                 continue
             removed.add(trial.number)
             key = str(trial.user_attrs.get(CHECKPOINT))
-            if key.startswith(_prefix(study)):  # A copied study's are another's.
-                try:
-                    self._states.remove(storage, key)
-                except Exception as error:  # What has trained is not to be lost by it.
-                    _logger.warning(
-                        f"The state of trial {trial.number}, {key!r}, which is no longer needed, "
-                        f"could not be removed: {error!r}"
-                    )
+            if not key.startswith(_prefix(study)):  # A copied study's are another's.
+                continue
+            try:
+                self._states.remove(storage, key)
+            except Exception as error:  # What has trained is not to be lost by it.
+                _logger.warning(
+                    f"The state of trial {trial.number}, {key!r}, which is no longer needed, "
+                    f"could not be removed: {error!r}"
+                )
 
 
 def _key(study: Study, trial: Trial) -> str:

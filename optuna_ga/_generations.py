@@ -16,10 +16,9 @@ The pool from which the parents of generation g are selected holds
 
 One process that runs trial after trial gets exactly generation g-1, unless that failed. With
 elitism the pool is every finished trial of the generations before g. In population-based training
-only trials that can be continued have a fitness. A running trial is never
-waited for, since its worker may be dead. Times are those that Optuna records, so the clocks and
-time zones of workers should agree; where they do not, a late result can be missed or stay late for
-longer.
+only trials that can be continued have a fitness. A running trial is never waited for, since its
+worker may be dead. Times are those that Optuna records, so the clocks and time zones of workers
+should agree; where they do not, a late result can be missed or stay late for longer.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Generations:
         population_size: int,
         n_parents: int,
         elitism: bool,
-        may_be_parent: Callable[[FrozenTrial], bool] | None = None,
+        may_be_parent: Callable[[FrozenTrial], bool],
     ) -> None:
         self._may_be_parent = may_be_parent
         self._direction = study.directions[0]
@@ -133,6 +132,7 @@ class Generations:
             kept = set(finished[bisect_left(finished, number // size * size - size) :])
             for first in {each // size * size for each in (number, *others)}:
                 kept.update(self._late(range(max(first - size, 0), first)))
+                # One more: a pool that takes the latest P that are usable has one at most itself.
                 for numbers, n in ((finished, size), (self._usable, size + 1)):
                     end = bisect_left(numbers, first)
                     kept.update(numbers[max(end - n, 0) : end])
@@ -174,7 +174,7 @@ class Generations:
         assert trial.datetime_complete is not None
         completion = _seconds(trial.datetime_complete), trial.number
         key = rank(trial, self._direction)
-        if key is not None and (self._may_be_parent is None or self._may_be_parent(trial)):
+        if key is not None and self._may_be_parent(trial):
             insort(self._usable, trial.number)
             if self._elites is not None:
                 self._elites.add(key)
@@ -200,10 +200,9 @@ class Generations:
         return parents
 
     def _fittest(self, numbers: Iterable[int]) -> list[FrozenTrial]:
-        trials: Iterable[FrozenTrial] = (self._finished[number] for number in numbers)
-        if self._may_be_parent is not None:
-            trials = filter(self._may_be_parent, trials)
-        return fittest(trials, self._n_parents, self._direction)
+        trials = (self._finished[number] for number in numbers)
+        usable = filter(self._may_be_parent, trials)
+        return fittest(usable, self._n_parents, self._direction)
 
     def _pool(self, previous: range) -> list[int]:
         numbers = [number for number in previous if number in self._finished]

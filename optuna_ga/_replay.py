@@ -73,6 +73,7 @@ def replay(
         error = evaluate_and_tell(replayed, evaluate, trials)
         if error is not None:
             raise error
+        ended = replayed.get_trials(deepcopy=False)
         for repeat, one in zip(going_on, trials, strict=True):
-            lasts[repeat] = replayed.trials[one.number]
+            lasts[repeat] = ended[one.number]
     return [last for last in lasts if last is not None]

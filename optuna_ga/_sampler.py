@@ -449,7 +449,7 @@ class GASampler(BaseSampler):
             population_size=self._population_size,
             n_parents=self._n_parents,
             elitism=self._elitism,
-            may_be_parent=can_be_continued if self._continues else None,
+            may_be_parent=can_be_continued if self._continues else lambda trial: True,
         )
         if self._settings is not None:
             return _Memory(

@@ -12,7 +12,7 @@ import io
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary
 
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -96,17 +96,17 @@ class InMemory:
     def get(self, key: str, map_location: Any) -> Any:
         """Return a copy, on its device if nothing else is said; see `States`."""
         with self._lock:
-            state = next((kept[key] for kept in self._kept.values() if key in kept), self)
-        if state is self:
+            found = [kept[key] for kept in self._kept.values() if key in kept]
+        if not found:
             raise KeyError(key)
-        return _on(map_location, _copied(state))
+        return _on(map_location, _copied(found[0]))
 
     def remove(self, storage: BaseStorage, key: str) -> None:
         """Forget a state; see `States`."""
         with self._lock:
             self._kept.get(storage, {}).pop(key, None)
 
-    def __getstate__(self) -> None:
+    def __getstate__(self) -> NoReturn:
         """Refuse: another process would find no state.
 
         Raises:

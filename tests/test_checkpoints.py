@@ -26,7 +26,14 @@ from optuna.artifacts import Backoff, Boto3ArtifactStore, FileSystemArtifactStor
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import Checkpoints, GASampler, InParallel, _checkpoints, optimize_generations
+from optuna_ga import (
+    Checkpoints,
+    GASampler,
+    InParallel,
+    _checkpoints,
+    optimize_generations,
+    parent_to_continue,
+)
 from tests.conftest import OpenDatabase, parents, run
 from tests.test_population_based_training import Walk, one_by_one, sampler, walk
 
@@ -601,8 +608,6 @@ def test_other_states_may_be_kept_by_other_means() -> None:
     own: dict[int, float] = {}
 
     def objective(trial: Trial) -> float:
-        from optuna_ga import parent_to_continue
-
         parent = parent_to_continue(trial)
         x = 0.0 if parent is None else own[parent.number]
         own[trial.number] = x + trial.suggest_float("step", -1.0, 1.0)
