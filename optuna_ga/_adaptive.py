@@ -8,13 +8,12 @@ first candidate that is new is taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga._archive import Archive
 from optuna_ga._children import N_UNSCREENED, Children
 from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
@@ -62,20 +61,22 @@ class AdaptiveChildren(Children):
 
     def _express(
         self,
-        archive: Archive,
         plan: Plan,
         rows: Sequence[int],
-        name: str,
-        distribution: BaseDistribution,
-        rng: np.random.Generator,
+        number: int,
+        distributions: Mapping[str, BaseDistribution],
     ) -> tuple[np.ndarray, np.ndarray]:
-        parents = archive.genes(rows, name, distribution)
-        donors = parents
-        if np.isnan(parents).any():
-            fittest = archive.fittest(name)[: self._settings.n_parents]
-            donors = archive.genes(fittest, name, distribution)
-            donors = donors[~np.isnan(donors)]
-        return express(plan, parents, donors, distribution, self._settings, rng)
+        archive, names = self._knowledge.archive, list(distributions)
+
+        def donors(position: int) -> np.ndarray:
+            fittest = archive.fittest(names[position])[: self._settings.n_parents]
+            found = archive.genes(fittest, distributions)[position]
+            return np.asarray(found[~np.isnan(found)])
+
+        parents = archive.genes(rows, distributions)
+        rngs = [generator(self._seed, number, name) for name in names]
+        kinds = list(distributions.values())
+        return express(plan, parents, donors, kinds, self._settings, rngs)
 
     def _choose(self, children: np.ndarray, plan: Plan) -> int:
         if self._screen is None or not plan.screened:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._genes import Gene, fit, to_unit
 from optuna_ga._ranking import Rank, rank
@@ -52,6 +52,7 @@ class Archive:
         self._fittest: list[tuple[Rank, int]] = []
         self._fittest_with: dict[str, list[tuple[Rank, int]]] = {}
         self._units = np.full((64, 0), np.nan)
+        self._complete = np.zeros(64, bool)
         self._rows: dict[int, int] = {}
         self._taken_over: dict[str, int] = {}  # How many trials there were then.
         self.trials: list[FrozenTrial] = []
@@ -67,12 +68,18 @@ class Archive:
         """Genes `(N, D)` on the unit scale, in the order of `distributions`; NaN where absent."""
         return self._units[: len(self.trials)]
 
+    @property
+    def complete(self) -> np.ndarray:
+        """Which trials are complete, rather than failed or pruned, as booleans `(N,)`."""
+        return self._complete[: len(self.trials)]
+
     def add(self, trial: FrozenTrial) -> None:
         """Take in a finished trial."""
         row = len(self.trials)
         self.trials.append(trial)
         self._rows[trial.number] = row
         self._grow()
+        self._complete[row] = trial.state == TrialState.COMPLETE
         for name, distribution in trial.distributions.items():
             if self._is_due(name, distribution):
                 self._take_over(name, distribution)
@@ -88,6 +95,8 @@ class Archive:
     def encoded(self, params: Mapping[str, Gene], distributions: Distributions) -> np.ndarray:
         """Return parameters `(D,)` on the unit scale; NaN where they are absent."""
         units = np.full(len(self.distributions), np.nan)
+        if not params:
+            return units
         for column, (name, distribution) in enumerate(self.distributions.items()):
             if name in params and same_kind(distributions[name], distribution):
                 units[column] = to_unit(distribution, fit(distribution, params[name]))
@@ -102,11 +111,20 @@ class Archive:
         """Return the rows of those of the numbered trials that are known."""
         return [self._rows[number] for number in numbers if number in self._rows]
 
-    def genes(self, rows: Sequence[int], name: str, distribution: BaseDistribution) -> np.ndarray:
-        """Return one parameter of some rows `(len(rows),)` on a distribution's unit scale."""
-        if self.distributions.get(name) == distribution:
-            return np.asarray(self._units[rows, list(self.distributions).index(name)])
-        return np.array([inherited(self.trials[row], name, distribution) for row in rows])
+    def genes(self, rows: Sequence[int], distributions: Distributions) -> np.ndarray:
+        """Return parameters of some rows `(len(distributions), len(rows))` on their unit scales.
+
+        NaN for those that a row does not have.
+        """
+        if distributions is self.distributions:
+            return np.asarray(self._units[rows].T)
+        found = np.empty((len(distributions), len(rows)))
+        for position, (name, distribution) in enumerate(distributions.items()):
+            if self.distributions.get(name) == distribution:
+                found[position] = self._units[rows, list(self.distributions).index(name)]
+            else:
+                found[position] = [inherited(self.trials[row], name, distribution) for row in rows]
+        return found
 
     def _note(self, fittest: list[tuple[Rank, int]], key: Rank, row: int) -> None:
         if len(fittest) < self._n_fittest or key < fittest[-1][0]:
@@ -116,6 +134,7 @@ class Archive:
     def _grow(self) -> None:
         if len(self.trials) > len(self._units):
             self._units = np.vstack([self._units, np.full_like(self._units, np.nan)])
+            self._complete = np.append(self._complete, np.zeros_like(self._complete))
 
     def _is_due(self, name: str, distribution: BaseDistribution) -> bool:
         """Return whether the genes are to be expressed in another distribution than before."""

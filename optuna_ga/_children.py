@@ -23,7 +23,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._archive import Archive
 from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
 from optuna_ga._genes import Gene, from_unit, resolved
@@ -92,14 +91,21 @@ class Children(ABC):
     @abstractmethod
     def _express(
         self,
-        archive: Archive,
         plan: Plan,
         rows: Sequence[int],
-        name: str,
-        distribution: BaseDistribution,
-        rng: np.random.Generator,
+        number: int,
+        distributions: Mapping[str, BaseDistribution],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return one gene of all candidates `(K,)`, and which of them are drawn afresh `(K,)`."""
+        """Return genes of all candidates `(D, K)`, and which of them are drawn afresh `(D, K)`.
+
+        Each depends on its own name and distribution, not on which others are asked for.
+
+        Args:
+            plan: The candidates' plans.
+            rows: The rows of the parents in the archive.
+            number: The trial's number.
+            distributions: The D parameters, by name.
+        """
 
     @abstractmethod
     def _choose(self, children: np.ndarray, plan: Plan) -> int:
@@ -140,8 +146,8 @@ class Children(ABC):
         if child.distributions.get(name) == distribution:
             unit = child.genes[name]
         elif child.plan is not None:
-            units, _ = self._bred(child.plan, child.rows, number, name, distribution)
-            unit = units[0]
+            genes, _ = self._express(child.plan, child.rows, number, {name: distribution})
+            unit = genes[0, 0]
         else:
             unit = self._draw(number, name, distribution)
         return from_unit(distribution, unit)
@@ -204,11 +210,9 @@ class Children(ABC):
         if len(rows) < 2 or not len(fixed):
             return self._random_child(number, fixed)
         plan = self._plan(len(rows), generator(self._seed, number))
-        columns = [
-            self._bred(plan, rows, number, name, distribution)
-            for name, distribution in self._knowledge.archive.distributions.items()
-        ]
-        candidates = overwritten(np.column_stack([genes for genes, _ in columns]), fixed)
+        distributions = self._knowledge.archive.distributions
+        genes, drawn = self._express(plan, rows, number, distributions)
+        candidates = overwritten(np.ascontiguousarray(genes.T), fixed)
         bred = np.flatnonzero(self._knowledge.new(candidates))
         children = candidates[bred]
         if len(bred) < (len(candidates) / 2 if plan.screened else 1):
@@ -221,9 +225,8 @@ class Children(ABC):
             return self._child(children[chosen])
         which = int(bred[chosen])
         asked = self._knowledge.asked(candidates[which : which + 1])[0]
-        drawn = np.array([fresh[which] for _, fresh in columns])
-        mutated = drawn & np.isnan(fixed) & ~np.isnan(asked)
-        names = list(self._knowledge.archive.distributions)
+        mutated = drawn[:, which] & np.isnan(fixed) & ~np.isnan(asked)
+        names = list(distributions)
         return replace(
             self._child(candidates[which]),
             plan=plan.only(which),
@@ -247,18 +250,6 @@ class Children(ABC):
         """Return the child that has these genes `(D,)`."""
         distributions = dict(self._knowledge.archive.distributions)
         return Child(dict(zip(distributions, units.tolist(), strict=True)), distributions)
-
-    def _bred(
-        self,
-        plan: Plan,
-        rows: Sequence[int],
-        number: int,
-        name: str,
-        distribution: BaseDistribution,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return one gene of all candidates of a trial, as `_express` does."""
-        rng = generator(self._seed, number, name)
-        return self._express(self._knowledge.archive, plan, rows, name, distribution, rng)
 
     def _draw(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga._archive import Archive
 from optuna_ga._children import N_UNSCREENED, Children, OutdatedError
+from optuna_ga._draws import generator
 from optuna_ga._generations import Generations
 from optuna_ga._genes import resolved
 from optuna_ga._variation import Plan
@@ -53,20 +53,29 @@ class DistinctChildren(Children):
 
     def _express(
         self,
-        archive: Archive,
         plan: Plan,
         rows: Sequence[int],
-        name: str,
-        distribution: BaseDistribution,
-        rng: np.random.Generator,
+        number: int,
+        distributions: Mapping[str, BaseDistribution],
     ) -> tuple[np.ndarray, np.ndarray]:
-        genes = archive.genes(rows, name, distribution)
-        uniforms = rng.random((3, len(plan.first)))
-        pair = genes[[plan.first[0], plan.second[0]]]
+        parents = self._knowledge.archive.genes(rows, distributions)
+        both = parents[:, [plan.first[0], plan.second[0]]]
+        found = [
+            self._gene(pair, distribution, generator(self._seed, number, name), len(plan.first))
+            for pair, (name, distribution) in zip(both, distributions.items(), strict=True)
+        ]
+        genes, mutated = zip(*found, strict=True)
+        return np.stack(genes), np.stack(mutated)
+
+    def _gene(
+        self, pair: np.ndarray, distribution: BaseDistribution, rng: np.random.Generator, n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return one gene of n candidates `(n,)`, and which of them are drawn afresh `(n,)`."""
+        uniforms = rng.random((3, n))
         inheritable = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])
         if not len(inheritable):
-            return fresh, np.ones(len(fresh), bool)
+            return fresh, np.ones(n, bool)
         inherited = inheritable[(uniforms[1] * len(inheritable)).astype(int)]
         mutated = uniforms[2] < self._mutation_prob
         return np.where(mutated, fresh, inherited), mutated

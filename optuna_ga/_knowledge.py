@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from optuna_ga._archive import Archive
 from optuna_ga._branches import Branches
@@ -50,22 +50,24 @@ class Knowledge:
         self._tried = Tried()
         self._given_up = Tried()
         self._version = 0
-        self._branches = Branches(np.zeros((0, 0)), [])
-        self._branches_of = 0, 0
+        # Of running trials, by number, count of parameters and version of the archive.
+        self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
+        self._branches: Branches | None = None
+        self._branches_of = 0, 0  # The version of the archive, and how many trials are learnt.
 
     def take_in(self) -> list[FrozenTrial]:
         """Take in and return the trials that have finished since."""
         known = len(self.archive)
         arrived = self.finished[known:]
         for trial in arrived:
-            self.archive.add(trial)
+            self._learn_branches(trial)
         if self.archive.version != self._version:
             self._version, known = self.archive.version, 0
             self._tried, self._given_up = Tried(), Tried()
-        states = [trial.state for trial in self.archive.trials[known:]]
-        complete = np.array([state == TrialState.COMPLETE for state in states], bool)
-        self._tried.add(self.archive.units[known:][complete])
-        self._given_up.add(self.archive.units[known:][~complete])
+        if len(self.archive) > known:
+            units, complete = self.archive.units[known:], self.archive.complete[known:]
+            self._tried.add(units[complete])
+            self._given_up.add(units[~complete])
         return arrived
 
     def foresee(
@@ -77,30 +79,22 @@ class Knowledge:
             running: The running trials, by number: what each becomes depends on those before it.
             genes_of: Tells what a running trial will become, on the unit scale.
         """
-        completed = np.zeros((len(running), len(self.archive.distributions)))
-        for row, trial in enumerate(running):
-            self.running = completed[:row]
-            completed[row] = self._completed(trial, genes_of)
+        completed = self._got(running)
+        lacking = np.isnan(completed)
+        if lacking.any():
+            awaited = ~np.isnan(self.asked(np.where(lacking, 0.0, completed)))
+            for row in np.flatnonzero((awaited & lacking).any(axis=1)).tolist():
+                self.running = completed[:row]
+                genes = genes_of(running[row])
+                found = [genes.get(name, np.nan) for name in self.archive.distributions]
+                child = np.where(lacking[row], found, completed[row])
+                completed[row] = np.where(lacking[row], self.asked(child[None])[0], child)
         self.running = completed
 
     def asked(self, units: np.ndarray) -> np.ndarray:
         """Return children's genes `(K, D)` with NaN for those that they will not be asked for."""
-        known = len(self.archive), self.archive.version
-        if self._branches_of != known:
-            distributions = list(self.archive.distributions.values())
-            self._branches = Branches(self._informative(), distributions)
-            self._branches_of = known
-        return np.where(self._branches.asked(units), units, np.nan)
-
-    def _informative(self) -> np.ndarray:
-        """Return the genes of those of the latest trials that were asked for all that they need.
-
-        These are the complete ones or, if there are none, all.
-        """
-        states = [trial.state for trial in self.archive.trials[-_RECENT:]]
-        complete = np.array([state == TrialState.COMPLETE for state in states], bool)
-        units = self.archive.units[-_RECENT:]
-        return units[complete] if complete.any() else units
+        branches = self._learnt()
+        return units if branches.always else np.where(branches.asked(units), units, np.nan)
 
     def new(self, units: np.ndarray) -> np.ndarray:
         """Return which children `(K, D)` repeat no trial that is known, as booleans `(K,)`.
@@ -141,18 +135,44 @@ class Knowledge:
             new = self.new(children)
         return np.asarray(children[new])
 
-    def _completed(
-        self, trial: FrozenTrial, genes_of: Callable[[FrozenTrial], Genes]
-    ) -> np.ndarray:
-        """Return a running trial's genes `(D,)`, with those that it has not been asked for yet."""
-        units = self.archive.encoded(trial.params, trial.distributions)
-        asked = ~np.isnan(self.asked(np.nan_to_num(units, nan=0.0)[None])[0])
-        if np.array_equal(asked, ~np.isnan(units)):
-            return units
-        genes = genes_of(trial)
-        awaited = np.array([genes.get(name, np.nan) for name in self.archive.distributions])
-        child = np.where(np.isnan(units), awaited, units)
-        return np.where(np.isnan(units), self.asked(child[None])[0], units)
+    def _learn_branches(self, trial: FrozenTrial) -> None:
+        """Take in a finished trial, and learn the branches anew if it was not foreseen.
+
+        So they depend on the trials alone, in the order in which they became known. One that
+        failed or was pruned may have been asked for a part of its parameters only, and says
+        nothing if there are complete ones.
+        """
+        n = len(self.archive)
+        some_complete = self.archive.complete[-_RECENT:].any()
+        self.archive.add(trial)
+        if self._branches_of[0] == self.archive.version and (
+            (some_complete and not self.archive.complete[n])
+            or self._learnt().agree(self.archive.units[n])
+        ):
+            return
+        self._branches, self._branches_of = None, (self.archive.version, n + 1)
+
+    def _learnt(self) -> Branches:
+        """Return the branches that are known."""
+        if self._branches is None:
+            _, n = self._branches_of
+            latest = slice(max(n - _RECENT, 0), n)
+            units, complete = self.archive.units[latest], self.archive.complete[latest]
+            informative = units[complete] if complete.any() else units
+            self._branches = Branches(informative, list(self.archive.distributions.values()))
+        return self._branches
+
+    def _got(self, running: Sequence[FrozenTrial]) -> np.ndarray:
+        """Return the genes `(R, D)` that running trials have got, NaN for others."""
+        before, self._encoded = self._encoded, {}
+        for trial in running:
+            key = trial.number, len(trial.params), self.archive.version
+            units = before.get(key)
+            if units is None:
+                units = self.archive.encoded(trial.params, trial.distributions)
+            self._encoded[key] = units
+        shape = len(running), len(self.archive.distributions)
+        return np.array(list(self._encoded.values())).reshape(shape)
 
     def _random(self, seed: int, number: int) -> np.ndarray:
         columns = [
@@ -180,6 +200,8 @@ class Tried:
 
     def add(self, trials: np.ndarray) -> None:
         """Take in trials `(N, D)`, NaN where one was not asked."""
+        if not len(trials):
+            return
         for row in np.round(trials, _DIGITS) + 0.0:
             asked = ~np.isnan(row)
             if not asked.any():  # It says nothing of those that are asked for something.
@@ -195,6 +217,8 @@ class Tried:
                 these was asked for.
         """
         found = np.zeros(len(children), bool)
+        if not self._keys:
+            return found
         rounded = np.round(children, _DIGITS) + 0.0
         for asked, known in self._keys.items():
             if unless_within is not None and unless_within.has_wider(asked):

@@ -304,10 +304,11 @@ class GASampler(BaseSampler):
             ValueError: If the study has several objectives.
         """
         only_direction(study)
-        children = self._memory_of(study).children
-        if children is not None:
-            self._note_parents(study, trial, children)
-            return children.gene(study, trial, param_name, param_distribution)
+        memory = self._memory_of(study)
+        if memory.children is not None:
+            if self._record and trial.number not in memory.parents:
+                self._note_parents(study, trial, memory)
+            return memory.children.gene(study, trial, param_name, param_distribution)
         parents = self._parents_of(study, trial)
         inheritable = _inheritable(parents, param_name, param_distribution)
         draws = gene_draws(self._seed, trial.number, param_name)
@@ -364,14 +365,12 @@ class GASampler(BaseSampler):
         if trial.user_attrs.get(GENERATION) != generation and not is_retry(trial):
             record_on_trial(study, trial, GENERATION, generation)
 
-    def _note_parents(self, study: Study, trial: FrozenTrial, children: Children) -> None:
+    def _note_parents(self, study: Study, trial: FrozenTrial, memory: _Memory) -> None:
         """Record the parents at the first gene, unless they are recorded."""
-        memory = self._memory_of(study)
-        if not self._record or trial.number in memory.parents:
-            return
-        parents = children.parents(study, trial)
+        assert memory.children is not None
+        parents = memory.children.parents(study, trial)
         if parents and parents != recorded_parents(study, trial):
-            mutated = children.mutated(study, trial)
+            mutated = memory.children.mutated(study, trial)
             if mutated or MUTATED in trial.user_attrs:
                 record_on_trial(study, trial, MUTATED, mutated)
             record_on_trial(study, trial, PARENTS, parents)  # Last: it says that all is recorded.

@@ -1,7 +1,8 @@
 """Crossovers, steps and mutation that scale themselves, for many candidate children at once.
 
-A candidate draws its plan once: which crossover, which parents, which coefficients. Then one gene
-after another is expressed from the plan, so that a child needs no search space known beforehand.
+A candidate draws its plan once: which crossover, which parents, which coefficients. Genes are
+expressed from the plan, each by draws of its own, so that a child needs no search space known
+beforehand.
 Four ways to combine parents are mixed, since none is best everywhere:
 
 - uniform: each gene from one of two parents, moved by a small share of their distance;
@@ -14,12 +15,14 @@ Four ways to combine parents are mixed, since none is best everywhere:
 All but the last are as wide as the parents differ, and so adapt as a search converges. Choices
 have no distances: each comes from one of two parents, whichever way the numbers go.
 
-Shapes: K candidates, E parents, the fittest first. Genes are on the unit scale of their
-distribution.
+Shapes: K candidates, E parents, the fittest first, D parameters. Genes are on the unit scale of
+their distribution.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -110,17 +113,18 @@ def plan(
         screened: Whether a model is to choose among them.
     """
     by_rank = _rank_weights(n_parents)
-    first = _drawn(by_rank, n_candidates, rng)
-    other = _drawn(by_rank, n_candidates, rng)
-    shift = rng.integers(1, n_parents, n_candidates)
-    spread = rng.standard_normal((n_candidates, n_parents)) / np.sqrt(n_parents)
+    uniforms = rng.random((5, n_candidates))
+    first, other = np.searchsorted(_bounds(tuple(by_rank)), uniforms[:2], side="right")
+    shift = 1 + (uniforms[2] * (n_parents - 1)).astype(int)
+    spread = rng.standard_normal((n_candidates, n_parents)) / math.sqrt(n_parents)
     centre = (by_rank + 1 / n_parents) / 2
+    least, most = settings.log_steps
     return Plan(
-        crossover=_drawn(np.array(settings.crossovers), n_candidates, rng),
+        crossover=np.searchsorted(_bounds(settings.crossovers), uniforms[3], side="right"),
         first=first,
         second=np.where(other == first, (first + shift) % n_parents, other),
-        weights=centre + spread - spread.mean(axis=1, keepdims=True),
-        steps=10 ** rng.uniform(*settings.log_steps, n_candidates),
+        weights=centre + spread - spread.sum(axis=1, keepdims=True) / n_parents,
+        steps=10.0 ** (least + (most - least) * uniforms[4]),
         screened=screened,
     )
 
@@ -128,53 +132,62 @@ def plan(
 def express(
     plan: Plan,
     parents: np.ndarray,
-    donors: np.ndarray,
-    distribution: BaseDistribution,
+    donors: Callable[[int], np.ndarray],
+    distributions: Sequence[BaseDistribution],
     settings: Settings,
-    rng: Generator,
+    rngs: Sequence[Generator],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one gene of every candidate `(K,)`, and which of them are drawn afresh `(K,)`.
+    """Return genes of every candidate `(D, K)`, and which of them are drawn afresh `(D, K)`.
 
     Args:
         plan: The candidates' plans.
-        parents: The parents' genes `(E,)`, NaN for those that do not have the parameter.
-        donors: Genes of the fittest trials that have it, for candidates whose parents do not; the
-            same object as `parents` if all of these have it.
-        distribution: What the parameter is drawn from.
+        parents: The parents' genes `(D, E)`, NaN for those that do not have the parameter.
+        donors: From a parameter's position to the genes of the fittest trials that have it, for
+            candidates whose parents do not. Called where a parent has none.
+        distributions: What the parameters are drawn from `(D,)`.
         settings: The sampler's settings.
-        rng: Generator of the child's draws for this parameter.
+        rngs: Generators of the child's draws, one for each parameter, so that these do not
+            depend on which others there are.
     """
-    uniforms = rng.random((4, len(plan.first)))
-    normals = rng.standard_normal((2, len(plan.first)))
-    if not len(donors):
-        return resolved(distribution, uniforms[0]), np.ones(len(plan.first), bool)
-    first, second = _two(plan, parents, donors)
+    n = len(plan.first)
+    uniforms = np.stack([rng.random((4, n)) for rng in rngs], axis=1)
+    normals = np.stack([rng.standard_normal((2, n)) for rng in rngs], axis=1)
+    first, second = parents[:, plan.first], parents[:, plan.second]
+    cells = [n_cells(distribution) for distribution in distributions]
+    choices = np.array([isinstance(d, CategoricalDistribution) for d in distributions])
+    fresh_prob = np.where(choices, settings.fresh_choice_prob, settings.fresh_prob)
+    if lacking := np.flatnonzero(np.isnan(parents).any(axis=1)).tolist():
+        spare = np.zeros(parents.shape)
+        for row in lacking:
+            found = donors(row)
+            if len(found) < parents.shape[1]:  # Few values say little of where to search.
+                fresh_prob[row] = max(fresh_prob[row], 0.5) if len(found) else 1.0
+            if len(found):
+                spare[row] = found[np.arange(parents.shape[1]) % len(found)]
+        first, second = _two(first, second, spare[:, plan.first], spare[:, plan.second])
     picked = np.where(uniforms[0] < 0.5, first, second)
-    if isinstance(distribution, CategoricalDistribution):
-        genes, fresh_prob = picked, settings.fresh_choice_prob
-    else:
-        cells = n_cells(distribution)
-        steps = plan.steps if cells is None else np.maximum(plan.steps, 0.5 / cells)
-        low, gap = np.minimum(first, second), np.abs(first - second)
-        ways = [
-            picked + _JITTER * gap * normals[0],
-            low + gap * ((1 + 2 * _WIDENING) * uniforms[1] - _WIDENING),
-            _affine(plan, parents, picked),
-            first + steps * normals[1],
-        ]
-        # Clipped, since optima often lie on a bound.
-        genes = np.minimum(np.maximum(np.choose(plan.crossover, ways), 0.0), 1.0)
-        fresh_prob = settings.fresh_prob
-    if len(donors) < len(parents):  # Few values say little of where to search.
-        fresh_prob = max(fresh_prob, 0.5)
-    fresh = uniforms[2] < fresh_prob
-    return resolved(distribution, np.where(fresh, uniforms[3], genes)), fresh
+    half_cells = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])
+    low, gap = np.minimum(first, second), np.abs(first - second)
+    ways = [
+        picked + _JITTER * gap * normals[0],
+        low + gap * ((1 + 2 * _WIDENING) * uniforms[1] - _WIDENING),
+        _affine(plan, parents, picked),
+        first + np.maximum(plan.steps, half_cells[:, None]) * normals[1],
+    ]
+    # Clipped, since optima often lie on a bound.
+    bred = np.minimum(np.maximum(np.choose(plan.crossover, ways), 0.0), 1.0)
+    fresh = uniforms[2] < fresh_prob[:, None]
+    genes = np.where(fresh, uniforms[3], np.where(choices[:, None], picked, bred))
+    for position, distribution in enumerate(distributions):
+        if cells[position] is not None:
+            genes[position] = resolved(distribution, genes[position])
+    return genes, fresh
 
 
-def _drawn(probabilities: np.ndarray, n: int, rng: Generator) -> np.ndarray:
-    """Return positions `(n,)` drawn with these probabilities."""
-    bounds = np.cumsum(probabilities[:-1])
-    return np.searchsorted(bounds, rng.random(n), side="right")
+@lru_cache(maxsize=64)
+def _bounds(probabilities: tuple[float, ...]) -> np.ndarray:
+    """Return the positions in [0, 1] at which one outcome ends and the next begins."""
+    return np.cumsum(probabilities[:-1])
 
 
 @lru_cache(maxsize=64)
@@ -184,24 +197,23 @@ def _rank_weights(n: int) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _two(plan: Plan, parents: np.ndarray, donors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both parents' genes `(K,)`; one that has none takes the other's, or a donor's."""
-    first, second = parents[plan.first], parents[plan.second]
-    if donors is parents:  # All have the gene.
-        return first, second
+def _two(
+    first: np.ndarray, second: np.ndarray, spare_first: np.ndarray, spare_second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both parents' genes `(D, K)`; one that has none takes the other's, or a donor's."""
     lacking = np.isnan(first) & np.isnan(second)
-    first = np.where(lacking, donors[plan.first % len(donors)], first)
-    second = np.where(lacking, donors[plan.second % len(donors)], second)
+    first = np.where(lacking, spare_first, first)
+    second = np.where(lacking, spare_second, second)
     return np.where(np.isnan(first), second, first), np.where(np.isnan(second), first, second)
 
 
 def _affine(plan: Plan, parents: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Return affine combinations `(K,)` of those parents that have the parameter."""
+    """Return affine combinations `(D, K)` of those parents that have a parameter, if two do."""
     present = ~np.isnan(parents)
-    if present.all():
-        mean = np.add.reduce(parents) / len(parents)
-        return np.asarray(mean + plan.weights @ (parents - mean))
-    if present.sum() < 2:
-        return otherwise
-    mean = parents[present].mean()
-    return np.asarray(mean + plan.weights @ np.where(present, parents - mean, 0.0))
+    n_present = present.sum(axis=1)
+    inherited = np.where(present, parents, 0.0)
+    mean = inherited.sum(axis=1) / np.maximum(n_present, 1)
+    deviations = np.where(present, parents - mean[:, None], 0.0)
+    # Not by BLAS, whose rounding depends on how many genes are combined at once.
+    combined = (deviations[:, None] * plan.weights).sum(axis=-1)
+    return np.where((n_present > 1)[:, None], mean[:, None] + combined, otherwise)

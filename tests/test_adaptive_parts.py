@@ -19,12 +19,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import _ranking, _variation
 from optuna_ga._archive import Archive
 from optuna_ga._branches import Branches
 from optuna_ga._genes import fit, from_unit, grid, n_cells, resolved, to_unit
+from optuna_ga._knowledge import Knowledge
 from optuna_ga._screen import Screen, features, scheduled, warped
 from optuna_ga._settings import SCREENED, Settings
 from tests.conftest import added, failed, pruned
@@ -270,9 +271,9 @@ def test_genes_can_be_had_in_any_range(name: str) -> None:
     """A trial's gene is the nearest value inside; one that has none shows as NaN."""
     trials = with_changing_ranges(30)
     distribution = RANGES[name][0]
-    genes = archive_of(trials).genes(range(30), name, distribution)
+    genes = archive_of(trials).genes(range(30), {name: distribution})
 
-    np.testing.assert_allclose(genes, [position(trial, name, distribution) for trial in trials])
+    np.testing.assert_allclose(genes, [[position(trial, name, distribution) for trial in trials]])
 
 
 # Branches.
@@ -341,6 +342,54 @@ def test_what_a_child_is_asked_for_is_foreseen(
     assert (Branches(trials, list(space.values())).asked(genes[60:]) == asked[60:]).all()
 
 
+def branching(n: int) -> list[FrozenTrial]:
+    """Return finished trials of an objective that branches by two levels, some of them failed."""
+    rng = np.random.default_rng(1)
+    trials = []
+    for number in range(n):
+        genes = {name: from_unit(kind, rng.random()) for name, kind in TWO_LEVELS.items()}
+        params = {name: gene for name, gene in genes.items() if name in two_levels(genes)}
+        state = TrialState.FAIL if rng.random() < 0.3 else TrialState.COMPLETE
+        if state == TrialState.FAIL:  # Some fail before they are asked for all.
+            params = dict(list(params.items())[: rng.integers(len(params) + 1)])
+        trials.append(
+            create_trial(
+                state=state,
+                value=float(number) if state == TrialState.COMPLETE else None,
+                params=params,
+                distributions={name: TWO_LEVELS[name] for name in params},
+            )
+        )
+    return trials
+
+
+def test_branches_are_the_same_whenever_they_are_looked_at() -> None:
+    """One that is told of trials one by one foresees what one that is told of all does."""
+    trials = branching(80)
+    children = np.random.default_rng(2).random((200, len(TWO_LEVELS)))
+    known: list[FrozenTrial] = []
+    followed = Knowledge(MINIMIZE, 10, known)
+    for trial in trials:
+        known.append(trial)
+        followed.take_in()
+        resumed = Knowledge(MINIMIZE, 10, list(known))
+        resumed.take_in()
+        columns = children[:, : len(followed.archive.distributions)]
+        np.testing.assert_array_equal(followed.asked(columns), resumed.asked(columns))
+
+
+def test_branches_agree_with_every_complete_trial() -> None:
+    """They are learnt anew when one was not foreseen; failed ones say nothing."""
+    known: list[FrozenTrial] = []
+    knowledge = Knowledge(MINIMIZE, 10, known)
+    for trial in branching(80):
+        known.append(trial)
+        knowledge.take_in()
+        complete = knowledge.archive.units[knowledge.archive.complete]
+        foreseen = knowledge.asked(np.nan_to_num(complete))
+        np.testing.assert_array_equal(np.isnan(foreseen), np.isnan(complete))
+
+
 # Variation.
 
 
@@ -364,12 +413,16 @@ def children(
     """Return one gene of many candidates of these parents."""
     plan = _variation.plan(n, len(parents), settings, np.random.default_rng(1))
     present = [gene for gene in parents if gene == gene] if donors is None else donors
-    rng = np.random.default_rng(2)
     found, fresh = _variation.express(
-        plan, np.array(parents), np.array(present), distribution, settings, rng
+        plan,
+        np.array([parents]),
+        lambda position: np.array([present][position]),
+        [distribution],
+        settings,
+        [np.random.default_rng(2)],
     )
-    assert found.shape == fresh.shape == (n,)
-    return found
+    assert found.shape == fresh.shape == (1, n)
+    return np.asarray(found[0])
 
 
 @pytest.mark.parametrize("n_parents", [2, 3, 14])
@@ -411,6 +464,34 @@ def test_affine_children_have_the_covariance_of_their_parents() -> None:
     np.testing.assert_allclose(np.cov(found), np.cov(genes, bias=True), rtol=0.05)
     assert (genes.min(axis=1) < found.mean(axis=1)).all()
     assert (found.mean(axis=1) < genes.mean(axis=1)).all()
+
+
+@given(st.lists(distributions(), min_size=2, max_size=5), st.randoms(use_true_random=False))
+@settings(max_examples=40)
+def test_a_gene_does_not_depend_on_the_others(
+    kinds: list[BaseDistribution], source: random.Random
+) -> None:
+    """Expressed alone it is, to the bit, what it is among others, for one candidate or many."""
+    parents = np.array([[source.random() for _ in range(9)] for _ in kinds])
+    parents[0, :3] = math.nan
+    spare = [np.array([source.random() for _ in range(source.randint(0, 9))]) for _ in kinds]
+    plan = _variation.plan(50, 9, SCREENED, np.random.default_rng(source.randrange(99)))
+
+    def expressed(positions: Sequence[int]) -> np.ndarray:
+        genes, fresh = _variation.express(
+            plan,
+            parents[list(positions)],
+            lambda position: spare[positions[position]],
+            [kinds[position] for position in positions],
+            SCREENED,
+            [np.random.default_rng(position) for position in positions],
+        )
+        return np.stack([genes, fresh])
+
+    together = expressed(range(len(kinds)))
+    alone = [expressed([position])[:, 0] for position in range(len(kinds))]
+
+    np.testing.assert_array_equal(together, np.stack(alone, axis=1))
 
 
 def test_blended_children_fill_the_widened_interval() -> None:
