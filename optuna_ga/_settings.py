@@ -16,8 +16,9 @@ class Settings:
         unscreened_prob: Probability of a child that the model has no say in.
         warp_quantile: Which quantile of the losses above the best the model adds to them before
             it takes the logarithm: the higher, the less the differences of good trials count.
-        crossovers: Probabilities of uniform, blend and affine crossovers and of steps.
+        step_prob: Probability of a step from one parent rather than an affine combination.
         log_steps: Orders of magnitude of steps, in widths of the range.
+        log_spread: Orders of magnitude of an affine combination's spread, in the parents'.
         fresh_prob: Probability of a fresh draw of a numerical gene.
         fresh_choice_prob: Probability of a fresh draw of a categorical gene.
     """
@@ -27,8 +28,9 @@ class Settings:
     n_candidates: int = 256
     unscreened_prob: float = 0.2
     warp_quantile: float = 0.3
-    crossovers: tuple[float, float, float, float] = (0.25, 0.25, 0.25, 0.25)
+    step_prob: float = 0.5
     log_steps: tuple[float, float] = (-2.5, -0.5)
+    log_spread: tuple[float, float] = (-1.0, 0.3)
     fresh_prob: float = 0.02
     fresh_choice_prob: float = 0.1
 

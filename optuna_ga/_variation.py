@@ -3,17 +3,15 @@
 A candidate draws its plan once: which crossover, which parents, which coefficients. Genes are
 expressed from the plan, each by draws of its own, so that a child needs no search space known
 beforehand.
-Four ways to combine parents are mixed, since none is best everywhere:
+A number comes about in one of two ways, since neither is best everywhere:
 
-- uniform: each gene from one of two parents, moved by a small share of their distance;
-- blend: each gene uniform in the parents' interval, widened by half on either side
-  (BLX-0.5, Eshelman and Schaffer 1993, doi:10.1016/B978-0-08-094832-4.50018-0);
-- affine: an affine combination of all parents, whose spread has the parents' covariance, so that
-  genes that go together stay together;
-- step: a step from one parent, by a size that is drawn over orders of magnitude.
+- affine: an affine combination of all parents, around a mean that leans to the fitter ones. It
+  has the parents' covariance, so that genes that go together stay together, and a spread that
+  adapts as a search converges, times a factor that is drawn over an order of magnitude;
+- step: a step from one parent, by a size that is drawn over orders of magnitude, each gene by
+  itself, so that a search goes on where all parents agree.
 
-All but the last are as wide as the parents differ, and so adapt as a search converges. Choices
-have no distances: each comes from one of two parents, whichever way the numbers go.
+Choices have no distances: each comes from one of two parents, whichever way the numbers go.
 
 Shapes: K candidates, E parents, the fittest first, D parameters. Genes are on the unit scale of
 their distribution.
@@ -33,25 +31,20 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna_ga._genes import n_cells, resolved
 from optuna_ga._settings import Settings
 
-UNIFORM, BLEND, AFFINE, STEP = range(4)
-
-_JITTER = 0.1  # Share of the parents' distance by which a uniform crossover moves.
-_WIDENING = 0.5
-
 
 class Plan(NamedTuple):
     """What candidates draw once.
 
     Attributes:
-        crossover: Which of the four ways each takes `(K,)`.
+        affine: Whether numbers are affine combinations, rather than steps from one parent `(K,)`.
         first: Position of one parent `(K,)`.
         second: Position of another parent `(K,)`.
         weights: Coefficients of the affine combination of all parents `(K, E)`.
-        steps: Sizes of steps `(K,)`.
+        steps: Sizes of steps `(K,)`; 0 for a crossover of two parents.
         screened: Whether a model is to choose among them.
     """
 
-    crossover: np.ndarray
+    affine: np.ndarray
     first: np.ndarray
     second: np.ndarray
     weights: np.ndarray
@@ -60,9 +53,9 @@ class Plan(NamedTuple):
 
     @classmethod
     def of_pair(cls, first: int, second: int, n_candidates: int) -> Plan:
-        """Return plans that all take a uniform crossover of the same two parents."""
+        """Return plans that all take a crossover of the same two parents."""
         return cls(
-            crossover=np.full(n_candidates, UNIFORM),
+            affine=np.zeros(n_candidates, bool),
             first=np.full(n_candidates, first),
             second=np.full(n_candidates, second),
             weights=np.zeros((n_candidates, 0)),
@@ -73,7 +66,7 @@ class Plan(NamedTuple):
         """Return the plan of one candidate."""
         one = [candidate]
         return Plan(
-            self.crossover[one],
+            self.affine[one],
             self.first[one],
             self.second[one],
             self.weights[one],
@@ -87,10 +80,10 @@ class Plan(NamedTuple):
             candidate: Which candidate.
             choices: Whether it has categorical genes, which two parents give to a step as well.
         """
-        if self.crossover[candidate] == AFFINE:
+        if self.affine[candidate]:
             return list(range(self.weights.shape[1]))
         pair = {int(self.first[candidate])}
-        if choices or self.crossover[candidate] != STEP:
+        if choices or self.steps[candidate] == 0.0:
             pair.add(int(self.second[candidate]))
         return sorted(pair)
 
@@ -113,18 +106,18 @@ def plan(
         screened: Whether a model is to choose among them.
     """
     by_rank = _rank_weights(n_parents)
-    uniforms = rng.random((5, n_candidates))
-    first, other = np.searchsorted(_bounds(tuple(by_rank)), uniforms[:2], side="right")
+    uniforms = rng.random((6, n_candidates))
+    first, other = np.searchsorted(np.cumsum(by_rank[:-1]), uniforms[:2], side="right")
     shift = 1 + (uniforms[2] * (n_parents - 1)).astype(int)
-    spread = rng.standard_normal((n_candidates, n_parents)) / math.sqrt(n_parents)
     centre = (by_rank + 1 / n_parents) / 2
-    least, most = settings.log_steps
+    spread = rng.standard_normal((n_candidates, n_parents)) / math.sqrt(n_parents)
+    spread *= _power_of_10(settings.log_spread, uniforms[3])[:, None]
     return Plan(
-        crossover=np.searchsorted(_bounds(settings.crossovers), uniforms[3], side="right"),
+        affine=uniforms[4] >= settings.step_prob,
         first=first,
         second=np.where(other == first, (first + shift) % n_parents, other),
         weights=centre + spread - spread.sum(axis=1, keepdims=True) / n_parents,
-        steps=10.0 ** (least + (most - least) * uniforms[4]),
+        steps=_power_of_10(settings.log_steps, uniforms[5]),
         screened=screened,
     )
 
@@ -150,8 +143,8 @@ def express(
             depend on which others there are.
     """
     n = len(plan.first)
-    uniforms = np.stack([rng.random((4, n)) for rng in rngs], axis=1)
-    normals = np.stack([rng.standard_normal((2, n)) for rng in rngs], axis=1)
+    uniforms = np.stack([rng.random((3, n)) for rng in rngs], axis=1)
+    normals = np.stack([rng.standard_normal(n) for rng in rngs])
     first, second = parents[:, plan.first], parents[:, plan.second]
     cells = [n_cells(distribution) for distribution in distributions]
     choices = np.array([isinstance(d, CategoricalDistribution) for d in distributions])
@@ -166,28 +159,24 @@ def express(
                 spare[row] = found[np.arange(parents.shape[1]) % len(found)]
         first, second = _two(first, second, spare[:, plan.first], spare[:, plan.second])
     picked = np.where(uniforms[0] < 0.5, first, second)
-    half_cells = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])
-    low, gap = np.minimum(first, second), np.abs(first - second)
-    ways = [
-        picked + _JITTER * gap * normals[0],
-        low + gap * ((1 + 2 * _WIDENING) * uniforms[1] - _WIDENING),
-        _affine(plan, parents, picked),
-        first + np.maximum(plan.steps, half_cells[:, None]) * normals[1],
-    ]
+    # A step leaves its cell, where there are cells.
+    least = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])[:, None]
+    stepped = first + np.maximum(plan.steps, least) * normals
+    numbers = np.where(plan.affine, _affine(plan, parents, picked), stepped)
     # Clipped, since optima often lie on a bound.
-    bred = np.minimum(np.maximum(np.choose(plan.crossover, ways), 0.0), 1.0)
-    fresh = uniforms[2] < fresh_prob[:, None]
-    genes = np.where(fresh, uniforms[3], np.where(choices[:, None], picked, bred))
+    numbers = np.minimum(np.maximum(numbers, 0.0), 1.0)
+    fresh = uniforms[1] < fresh_prob[:, None]
+    genes = np.where(fresh, uniforms[2], np.where(choices[:, None], picked, numbers))
     for position, distribution in enumerate(distributions):
         if cells[position] is not None:
             genes[position] = resolved(distribution, genes[position])
     return genes, fresh
 
 
-@lru_cache(maxsize=64)
-def _bounds(probabilities: tuple[float, ...]) -> np.ndarray:
-    """Return the positions in [0, 1] at which one outcome ends and the next begins."""
-    return np.cumsum(probabilities[:-1])
+def _power_of_10(exponents: tuple[float, float], uniforms: np.ndarray) -> np.ndarray:
+    """Return powers whose exponents are uniform between two numbers."""
+    least, most = exponents
+    return np.asarray(10.0 ** (least + (most - least) * uniforms))
 
 
 @lru_cache(maxsize=64)

@@ -393,14 +393,13 @@ def test_branches_agree_with_every_complete_trial() -> None:
 # Variation.
 
 
-def only(crossover: int, **options: Any) -> Settings:
-    """Return settings with one crossover, and without mutation unless it is given."""
-    uniform, blend, affine, step = (float(way == crossover) for way in range(4))
+AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
+
+
+def only(step_prob: float, **options: Any) -> Settings:
+    """Return settings with one way of making numbers, and without mutation unless it is given."""
     options = {"fresh_prob": 0.0, "fresh_choice_prob": 0.0, **options}
-    return replace(SCREENED, crossovers=(uniform, blend, affine, step), **options)
-
-
-CROSSOVERS = [_variation.UNIFORM, _variation.BLEND, _variation.AFFINE, _variation.STEP]
+    return replace(SCREENED, step_prob=step_prob, **options)
 
 
 def children(
@@ -426,15 +425,16 @@ def children(
 
 
 @pytest.mark.parametrize("n_parents", [2, 3, 14])
-def test_a_plan_names_parents_that_exist_and_differ(n_parents: int) -> None:
-    """Crossover takes two, the affine one takes all with weights that sum to one, a step one."""
+@pytest.mark.parametrize("choices", [False, True])
+def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
+    """The affine way takes all with weights that sum to one, a step one, or two for choices."""
     plan = _variation.plan(500, n_parents, SCREENED, np.random.default_rng(0))
-    sizes = {_variation.UNIFORM: 2, _variation.BLEND: 2, _variation.STEP: 1}
-    for candidate, crossover in enumerate(plan.crossover.tolist()):
-        named = plan.parents(candidate)
+    for candidate, affine in enumerate(plan.affine.tolist()):
+        named = plan.parents(candidate, choices=choices)
         assert named == sorted(set(named)) and set(named) <= set(range(n_parents))
-        assert len(named) == sizes.get(crossover, n_parents)
+        assert len(named) == (n_parents if affine else 1 + choices)
 
+    assert 0 < plan.affine.sum() < 500
     assert plan.weights.sum(axis=1) == pytest.approx(1.0)
 
 
@@ -449,19 +449,21 @@ def test_fitter_parents_have_more_children() -> None:
 def test_affine_children_are_weighted_sums_of_their_parents() -> None:
     """Wherever these do not leave the range."""
     parents = np.linspace(0.45, 0.55, 7)
-    plan = _variation.plan(400, 7, only(_variation.AFFINE), np.random.default_rng(1))
+    plan = _variation.plan(400, 7, only(AFFINE), np.random.default_rng(1))
     sums = plan.weights @ parents
 
-    assert children(parents, UNIT, only(_variation.AFFINE)) == pytest.approx(sums.clip(0.0, 1.0))
+    assert children(parents, UNIT, only(AFFINE)) == pytest.approx(sums.clip(0.0, 1.0))
 
 
-def test_affine_children_have_the_covariance_of_their_parents() -> None:
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.3])
+def test_affine_children_have_the_covariance_of_their_parents(exponent: float) -> None:
     """Genes that go together stay together, around a mean that leans to the fitter parents."""
     spread = np.random.default_rng(0).normal(0.0, 0.02, (2, 8))
     genes = np.sort(0.5 + np.vstack([spread[0], 0.5 * spread[0] + 0.3 * spread[1]]))
-    found = np.array([children(row, UNIT, only(_variation.AFFINE), n=40_000) for row in genes])
+    way = only(AFFINE, log_spread=(exponent, exponent))
+    found = np.array([children(row, UNIT, way, n=40_000) for row in genes])
 
-    np.testing.assert_allclose(np.cov(found), np.cov(genes, bias=True), rtol=0.05)
+    np.testing.assert_allclose(np.cov(found), 100**exponent * np.cov(genes, bias=True), rtol=0.05)
     assert (genes.min(axis=1) < found.mean(axis=1)).all()
     assert (found.mean(axis=1) < genes.mean(axis=1)).all()
 
@@ -494,26 +496,11 @@ def test_a_gene_does_not_depend_on_the_others(
     np.testing.assert_array_equal(together, np.stack(alone, axis=1))
 
 
-def test_blended_children_fill_the_widened_interval() -> None:
-    """BLX-0.5: they are uniform from half an interval below to half an interval above."""
-    genes = np.sort(children([0.4, 0.5], UNIT, only(_variation.BLEND), n=10_000))
-
-    assert genes == pytest.approx(np.linspace(0.35, 0.55, 10_000), abs=0.005)
-
-
-def test_uniform_children_stay_near_either_parent() -> None:
-    """Half of them near the one, half near the other, as compared to their distance."""
-    genes = children([0.4, 0.6], UNIT, only(_variation.UNIFORM), n=10_000)
-
-    assert np.mean(np.abs(genes - 0.4) < 0.1) == pytest.approx(0.5, abs=0.02)
-    assert np.mean(np.abs(genes - 0.6) < 0.1) == pytest.approx(0.5, abs=0.02)
-
-
 @pytest.mark.parametrize("distribution", [UNIT, IntDistribution(1, 9), IntDistribution(0, 1)])
 def test_a_step_leaves_its_parent(distribution: BaseDistribution) -> None:
     """Parents that agree still have other children, on a coarse grid too."""
     parent = float(resolved(distribution, np.array([0.6]))[0])
-    genes = children([parent] * 3, distribution, only(_variation.STEP))
+    genes = children([parent] * 3, distribution, only(STEP))
 
     assert np.mean(genes != parent) > 0.1
     assert min(genes) < parent or parent > 0.7
@@ -533,37 +520,35 @@ def test_genes_are_positions_of_values(
         np.testing.assert_allclose(resolved(distribution, found), found, atol=1e-9)
 
 
-@pytest.mark.parametrize("crossover", CROSSOVERS[:3])
 @pytest.mark.parametrize("parents", [[math.nan, 0.3], [0.3, math.nan, math.nan], [math.nan] * 4])
-def test_parents_that_lack_a_gene_are_passed_over(crossover: int, parents: list[float]) -> None:
+def test_parents_that_lack_a_gene_are_passed_over(parents: list[float]) -> None:
     """It comes from those that have it or, if none does, from another trial that does."""
-    found = children(parents, UNIT, only(crossover), donors=[0.3] * len(parents))
+    found = children(parents, UNIT, only(AFFINE), donors=[0.3] * len(parents))
 
     assert found == pytest.approx(0.3)
 
 
 def test_a_gene_that_nobody_has_is_drawn() -> None:
     """Fresh genes are uniform."""
-    found = np.sort(children([math.nan] * 3, UNIT, only(_variation.UNIFORM), n=10_000))
+    found = np.sort(children([math.nan] * 3, UNIT, only(AFFINE), n=10_000))
 
     assert found == pytest.approx(np.linspace(0.0, 1.0, 10_000), abs=0.03)
 
 
-@pytest.mark.parametrize("crossover", CROSSOVERS[:3])
-def test_half_the_genes_are_fresh_where_few_trials_have_the_parameter(crossover: int) -> None:
+def test_half_the_genes_are_fresh_where_few_trials_have_the_parameter() -> None:
     """A branch that was hardly taken is searched, not copied."""
-    found = children([math.nan] * 3, UNIT, only(crossover), donors=[0.3], n=10_000)
+    found = children([math.nan] * 3, UNIT, only(AFFINE), donors=[0.3], n=10_000)
 
     assert np.mean(np.isclose(found, 0.3)) == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("crossover", CROSSOVERS)
-def test_choices_come_from_parents(crossover: int) -> None:
-    """No crossover makes a choice that no parent has; a fresh draw makes any."""
+@pytest.mark.parametrize("way", [AFFINE, STEP])
+def test_choices_come_from_parents(way: float) -> None:
+    """No way makes a choice that no parent has; a fresh draw makes any."""
     distribution = CategoricalDistribution("abcde")
     donors = [0.1, 0.5, 0.1]
-    inherited = children([0.1, 0.5, math.nan], distribution, only(crossover), donors)
-    fresh = children([0.1, 0.5], distribution, only(crossover, fresh_choice_prob=1.0))
+    inherited = children([0.1, 0.5, math.nan], distribution, only(way), donors)
+    fresh = children([0.1, 0.5], distribution, only(way, fresh_choice_prob=1.0))
 
     assert set(inherited) == {0.1, 0.5}
     assert set(fresh.round(6)) == {0.1, 0.3, 0.5, 0.7, 0.9}

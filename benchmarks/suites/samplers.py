@@ -22,7 +22,7 @@ from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
 from benchmarks.suites.task import Objective
 from optuna_ga import GASampler
-from optuna_ga._settings import SCREENED
+from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
 
 Factory = Callable[[int, Objective, int], BaseSampler]
 
@@ -56,12 +56,12 @@ def _de(seed: int, objective: Objective, n_trials: int) -> BaseSampler:
     return DESampler(objective.space, n_trials=n_trials, seed=seed)
 
 
-def _adaptive(**changes: Any) -> Factory:
+def _adaptive(settings: Settings = SCREENED, **changes: Any) -> Factory:
     """Return a factory of the adaptive sampler with other settings, which users cannot change."""
 
     def factory(seed: int, *_: object) -> BaseSampler:
-        sampler = GASampler.adaptive(screen=True, seed=seed)
-        sampler._settings = replace(SCREENED, **changes)
+        sampler = GASampler.adaptive(screen=settings.screened, seed=seed)
+        sampler._settings = replace(settings, **changes)
         return sampler
 
     return factory
@@ -83,18 +83,21 @@ SAMPLERS: Mapping[str, Factory] = {
     "adaptive": lambda seed, *_: GASampler.adaptive(screen=True, seed=seed),
 }
 
-# What `adaptive` would be without one of its settings, and the paper's algorithm without and with
-# its option; to be compared on the tasks for tuning.
+# What `adaptive` would be with one of its settings changed, with and without its model, and the
+# paper's algorithm without and with its option; to be compared on the tasks for tuning.
 ABLATIONS: Mapping[str, Factory] = {
+    "5-parents": _adaptive(n_parents=5),
     "14-parents": _adaptive(n_parents=14),
     "64-candidates": _adaptive(n_candidates=64),
     "all-screened": _adaptive(unscreened_prob=0.0),
     "quantile-0.1": _adaptive(warp_quantile=0.1),
-    "no-uniform-crossover": _adaptive(crossovers=(0.0, 1 / 3, 1 / 3, 1 / 3)),
-    "no-blend": _adaptive(crossovers=(1 / 3, 0.0, 1 / 3, 1 / 3)),
-    "no-affine": _adaptive(crossovers=(1 / 3, 1 / 3, 0.0, 1 / 3)),
-    "no-steps": _adaptive(crossovers=(1 / 3, 1 / 3, 1 / 3, 0.0)),
+    "no-affine": _adaptive(step_prob=1.0),
+    "no-steps": _adaptive(step_prob=0.0),
+    "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),
     "no-fresh-genes": _adaptive(fresh_prob=0.0, fresh_choice_prob=0.0),
+    "model-free": SAMPLERS["adaptive-model-free"],
+    "model-free-no-affine": _adaptive(MODEL_FREE, step_prob=1.0),
+    "model-free-no-steps": _adaptive(MODEL_FREE, step_prob=0.0),
     "population-20": lambda seed, *_: GASampler.adaptive(20, screen=True, seed=seed),
     "ga": SAMPLERS["ga"],
     "ga-avoid-duplicates": lambda seed, *_: GASampler(avoid_duplicates=True, seed=seed),
