@@ -161,8 +161,9 @@ class GASampler(BaseSampler):
 
         The first generation is a Latin hypercube. Every later trial is bred, when it is first
         asked for a parameter, from the fittest of all trials that have finished: generations are
-        counted as ever, but none waits for another. Crossovers are mixed and scale themselves by
-        how far the parents differ; choices are inherited or drawn afresh. A Gaussian process
+        counted as ever, but none waits for another. Numbers are affine combinations of all parents,
+        which scale themselves by how far these differ, or steps from one of them; choices are
+        inherited; a few genes are drawn afresh. A Gaussian process
         chooses four children in five, each among 256 candidates; it is fitted to the finished
         trials, or to the 100 best and the 100 latest of more than 200. To it failed trials are
         as bad as the worst, pruned ones as their last report but not better than half of the

@@ -28,7 +28,7 @@ class Settings:
     n_candidates: int = 256
     unscreened_prob: float = 0.2
     warp_quantile: float = 0.3
-    step_prob: float = 0.5
+    step_prob: float = 0.25
     log_steps: tuple[float, float] = (-2.5, -0.5)
     log_spread: tuple[float, float] = (-1.0, 0.3)
     fresh_prob: float = 0.02
