@@ -226,12 +226,13 @@ class Children(ABC):
         which = int(bred[chosen])
         asked = self._knowledge.asked(candidates[which : which + 1])[0]
         mutated = drawn[:, which] & np.isnan(fixed) & ~np.isnan(asked)
-        names = list(distributions)
         return replace(
             self._child(candidates[which]),
             plan=plan.only(which),
             rows=rows,
-            mutated=sorted(names[column] for column in np.flatnonzero(mutated)),
+            mutated=sorted(
+                name for name, is_fresh in zip(distributions, mutated, strict=True) if is_fresh
+            ),
         )
 
     def _random_child(self, number: int, fixed: np.ndarray) -> Child:

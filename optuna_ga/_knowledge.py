@@ -102,10 +102,13 @@ class Knowledge:
         A trial that failed or was pruned may have been asked for a part of its parameters only.
         It does not count where complete trials were asked for the same and for more.
         """
-        running = Tried()
-        running.add(self.running)
-        repeats = self._tried.repeats(units) | running.repeats(units)
-        return np.asarray(~(repeats | self._given_up.repeats(units, unless_within=self._tried)))
+        repeats = self._tried.repeats(units)
+        repeats |= self._given_up.repeats(units, unless_within=self._tried)
+        if len(self.running):
+            running = Tried()
+            running.add(self.running)
+            repeats |= running.repeats(units)
+        return ~repeats
 
     def enqueued(self, trial: FrozenTrial) -> np.ndarray:
         """Return the genes `(D,)` that were enqueued with a trial, NaN for those that are free."""

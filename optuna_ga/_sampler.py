@@ -161,13 +161,12 @@ class GASampler(BaseSampler):
 
         The first generation is a Latin hypercube. Every later trial is bred, when it is first
         asked for a parameter, from the fittest of all trials that have finished: generations are
-        counted as ever, but none waits for another. Numbers are affine combinations of all parents,
-        which scale themselves by how far these differ, or steps from one of them; choices are
-        inherited; a few genes are drawn afresh. A Gaussian process
-        chooses four children in five, each among 256 candidates; it is fitted to the finished
-        trials, or to the 100 best and the 100 latest of more than 200. To it failed trials are
-        as bad as the worst, pruned ones as their last report but not better than half of the
-        complete ones.
+        counted as ever, but none waits for another. Numbers are affine combinations of all
+        parents, which scale themselves by how far these differ, or steps from one of them; choices
+        come from two; a few genes are drawn afresh. A Gaussian process chooses four children in
+        five, each among 256 candidates; it is fitted to the finished trials, or to the 100 best
+        and the 100 latest of more than 200. To it failed trials are as bad as the worst, pruned
+        ones as their last report but not better than half of the complete ones.
 
         No trial repeats the parameters of a finished or running one, on the grid where there is
         one, as long as anything else is found: among the candidates, among 256 random ones, and

@@ -105,9 +105,9 @@ def plan(
         rng: Generator of the child's draws.
         screened: Whether a model is to choose among them.
     """
-    by_rank = _rank_weights(n_parents)
+    by_rank, bounds = _rank_weights(n_parents)
     uniforms = rng.random((6, n_candidates))
-    first, other = np.searchsorted(np.cumsum(by_rank[:-1]), uniforms[:2], side="right")
+    first, other = bounds.searchsorted(uniforms[:2], side="right")
     shift = 1 + (uniforms[2] * (n_parents - 1)).astype(int)
     centre = (by_rank + 1 / n_parents) / 2
     spread = rng.standard_normal((n_candidates, n_parents)) / math.sqrt(n_parents)
@@ -143,15 +143,15 @@ def express(
             depend on which others there are.
     """
     n = len(plan.first)
-    uniforms = np.stack([rng.random((3, n)) for rng in rngs], axis=1)
-    normals = np.stack([rng.standard_normal(n) for rng in rngs])
+    uniforms, normals = _draws(rngs, n)
     first, second = parents[:, plan.first], parents[:, plan.second]
     cells = [n_cells(distribution) for distribution in distributions]
     choices = np.array([isinstance(d, CategoricalDistribution) for d in distributions])
     fresh_prob = np.where(choices, settings.fresh_choice_prob, settings.fresh_prob)
-    if lacking := np.flatnonzero(np.isnan(parents).any(axis=1)).tolist():
+    absent = np.isnan(parents)
+    if absent.any():
         spare = np.zeros(parents.shape)
-        for row in lacking:
+        for row in np.flatnonzero(absent.any(axis=1)).tolist():
             found = donors(row)
             if len(found) < parents.shape[1]:  # Few values say little of where to search.
                 fresh_prob[row] = max(fresh_prob[row], 0.5) if len(found) else 1.0
@@ -173,6 +173,15 @@ def express(
     return genes, fresh
 
 
+def _draws(rngs: Sequence[Generator], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return uniform draws `(3, D, K)` and normal ones `(D, K)`, each gene's by its generator."""
+    uniforms, normals = np.empty((len(rngs), 3, n)), np.empty((len(rngs), n))
+    for position, rng in enumerate(rngs):
+        rng.random(out=uniforms[position])
+        rng.standard_normal(out=normals[position])
+    return uniforms.transpose(1, 0, 2), normals
+
+
 def _power_of_10(exponents: tuple[float, float], uniforms: np.ndarray) -> np.ndarray:
     """Return powers whose exponents are uniform between two numbers."""
     least, most = exponents
@@ -180,10 +189,14 @@ def _power_of_10(exponents: tuple[float, float], uniforms: np.ndarray) -> np.nda
 
 
 @lru_cache(maxsize=64)
-def _rank_weights(n: int) -> np.ndarray:
-    """Return weights `(n,)` that fall with the logarithm of the rank, as those of CMA-ES do."""
+def _rank_weights(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights `(n,)` and the positions in [0, 1] where one ends and the next begins.
+
+    They fall with the logarithm of the rank, as those of CMA-ES do.
+    """
     weights = np.log(n + 0.5) - np.log(np.arange(1, n + 1))
-    return np.asarray(weights / weights.sum())
+    weights /= weights.sum()
+    return weights, np.cumsum(weights[:-1])
 
 
 def _two(
@@ -199,10 +212,10 @@ def _two(
 def _affine(plan: Plan, parents: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """Return affine combinations `(D, K)` of those parents that have a parameter, if two do."""
     present = ~np.isnan(parents)
-    n_present = present.sum(axis=1)
-    inherited = np.where(present, parents, 0.0)
-    mean = inherited.sum(axis=1) / np.maximum(n_present, 1)
+    n_present = np.add.reduce(present, axis=1)
+    # The same sums in the same order, whether or not a parent lacks another parameter.
+    mean = np.add.reduce(np.where(present, parents, 0.0), axis=1) / np.maximum(n_present, 1)
     deviations = np.where(present, parents - mean[:, None], 0.0)
     # Not by BLAS, whose rounding depends on how many genes are combined at once.
-    combined = (deviations[:, None] * plan.weights).sum(axis=-1)
-    return np.where((n_present > 1)[:, None], mean[:, None] + combined, otherwise)
+    combined = np.add.reduce(deviations[:, None] * plan.weights, axis=-1) + mean[:, None]
+    return np.where((n_present > 1)[:, None], combined, otherwise)
