@@ -21,7 +21,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga import _ranking, _variation
+from optuna_ga import _knowledge, _ranking, _variation
 from optuna_ga._archive import Archive
 from optuna_ga._branches import Branches
 from optuna_ga._genes import fit, from_unit, grid, n_cells, resolved, to_unit
@@ -203,6 +203,15 @@ def test_the_rows_of_trials_are_found_by_their_numbers() -> None:
     assert archive.rows([99, 0, 1000, 5]) == [0, 99, 94]
 
 
+def test_which_trials_are_complete_is_known() -> None:
+    """Rather than failed or pruned, however many there are."""
+    trials = branching(150)
+
+    assert list(archive_of(trials).complete) == [
+        trial.state == TrialState.COMPLETE for trial in trials
+    ]
+
+
 RANGES: dict[str, list[BaseDistribution]] = {
     "x": [UNIT, FloatDistribution(0.3, 2.0), FloatDistribution(1e-3, 1.0, log=True)],
     "n": [IntDistribution(1, 9), IntDistribution(3, 30, step=3), IntDistribution(2, 5, log=True)],
@@ -363,19 +372,28 @@ def branching(n: int) -> list[FrozenTrial]:
     return trials
 
 
-def test_branches_are_the_same_whenever_they_are_looked_at() -> None:
+def random_children(knowledge: Knowledge, n: int = 200) -> np.ndarray:
+    """Return positions of values of all parameters that are known."""
+    rng = np.random.default_rng(2)
+    kinds = knowledge.archive.distributions.values()
+    return np.column_stack([resolved(kind, rng.random(n)) for kind in kinds])
+
+
+@pytest.mark.parametrize("recent", [15, 500])
+def test_branches_are_the_same_whenever_they_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
     """One that is told of trials one by one foresees what one that is told of all does."""
-    trials = branching(80)
-    children = np.random.default_rng(2).random((200, len(TWO_LEVELS)))
+    monkeypatch.setattr(_knowledge, "_RECENT", recent)
     known: list[FrozenTrial] = []
     followed = Knowledge(MINIMIZE, 10, known)
-    for trial in trials:
+    for trial in branching(80):
         known.append(trial)
         followed.take_in()
         resumed = Knowledge(MINIMIZE, 10, list(known))
         resumed.take_in()
-        columns = children[:, : len(followed.archive.distributions)]
-        np.testing.assert_array_equal(followed.asked(columns), resumed.asked(columns))
+        children = random_children(followed)
+        np.testing.assert_array_equal(followed.asked(children), resumed.asked(children))
 
 
 def test_branches_agree_with_every_complete_trial() -> None:
@@ -388,6 +406,76 @@ def test_branches_agree_with_every_complete_trial() -> None:
         complete = knowledge.archive.units[knowledge.archive.complete]
         foreseen = knowledge.asked(np.nan_to_num(complete))
         np.testing.assert_array_equal(np.isnan(foreseen), np.isnan(complete))
+
+
+def trial_with(state: TrialState = TrialState.COMPLETE, **params: Any) -> FrozenTrial:
+    """Return a trial that was asked for choices, if they are letters, and for numbers."""
+    return create_trial(
+        state=state,
+        value=0.0 if state == TrialState.COMPLETE else None,
+        params=params,
+        distributions={
+            name: CategoricalDistribution("ab") if isinstance(value, str) else UNIT
+            for name, value in params.items()
+        },
+    )
+
+
+def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An objective may ask otherwise from some trial on."""
+    monkeypatch.setattr(_knowledge, "_RECENT", 20)
+    before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
+    since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
+    knowledge = Knowledge(MINIMIZE, 10, before + since)
+    knowledge.take_in()
+    foreseen = knowledge.asked(np.array([[0.25, 0.5], [0.75, 0.5]]))
+
+    np.testing.assert_array_equal(foreseen, [[0.25, math.nan], [0.75, 0.5]])
+
+
+def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else is known of what children will be asked for."""
+    monkeypatch.setattr(_knowledge, "_RECENT", 5)
+    failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
+    for n_failures, y in [(4, math.nan), (6, 0.5)]:
+        knowledge = Knowledge(MINIMIZE, 10, [trial_with(x=0.5), *[failure] * n_failures])
+        knowledge.take_in()
+        np.testing.assert_array_equal(knowledge.asked(np.array([[0.5, 0.5]])), [[0.5, y]])
+
+
+# Running trials.
+
+
+def foreseen(knowledge: Knowledge, genes: dict[str, float], **params: Any) -> list[float]:
+    """Return the genes of a running trial that has some and will become others."""
+    knowledge.take_in()
+    knowledge.foresee([trial_with(TrialState.RUNNING, **params)], lambda trial: genes)
+    return list(knowledge.running[0])
+
+
+def test_what_running_trials_have_got_is_followed() -> None:
+    """They are asked for more and more, and ranges change meanwhile."""
+    known = [trial_with(x=0.5, y=0.5)]
+    knowledge, genes = Knowledge(MINIMIZE, 10, known), {"x": 0.9, "y": 0.75}
+
+    assert foreseen(knowledge, genes) == [0.9, 0.75]
+    assert foreseen(knowledge, genes, x=0.25) == [0.25, 0.75]
+    assert foreseen(knowledge, genes, x=0.25, y=0.5) == [0.25, 0.5]
+
+    wider = FloatDistribution(0.0, 2.0)
+    known.append(create_trial(value=0.0, params={"x": 1.0}, distributions={"x": wider}))
+    assert foreseen(knowledge, genes, x=0.25, y=0.5) == [0.125, 0.5]
+
+
+def test_running_trials_are_foreseen_without_what_they_will_not_be_asked() -> None:
+    """What they will become has a gene for every parameter."""
+    knowledge = Knowledge(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
+
+    assert foreseen(knowledge, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]
+    np.testing.assert_equal(foreseen(knowledge, {"c": 0.75, "x": 0.3}), [0.75, math.nan])
+    np.testing.assert_equal(foreseen(knowledge, {"c": 0.25, "x": 0.3}, c="b"), [0.75, math.nan])
 
 
 # Variation.
