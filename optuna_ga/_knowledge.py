@@ -52,15 +52,15 @@ class Knowledge:
         self._version = 0
         # Of running trials, by number, count of parameters and version of the archive.
         self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
-        self._branches: Branches | None = None
-        self._branches_of = 0, 0  # The version of the archive, and how many trials are learnt.
+        self._branches: Branches | None = None  # None: to be learnt when they are needed.
+        self._branches_of = 0, 0  # The archive's version and length then.
 
     def take_in(self) -> list[FrozenTrial]:
         """Take in and return the trials that have finished since."""
         known = len(self.archive)
         arrived = self.finished[known:]
         for trial in arrived:
-            self._learn_branches(trial)
+            self._add(trial)
         if self.archive.version != self._version:
             self._version, known = self.archive.version, 0
             self._tried, self._given_up = Tried(), Tried()
@@ -138,12 +138,12 @@ class Knowledge:
             new = self.new(children)
         return np.asarray(children[new])
 
-    def _learn_branches(self, trial: FrozenTrial) -> None:
+    def _add(self, trial: FrozenTrial) -> None:
         """Take in a finished trial, and learn the branches anew if it was not foreseen.
 
         So they depend on the trials alone, in the order in which they became known. One that
         failed or was pruned may have been asked for a part of its parameters only, and says
-        nothing if there are complete ones.
+        nothing if there are complete ones among those before it.
         """
         n = len(self.archive)
         some_complete = self.archive.complete[-_RECENT:].any()

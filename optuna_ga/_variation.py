@@ -1,8 +1,7 @@
-"""Crossovers, steps and mutation that scale themselves, for many candidate children at once.
+"""Crossover, steps and mutation that scale themselves, for many candidate children at once.
 
-A candidate draws its plan once: which crossover, which parents, which coefficients. Genes are
-expressed from the plan, each by draws of its own, so that a child needs no search space known
-beforehand.
+A candidate draws its plan once: which way, which parents, which coefficients. Genes are expressed
+from the plan, each by draws of its own, so that a child needs no search space known beforehand.
 A number comes about in one of two ways, since neither is best everywhere:
 
 - affine: an affine combination of all parents, around a mean that leans to the fitter ones. It
