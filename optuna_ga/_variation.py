@@ -212,9 +212,9 @@ def _affine(plan: Plan, parents: np.ndarray, otherwise: np.ndarray) -> np.ndarra
     """Return affine combinations `(D, K)` of those parents that have a parameter, if two do."""
     present = ~np.isnan(parents)
     n_present = np.add.reduce(present, axis=1)
-    # The same sums in the same order, whether or not a parent lacks another parameter.
-    mean = np.add.reduce(np.where(present, parents, 0.0), axis=1) / np.maximum(n_present, 1)
+    # Cumulated one parent after another: in which order BLAS or NumPy's sum add, and so how they
+    # round, depends on how many genes are combined at once and on how these lie in memory.
+    mean = np.where(present, parents, 0.0).cumsum(axis=1)[:, -1] / np.maximum(n_present, 1)
     deviations = np.where(present, parents - mean[:, None], 0.0)
-    # Not by BLAS, whose rounding depends on how many genes are combined at once.
-    combined = np.add.reduce(deviations[:, None] * plan.weights, axis=-1) + mean[:, None]
+    combined = (deviations[:, None] * plan.weights).cumsum(axis=-1)[..., -1] + mean[:, None]
     return np.where((n_present > 1)[:, None], combined, otherwise)

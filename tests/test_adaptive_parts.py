@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -556,12 +556,16 @@ def test_affine_children_have_the_covariance_of_their_parents(exponent: float) -
     assert (found.mean(axis=1) < genes.mean(axis=1)).all()
 
 
-@given(st.lists(distributions(), min_size=2, max_size=5), st.randoms(use_true_random=False))
+@given(
+    st.lists(distributions(), min_size=2, max_size=5),
+    st.sampled_from(["C", "F"]),
+    st.randoms(use_true_random=False),
+)
 @settings(max_examples=40)
 def test_a_gene_does_not_depend_on_the_others(
-    kinds: list[BaseDistribution], source: random.Random
+    kinds: list[BaseDistribution], order: Literal["C", "F"], source: random.Random
 ) -> None:
-    """Expressed alone it is, to the bit, what it is among others, for one candidate or many."""
+    """Expressed alone it is, to the bit, what it is among others, however these lie in memory."""
     parents = np.array([[source.random() for _ in range(9)] for _ in kinds])
     parents[0, :3] = math.nan
     spare = [np.array([source.random() for _ in range(source.randint(0, 9))]) for _ in kinds]
@@ -570,7 +574,7 @@ def test_a_gene_does_not_depend_on_the_others(
     def expressed(positions: Sequence[int]) -> np.ndarray:
         genes, fresh = _variation.express(
             plan,
-            parents[list(positions)],
+            np.array(parents[list(positions)], order=order),
             lambda position: spare[positions[position]],
             [kinds[position] for position in positions],
             SCREENED,
