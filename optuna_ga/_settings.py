@@ -36,4 +36,4 @@ class Settings:
 
 
 SCREENED = Settings()
-MODEL_FREE = Settings(screened=False, fresh_prob=0.05)
+MODEL_FREE = Settings(screened=False, step_prob=0.5, fresh_prob=0.05)
