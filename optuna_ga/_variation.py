@@ -141,22 +141,17 @@ def express(
         rngs: Generators of the child's draws, one for each parameter, so that these do not
             depend on which others there are.
     """
-    n = len(plan.first)
-    uniforms, normals = _draws(rngs, n)
-    first, second = parents[:, plan.first], parents[:, plan.second]
+    uniforms, normals = _draws(rngs, len(plan.first))
     cells = [n_cells(distribution) for distribution in distributions]
     choices = np.array([isinstance(d, CategoricalDistribution) for d in distributions])
     fresh_prob = np.where(choices, settings.fresh_choice_prob, settings.fresh_prob)
-    absent = np.isnan(parents)
-    if absent.any():
-        spare = np.zeros(parents.shape)
-        for row in np.flatnonzero(absent.any(axis=1)).tolist():
-            found = donors(row)
-            if len(found) < parents.shape[1]:  # Few values say little of where to search.
-                fresh_prob[row] = max(fresh_prob[row], 0.5) if len(found) else 1.0
-            if len(found):
-                spare[row] = found[np.arange(parents.shape[1]) % len(found)]
+    first, second = parents[:, plan.first], parents[:, plan.second]
+    if np.isnan(parents).any():
+        spare, n_donors = _spare(parents, donors)
         first, second = _two(first, second, spare[:, plan.first], spare[:, plan.second])
+        # Few values say little of where to search.
+        few = np.where(n_donors > 0, np.maximum(fresh_prob, 0.5), 1.0)
+        fresh_prob = np.where(n_donors < parents.shape[1], few, fresh_prob)
     picked = np.where(uniforms[0] < 0.5, first, second)
     # A step leaves its cell, where there are cells.
     least = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])[:, None]
@@ -196,6 +191,23 @@ def _rank_weights(n: int) -> tuple[np.ndarray, np.ndarray]:
     weights = np.log(n + 0.5) - np.log(np.arange(1, n + 1))
     weights /= weights.sum()
     return weights, np.cumsum(weights[:-1])
+
+
+def _spare(
+    parents: np.ndarray, donors: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return genes for parents that lack them `(D, E)`, and of how many donors these are `(D,)`.
+
+    Where no parent lacks a gene, none is looked for, and there are as many donors as parents.
+    """
+    n_parents = parents.shape[1]
+    spare, n_donors = np.zeros(parents.shape), np.full(len(parents), n_parents)
+    for position in np.flatnonzero(np.isnan(parents).any(axis=1)).tolist():
+        found = donors(position)
+        n_donors[position] = len(found)
+        if len(found):
+            spare[position] = found[np.arange(n_parents) % len(found)]
+    return spare, n_donors
 
 
 def _two(
