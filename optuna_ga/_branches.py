@@ -16,9 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._genes import n_cells
-
-_DIGITS = 9  # Positions on the unit scale that are the same after rounding are the same.
+from optuna_ga._genes import DIGITS, n_cells
 
 
 class _Split(NamedTuple):
@@ -59,7 +57,7 @@ class Branches:
         """
         found = np.ones(units.shape, bool)
         if not self.always:
-            children = np.round(units, _DIGITS).tolist()
+            children = np.round(units, DIGITS).tolist()
             for columns, tree in self._trees:
                 decided = [_decided(tree, child) for child in children]
                 found[:, columns] = np.array(decided, bool)[:, None]
@@ -154,7 +152,7 @@ def _distinct(trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> 
     """
     continuous = [n_cells(distribution) is None for distribution in distributions]
     deciding = np.where(np.isnan(trials), -1.0, np.where(continuous, 0.0, trials))
-    deciding = np.round(deciding, _DIGITS)
+    deciding = np.round(deciding, DIGITS)
     first = np.unique(deciding, axis=0, return_index=True)[1]
     return np.asarray(deciding[np.sort(first)])
 

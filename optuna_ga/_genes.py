@@ -15,6 +15,8 @@ from optuna.distributions import (
 
 Gene = CategoricalChoiceType
 
+DIGITS = 9  # Positions on the unit scale that agree after rounding to these are the same.
+
 
 def from_unit(distribution: BaseDistribution, u: float) -> Gene:
     """Return the value at `u` of the distribution's own uniform scale.

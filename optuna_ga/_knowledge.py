@@ -21,14 +21,13 @@ from optuna.trial import FrozenTrial
 from optuna_ga._archive import Archive
 from optuna_ga._branches import Branches
 from optuna_ga._draws import generator
-from optuna_ga._genes import Gene, grid, n_cells, resolved
+from optuna_ga._genes import DIGITS, Gene, grid, n_cells, resolved
 from optuna_ga._study import enqueued_params
 
 Genes = Mapping[str, float]
 
 _RECENT = 500  # What children will be asked for is learnt from so many trials.
 _N_RANDOM = 256
-_DIGITS = 9
 _ENUMERATED = 10_000  # Spaces of up to so many points are searched as a whole.
 
 
@@ -205,7 +204,7 @@ class Tried:
         """Take in trials `(N, D)`, NaN where one was not asked."""
         if not len(trials):
             return
-        for row in np.round(trials, _DIGITS) + 0.0:
+        for row in np.round(trials, DIGITS) + 0.0:
             asked = ~np.isnan(row)
             if not asked.any():  # It says nothing of those that are asked for something.
                 continue
@@ -222,7 +221,7 @@ class Tried:
         found = np.zeros(len(children), bool)
         if not self._keys:
             return found
-        rounded = np.round(children, _DIGITS) + 0.0
+        rounded = np.round(children, DIGITS) + 0.0
         for asked, known in self._keys.items():
             if unless_within is not None and unless_within.has_wider(asked):
                 continue
