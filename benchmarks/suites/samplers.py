@@ -103,7 +103,7 @@ ABLATIONS: Mapping[str, Factory] = {
     "ga-avoid-duplicates": lambda seed, *_: GASampler(avoid_duplicates=True, seed=seed),
 }
 
-# By suite and sampler. A trial takes `gp` fifty to two hundred times as long as `random`.
+# By suite and sampler. A trial takes `gp` hundreds of times as long as `random`.
 LIMITS: Mapping[tuple[str, str], Limit] = {
     ("bbob", "gp"): Limit(n_trials=100, n_seeds=3),
     ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=3),
