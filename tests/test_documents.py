@@ -60,8 +60,8 @@ def after_100_trials(suite: str, n_workers: int) -> dict[str, str]:
 
 
 def test_readmes_ranks_are_those_of_the_committed_runs() -> None:
-    """With one and with eight workers."""
-    columns = ["adaptive", "ga", "tpe", "cmaes", "nsga2"]
+    """With one and with eight workers; of a sampler that lacks seeds there is none."""
+    columns = ["adaptive", "ga", "gp", "tpe", "cmaes", "nsga2"]
     lines = re.findall(r"^\| `([\w-]+)`, \d.*?\|(.*)\|$", README, flags=re.MULTILINE)
 
     assert len(lines) == 6
@@ -69,7 +69,8 @@ def test_readmes_ranks_are_those_of_the_committed_runs() -> None:
         shown = [cell.split(" / ") for cell in cells(line)]
         for number, n_workers in enumerate((1, 8)):
             ranks = after_100_trials(suite, n_workers)
-            assert [cell[number].strip("*") for cell in shown] == [ranks[name] for name in columns]
+            expected = [ranks.get(name, "-") for name in columns]
+            assert [cell[number].strip("*") for cell in shown] == expected
 
 
 def test_ci_runs_the_test_command_of_readme() -> None:
