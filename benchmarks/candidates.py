@@ -20,7 +20,7 @@ _UNSURE = timedelta(seconds=1)
 
 def parents(trial: FrozenTrial) -> list[int]:
     """Return the numbers of a trial's recorded parents."""
-    numbers: list[int] = trial.user_attrs.get("ga:parents", [])
+    numbers: list[int] = trial.user_attrs.get("ga_parents", [])
     return numbers
 
 

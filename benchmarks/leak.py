@@ -164,7 +164,7 @@ class _Population:
             ancestors = list(self._networks)[-1:]
         elif self._weights == "inherited":
             trials = trial.study.get_trials(deepcopy=False)
-            parents = trials[trial.number].user_attrs.get("ga:parents", [])
+            parents = trials[trial.number].user_attrs.get("ga_parents", [])
             ancestors = sorted(parents, key=lambda number: trials[number].value or 0.0)[:1]
         for number in ancestors:
             if number in self._networks:

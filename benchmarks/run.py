@@ -258,11 +258,11 @@ def _rows(study: Study) -> Iterator[Row]:
             "sampler": study.user_attrs[SAMPLER],
             "seed": study.user_attrs[SEED],
             "trial": trial.number,
-            "generation": trial.user_attrs.get("ga:generation"),
+            "generation": trial.user_attrs.get("ga_generation"),
             "answer": trial.number == answer,
             "state": trial.state.name,
             "value": trial.value,
-            **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga:")},
+            **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga_")},
             **trial.params,
             **_environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
         }

@@ -56,14 +56,14 @@ from optuna_ga.fashion_mnist._data import (
     load_subset,
 )
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._population import (
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import (
     LoopTrainer,
     Member,
     ThreadsTrainer,
     Trainer,
     n_cores,
 )
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._training import (
     BATCH_SIZE,
     EVALUATION_BATCH_SIZE,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
-from optuna_ga.fashion_mnist._population import Epochs, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import Epochs, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._training import Precision
 
 GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.

@@ -389,7 +389,7 @@ def _ga_figures(case: str, study: Study, elitism: bool, n_dead: int) -> Iterator
     fresh = [t for t in trials if "x" in t.params and t.params["x"] not in _inherited(trials, t)]
     lost, judged = candidates.never_candidates(trials, SIZE, elitism)
     wrong = sum(
-        t.user_attrs.get("ga:generation") != t.number // SIZE
+        t.user_attrs.get("ga_generation") != t.number // SIZE
         for t in trials
         if t.state.is_finished()  # One may have been killed before it wrote its own.
     )

@@ -46,4 +46,4 @@ if __name__ == "__main__":
     study.optimize(objective, n_trials=options.trials)
     print(f"GASampler: {study.best_value:.3f} after {len(study.trials)} trials")
     for trial in study.trials[options.trials :: 10]:
-        print(f"Trial {trial.number} is a child of {trial.user_attrs.get('ga:parents')}")
+        print(f"Trial {trial.number} is a child of {trial.user_attrs.get('ga_parents')}")

@@ -5,16 +5,16 @@ Dynamic Neural Network Optimization", usable wherever Optuna takes a sampler. Th
 FashionMNIST problem lives in `optuna_ga.fashion_mnist`, which alone needs PyTorch.
 """
 
-from optuna_ga._checkpoints import Checkpoints
-from optuna_ga._continuation import parent_to_continue, schedule_of
-from optuna_ga._dashboard import DashboardReport
-from optuna_ga._dataframe import generations_dataframe
-from optuna_ga._driver import Result, optimize_generations
-from optuna_ga._final import best_of_final_generation
-from optuna_ga._parallel import InParallel
-from optuna_ga._recheck import Rechecked, recheck_best
-from optuna_ga._replay import replay
+from optuna_ga._dashboard.callback import DashboardReport
+from optuna_ga._results.dataframe import generations_dataframe
+from optuna_ga._results.final_generation import best_of_final_generation
+from optuna_ga._results.recheck import Rechecked, recheck_best
+from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.optimize_generations import Result, optimize_generations
 from optuna_ga._sampler import GASampler
+from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga._training.lineage import parent_to_continue, schedule_of
+from optuna_ga._training.replay import replay
 
 __all__ = [
     "Checkpoints",

@@ -17,18 +17,15 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._adaptive import AdaptiveChildren
-from optuna_ga._archive import same_kind
+from optuna_ga._breeding.adaptive import AdaptiveChildren
+from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Settings
+from optuna_ga._breeding.operators import breed, choose_parents, is_mutation
+from optuna_ga._breeding.paper import DistinctChildren
+from optuna_ga._breeding.surrogate import Screen
+from optuna_ga._breeding.trial_matrix import same_kind
+from optuna_ga._breeding.unrepeated import Children
 from optuna_ga._checks import check_bool, check_fraction, check_int
-from optuna_ga._children import Children
-from optuna_ga._distinct import DistinctChildren
-from optuna_ga._draws import gene_draws, trial_draws
-from optuna_ga._generations import Generations
-from optuna_ga._operators import breed, choose_parents, is_mutation
-from optuna_ga._ranking import can_be_continued
-from optuna_ga._screen import Screen
-from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
-from optuna_ga._study import (
+from optuna_ga._optuna_internals import (
     GENERATION,
     MUTATED,
     PARENTS,
@@ -41,6 +38,9 @@ from optuna_ga._study import (
     record_on_trial,
     recorded_parents,
 )
+from optuna_ga._population.draws import gene_draws, trial_draws
+from optuna_ga._population.fitness import can_be_continued
+from optuna_ga._population.generations import Generations
 
 # What is forgotten beyond these is read again.
 _REMEMBERED_STUDIES = 64
@@ -88,16 +88,16 @@ class GASampler(BaseSampler):
     - After a generation that failed or was interrupted as a whole, the latest trials that did not
       are the pool. As long as there are fewer than two, trials draw at random.
 
-    Each trial shows its generation as the user attribute `ga:generation`; if it was bred, its
-    parents' numbers as `ga:parents` and, if there are any, the genes that were drawn afresh
-    instead of inherited as `ga:mutated`. The study shows `ga:population_size`.
+    Each trial shows its generation as the user attribute `ga_generation`; if it was bred, its
+    parents' numbers as `ga_parents` and, if there are any, the genes that were drawn afresh
+    instead of inherited as `ga_mutated`. The study shows `ga_population_size`.
 
     Example:
         >>> import optuna
         >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
         >>> study = optuna.create_study(sampler=GASampler(population_size=10, seed=0))
         >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=50)
-        >>> study.trials[49].user_attrs["ga:generation"]
+        >>> study.trials[49].user_attrs["ga_generation"]
         4
 
     Args:
@@ -180,8 +180,8 @@ class GASampler(BaseSampler):
         candidate a trial becomes depends on what has finished and on what is running. With
         `optimize_generations`, or with a single worker, the same seed gives the same study. A
         trial that was half suggested when its process died keeps what it got, but may go on
-        otherwise if others have ended since. `ga:parents` names the trials that were crossed:
-        one, two or more; `ga:mutated` the genes that were drawn afresh, of the parameters and in
+        otherwise if others have ended since. `ga_parents` names the trials that were crossed:
+        one, two or more; `ga_mutated` the genes that were drawn afresh, of the parameters and in
         the ranges that were known when the trial was bred.
 
         Args:
@@ -230,7 +230,7 @@ class GASampler(BaseSampler):
         trains; `schedule_of(study, trial)` shows how.
 
         All is as with `GASampler(...)` but for who can be a parent: only a complete trial with a
-        finite value and the user attribute `ga:checkpoint`, which says that its state can be
+        finite value and the user attribute `ga_checkpoint`, which says that its state can be
         loaded. `Checkpoints.save` writes it; if you keep states by other means, set it to any
         value once the state is in its place. As long as fewer than two trials of a study can be
         parents, trials draw at random and train from scratch.

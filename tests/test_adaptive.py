@@ -32,7 +32,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler, InParallel, optimize_generations
-from optuna_ga._generations import Generations
+from optuna_ga._population.generations import Generations
 from tests.conftest import Objective, bred, constant, parents, run, sphere, story
 
 Make = Callable[..., GASampler]
@@ -462,7 +462,7 @@ def test_choices_that_no_parent_has_are_recorded_as_mutated(make: Make) -> None:
     for trial in filter(parents, trials):
         given = [trials[number].params for number in parents(trial)]
         strange = {n for n in "xyz" if trial.params[n] not in [params[n] for params in given]}
-        recorded = trial.user_attrs.get("ga:mutated", [])
+        recorded = trial.user_attrs.get("ga_mutated", [])
         assert strange <= set(recorded) and recorded == sorted(recorded)
         n_strange, n_recorded = n_strange + len(strange), n_recorded + len(recorded)
 
@@ -925,8 +925,8 @@ def test_the_population_size_is_the_length_of_generation_0() -> None:
     """Two trials are enough, and more may be wanted."""
     for size in (2, 7):
         study = run(model_free(size, seed=0), 10)
-        assert study.user_attrs == {"ga:population_size": size}
-        assert [t.user_attrs["ga:generation"] for t in study.trials] == [
+        assert study.user_attrs == {"ga_population_size": size}
+        assert [t.user_attrs["ga_generation"] for t in study.trials] == [
             number // size for number in range(10)
         ]
         assert bred(study)[0].number == size

@@ -21,13 +21,14 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga import _knowledge, _ranking, _variation
-from optuna_ga._archive import Archive
-from optuna_ga._branches import Branches
-from optuna_ga._genes import fit, from_unit, grid, n_cells, resolved, to_unit
-from optuna_ga._knowledge import Knowledge
-from optuna_ga._screen import Screen, features, scheduled, warped
-from optuna_ga._settings import SCREENED, Settings
+from optuna_ga._breeding import adaptive_operators, known_trials
+from optuna_ga._breeding.adaptive_settings import SCREENED, Settings
+from optuna_ga._breeding.conditional_space import Branches
+from optuna_ga._breeding.known_trials import Knowledge
+from optuna_ga._breeding.surrogate import Screen, features, scheduled, warped
+from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._population import fitness
+from optuna_ga._population.genes import fit, from_unit, grid, n_cells, resolved, to_unit
 from tests.conftest import added, failed, pruned
 from tests.strategies import (
     categoricals,
@@ -187,10 +188,10 @@ def test_the_fittest_are_known_at_any_time(direction: StudyDirection) -> None:
     trials, archive = random_trials(150), Archive(direction, 7)
     for end, trial in enumerate(trials, start=1):
         archive.add(trial)
-        fittest = _ranking.fittest(trials[:end], 7, direction)
+        fittest = fitness.fittest(trials[:end], 7, direction)
         assert archive.fittest() == [one.number for one in fittest]
         with_x = [one for one in trials[:end] if "x" in one.params]
-        fittest = _ranking.fittest(with_x, 7, direction)
+        fittest = fitness.fittest(with_x, 7, direction)
         assert archive.fittest("x") == [one.number for one in fittest]
 
 
@@ -384,7 +385,7 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, recent: int
 ) -> None:
     """One that is told of trials one by one foresees what one that is told of all does."""
-    monkeypatch.setattr(_knowledge, "_RECENT", recent)
+    monkeypatch.setattr(known_trials, "_RECENT", recent)
     known: list[FrozenTrial] = []
     followed = Knowledge(MINIMIZE, 10, known)
     for trial in branching(80):
@@ -423,7 +424,7 @@ def trial_with(state: TrialState = TrialState.COMPLETE, **params: Any) -> Frozen
 
 def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """An objective may ask otherwise from some trial on."""
-    monkeypatch.setattr(_knowledge, "_RECENT", 20)
+    monkeypatch.setattr(known_trials, "_RECENT", 20)
     before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
     since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
     knowledge = Knowledge(MINIMIZE, 10, before + since)
@@ -437,7 +438,7 @@ def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing else is known of what children will be asked for."""
-    monkeypatch.setattr(_knowledge, "_RECENT", 5)
+    monkeypatch.setattr(known_trials, "_RECENT", 5)
     failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
     for n_failures, y in [(4, math.nan), (6, 0.5)]:
         knowledge = Knowledge(MINIMIZE, 10, [trial_with(x=0.5), *[failure] * n_failures])
@@ -498,9 +499,9 @@ def children(
     n: int = 400,
 ) -> np.ndarray:
     """Return one gene of many candidates of these parents."""
-    plan = _variation.plan(n, len(parents), settings, np.random.default_rng(1))
+    plan = adaptive_operators.plan(n, len(parents), settings, np.random.default_rng(1))
     present = [gene for gene in parents if gene == gene] if donors is None else donors
-    found, fresh = _variation.express(
+    found, fresh = adaptive_operators.express(
         plan,
         np.array([parents]),
         lambda position: np.array([present][position]),
@@ -516,7 +517,7 @@ def children(
 @pytest.mark.parametrize("choices", [False, True])
 def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
     """The affine way takes all with weights that sum to one, a step one, or two for choices."""
-    plan = _variation.plan(500, n_parents, SCREENED, np.random.default_rng(0))
+    plan = adaptive_operators.plan(500, n_parents, SCREENED, np.random.default_rng(0))
     for candidate, affine in enumerate(plan.affine.tolist()):
         named = plan.parents(candidate, choices=choices)
         assert named == sorted(set(named)) and set(named) <= set(range(n_parents))
@@ -528,7 +529,7 @@ def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: boo
 
 def test_fitter_parents_have_more_children() -> None:
     """The rank decides how often a trial is a parent."""
-    plan = _variation.plan(20_000, 10, SCREENED, np.random.default_rng(0))
+    plan = adaptive_operators.plan(20_000, 10, SCREENED, np.random.default_rng(0))
     shares = np.bincount(plan.first, minlength=10) / 20_000
 
     assert shares[0] > 1.5 * shares[4] > 2.0 * shares[9] > 0.0
@@ -537,7 +538,7 @@ def test_fitter_parents_have_more_children() -> None:
 def test_affine_children_are_weighted_sums_of_their_parents() -> None:
     """Wherever these do not leave the range."""
     parents = np.linspace(0.45, 0.55, 7)
-    plan = _variation.plan(400, 7, only(AFFINE), np.random.default_rng(1))
+    plan = adaptive_operators.plan(400, 7, only(AFFINE), np.random.default_rng(1))
     sums = plan.weights @ parents
 
     assert children(parents, UNIT, only(AFFINE)) == pytest.approx(sums.clip(0.0, 1.0))
@@ -569,10 +570,10 @@ def test_a_gene_does_not_depend_on_the_others(
     parents = np.array([[source.random() for _ in range(9)] for _ in kinds])
     parents[0, :3] = math.nan
     spare = [np.array([source.random() for _ in range(source.randint(0, 9))]) for _ in kinds]
-    plan = _variation.plan(50, 9, SCREENED, np.random.default_rng(source.randrange(99)))
+    plan = adaptive_operators.plan(50, 9, SCREENED, np.random.default_rng(source.randrange(99)))
 
     def expressed(positions: Sequence[int]) -> np.ndarray:
-        genes, fresh = _variation.express(
+        genes, fresh = adaptive_operators.express(
             plan,
             np.array(parents[list(positions)], order=order),
             lambda position: spare[positions[position]],
@@ -651,7 +652,7 @@ def test_choices_come_from_parents(way: float) -> None:
 
 def losses_of(*trials: FrozenTrial, direction: StudyDirection = MINIMIZE) -> np.ndarray:
     """Return the losses that the model sees."""
-    return warped([_ranking.rank(trial, direction) for trial in trials], 0.1)
+    return warped([fitness.rank(trial, direction) for trial in trials], 0.1)
 
 
 @given(st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=30))

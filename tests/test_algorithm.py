@@ -93,7 +93,7 @@ def test_every_later_trial_has_two_distinct_parents(diverse: Study) -> None:
 
 def test_a_generation_is_as_many_trials_as_the_population(diverse: Study) -> None:
     """Trial n belongs to generation n // population_size."""
-    recorded = [trial.user_attrs["ga:generation"] for trial in diverse.trials]
+    recorded = [trial.user_attrs["ga_generation"] for trial in diverse.trials]
 
     assert [number // POPULATION for number in range(len(recorded))] == recorded
 
@@ -274,7 +274,7 @@ def test_mutated_genes_are_recorded(diverse: Study) -> None:
     for trial in trials:
         given = [trials[number].params for number in parents(trial)]
         strange = [n for n in "xyz" if trial.params[n] not in [params[n] for params in given]]
-        assert trial.user_attrs.get("ga:mutated", []) == (strange if given else [])
+        assert trial.user_attrs.get("ga_mutated", []) == (strange if given else [])
 
 
 def branching(trial: Trial) -> float:
@@ -289,7 +289,7 @@ def test_genes_that_no_parent_has_are_recorded_as_mutated() -> None:
     for left in [True] * 4 + [False] * 4:
         study.enqueue_trial({"left": left})
     study.optimize(branching, n_trials=12)
-    recorded = [trial.user_attrs.get("ga:mutated") for trial in study.trials]
+    recorded = [trial.user_attrs.get("ga_mutated") for trial in study.trials]
 
     assert recorded == [None] * 4 + [["r"]] * 4 + [None] * 4
 
@@ -301,7 +301,7 @@ def test_what_was_enqueued_is_never_a_mutation() -> None:
         study.enqueue_trial({"left": True})
     study.optimize(branching, n_trials=20)
 
-    assert all(trial.user_attrs["ga:mutated"] == ["l"] for trial in study.trials[4:])
+    assert all(trial.user_attrs["ga_mutated"] == ["l"] for trial in study.trials[4:])
 
 
 def superb_at_three(trial: Trial) -> float:

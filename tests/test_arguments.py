@@ -85,7 +85,7 @@ def test_any_number_of_the_right_kind_is_as_good(
     )
 
     assert story(expected) == story(given)
-    assert type(given.user_attrs["ga:population_size"]) is int
+    assert type(given.user_attrs["ga_population_size"]) is int
 
 
 @pytest.mark.parametrize(

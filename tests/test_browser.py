@@ -27,7 +27,7 @@ from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from tests.conftest import _running
 
-GENERATION = "User Attribute ga:generation"
+GENERATION = "User Attribute ga_generation"
 MEASURED = {"training_loss", "training_s", "validation_accuracy", "validation_loss"}
 OURS = [
     "Fitness per Generation",
@@ -152,7 +152,7 @@ def fullest(study: Study) -> FrozenTrial:
     (trial, *_) = [
         trial
         for trial in study.trials
-        if {"ga:generation", "ga:parents", "ga:mutated", *MEASURED} <= set(trial.user_attrs)
+        if {"ga_generation", "ga_parents", "ga_mutated", *MEASURED} <= set(trial.user_attrs)
     ]
     return trial
 
@@ -168,7 +168,7 @@ def test_the_list_of_studies_has_the_study(page: Page) -> None:
 def test_the_studys_page_has_its_figures_and_ours(page: Page, study: Study) -> None:
     """Every trial with a finite value is a point of our first figure."""
     page.open("/studies/1", "History", "Hyperparameter Importance", "Timeline", *OURS)
-    page.shows(f"Best Trial (number={study.best_trial.number})", "ga:population_size 4")
+    page.shows(f"Best Trial (number={study.best_trial.number})", "ga_population_size 4")
 
     n_finite = sum(math.isfinite(trial.values[0]) for trial in study.trials)
     points = "[id='user-defined-plot:ga-fitness'] .boxes path.point"

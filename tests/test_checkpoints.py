@@ -30,10 +30,10 @@ from optuna_ga import (
     Checkpoints,
     GASampler,
     InParallel,
-    _checkpoints,
     optimize_generations,
     parent_to_continue,
 )
+from optuna_ga._training import checkpoints as checkpoints_module
 from tests.conftest import OpenDatabase, parents, run
 from tests.test_population_based_training import Walk, one_by_one, sampler, walk
 
@@ -80,7 +80,7 @@ def story(study: Study) -> list[Any]:
             trial.state,
             trial.params,
             trial.values,
-            {k: v for k, v in trial.user_attrs.items() if k != "ga:checkpoint"},
+            {k: v for k, v in trial.user_attrs.items() if k != "ga_checkpoint"},
         )
         for trial in study.trials
     ]
@@ -95,7 +95,7 @@ def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
 
     assert state["tensor"].numpy().tobytes() == tensor.numpy().tobytes()
     assert state["rest"] == rest
-    assert study.trials[0].user_attrs["ga:checkpoint"]
+    assert study.trials[0].user_attrs["ga_checkpoint"]
 
 
 def test_a_model_and_its_optimizer_go_on_where_they_were(checkpoints: Checkpoints) -> None:
@@ -151,7 +151,7 @@ def test_what_could_not_be_read_safely_is_not_written(
     with pytest.raises(TypeError, match="`state` must be made of tensors"):
         checkpoints.save(trial, {"x": unsafe})
 
-    assert "ga:checkpoint" not in study.trials[0].user_attrs
+    assert "ga_checkpoint" not in study.trials[0].user_attrs
 
 
 class Malicious:
@@ -169,7 +169,7 @@ def test_reading_runs_no_pickled_code(write: str, tmp_path: Path) -> None:
     """A file that would is refused, whoever put it in the place of a state."""
     checkpoints = Checkpoints(tmp_path)
     trial = saved(checkpoints, {"x": 1})
-    key = trial.user_attrs["ga:checkpoint"]
+    key = trial.user_attrs["ga_checkpoint"]
     content = {"key": key, "state": Malicious(tmp_path / "made")}
     with (tmp_path / key).open("wb") as file:
         torch.save(content, file) if write == "torch" else pickle.dump(content, file, protocol=2)
@@ -195,7 +195,7 @@ def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
     """One of another trial in the place of this one's, and one that is no state at all."""
     checkpoints = Checkpoints(tmp_path)
     mine, other = (saved(checkpoints, {"x": x}) for x in (1, 2))
-    keys = [trial.user_attrs["ga:checkpoint"] for trial in (mine, other)]
+    keys = [trial.user_attrs["ga_checkpoint"] for trial in (mine, other)]
     (tmp_path / keys[1]).rename(tmp_path / keys[0])
     with pytest.raises(ValueError, match=f"trial 0, '{keys[0]}', is that of '{keys[1]}'"):
         checkpoints.load(mine)
@@ -277,7 +277,7 @@ def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
     """At most three generations of states after twelve, and every parent was still there."""
     study = run(sampler(), 48, Walk(Checkpoints(tmp_path)))
     keys = files(tmp_path)
-    kept = {t.number for t in study.trials if t.user_attrs["ga:checkpoint"] in keys}
+    kept = {t.number for t in study.trials if t.user_attrs["ga_checkpoint"] in keys}
 
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
     assert set(range(40, 48)) <= kept
@@ -308,7 +308,7 @@ def test_a_bucket_keeps_the_states_of_a_study(monkeypatch: pytest.MonkeyPatch) -
             objective.checkpoints.load(study.trials[0])
 
     assert story(study) == story(walk()[0])
-    assert {trial.user_attrs["ga:checkpoint"] for trial in study.trials[-8:]} <= kept
+    assert {trial.user_attrs["ga_checkpoint"] for trial in study.trials[-8:]} <= kept
     assert len(kept) <= 12
 
 
@@ -383,12 +383,12 @@ def test_a_state_that_cannot_be_removed_fails_no_trial(
 ) -> None:
     """It stays, and the log says so once."""
     warnings: list[str] = []
-    monkeypatch.setattr(_checkpoints._logger, "warning", warnings.append)
+    monkeypatch.setattr(checkpoints_module._logger, "warning", warnings.append)
     study = run(sampler(), 20, Walk(Checkpoints(Unremovable(tmp_path))))
 
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
     assert len(files(tmp_path)) == 20
-    key = study.trials[0].user_attrs["ga:checkpoint"]
+    key = study.trials[0].user_attrs["ga_checkpoint"]
     assert len([words for words in warnings if f"trial 0, '{key}'" in words]) == 1
     assert all("could not be removed: PermissionError('in use')" in words for words in warnings)
 
@@ -565,8 +565,8 @@ def test_a_trial_shows_its_state_only_when_that_has_arrived(tmp_path: Path) -> N
     store.during = lambda: seen.append(study.trials[0].user_attrs)
     checkpoints.save(trial, {"x": 1})
 
-    assert "ga:checkpoint" not in seen[0]
-    assert "ga:checkpoint" in study.trials[0].user_attrs
+    assert "ga_checkpoint" not in seen[0]
+    assert "ga_checkpoint" in study.trials[0].user_attrs
 
 
 def test_a_retried_trial_continues_the_same_parent(tmp_path: Path) -> None:
@@ -611,7 +611,7 @@ def test_other_states_may_be_kept_by_other_means() -> None:
         parent = parent_to_continue(trial)
         x = 0.0 if parent is None else own[parent.number]
         own[trial.number] = x + trial.suggest_float("step", -1.0, 1.0)
-        trial.set_user_attr("ga:checkpoint", True)
+        trial.set_user_attr("ga_checkpoint", True)
         return abs(own[trial.number] - 3.0)
 
     plain = [(t.params, t.value) for t in run(sampler(), 20, objective).trials]
@@ -624,4 +624,4 @@ def test_the_sampler_is_the_studys() -> None:
     trial = optuna.create_study(sampler=GASampler(4)).ask()
     with pytest.raises(ValueError, match="population_based_training"):
         checkpoints.save(trial, {})
-    assert trial.study.trials[0].user_attrs == {"ga:generation": 0}
+    assert trial.study.trials[0].user_attrs == {"ga_generation": 0}

@@ -14,7 +14,7 @@ from benchmarks.run import read_rows
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
-from optuna_ga.fashion_mnist._population import Member
+from optuna_ga.fashion_mnist._trainers import Member
 
 SETTING = dynamic.Setting(
     population_size=5, epochs=2, training_images=64, validation_images=64, replays=2

@@ -137,7 +137,7 @@ def test_trials_of_another_sampler_are_bred_from(
     assert before.startswith(f"{first}: ")
     assert float(after.split()[1]) <= float(before.split()[1])
     assert child == f"Trial 30 is a child of {parents(trials[30])}"
-    assert all("ga:generation" not in trial.user_attrs for trial in trials[:30])
+    assert all("ga_generation" not in trial.user_attrs for trial in trials[:30])
     for trial in trials[30:]:
         rules: Any = {"population_size": 20, "n_parents": 10, "elitism": True}
         fittest = parents_by_the_rules(trials, trial.number, **rules)

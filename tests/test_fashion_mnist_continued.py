@@ -18,11 +18,11 @@ from optuna_ga import (
     optimize_generations,
     replay,
 )
-from optuna_ga.fashion_mnist import FashionMNISTObjective, _objective, _population
+from optuna_ga.fashion_mnist import FashionMNISTObjective, _objective, _trainers
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._population import LoopTrainer, Member, ThreadsTrainer
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member, ThreadsTrainer
 from optuna_ga.fashion_mnist._training import State, initial_state, train
 from tests.conftest import parents, story
 from tests.test_fashion_mnist_population import (
@@ -237,7 +237,7 @@ def test_validation_images_are_never_trained_on(monkeypatch: pytest.MonkeyPatch)
         validated.update(as_bytes(validation))
         return (yield from train(network, training, validation, **how))
 
-    monkeypatch.setattr(_population, "train", spying)
+    monkeypatch.setattr(_trainers, "train", spying)
     by_generations(objective(Checkpoints()))
 
     assert (len(trained), len(validated)) == (72, 40)
@@ -262,7 +262,7 @@ def test_a_network_that_diverged_is_never_continued(monkeypatch: pytest.MonkeyPa
 
     diverged = {trial.number for trial in study.trials if trial.value == math.inf}
     assert len(diverged & set(range(6))) >= 2
-    assert all("ga:checkpoint" not in study.trials[number].user_attrs for number in diverged)
+    assert all("ga_checkpoint" not in study.trials[number].user_attrs for number in diverged)
     assert not diverged & {number for trial in study.trials for number in parents(trial)}
 
 

@@ -23,7 +23,7 @@ from optuna_ga.fashion_mnist import (
     _training,
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
-from optuna_ga.fashion_mnist._population import LoopTrainer, ThreadsTrainer
+from optuna_ga.fashion_mnist._trainers import LoopTrainer, ThreadsTrainer
 from tests.conftest import open_terminal
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
@@ -207,7 +207,7 @@ def test_both_forms_make_the_same_study_in_float64(monkeypatch: pytest.MonkeyPat
 
     for mine, theirs in zip(together.trials, one_by_one.trials, strict=True):
         assert mine.params == theirs.params
-        assert mine.user_attrs.get("ga:parents") == theirs.user_attrs.get("ga:parents")
+        assert mine.user_attrs.get("ga_parents") == theirs.user_attrs.get("ga_parents")
         assert mine.value == pytest.approx(theirs.value, abs=1e-12)
 
 

@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._genes import fit, from_unit
+from optuna_ga._population.genes import fit, from_unit
 from tests.strategies import (
     distributions,
     grids,

@@ -20,8 +20,8 @@ from optuna_ga import (
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._population import LoopTrainer, Member
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member
 from optuna_ga.fashion_mnist._training import Epoch, Precision, train
 from tests.test_fashion_mnist_population import (
     DIVERGING,

@@ -36,7 +36,7 @@ def test_a_wholly_fixed_trial_is_a_parent_and_has_none() -> None:
     study.enqueue_trial({"x": 0.0, "y": 0.0, "z": 0.0})
     study.optimize(sphere, n_trials=10)
 
-    assert study.trials[5].user_attrs == {"ga:generation": 1}
+    assert study.trials[5].user_attrs == {"ga_generation": 1}
     assert {t.number // 4 for t in bred(study) if 5 in parents(t)} == {2}
 
 
@@ -98,7 +98,7 @@ def test_added_trials_of_a_real_study_are_a_history_like_any_other() -> None:
 def test_parents_that_the_study_does_not_have_are_chosen_anew(storage: BaseStorage) -> None:
     """A waiting trial that was copied from another study may name some."""
     study = run(of_four(), 4, storage=storage)
-    study.enqueue_trial({"x": 0.5}, user_attrs={"ga:parents": [1000, 1001]})
+    study.enqueue_trial({"x": 0.5}, user_attrs={"ga_parents": [1000, 1001]})
     study.optimize(sphere, n_trials=4)
 
     assert_parents_by_the_rules(study, 4)
@@ -140,7 +140,7 @@ def test_a_generation_cut_short_is_filled_up() -> None:
     study = run(of_four(), 6)
     study.optimize(sphere, n_trials=6)
 
-    assert [trial.user_attrs["ga:generation"] for trial in study.trials[4:]] == [1] * 4 + [2] * 4
+    assert [trial.user_attrs["ga_generation"] for trial in study.trials[4:]] == [1] * 4 + [2] * 4
     assert_parents_by_the_rules(study, 4)
 
 
@@ -151,7 +151,7 @@ def test_the_population_size_may_change_on_resumption() -> None:
     study.optimize(sphere, n_trials=16)
 
     assert_parents_by_the_rules(study, 14, population_size=6)
-    assert study.user_attrs == {"ga:population_size": 6}
+    assert study.user_attrs == {"ga_population_size": 6}
 
 
 @pytest.mark.parametrize("elitism", [False, True])
@@ -189,7 +189,7 @@ def test_a_retried_trial_keeps_what_came_with_its_genes(retried: Study) -> None:
 
     assert retry.state == TrialState.COMPLETE
     assert retry.user_attrs == stale.user_attrs
-    assert stale.user_attrs["ga:generation"] == 1
+    assert stale.user_attrs["ga_generation"] == 1
     assert retry.params["x"] == stale.params["x"]
 
 
@@ -251,15 +251,15 @@ def test_attributes_of_another_study_are_not_believed() -> None:
     """A warm start with an old trial's attributes is bred by this study's own rules."""
     study = study_with(*(added(value) for value in (3, 2, 1, 0)))
     study.enqueue_trial(
-        {"y": 0.5}, user_attrs={"ga:generation": 9, "ga:parents": [0, 90_000], "note": "old"}
+        {"y": 0.5}, user_attrs={"ga_generation": 9, "ga_parents": [0, 90_000], "note": "old"}
     )
     trial = study.ask()
     trial.suggest_float("y", 0.0, 1.0)
     trial.suggest_float("x", 0.0, 1.0)
 
     attributes = study.trials[4].user_attrs
-    assert attributes["ga:generation"] == 1
-    assert set(attributes["ga:parents"]) == {2, 3}
+    assert attributes["ga_generation"] == 1
+    assert set(attributes["ga_parents"]) == {2, 3}
     assert attributes["note"] == "old"
 
 

@@ -439,7 +439,7 @@ def test_a_worker_opens_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         opened.append(options["study_name"])
         return optuna.load_study(**options)
 
-    monkeypatch.setattr("optuna_ga._study.load_study", load)
+    monkeypatch.setattr("optuna_ga._optuna_internals.load_study", load)
     study = journal(tmp_path)
     optimize_generations(study, InParallel(sphere, OneAfterAnother()), 3)
 

@@ -28,7 +28,7 @@ from optuna_ga import (
 from tests.conftest import added, failed, parents, pruned, run, story
 
 COMPLETE = TrialState.COMPLETE
-STATE = {"ga:checkpoint": "somewhere"}
+STATE = {"ga_checkpoint": "somewhere"}
 
 
 def sampler(population_size: int = 4, **options: Any) -> GASampler:
@@ -112,7 +112,7 @@ def test_the_higher_value_is_fitter_where_it_is_wanted() -> None:
 
     parent = parent_to_continue(trial)
     assert parent is not None
-    assert parent.number == max(study.trials[4].user_attrs["ga:parents"]) == 3
+    assert parent.number == max(study.trials[4].user_attrs["ga_parents"]) == 3
 
 
 def test_an_enqueued_trial_continues_a_parent_with_its_own_parameters() -> None:

@@ -201,7 +201,7 @@ def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch
 
     (study,) = studies
     for trial in study.trials[5:]:
-        parents = [study.trials[number] for number in trial.user_attrs["ga:parents"]]
+        parents = [study.trials[number] for number in trial.user_attrs["ga_parents"]]
         fitter = min(parents, key=lambda parent: parent.value or math.inf)
         assert begun[trial.number] == ended[fitter.number]
 

@@ -159,7 +159,7 @@ def test_free_workers_with_one_seed_share_every_storage(
 
     trials = study.trials
     assert [trial.number for trial in trials] == list(range(24))
-    assert [trial.user_attrs["ga:generation"] for trial in trials] == [n // 4 for n in range(24)]
+    assert [trial.user_attrs["ga_generation"] for trial in trials] == [n // 4 for n in range(24)]
     assert all(len(parents(trial)) == 2 for trial in trials[8:])
     assert all(max(parents(trial)) < trial.number // 4 * 4 for trial in bred(study))
     for name in "xyz":
@@ -210,7 +210,7 @@ def test_the_trial_of_a_dead_worker_is_tried_again(postgresql: str) -> None:
     assert retry.params["x"] == dead.params["x"] == undisturbed.params["x"]
     assert set(retry.params) == set("xyz")
     assert parents(retry) == parents(undisturbed) == parents(dead)
-    assert retry.user_attrs["ga:generation"] == 2
+    assert retry.user_attrs["ga_generation"] == 2
     assert_parents_by_the_rules(study, 16)
     assert all(trial.state.is_finished() for trial in study.trials)
 

@@ -42,9 +42,9 @@ each_reader = pytest.mark.parametrize("read", READERS, ids=lambda read: str(read
 
 def child(value: float | None, parents: list[int], *mutated: str, **options: Any) -> FrozenTrial:
     """Return a bred trial to add to a study."""
-    attrs: dict[str, Any] = {"ga:parents": parents}
+    attrs: dict[str, Any] = {"ga_parents": parents}
     if mutated:
-        attrs["ga:mutated"] = list(mutated)
+        attrs["ga_mutated"] = list(mutated)
     return added(value, user_attrs=attrs, **options)
 
 
@@ -236,9 +236,9 @@ def test_the_table_says_what_the_sampler_recorded() -> None:
     table = generations_dataframe(study)
     attrs = [trial.user_attrs for trial in study.trials]
 
-    assert list(table["generation"]) == [found["ga:generation"] for found in attrs]
-    assert list(table["parents"]) == [found.get("ga:parents", []) for found in attrs]
-    assert list(table["mutated"]) == [found.get("ga:mutated", []) for found in attrs]
+    assert list(table["generation"]) == [found["ga_generation"] for found in attrs]
+    assert list(table["parents"]) == [found.get("ga_parents", []) for found in attrs]
+    assert list(table["mutated"]) == [found.get("ga_mutated", []) for found in attrs]
 
 
 def test_running_and_waiting_trials_are_left_out() -> None:
@@ -266,7 +266,7 @@ def test_the_table_is_the_callers_own() -> None:
     for column in ("parents", "mutated"):
         list(table[column])[9].append(0)
 
-    assert study.trials[9].user_attrs == {"ga:parents": [5, 6], "ga:mutated": ["x"]}
+    assert study.trials[9].user_attrs == {"ga_parents": [5, 6], "ga_mutated": ["x"]}
 
 
 def test_parents_of_another_study_are_none() -> None:
@@ -330,7 +330,7 @@ def test_lines_have_gaps_where_nothing_can_be_drawn() -> None:
 
 def test_hovering_shows_number_value_parameters_and_family() -> None:
     """One line each, and no name or choice is taken for HTML."""
-    attrs = {"ga:parents": [0], "ga:mutated": ["<x>"]}
+    attrs = {"ga_parents": [0], "ga_mutated": ["<x>"]}
     trial = optuna.create_trial(
         value=1 / 3,
         params={"<x>": "a<b"},
@@ -424,7 +424,7 @@ def gene_study(
                 value=-position,
                 params={} if gene is ... else {name: gene},
                 distributions={} if gene is ... else {name: distribution},
-                user_attrs={"ga:parents": parents} if parents else {},
+                user_attrs={"ga_parents": parents} if parents else {},
             )
             for position, (gene, parents) in enumerate(genes)
         ]
@@ -674,7 +674,7 @@ def test_the_genealogy_of_a_large_study_is_a_few_traces() -> None:
     assert edges(figure, "Parent to child") == {
         (parent, trial.number)
         for trial in study.trials
-        for parent in trial.user_attrs.get("ga:parents", [])
+        for parent in trial.user_attrs.get("ga_parents", [])
     }
 
 

@@ -62,7 +62,7 @@ START = datetime(2026, 1, 1)
 def trial(number: int, value: float, begin_s: float, end_s: float, **attrs: Any) -> FrozenTrial:
     """Return a trial that ran from one second to another."""
     made = create_trial(
-        value=value, user_attrs={f"ga:{name}": attr for name, attr in attrs.items()}
+        value=value, user_attrs={f"ga_{name}": attr for name, attr in attrs.items()}
     )
     made.number, made.params = number, {"x": 0.5}
     made.datetime_start = START + timedelta(seconds=begin_s)
@@ -88,7 +88,7 @@ def test_a_result_that_is_passed_over_is_counted() -> None:
     ]
 
     assert candidates.passed_over(trials, 2, 2) == 1
-    trials[4].user_attrs["ga:parents"] = [3, 1]
+    trials[4].user_attrs["ga_parents"] = [3, 1]
     assert candidates.passed_over(trials, 2, 2) == 0
 
 

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._genes import from_unit
+from optuna_ga._population.genes import from_unit
 
 _BELOW_ONE = np.nextafter(1.0, 0.0)
 _WORST = 1e20  # Nevergrad warns of more.

@@ -22,7 +22,7 @@ from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
 from benchmarks.suites.task import Objective
 from optuna_ga import GASampler
-from optuna_ga._settings import MODEL_FREE, SCREENED, Settings
+from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Settings
 
 Factory = Callable[[int, Objective, int], BaseSampler]
 

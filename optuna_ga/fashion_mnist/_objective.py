@@ -14,20 +14,20 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 from tqdm.auto import tqdm
 
-from optuna_ga._checkpoints import Checkpoints
 from optuna_ga._checks import check_bool, check_int
-from optuna_ga._continuation import parent_to_continue
-from optuna_ga._progress import progress_bar
+from optuna_ga._running.progress import progress_bar
+from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga._training.lineage import parent_to_continue
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._population import (
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import (
     Epochs,
     LoopTrainer,
     Member,
     ThreadsTrainer,
     Trainer,
 )
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     DivergedError,

@@ -32,7 +32,7 @@ from optuna_ga.fashion_mnist._network import (
     drop_out,
     dropout_seed,
 )
-from optuna_ga.fashion_mnist._population import AfterEpoch, Member
+from optuna_ga.fashion_mnist._trainers import AfterEpoch, Member
 from optuna_ga.fashion_mnist._training import (
     BATCH_SIZE,
     EVALUATION_BATCH_SIZE,

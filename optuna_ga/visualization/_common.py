@@ -14,7 +14,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from optuna_ga._history import ORIGINS, History, Individual, read_history
+from optuna_ga._results.history import ORIGINS, History, Individual, read_history
 from optuna_ga.visualization._plotly import go
 
 HIGHLIGHT = "#d1295a"

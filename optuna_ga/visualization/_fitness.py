@@ -11,7 +11,7 @@ from functools import partial
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 
-from optuna_ga._history import Individual
+from optuna_ga._results.history import Individual
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,

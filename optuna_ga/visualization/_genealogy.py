@@ -9,8 +9,8 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from optuna_ga._history import History, Individual
-from optuna_ga._ranking import Rank, fittest, rank
+from optuna_ga._population.fitness import Rank, fittest, rank
+from optuna_ga._results.history import History, Individual
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,

@@ -7,7 +7,7 @@ from functools import partial
 
 from optuna.study import Study
 
-from optuna_ga._history import ORIGINS, History
+from optuna_ga._results.history import ORIGINS, History
 from optuna_ga.visualization._common import (
     GRAY,
     HIGHLIGHT,

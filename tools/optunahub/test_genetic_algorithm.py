@@ -43,7 +43,7 @@ def test_generations_and_parents_are_recorded(make: Callable[..., BaseSampler]) 
     study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=12)
 
     attributes = [trial.user_attrs for trial in study.trials]
-    assert [one["ga:generation"] for one in attributes] == [0] * 4 + [1] * 4 + [2] * 4
-    assert all("ga:parents" not in one for one in attributes[:4])
+    assert [one["ga_generation"] for one in attributes] == [0] * 4 + [1] * 4 + [2] * 4
+    assert all("ga_parents" not in one for one in attributes[:4])
     for number in range(4, 12):
-        assert 0 <= min(attributes[number]["ga:parents"]) < number
+        assert 0 <= min(attributes[number]["ga_parents"]) < number

@@ -8,11 +8,11 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga._children import N_UNSCREENED, Children, OutdatedError
-from optuna_ga._draws import generator
-from optuna_ga._generations import Generations
-from optuna_ga._genes import resolved
-from optuna_ga._variation import Plan
+from optuna_ga._breeding.adaptive_operators import Plan
+from optuna_ga._breeding.unrepeated import N_UNSCREENED, Children, OutdatedError
+from optuna_ga._population.draws import generator
+from optuna_ga._population.generations import Generations
+from optuna_ga._population.genes import resolved
 
 
 class DistinctChildren(Children):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._study import CHECKPOINT
+from optuna_ga._optuna_internals import CHECKPOINT
 
 # Smaller is fitter: (violation, not complete, -last step, loss, number).
 Rank = tuple[float, bool, int, float, int]

@@ -23,11 +23,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._draws import generator
-from optuna_ga._generations import Generations
-from optuna_ga._genes import Gene, from_unit, resolved
-from optuna_ga._knowledge import Knowledge, overwritten
-from optuna_ga._variation import Plan
+from optuna_ga._breeding.adaptive_operators import Plan
+from optuna_ga._breeding.known_trials import Knowledge, overwritten
+from optuna_ga._population.draws import generator
+from optuna_ga._population.generations import Generations
+from optuna_ga._population.genes import Gene, from_unit, resolved
 
 N_UNSCREENED = 8  # Candidates, where no model chooses and the first new one is taken.
 _REMEMBERED_CHILDREN = 10_000  # What is forgotten beyond these is bred again.

@@ -10,10 +10,10 @@ from typing import Any
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._final import best_of_final_generation
-from optuna_ga._ranking import fittest
+from optuna_ga._optuna_internals import locate
+from optuna_ga._population.fitness import fittest
+from optuna_ga._results.final_generation import best_of_final_generation
 from optuna_ga._sampler import GASampler
-from optuna_ga._study import locate
 
 HEADING = "# Report of optuna_ga"
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._archive import Archive
-from optuna_ga._ranking import Rank
-from optuna_ga._settings import Settings
+from optuna_ga._breeding.adaptive_settings import Settings
+from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._population.fitness import Rank
 
 MAX_TRIALS = 200
 _FIRST_FIT = 10

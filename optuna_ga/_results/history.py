@@ -11,9 +11,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int
-from optuna_ga._ranking import loss_of, rank
+from optuna_ga._optuna_internals import MUTATED, POPULATION_SIZE, only_direction, parents_shown
+from optuna_ga._population.fitness import loss_of, rank
 from optuna_ga._sampler import GASampler
-from optuna_ga._study import MUTATED, POPULATION_SIZE, only_direction, parents_shown
 
 ORIGINS = ("start", "crossover", "mutation")
 

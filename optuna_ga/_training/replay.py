@@ -11,12 +11,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int
-from optuna_ga._continuation import line_of
-from optuna_ga._driver import Result, evaluate_and_tell
-from optuna_ga._parallel import InParallel
-from optuna_ga._ranking import can_be_continued
+from optuna_ga._optuna_internals import PARENTS
+from optuna_ga._population.fitness import can_be_continued
+from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.optimize_generations import Result, evaluate_and_tell
 from optuna_ga._sampler import GASampler
-from optuna_ga._study import PARENTS
+from optuna_ga._training.lineage import line_of
 
 
 def replay(

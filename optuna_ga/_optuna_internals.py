@@ -20,11 +20,11 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-GENERATION = "ga:generation"
-PARENTS = "ga:parents"
-MUTATED = "ga:mutated"
-POPULATION_SIZE = "ga:population_size"
-CHECKPOINT = "ga:checkpoint"
+GENERATION = "ga_generation"
+PARENTS = "ga_parents"
+MUTATED = "ga_mutated"
+POPULATION_SIZE = "ga_population_size"
+CHECKPOINT = "ga_checkpoint"
 
 _FEW = 4
 

@@ -14,13 +14,13 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga._children import N_UNSCREENED, Children
-from optuna_ga._draws import generator
-from optuna_ga._generations import Generations
-from optuna_ga._genes import resolved
-from optuna_ga._screen import MAX_TRIALS, Screen
-from optuna_ga._settings import Settings
-from optuna_ga._variation import Plan, express, plan
+from optuna_ga._breeding.adaptive_operators import Plan, express, plan
+from optuna_ga._breeding.adaptive_settings import Settings
+from optuna_ga._breeding.surrogate import MAX_TRIALS, Screen
+from optuna_ga._breeding.unrepeated import N_UNSCREENED, Children
+from optuna_ga._population.draws import generator
+from optuna_ga._population.generations import Generations
+from optuna_ga._population.genes import resolved
 
 
 class AdaptiveChildren(Children):

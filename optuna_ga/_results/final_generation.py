@@ -8,9 +8,9 @@ from collections import defaultdict
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._history import population_size_of
-from optuna_ga._ranking import fittest
-from optuna_ga._study import only_direction
+from optuna_ga._optuna_internals import only_direction
+from optuna_ga._population.fitness import fittest
+from optuna_ga._results.history import population_size_of
 
 
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from optuna.distributions import BaseDistribution
 
-from optuna_ga._draws import GeneDraws, TrialDraws
-from optuna_ga._genes import Gene, fit, from_unit
+from optuna_ga._population.draws import GeneDraws, TrialDraws
+from optuna_ga._population.genes import Gene, fit, from_unit
 
 
 def choose_parents(n_parents: int, draws: TrialDraws) -> tuple[int, int]:

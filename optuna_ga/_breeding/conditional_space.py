@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._genes import DIGITS, n_cells
+from optuna_ga._population.genes import DIGITS, n_cells
 
 
 class _Split(NamedTuple):

@@ -12,8 +12,8 @@ from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
 
 from optuna_ga._checks import check_int
-from optuna_ga._ranking import fittest, loss_of
-from optuna_ga._study import only_direction
+from optuna_ga._optuna_internals import only_direction
+from optuna_ga._population.fitness import fittest, loss_of
 
 
 @dataclass(frozen=True)

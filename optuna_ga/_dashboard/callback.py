@@ -12,9 +12,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int
-from optuna_ga._history import population_size_of
-from optuna_ga._note import HEADING, write_note
-from optuna_ga._study import only_direction, read_trials
+from optuna_ga._dashboard.note import HEADING, write_note
+from optuna_ga._optuna_internals import only_direction, read_trials
+from optuna_ga._results.history import population_size_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

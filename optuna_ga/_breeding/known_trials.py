@@ -18,11 +18,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._archive import Archive
-from optuna_ga._branches import Branches
-from optuna_ga._draws import generator
-from optuna_ga._genes import DIGITS, Gene, grid, n_cells, resolved
-from optuna_ga._study import enqueued_params
+from optuna_ga._breeding.conditional_space import Branches
+from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._optuna_internals import enqueued_params
+from optuna_ga._population.draws import generator
+from optuna_ga._population.genes import DIGITS, Gene, grid, n_cells, resolved
 
 Genes = Mapping[str, float]
 

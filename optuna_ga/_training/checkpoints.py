@@ -15,9 +15,9 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._continuation import continuing_sampler, outdated
-from optuna_ga._states import InMemory, InStore, States
-from optuna_ga._study import CHECKPOINT, locate, stored
+from optuna_ga._optuna_internals import CHECKPOINT, locate, stored
+from optuna_ga._training.checkpoint_stores import InMemory, InStore, States
+from optuna_ga._training.lineage import continuing_sampler, outdated
 
 _METHODS = ("open_reader", "write", "remove")
 
@@ -33,7 +33,7 @@ class Checkpoints:
     PyTorch, which must be installed; reading runs no pickled code.
 
     A state is known by its trial: what is saved again, since the trial was evaluated again after
-    a kill, takes the place of what there was. A trial shows the attribute `ga:checkpoint` as soon
+    a kill, takes the place of what there was. A trial shows the attribute `ga_checkpoint` as soon
     as its state is in the store, and only then can it become a parent, so that workers may share
     a store. States that no trial can need any more are removed when another is saved: about
     those of three generations are kept, and the parents of running trials. Whoever wants one for

@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._genes import Gene, fit, to_unit
-from optuna_ga._ranking import Rank, rank
+from optuna_ga._population.fitness import Rank, rank
+from optuna_ga._population.genes import Gene, fit, to_unit
 
 Distributions = Mapping[str, BaseDistribution]
 

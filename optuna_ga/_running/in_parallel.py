@@ -15,7 +15,7 @@ from uuid import uuid4
 from optuna import Trial, TrialPruned
 from optuna.study import Study
 
-from optuna_ga._study import (
+from optuna_ga._optuna_internals import (
     in_memory,
     in_objective,
     is_stopped,

@@ -11,9 +11,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._checks import check_int
-from optuna_ga._ranking import fittest
-from optuna_ga._sampler import GASampler
-from optuna_ga._study import (
+from optuna_ga._optuna_internals import (
     CHECKPOINT,
     GENERATION,
     PARENTS,
@@ -21,6 +19,8 @@ from optuna_ga._study import (
     parents_shown,
     stored,
 )
+from optuna_ga._population.fitness import fittest
+from optuna_ga._sampler import GASampler
 
 
 def parent_to_continue(trial: Trial) -> FrozenTrial | None:

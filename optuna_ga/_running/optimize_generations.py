@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
 from optuna_ga._checks import check_bool, check_int, check_seconds
-from optuna_ga._parallel import InParallel
-from optuna_ga._progress import progress_bar
-from optuna_ga._study import is_stopped, optimization_loop, running_trials
+from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
+from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.progress import progress_bar
 
 Result: TypeAlias = "float | Sequence[float] | BaseException | None"
 """What an evaluation returns for a trial: its value or values, or what ended it."""

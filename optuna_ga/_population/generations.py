@@ -32,8 +32,8 @@ from datetime import datetime
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._ranking import Rank, fittest, rank
-from optuna_ga._study import read_trials
+from optuna_ga._optuna_internals import read_trials
+from optuna_ga._population.fitness import Rank, fittest, rank
 
 _CACHED_GENERATIONS = 16
 

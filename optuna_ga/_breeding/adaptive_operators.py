@@ -27,8 +27,8 @@ import numpy as np
 from numpy.random import Generator
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._genes import n_cells, resolved
-from optuna_ga._settings import Settings
+from optuna_ga._breeding.adaptive_settings import Settings
+from optuna_ga._population.genes import n_cells, resolved
 
 
 class Plan(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.study import Study
 
-from optuna_ga._history import Individual, read_history
+from optuna_ga._results.history import Individual, read_history
 
 if TYPE_CHECKING:
     import pandas as pd

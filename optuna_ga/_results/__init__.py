@@ -1,0 +1,1 @@
+"""What came of a study: its history, its table, its answer."""

@@ -1,0 +1,1 @@
+"""Run a study by whole generations, in processes or threads."""

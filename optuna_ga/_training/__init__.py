@@ -1,0 +1,1 @@
+"""Training that resumes across generations: states, their stores, schedules."""
