@@ -28,14 +28,14 @@ from optuna.storages import (
 from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks import candidates, servers
 from optuna_ga import GASampler
+from tests import oracles, servers
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
 
-parents = candidates.parents
+parents = oracles.parents
 
 OpenDatabase = Callable[[], BaseStorage]
 Objective = Callable[[Trial], float]
@@ -215,9 +215,9 @@ def parents_by_the_rules(
     maximize: bool = False,
 ) -> list[int]:
     """Return the numbers of those trials that trial `number` may have as parents."""
-    pool = candidates.pool(trials, number, population_size, elitism)
-    usable = [trial for trial in pool if candidates.usable(trial)]
-    usable.sort(key=lambda trial: candidates.fitness(trial, maximize))
+    pool = oracles.pool(trials, number, population_size, elitism)
+    usable = [trial for trial in pool if oracles.usable(trial)]
+    usable.sort(key=lambda trial: oracles.fitness(trial, maximize))
     return [trial.number for trial in usable[:n_parents]]
 
 

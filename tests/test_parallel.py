@@ -21,9 +21,9 @@ from optuna.storages import InMemoryStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
 from tests.conftest import OpenDatabase, of_four, parents, run, sphere, story
+from tests.servers import opened
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 

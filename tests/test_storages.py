@@ -21,7 +21,6 @@ from optuna import Study, Trial, TrialPruned
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from benchmarks.servers import opened
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
 from tests.conftest import (
     assert_parents_by_the_rules,
@@ -33,6 +32,7 @@ from tests.conftest import (
     sphere,
     story,
 )
+from tests.servers import opened
 from tests.test_population_based_training import Walk
 from tests.test_population_based_training import sampler as walks_on
 

@@ -1,0 +1,289 @@
+"""The benchmark scripts, run small: rows, resumption, reports and bad options."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from math import comb
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+from optuna_dashboard import get_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+from benchmarks.paper.tune import main
+from benchmarks.paper.tune_report import read_runs, table
+from benchmarks.performance import overhead, precision, trainer_speed
+from benchmarks.performance.memory import peak_mb
+from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist._data import load_subset
+from optuna_ga.fashion_mnist._training import lower_precisions
+from tests.conftest import open_terminal
+
+TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
+ROOT = Path(__file__).parents[2]
+
+
+# Evaluating 2,000 images after each training would take longer than all else.
+EVALUATING_FEW = """
+from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist._data import load_subset
+
+def load_few(device, load=_objective.load_subset):
+    data = load(device)
+    return data._replace(validation=data.validation.take(slice(200)))
+
+_objective.load_subset = load_few
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _evaluating_few() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_objective, "load_subset", load_subset)  # To be put back.
+        exec(EVALUATING_FEW, {})
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a small run of every sampler."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    main([*TINY, "--out", str(folder)])
+    return folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def studies(out: Path) -> list[optuna.Study]:
+    """Return the studies of an output folder."""
+    storage = f"sqlite:///{out}/studies.db"
+    names = optuna.get_all_study_names(storage)
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
+
+
+def test_three_samplers_share_one_storage_and_one_budget(out: Path) -> None:
+    """Eight trials each, trained on the same images from the same weights."""
+    found = studies(out)
+
+    assert [study.user_attrs["benchmark:sampler"] for study in found] == ["ga", "random", "tpe"]
+    assert [len(study.trials) for study in found] == [8, 8, 8]
+    assert all(t.state == TrialState.COMPLETE for study in found for t in study.trials)
+
+
+def test_rows_are_the_trials(out: Path) -> None:
+    """Each row is flat and says what its figure depends on."""
+    rows = read(out / "rows.csv")
+    trials = [trial for study in studies(out) for trial in study.trials]
+
+    assert [float(row["value"]) for row in rows] == [trial.value for trial in trials]
+    assert [float(row["momentum"]) for row in rows] == [t.params["momentum"] for t in trials]
+    assert rows[0]["optuna"] == optuna.__version__
+    assert [row["sampler"] for row in rows if row["answer"] == "True"] == ["ga"]
+
+
+def test_the_report_shows_the_best_of_each_sampler(out: Path) -> None:
+    """The table's losses are the studies' best values; the curves are a PNG."""
+    (runs,) = read_runs(out / "rows.csv").values()
+    text = table(runs)
+
+    for study in studies(out):
+        assert f"{study.best_value:.4f}" in text
+        assert f"{study.best_params['learning_rate']:.4f}" in text
+    assert "first 10 trials at random" in text
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All trials are there already; the last line opens the dashboard."""
+    before = (out / "rows.csv").read_text()
+    main([*TINY, "--out", str(out)])
+
+    assert (out / "rows.csv").read_text() == before
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
+
+
+def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) -> None:
+    """A note with a row for the last generation, and all figures."""
+    study = studies(out)[0]
+    figures = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+
+    assert set(figures) == {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
+    assert "| [1](" in get_note(study)
+
+
+def test_another_samplers_study_has_no_report(tmp_path: Path) -> None:
+    """It has no evolution to tell of, not even after 20 trials."""
+    few = [*TINY, "--generations", "5", "--samplers", "random"]
+    main(["run", *few, "--out", str(tmp_path)])
+    (study,) = studies(tmp_path)
+
+    assert len(study.trials) == 20
+    assert get_note(study) == ""
+
+
+def test_the_progress_bar_tells_study_generation_and_best_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the time left, on a terminal."""
+    terminal = open_terminal(monkeypatch)
+    main(["run", *TINY, "--samplers", "ga", "--out", str(tmp_path)])
+    last = [line for line in terminal.getvalue().split("\r") if "8/8" in line][-1]
+    (study,) = studies(tmp_path)
+
+    assert last.startswith("ga, seed 0, generation 1: 100%")
+    assert "<00:00" in last
+    assert f"best {study.best_value:.4f}" in last
+
+
+ENDING_EARLY = """
+import os, sys
+import benchmarks.paper.studies
+from benchmarks.paper.tune import main
+
+class Progress(benchmarks.paper.studies.tqdm):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options | {"disable": False})
+
+    def update(self):
+        super().update()
+        if self.n == int(sys.argv[2]):
+            if sys.argv[1] == "kill":
+                os._exit(9)
+            raise KeyboardInterrupt
+
+benchmarks.paper.studies.tqdm = Progress
+main(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [("kill", 9), ("interrupt", -2)])
+def test_a_run_that_ended_early_goes_on(how: str, status: int, out: Path, tmp_path: Path) -> None:
+    """After two ends the rest is run: the same search, and no sampler repeats itself."""
+    arguments = ["run", *TINY, "--out", str(tmp_path)]
+    script = EVALUATING_FEW + ENDING_EARLY
+    for n_done in ("3", "13"):
+        command = [sys.executable, "-c", script, how, n_done, *arguments]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+        assert ended.returncode == status
+    main(arguments)
+
+    ga, random, tpe = (study.trials for study in studies(tmp_path))
+    assert [trial.params for trial in ga] == [trial.params for trial in studies(out)[0].trials]
+    assert [t.state for t in [*ga, *random, *tpe]] == [TrialState.COMPLETE] * 24
+    assert len({trial.params["momentum"] for trial in random}) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "argument --epochs: must be at least 1, but 0 was given"),
+        (["--seeds", "-1"], "argument --seeds: must be at least 0, but -1 was given"),
+        (["--seeds", "one"], "argument --seeds: 'one' is no integer"),
+        (["--population-size", "3"], "argument --population-size: must be at least 4"),
+        (["--samplers", "grid"], "argument --samplers: invalid choice: 'grid'"),
+        (["--data", "half"], "argument --data: invalid choice: 'half'"),
+        (["--training-images", "7000"], "`n_training_images` must be at most 6000"),
+        (["--device", "toaster"], "`device` must be a device"),
+        (["--storage", "nowhere://x"], "argument --storage: 'nowhere://x' cannot be opened"),
+        (["--epoch=1"], "unrecognized arguments: --epoch=1"),
+        (["report"], "argument --out: there is no rows.csv"),
+    ],
+)
+def test_a_wrong_option_is_a_clear_error(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the option and the value, and no study is created."""
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--out", str(tmp_path)])
+
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "studies.db").exists() or not studies(tmp_path)
+
+
+def test_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option has a help text with its default."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("(default: ") == 15
+
+
+def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:
+    """Each sampler has a ratio within its interval; RandomSampler's is one."""
+    path = tmp_path / "overhead.csv"
+    options = ["--largest", "100", "--turns", "6", "--params", "2", "--storages", "memory"]
+    overhead.main([*options, "--out", str(path)])
+
+    rows = read(path)
+    assert [row["sampler"] for row in rows] == overhead.COMPARED
+    assert all(float(r["low"]) <= float(r["ratio"]) <= float(r["high"]) for r in rows)
+    assert float(rows[0]["ratio"]) == 1.0
+
+
+def test_trainer_rows_compare_with_a_plain_loader(tmp_path: Path) -> None:
+    """Every variant of this device has a ratio, and none beats the floor."""
+    path = tmp_path / "speed.csv"
+    trainer_speed.main(["--members", "2", "--images", "80", "--turns", "6", "--out", str(path)])
+
+    rows = read(path)
+    assert [row["variant"] for row in rows][:3] == ["loader", "loop", "ours"]
+    assert float(rows[0]["ratio"]) == 1.0
+    assert all(0 < float(row["share_of_floor"]) < 1 for row in rows)
+
+
+def test_memory_counts_the_work_and_its_processes() -> None:
+    """50 MB held for a while, and a process that stays, which takes a few MB at least."""
+    before = bytearray(10**7)
+    alone = peak_mb(lambda: len(bytearray(b"x") * 50_000_000))
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        shared = peak_mb(lambda: executor.submit(len, before).result())
+
+    assert alone is not None and 45 < alone < 60
+    assert shared is not None and shared > 5
+
+
+def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
+    """Another seed first, which is the noise, then the processor's precisions."""
+    path = tmp_path / "precision.csv"
+    precision.main(["--settings", "4", "--images", "64", "--out", str(path)])
+
+    assert [row["compared"] for row in read(path)] == [
+        "other seed",
+        *lower_precisions(torch.device("cpu")),
+    ]
+
+
+def test_rankings_are_compared_by_rank() -> None:
+    """Equal rankings agree wholly, opposite ones not at all; infinite losses are last."""
+    losses = np.array([1.0, 2.0, 3.0, np.inf])
+    same = precision.compare(losses, np.array([10.0, 20.0, 30.0, np.inf]), losses)
+    opposite = precision.compare(losses, np.array([9.0, 8.0, 7.0, 6.0]), losses)
+
+    assert (same["spearman"], same["same_parents"], same["diverged_alike"]) == (1.0, 1.0, 1.0)
+    assert (opposite["spearman"], opposite["same_parents"]) == (-1.0, 0.0)
+    assert (opposite["diverged_alike"], opposite["beyond_noise"]) == (0.75, -2.0)
+
+
+@pytest.mark.parametrize("n", [10, 25, 100])
+def test_the_interval_of_the_median_covers_it(n: int) -> None:
+    """The order statistics bound it with at least 93 % of the binomial's probability."""
+    low, high = overhead.interval_of_median([float(i) for i in range(n)])
+    outside = sum(comb(n, k) for k in range(int(low) + 1)) / 2**n
+    above = sum(comb(n, k) for k in range(n - int(high))) / 2**n
+
+    assert outside + above < 0.07

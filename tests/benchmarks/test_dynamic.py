@@ -1,0 +1,178 @@
+"""The comparison of dynamic hyperparameters with static ones, run small, and its report."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.paper import dynamic, dynamic_report
+from benchmarks.rows import RESULTS, read_rows
+from benchmarks.trainings import GUESSING
+from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist._data import Data, load_subset
+from optuna_ga.fashion_mnist._trainers import Member
+
+SETTING = dynamic.Setting(
+    population_size=5, epochs=2, training_images=64, validation_images=64, replays=2
+)
+SMALL = [
+    "--population-size", "5", "--epochs", "2", "--training-images", "64",
+    "--validation-images", "64", "--replays", "2", "--seeds", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the shipped images stand for all of them, and this process for the workers."""
+
+    def load(folder: Path | None, device: torch.device) -> Data:
+        data = load_subset(device)
+        return Data(data.training, data.validation, data.training.take(slice(1000, 1064)))
+
+    def here(function: Any, jobs: Any, *_: Any) -> Any:
+        return ((job, function(*job)) for job in jobs)
+
+    monkeypatch.setattr(_objective, "load_full", load)
+    monkeypatch.setattr(dynamic, "in_processes", here)
+    monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
+
+
+def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
+    """The second call adds what the first left out, and repeats nothing."""
+    out = tmp_path / "dynamic_cpu"
+    dynamic.main([*SMALL, "--methods", "dynamic", "tpe", "--out", str(out)])
+    first = read_rows(out.with_suffix(".csv"))
+    dynamic.main([*SMALL, "--out", str(out)])
+    rows = read_rows(out.with_suffix(".csv"))
+
+    assert [row["method"] for row in rows] == ["dynamic", "ga", "random", "tpe"]
+    assert [row for row in rows if row["method"] in ("dynamic", "tpe")] == first
+    assert [int(row["trials"]) for row in rows] == [10, 5, 5, 5]
+    for row in rows:
+        assert len(row["learning_rate"].split()) == len(row["replay_losses"].split()) == 2
+    text = out.with_suffix(".md").read_text()
+    assert text == dynamic_report.report(rows, "dynamic_cpu")
+    assert "At equal total epochs" in text
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_methods_may_have_the_time_that_dynamic_took(tmp_path: Path) -> None:
+    """They go on by tens until then; without its row they wait."""
+    out = tmp_path / "dynamic_cpu"
+    few = [*SMALL, "--limit", "seconds", "--methods", "random"]
+    with pytest.raises(SystemExit):
+        dynamic.main([*few, "--out", str(out)])
+    dynamic.main([*few, "dynamic", "--out", str(out)])
+    rows = {row["method"]: row for row in read_rows(out.with_suffix(".csv"))}
+
+    assert rows["random"]["limit"] == "seconds"
+    assert int(rows["random"]["trials"]) % 10 == 0
+    assert float(rows["random"]["seconds"]) >= float(rows["dynamic"]["seconds"])
+    assert "At equal seconds" in out.with_suffix(".md").read_text()
+
+
+def test_the_static_methods_follow_the_papers_schedule() -> None:
+    """0.7 times the rate after each epoch, and the rest as it is."""
+    params = {"learning_rate": 0.5, "momentum": 0.1, "weight_decay": 0.01}
+    rates = [one["learning_rate"] for one in dynamic._step_lr(params, 3)]
+
+    assert rates == pytest.approx([0.5, 0.35, 0.245])
+    assert dynamic._step_lr(params, 3)[2] == {**params, "learning_rate": rates[2]}
+
+
+def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 1,000 on, the same for every method."""
+    seeds: list[int] = []
+
+    def member(*args: Any) -> Any:
+        seeds.append(args[3])
+        return Member(*args)
+
+    monkeypatch.setattr(_objective, "Member", member)
+    for method in ("dynamic", "random"):
+        seeds.clear()
+        dynamic.row_of(method, "epochs", 7, SETTING, math.inf)
+        assert set(seeds) == {7, 1000, 1001}
+
+
+def rows_of(method: str, losses: list[float], replays: float) -> list[dict[str, Any]]:
+    """Return made-up rows, one per seed."""
+    facts = {
+        "limit": "epochs", "seconds": "1", "trials": "4", "diverged": "0", "training_loss": "1",
+        "accuracy": "0.5", "test_loss": "1", "test_accuracy": "0.5", "population_size": "20",
+        "epochs": "2", "training_images": "64", "validation_images": "64", "replays": "2",
+        "device": "CPU", "processor": "p", "torch": "t", "momentum": "0.1 0.2",
+        "learning_rate": "0.1 0.2", "weight_decay": "0.1 0.2",
+    }  # fmt: skip
+    return [
+        facts
+        | {"method": method, "seed": str(seed), "validation_loss": str(loss)}
+        | {"replay_losses": f"{loss + replays} inf"}
+        for seed, loss in enumerate(losses)
+    ]
+
+
+def test_the_report_judges_made_up_rows() -> None:
+    """Better by a half in each of six seeds is shown; divergence counts as guessing."""
+    noise = [0.01 * seed for seed in range(6)]
+    rows = [
+        *rows_of("dynamic", [0.5 + 1.1 * each for each in noise], 0.1),
+        *rows_of("tpe", [1.0 + each for each in noise], 0.1),
+    ]
+    text = dynamic_report.report(rows, "made_up")
+    verdicts = {
+        cells[2].strip(): cells[-2].strip()
+        for line in text.splitlines()
+        if (cells := line.split("|"))[1:2] == [" `dynamic` beats `tpe` "]
+    }
+
+    assert verdicts == {
+        "validation loss": "shown",
+        "validation loss of the replays": "shown",
+        "test error": "not shown",
+    }
+    assert dynamic_report.replayed(rows[0]) == pytest.approx((0.6 + GUESSING) / 2)
+    diverged = rows[0] | {"validation_loss": "inf", "test_accuracy": "nan"}
+    assert dynamic_report.answer(diverged) == GUESSING
+    assert dynamic_report.tested(diverged) == 0.1
+
+
+def test_the_committed_report_is_made_of_the_committed_rows() -> None:
+    """To the letter."""
+    path = RESULTS / "dynamic_cpu.csv"
+
+    assert path.with_suffix(".md").read_text() == dynamic_report.report(read_rows(path), path.stem)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--population-size", "12"], "must be a multiple of 5, but 12 was given"),
+        (["--training-images", "9999999"], "must be at most"),
+        (["--epochs", "1"], "must be at least 2"),
+    ],
+)
+def test_bad_options_are_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Before anything is trained."""
+    with pytest.raises(SystemExit, match="2"):
+        dynamic.main([*options, "--out", str(tmp_path / "none")])
+    assert message in capsys.readouterr().err
+
+
+def test_rows_of_another_setting_are_not_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names what differs."""
+    out = tmp_path / "dynamic_cpu"
+    few = ["--methods", "random", "--out", str(out)]
+    dynamic.main([*SMALL, *few])
+    with pytest.raises(SystemExit, match="2"):
+        dynamic.main([*SMALL, *few, "--epochs", "3"])
+
+    assert "must have been made with epochs 3" in capsys.readouterr().err

@@ -1,0 +1,260 @@
+"""The paper's five runs: budgets, answers, resumption, verdicts; and the rules that leak."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+
+from benchmarks.paper import digits, leak, leak_report, reproduce, reproduce_report
+from benchmarks.paper.leak import experiment
+from benchmarks.paper.runs import PAPER
+from benchmarks.rows import Row, read_rows, write_rows
+from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist._data import Data, Images, load_subset
+from optuna_ga.fashion_mnist._training import train
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
+        "--training-images", "64", "--validation-images", "64"]  # fmt: skip
+
+
+def few_images(folder: Path | None, device: torch.device) -> Data:
+    """Return images in place of all of FashionMNIST, which need not be at hand."""
+    data = load_subset(device)
+    return data._replace(test=data.validation.take(slice(1000, 1100)))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The results of two runs with two seeds, run in two goes."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_objective, "load_full", few_images)
+        where = ["--storage", str(folder / "studies.db"), "--out", str(folder / "results")]
+        first = [argument for argument in TINY if argument != "run 3"]
+        reproduce.main([*first, *where])
+        reproduce.main([*TINY, *where])
+    yield folder / "results"
+
+
+def studies(out: Path) -> list[optuna.Study]:
+    """Return the studies behind the results."""
+    storage = f"sqlite:///{out.with_name('studies.db')}"
+    names = optuna.get_all_study_names(storage)
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
+
+
+def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
+    """Two genetic algorithms, one random search and one TPE per seed, ten trials each."""
+    found = [(s.user_attrs["benchmark:sampler"], len(s.trials)) for s in studies(out)]
+
+    assert sorted(found) == sorted(
+        [("ga, mutation 0.1", 10), ("ga, mutation 0.2", 10), ("random", 10), ("tpe", 10)] * 2
+    )
+
+
+def test_rows_have_one_answer_per_study(out: Path) -> None:
+    """The best of the final generation for the genetic algorithm, the best trial else."""
+    with out.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for study in studies(out):
+        sampler, seed = (study.user_attrs[f"benchmark:{k}"] for k in ("sampler", "seed"))
+        (answer,) = (
+            row
+            for row in rows
+            if (row["sampler"], row["seed"], bool(row["test_accuracy"]))
+            == (sampler, str(seed), True)
+        )
+        eligible = study.trials[5:] if sampler.startswith("ga") else study.trials
+        best = min(eligible, key=lambda trial: trial.value or math.inf)
+        assert int(answer["trial"]) == best.number
+        assert float(answer["validation_loss"]) == pytest.approx(best.value, rel=1e-5)
+
+
+def test_a_lower_mutation_rate_changes_children_only(out: Path) -> None:
+    """With one seed, runs 2 and 3 begin with the same generation."""
+    first, second = (
+        next(s for s in studies(out) if s.study_name.startswith(f"ga, mutation {rate}, seed 1"))
+        for rate in (0.1, 0.2)
+    )
+    assert [t.params for t in first.trials[:5]] == [t.params for t in second.trials[:5]]
+
+
+def test_without_time_nothing_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the option; no trial is run."""
+    monkeypatch.setattr(_objective, "load_full", few_images)
+    where = ["--storage", str(tmp_path / "studies.db"), "--out", str(tmp_path / "results")]
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main([*TINY, "--minutes", "0", *where])
+
+    assert "argument --minutes: no study is complete" in capsys.readouterr().err
+    assert not any(study.trials for study in studies(tmp_path / "results"))
+
+
+def rows_of(sampler: str, losses: list[list[float]], size: int, generations: int) -> list[Any]:
+    """Return rows of made-up studies, one per seed, whose last trial is the answer."""
+    return [
+        {
+            "population_size": size, "generations": generations, "sampler": sampler, "seed": seed,
+            "trial": trial, "validation_loss": loss, "training_loss": 2 * loss,
+            "accuracy": 0.5, "seconds": 1.0, "learning_rate": 0.1, "momentum": 0.1,
+            "weight_decay": 0.0, "test_accuracy": 0.5 if trial == len(of_seed) - 1 else "",
+        }
+        for seed, of_seed in enumerate(losses)
+        for trial, loss in enumerate(of_seed)
+    ]  # fmt: skip
+
+
+def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
+    """Run 3 beats run 2 by 0.5 in each of eight seeds; against itself nothing is shown."""
+    noise = [0.01 * seed for seed in range(8)]
+    worse = [[2.0, 1.5 + each] for each in noise]
+    better = [[2.0, 1.0 + each * 1.1] for each in noise]
+    rows = [
+        *rows_of("ga, mutation 0.1", worse, 5, 2),
+        *rows_of("ga, mutation 0.2", better, 5, 2),
+        *rows_of("random", worse, 5, 2),
+        *rows_of("tpe", [[math.inf, math.inf]] * 8, 5, 2),
+    ]
+    path = tmp_path / "rows.csv"
+    write_rows(path, rows)
+    facts = tmp_path / "facts.json"
+    facts.write_text('{"problem": "p", "date": "d", "environments": []}')
+    text = reproduce_report.report(PAPER, reproduce_report.read(path), facts)
+
+    verdicts = {
+        tuple(cells[1:3]): cells[-2]
+        for line in text.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("|")]) == 8
+    }
+    assert verdicts["a higher mutation rate helps", "run 3 against run 2, validation loss"] == (
+        "shown"
+    )
+    assert verdicts["the GA beats random", "run 3 against random, validation loss"] == "shown"
+    assert verdicts["the GA beats random", "run 2 against random, validation loss"] == (
+        "not shown"
+    )
+    assert "| run 2 | tpe | 8 | 2.303 (2.303-2.303) |" in text
+    assert not any(claim == "the GA beats tpe" for claim, _ in verdicts)  # Random search so far.
+
+
+def mark(network: Any) -> float:
+    """Return a number that tells networks with different weights apart."""
+    return float(network.fc1.weight.detach().double().sum())
+
+
+@pytest.mark.parametrize(
+    ("weights", "split", "leaks"),
+    [("fresh", "anew", False), ("shared", "once", False), ("shared", "anew", True)],
+)
+def test_only_weights_that_live_on_under_new_splits_leak(
+    weights: str, split: str, leaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a network validates on images that it, or what it began as, was trained on."""
+    seen: dict[float, set[bytes]] = {}  # What a network has been trained on, by its weights.
+    leaked = []
+
+    def as_bytes(images: Images) -> set[bytes]:
+        return {pixels.numpy().tobytes() for pixels in images.pixels}
+
+    def spying(network: Any, training: Images, validation: Images, **how: Any) -> Iterator[Any]:
+        before = seen.get(mark(network), set())
+        leaked.append(bool(before & as_bytes(validation)))
+        yield from train(network, training, validation, **how)
+        seen[mark(network)] = before | as_bytes(training)
+
+    monkeypatch.setattr(leak, "train", spying)
+    row = experiment(PAPER[2], weights, split, 0, "subset", 120, 1, "cpu")
+
+    assert any(leaked) == leaks
+    assert len(leaked) == row["individuals"] == 10
+
+
+def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its network begins as the fitter parent's ended."""
+    begun: dict[int, float] = {}
+    ended: dict[int, float] = {}
+    studies: list[optuna.Study] = []
+    create = optuna.create_study
+
+    def spying(network: Any, *images: Images, seed: int, **how: Any) -> Iterator[Any]:
+        begun[seed] = mark(network)
+        yield from train(network, *images, seed=seed, **how)
+        ended[seed] = mark(network)
+
+    def remembering(**how: Any) -> optuna.Study:
+        studies.append(create(**how))
+        return studies[-1]
+
+    monkeypatch.setattr(leak, "train", spying)
+    monkeypatch.setattr(optuna, "create_study", remembering)
+    experiment(PAPER[2], "inherited", "once", 0, "subset", 120, 1, "cpu")
+
+    (study,) = studies
+    for trial in study.trials[5:]:
+        parents = [study.trials[number] for number in trial.user_attrs["ga_parents"]]
+        fitter = min(parents, key=lambda parent: parent.value or math.inf)
+        assert begun[trial.number] == ended[fitter.number]
+
+
+def test_the_committed_report_is_made_of_the_committed_rows() -> None:
+    """To the letter."""
+    path = RESULTS / "reproduce_cpu.csv"
+    text = reproduce_report.report(PAPER, reproduce_report.read(path), path.with_suffix(".json"))
+
+    assert path.with_suffix(".md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("leak_cpu", lambda rows: leak_report.report(PAPER, rows)), ("digits_cpu", digits.report)],
+)
+def test_the_committed_tables_are_made_of_the_committed_rows(
+    name: str, made: Callable[[list[Row]], str]
+) -> None:
+    """To the letter."""
+    path = RESULTS / f"{name}.csv"
+
+    assert path.with_suffix(".md").read_text() == made(read_rows(path))
+
+
+def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
+    """A run whose TPE has not, and one of which only random search has."""
+    path, figure = tmp_path / "rows.csv", tmp_path / "figure.png"
+    rows = [
+        *rows_of("ga, mutation 0.1", [[2.0, 1.5]], 5, 2),
+        *rows_of("random", [[2.0, 1.4]], 5, 2),
+        *rows_of("random", [[2.0, 1.4]], 5, 5),
+    ]
+    write_rows(path, rows)
+    reproduce_report.plot(PAPER, reproduce_report.read(path), figure)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+    write_rows(path, rows[2:])
+    figure.unlink()
+    reproduce_report.plot(PAPER, reproduce_report.read(path), figure)
+    assert not figure.exists()
+
+
+@pytest.mark.parametrize("losses", [[3.0, 2.0, 1.0], [3.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+def test_seconds_until_as_good_are_counted(losses: list[float], tmp_path: Path) -> None:
+    """A second for each trial, until the loss is that which both reach."""
+    path = tmp_path / "rows.csv"
+    mine = rows_of("ga, mutation 0.2", [[*losses, 0.9, 0.5]] * 3, 1, 5)
+    other = rows_of("random", [[3.0, 3.0, 3.0, 3.0, 1.0]] * 3, 1, 5)
+    write_rows(path, [*mine, *other])
+    studies = reproduce_report.read(path)
+    (found,) = reproduce_report.as_good(
+        "c", ("mine", studies[1, 5, "ga, mutation 0.2"]), ("other", studies[1, 5, "random"])
+    )
+
+    assert found.found.mean == losses.index(1.0) + 1 - 5

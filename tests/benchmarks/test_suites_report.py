@@ -1,0 +1,159 @@
+"""The report on a suite: ranks, wins, targets reached and cost, of made-up rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.suites import overview, plot, ranks, recheck, report
+from benchmarks.suites.__main__ import SUITES
+
+Scores = Mapping[str, Sequence[float]]
+
+
+def rows_of(scores: Scores, **others: Any) -> list[Row]:
+    """Return rows of one task, whose scores after 25 trials are those by seed."""
+    facts = {"suite": "tiny", "part": "held-out", "task": "t", "workers": 1, "trials": 25}
+    facts |= {"optimum": "0.0", "optuna": "5", "commit": "c"}
+    return [
+        {**facts, "sampler": name, "seed": seed, "best_25": str(score), "sampler_s": 0.05} | others
+        for name, of_sampler in scores.items()
+        for seed, score in enumerate(of_sampler)
+    ]
+
+
+def test_ranks_are_averaged_within_tasks_first() -> None:
+    """Ties share ranks; a task counts as much as any, however many seeds it has."""
+    rows = rows_of({"a": [1, 1, 3], "b": [2, 1, 1], "c": [3, 2, 2]})
+    rows += rows_of({"a": [1], "b": [0], "c": [2]}, task="u")
+    field = ranks.nearly_complete(ranks.scores_after(rows, 1, 25))
+    assert field is not None
+    found = ranks.mean_ranks(field)
+
+    by_hand: dict[str, list[float]] = {"a": [1, 1.5, 3], "b": [2, 1.5, 1], "c": [3, 3, 2]}
+    assert field.ranks[:, :3].tolist() == list(by_hand.values())
+    assert field.ranks.T.tolist() == [stats.rankdata(column).tolist() for column in field.scores.T]
+    last = {"a": 2, "b": 1, "c": 3}
+    means = {name: (np.mean(by_hand[name]) + last[name]) / 2 for name in by_hand}
+    assert {name: rank.mean for name, rank in found.items()} == pytest.approx(means)
+    assert all(rank.low <= rank.mean <= rank.high for rank in found.values())
+    assert found["a"].low == (1 + 2) / 2  # Once in 27 times its best seed is drawn thrice.
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    """There is nothing to resample."""
+    text = report.report(rows_of({"a": [1], "b": [2]}), tmp_path / "rows.csv")
+
+    assert "| a | 1.00 |\n| b | 2.00 |" in text
+
+
+def test_a_sampler_with_fewer_seeds_is_in_the_second_table(tmp_path: Path) -> None:
+    """There all samplers are ranked on the pairs that they share."""
+    rows = rows_of({"a": range(10), "b": range(1, 11), "slow": [-1, -1, -1]})
+    text = report.report(rows, tmp_path / "rows.csv")
+    first, second = text.split("All samplers, on the pairs")
+
+    assert "| a | 1.00 (1.00-1.00) |" in first
+    assert "| samplers / pairs | 2 / 10 |" in first
+    assert "| slow |" not in first
+    assert "| slow | 1.00 (1.00-1.00) |\n| a | 2.00 (2.00-2.00) |" in second
+    assert "| samplers / pairs | 3 / 3 |" in second
+
+
+def test_the_adaptive_sampler_is_compared_with_each_other(tmp_path: Path) -> None:
+    """Wins, ties and losses, those that are significant with a star, and the losses in words."""
+    adaptive = [1.0] * 20
+    rows = rows_of({"adaptive": adaptive, "worse": [2.0] * 18 + [1.0] * 2, "better": [0.0] * 20})
+    rows += rows_of({"even": [0.0, 2.0] * 10})
+    text = report.report(rows, tmp_path / "rows.csv")
+
+    assert "| worse | 18/2/0 * |" in text
+    assert "| better | 0/0/20 * |" in text
+    assert "| even | 10/0/10 |" in text
+    assert "`adaptive` loses significantly to `better` after 25 trials." in text
+    assert "| adaptive | 2.00 |" in text  # Milliseconds per trial.
+
+
+def test_the_share_of_targets_is_counted_over_pairs() -> None:
+    """51 targets, five to a factor of ten, from 100 to 1e-8."""
+    rows = rows_of({"a": [1e3, 0.0], "b": [9.0, 0.95e-3]})
+    curves = plot.reached(rows, 1)
+
+    assert curves["a"] == {25: pytest.approx((0 + 51) / 2 / 51)}
+    assert curves["b"] == {25: pytest.approx((6 + 26) / 2 / 51)}
+
+
+@pytest.mark.parametrize("optimum", ["0.0", ""])
+def test_text_and_figure_are_beside_the_rows(optimum: str, tmp_path: Path) -> None:
+    """With the optimum known or not."""
+    path = tmp_path / "rows.csv"
+    rows = rows_of({"random": [1, 2], "adaptive": [2, 1]}, optimum=optimum)
+    text = report.write(rows, path)
+
+    assert path.with_suffix(".md").read_text() == text
+    assert path.with_suffix(".png").stat().st_size > 0
+    assert ("51 regrets" in text) == bool(optimum)
+    assert "| random | 2.00 (1.0 x) |" in text
+
+
+def test_the_report_on_repeats_compares_pair_by_pair() -> None:
+    """In percent of the second figure, with Student's interval."""
+    scores = {"first": [2.0, 1.0, 1.0], "longer": [1.0, 1.0, 1.0], "rechecked": [1.0, 1.1, 0.9]}
+    values = {"first": [1.0, 0.5, 0.5], "longer": [1.0, 1.0, 1.0], "rechecked": [1.0, 1.1, 0.9]}
+    rows = [
+        {"task": "t", "seed": str(seed)}
+        | {f"score_{name}": str(found[seed]) for name, found in scores.items()}
+        | {f"value_{name}": str(found[seed]) for name, found in values.items()}
+        for seed in range(3)
+    ]
+    text = recheck.report(rows)
+    half_width = stats.t.ppf(0.975, 2) * 10.0 / math.sqrt(3)
+
+    assert f"more search | +0.00 (-{half_width:.2f} to +{half_width:.2f}) | 1 / 1 / 1 |" in text
+    assert "in the search, less than its score | -50.00 (-50.00 to -50.00) | 3 / 0 / 0 |" in text
+    assert "mean of its repeats, less than its score | +0.00 (+0.00 to +0.00) | 0 / 3 / 0" in text
+
+
+def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> None:
+    """Among the samplers with nearly all pairs, and on shared pairs against `gp`."""
+    discrete: Scores = {
+        "adaptive": [1.0] * 10, "tpe": [0.0] * 5 + [2.0] * 5, "random": [3.0] * 10,
+    }  # fmt: skip
+    conditional: Scores = {
+        "adaptive": range(10), "cmaes": range(-1, 9), "adaptive-model-free": range(-2, 8),
+        "gp": [0, 0, 5],
+    }  # fmt: skip
+    write_rows(tmp_path / "suite_discrete.csv", rows_of(discrete))
+    write_rows(tmp_path / "suite_conditional.csv", rows_of(conditional))
+    overview.main(["--results", str(tmp_path)])
+    text = (tmp_path / "suites.md").read_text()
+    screened, model_free = text.split("### `adaptive-model-free`")
+
+    assert "| discrete | 25 | 1 / 10 | 1 of 3 | 1.50 (" in screened
+    assert ") | tpe 1.50 (" in screened
+    assert "| conditional | 25 | 1 / 10 | 3 of 3 | 3.00 (3.00-3.00) | cmaes 2.00" in screened
+    assert "(2.00-2.00) | 1/1/1 |" in screened
+    assert "| conditional | 25 | 1 / 10 | 1 of 3 | 1.00 (1.00-1.00) | cmaes 2.00" in model_free
+    assert "discrete" not in model_free
+    assert (tmp_path / "suites.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("suite_*.csv")), ids=lambda path: path.stem)
+def test_the_committed_reports_are_made_of_the_committed_rows(path: Path) -> None:
+    """To the letter."""
+    assert path.with_suffix(".md").read_text() == report.report(read_rows(path), path)
+
+
+def test_the_committed_page_is_made_of_the_committed_rows() -> None:
+    """To the letter, too."""
+    suites = {name: read_rows(RESULTS / f"suite_{name.replace('-', '_')}.csv") for name in SUITES}
+    found = {name: rows for name, rows in suites.items() if rows}
+
+    assert (RESULTS / "suites.md").read_text() == overview.overview(found)

@@ -1,0 +1,284 @@
+"""Suites: studies with simulated workers, continued runs, differential evolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.rows import read_rows, write_rows
+from benchmarks.runner import in_processes
+from benchmarks.suites import __main__ as suites
+from benchmarks.suites.differential_evolution import DESampler
+from benchmarks.suites.samplers import SAMPLERS, Limit
+from benchmarks.suites.study import CHECKPOINTS, run_study
+from benchmarks.suites.task import Suite, Task
+
+RUN = ["tiny", "--processes", "1", "--trials", "5"]
+
+
+class Sphere:
+    """The squared distance from the origin in five dimensions, seen with noise or as NaN."""
+
+    space: Mapping[str, BaseDistribution] = {f"x{i}": FloatDistribution(-5, 5) for i in range(5)}
+
+    def __init__(self, seed: int = 0, noise: float = 0.0, failing: Sequence[int] = ()) -> None:
+        self._noise = noise
+        self._rng = np.random.default_rng(seed)
+        self._failing = failing
+
+    def __call__(self, trial: Trial) -> float:
+        """Return the noisy value."""
+        if trial.number in self._failing:
+            return math.nan
+        params = {name: trial.suggest_float(name, -5, 5) for name in self.space}
+        return self.score(params) + self._noise * self._rng.normal()
+
+    def score(self, params: Mapping[str, Any]) -> float:
+        """Return the value without noise; of no parameters, one of its own."""
+        return sum(x**2 for x in params.values()) if params else 1000.0
+
+
+class Mixed:
+    """A search space of every kind, with a parameter that only half of it has."""
+
+    space: Mapping[str, BaseDistribution] = {
+        "rate": FloatDistribution(1e-5, 1e-1, log=True),
+        "grid": FloatDistribution(0.0, 1.0, step=0.25),
+        "layers": IntDistribution(1, 100, log=True),
+        "units": IntDistribution(8, 64, step=8),
+        "kind": CategoricalDistribution(("a", None, 3)),
+        "deep": IntDistribution(1, 3),
+    }
+
+    def __call__(self, trial: Trial) -> float:
+        """Return a value that depends on all of them."""
+        value = trial.suggest_float("rate", 1e-5, 1e-1, log=True)
+        value += trial.suggest_float("grid", 0.0, 1.0, step=0.25)
+        value += trial.suggest_int("layers", 1, 100, log=True)
+        value += trial.suggest_int("units", 8, 64, step=8)
+        if trial.suggest_categorical("kind", ("a", None, 3)) == "a":
+            value += trial.suggest_int("deep", 1, 3)
+        return value
+
+    def score(self, params: Mapping[str, Any]) -> float:
+        """Return a score that depends on two of them."""
+        return float(params["layers"] + params["rate"])
+
+
+class Recorder(RandomSampler):
+    """Notes how many finished trials it knows of when each trial begins, and the values."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.known: list[int] = []
+        self.told: list[tuple[dict[str, Any], float]] = []
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Note how many have ended."""
+        self.known.append(len(study.get_trials(states=[TrialState.COMPLETE, TrialState.FAIL])))
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Note parameters and value."""
+        self.told.append((trial.params, values[0] if values else math.inf))
+
+
+TINY = Suite(
+    "tiny", (Task("sphere", True, Sphere), Task("tuned", False, Sphere)), 10, 2, optimum=0.0
+)
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Make the tiny suite known, run studies in this process, and return what was run."""
+    done: list[Any] = []
+
+    def in_this_process(function: Any, jobs: Any, *_: Any) -> Iterator[Any]:
+        for job in jobs:
+            done.append(job[1:])
+            yield job, function(*job)
+
+    monkeypatch.setattr(suites, "in_processes", in_this_process)
+    monkeypatch.setattr(suites, "SUITES", {"tiny": f"{__name__}:TINY"})
+    return done
+
+
+@pytest.mark.parametrize("n_workers", [1, 8])
+def test_the_best_so_far_is_what_looks_best_of_what_was_told(n_workers: int) -> None:
+    """Counted again from a sampler's notes; the noise decides, and is no part of the score."""
+    sampler, objective = Recorder(), Sphere(noise=20.0, failing=(0, 7))
+    outcome = run_study(objective, sampler, 60, n_workers)
+
+    assert list(outcome.best) == [n for n in CHECKPOINTS if n <= 60]
+    for n, score in outcome.best.items():
+        params, _ = min(sampler.told[:n], key=lambda told: told[1])
+        assert score == objective.score(params)
+    assert 0.0 < outcome.sampler_s < 10.0
+
+
+def test_before_any_value_the_score_is_that_of_the_first_trial() -> None:
+    """Failed trials have no value."""
+    outcome = run_study(Sphere(failing=range(10)), RandomSampler(seed=0), 15, 1)
+
+    assert (outcome.best[5], outcome.best[10]) == (1000.0, 1000.0)
+    assert outcome.best[15] < 1000.0
+
+
+@pytest.mark.parametrize("n_workers", [1, 8])
+def test_so_many_trials_run_all_the_time(n_workers: int) -> None:
+    """A trial begins when all but the other workers' trials have ended."""
+    sampler = Recorder()
+    run_study(Sphere(), sampler, 30, n_workers)
+
+    assert sampler.known == [max(0, number + 1 - n_workers) for number in range(30)]
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp"])  # It is slow.
+def test_each_sampler_runs_on_every_kind_of_parameter(name: str) -> None:
+    """Twice the same, without a warning."""
+    first, again = (
+        run_study(Mixed(), SAMPLERS[name](1, Mixed(), 15), 15, 4).best for _ in range(2)
+    )
+
+    assert first == again
+
+
+def test_a_continued_run_runs_only_what_is_missing(tmp_path: Path, jobs: list[Any]) -> None:
+    """Seed by seed; the rows that there are stay as they are."""
+    out = ["--out", str(tmp_path / "rows.csv")]
+    suites.main([*RUN, *out, "--samplers", "random", "--workers", "1", "--seeds", "1"])
+    first = read_rows(tmp_path / "rows.csv")
+    suites.main([*RUN, *out, "--samplers", "random", "ga", "--workers", "1", "2"])
+    rows = read_rows(tmp_path / "rows.csv")
+
+    assert jobs == [
+        ("sphere", "random", 1, 0, 5),
+        ("sphere", "random", 2, 0, 5), ("sphere", "ga", 1, 0, 5), ("sphere", "ga", 2, 0, 5),
+        ("sphere", "random", 1, 1, 5), ("sphere", "random", 2, 1, 5), ("sphere", "ga", 1, 1, 5),
+        ("sphere", "ga", 2, 1, 5),
+    ]  # fmt: skip
+    assert first[0] in rows
+    expected = run_study(Sphere(1), SAMPLERS["ga"](1, Sphere(1), 5), 5, 2).best[5]
+    found = next(r for r in rows if (r["sampler"], r["workers"], r["seed"]) == ("ga", "2", "1"))
+    assert float(found["best_5"]) == pytest.approx(expected, rel=1e-5)
+    assert found["best_10"] == ""
+
+
+def test_a_slow_sampler_runs_fewer_trials_and_seeds(
+    tmp_path: Path, jobs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows say so; tasks to tune on come when they are asked for."""
+    monkeypatch.setattr(suites, "LIMITS", {("tiny", "random"): Limit(n_trials=5, n_seeds=1)})
+    options = ["--samplers", "random", "ga", "--workers", "1", "--tuning"]
+    suites.main(["tiny", *options, "--out", str(tmp_path / "rows.csv")])
+
+    assert jobs == [("tuned", "random", 1, 0, 5), *(("tuned", "ga", 1, s, 10) for s in (0, 1))]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tasks", "tuned"], "'tuned' must be among sphere"),
+        (["report"], "there is no rows.csv"),
+        (["--tuning"], "must have been made with part tuning"),
+    ],
+)
+def test_what_cannot_be_run_is_said(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    jobs: list[Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the words of the option."""
+    path = tmp_path / "rows.csv"
+    if options == ["--tuning"]:
+        write_rows(path, [{"suite": "tiny", "part": "held-out"}])
+    with pytest.raises(SystemExit, match="2"):
+        suites.main(["tiny", *options, "--out", str(path)])
+
+    assert message in capsys.readouterr().err
+    assert not jobs
+
+
+def test_nothing_begins_after_the_deadline() -> None:
+    """Nor is a process started for it."""
+    assert list(in_processes(abs, [(-1,), (-2,)], 1, seconds=-1.0)) == []
+
+
+def test_a_missing_package_hits_only_its_own_suite(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says which, and what installs it."""
+    monkeypatch.setattr(suites, "SUITES", {"tiny": "no_such_package:SUITE"})
+    with pytest.raises(SystemExit, match="2"):
+        suites.main(["tiny"])
+
+    assert "No module named 'no_such_package'; `pip install" in capsys.readouterr().err
+
+
+def trials_of(sampler: DESampler, objective: Any, n_trials: int) -> list[FrozenTrial]:
+    """Return the trials of a study."""
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=n_trials)
+    return study.trials
+
+
+def test_differential_evolution_depends_on_its_seed_alone() -> None:
+    """The same seed gives the same trials, another one others."""
+    first, again, other = (
+        [t.params for t in trials_of(DESampler(Mixed.space, n_trials=50, seed=s), Mixed(), 50)]
+        for s in (3, 3, 4)
+    )
+
+    assert first == again
+    assert first != other
+
+
+def test_differential_evolution_stays_in_the_search_space() -> None:
+    """With values of all kinds, each choice among them."""
+    trials = trials_of(DESampler(Mixed.space, n_trials=100, seed=0), Mixed(), 100)
+
+    assert {trial.params["kind"] for trial in trials} == {"a", None, 3}
+    for trial in trials:
+        assert ("deep" in trial.params) == (trial.params["kind"] == "a")
+        for name, value in trial.params.items():
+            distribution = Mixed.space[name]
+            assert distribution._contains(distribution.to_internal_repr(value))
+
+
+def test_differential_evolution_goes_on_after_failed_trials() -> None:
+    """They count as very bad ones, without a warning."""
+    sampler = DESampler(Sphere.space, n_trials=60, seed=0)
+    outcome = run_study(Sphere(failing=range(0, 60, 3)), sampler, 60, 8)
+
+    assert outcome.best[60] < 60.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_differential_evolution_beats_random_search(seed: int) -> None:
+    """On a sphere in five dimensions with 200 trials."""
+    evolved = run_study(Sphere(), DESampler(Sphere.space, n_trials=200, seed=seed), 200, 1)
+    random = run_study(Sphere(), RandomSampler(seed=seed), 200, 1)
+
+    assert evolved.best[200] < random.best[200]
