@@ -33,7 +33,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler, InParallel, optimize_generations
 from optuna_ga._population.generations import Generations
-from tests.conftest import Objective, bred, constant, parents, run, sphere, story
+from tests.studies import Objective, bred, constant, parents, run, sphere, story
 
 Make = Callable[..., GASampler]
 

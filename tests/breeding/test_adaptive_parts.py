@@ -29,7 +29,6 @@ from optuna_ga._breeding.surrogate import Screen, features, scheduled, warped
 from optuna_ga._breeding.trial_matrix import Archive
 from optuna_ga._population import fitness
 from optuna_ga._population.genes import fit, from_unit, grid, n_cells, resolved, to_unit
-from tests.conftest import added, failed, pruned
 from tests.strategies import (
     categoricals,
     distributions,
@@ -41,6 +40,7 @@ from tests.strategies import (
     stepped_floats,
     units,
 )
+from tests.studies import added, failed, pruned
 
 MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
 LAST = 1 - 2**-53  # The largest position that is drawn.
