@@ -20,7 +20,6 @@ from optuna_ga._population.genes import resolved
 from tests.breeding.histories import UNIT
 from tests.strategies import distributions, units
 
-
 AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
 
 
