@@ -22,7 +22,8 @@ from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCal
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
-from tests.conftest import (
+from tests.servers import opened
+from tests.studies import (
     assert_parents_by_the_rules,
     bred,
     fresh_genes,
@@ -32,9 +33,8 @@ from tests.conftest import (
     sphere,
     story,
 )
-from tests.servers import opened
-from tests.test_population_based_training import Walk
-from tests.test_population_based_training import sampler as walks_on
+from tests.training.test_lineage import Walk
+from tests.training.test_lineage import sampler as walks_on
 
 SPAWN = get_context("spawn")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"

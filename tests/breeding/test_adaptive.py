@@ -1,0 +1,255 @@
+"""The adaptive sampler: its first generation, its parents, how good it is, its arguments."""
+
+from __future__ import annotations
+
+import math
+import string
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna import Trial
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+
+from optuna_ga import GASampler
+from tests.breeding.samplers import (
+    KINDS,
+    Make,
+    adaptive,
+    ask_together,
+    choice,
+    mixed,
+    model_free,
+    of_every_kind,
+)
+from tests.studies import bred, parents, run, sphere, story
+
+
+@adaptive
+@pytest.mark.parametrize(
+    ("gene", "share"),
+    [
+        (FloatDistribution(-3.0, 7.0), lambda value: value + 3.0),
+        (FloatDistribution(1e-6, 1e4, log=True), lambda value: math.log10(value) + 6.0),
+        (FloatDistribution(0.0, 0.9, step=0.1), lambda value: value * 10 + 0.5),
+        (IntDistribution(-2, 7), lambda value: value + 2),
+        (IntDistribution(0, 38, step=2), lambda value: value / 4),
+        (IntDistribution(1, 2**40 - 1, log=True), lambda value: math.log2(value) / 4),
+    ],
+)
+def test_generation_0_is_a_latin_hypercube(
+    make: Make, gene: BaseDistribution, share: Callable[[float], float]
+) -> None:
+    """Each tenth of a range, on its own scale, has one of ten trials."""
+    study = optuna.create_study(sampler=make(10, seed=0))
+    trials = [study.ask({"gene": gene, "other": FloatDistribution(0.0, 1.0)}) for _ in range(10)]
+
+    assert sorted(math.floor(share(t.params["gene"])) for t in trials) == list(range(10))
+
+
+@adaptive
+@pytest.mark.parametrize(("choices", "counts"), [("ab", {5}), ("abcde", {2}), ("abc", {3, 4})])
+def test_generation_0_has_every_choice_as_often(
+    make: Make, choices: str, counts: set[int]
+) -> None:
+    """Choices are balanced, but for what does not divide."""
+    study = run(make(10, seed=0), 10, lambda trial: sphere(trial) + 0.0 * choice(trial, choices))
+    found = Counter(trial.params["choice"] for trial in study.trials)
+
+    assert set(found.values()) == counts
+
+
+def test_parameters_of_generation_0_are_independent() -> None:
+    """No two are in the same order, as they would be if they shared their strata."""
+    study = run(model_free(30, seed=0), 30)
+    columns = np.array([list(trial.params.values()) for trial in study.trials]).T
+
+    assert np.abs(np.corrcoef(columns) - np.eye(3)).max() < 0.5
+
+
+@adaptive
+def test_parents_are_finished_trials_from_the_fittest_on(make: Make) -> None:
+    """They are recorded as plain numbers, from generation 1 on, and none appears twice."""
+    study = run(make(5, seed=0), 20)
+    for trial in bred(study):
+        values = [study.trials[number].value for number in parents(trial)]
+        assert values == sorted(values, key=lambda value: value or 0.0)
+        assert all(type(number) is int and number < trial.number for number in parents(trial))
+        assert len(set(parents(trial))) == len(values) > 0
+
+    assert [t.number for t in bred(study)][:1] == [5]
+    assert len(bred(study)) > 8
+
+
+def test_a_running_trial_is_no_parent() -> None:
+    """A trial is bred from those that have finished."""
+    study = run(model_free(4, seed=0), 6)
+    running = [trial.number for trial, _ in ask_together(study, 3, sphere)]
+    study.optimize(sphere, n_trials=12)
+
+    assert not {number for trial in bred(study) for number in parents(trial)} & set(running)
+
+
+def test_a_late_better_result_becomes_a_parent() -> None:
+    """It counts from the next trial on, whatever generation it belongs to."""
+    study = run(model_free(4, seed=0), 6)
+    ((late, _),) = ask_together(study, 1, sphere)
+    study.optimize(sphere, n_trials=6)
+    study.tell(late, -1.0)
+    study.optimize(sphere, n_trials=12)
+
+    assert not any(late.number in parents(trial) for trial in study.trials[:13])
+    assert any(late.number in parents(trial) for trial in study.trials[13:])
+
+
+def test_results_count_at_once() -> None:
+    """A trial may have parents of its own generation."""
+    study = run(model_free(10, seed=0), 40)
+
+    assert any(
+        trial.number // 10 == number // 10 for trial in bred(study) for number in parents(trial)
+    )
+
+
+def chosen(trial: Trial) -> float:
+    """Return a value that depends on nothing but choices, of which there are many."""
+    return float(sum(choice(trial, string.ascii_letters, name) for name in "xyz"))
+
+
+@of_every_kind
+def test_choices_that_no_parent_has_are_recorded_as_mutated(make: Make) -> None:
+    """What is drawn afresh is named, in the order of the alphabet."""
+    trials = run(make(5, seed=0), 40, chosen).trials
+    n_strange = n_recorded = 0
+    for trial in filter(parents, trials):
+        given = [trials[number].params for number in parents(trial)]
+        strange = {n for n in "xyz" if trial.params[n] not in [params[n] for params in given]}
+        recorded = trial.user_attrs.get("ga_mutated", [])
+        assert strange <= set(recorded) and recorded == sorted(recorded)
+        n_strange, n_recorded = n_strange + len(strange), n_recorded + len(recorded)
+
+    assert n_strange > 0.7 * n_recorded > 5
+
+
+def best(sampler: optuna.samplers.BaseSampler, n_trials: int) -> float:
+    """Return the best value of a quadratic of a float, a logarithmic float and an integer."""
+
+    def quadratic(trial: Trial) -> float:
+        x = trial.suggest_float("x", -1.0, 1.0) - 0.3
+        rate = math.log10(trial.suggest_float("rate", 1e-5, 1.0, log=True)) + 3.0
+        return x**2 + rate**2 / 25 + ((trial.suggest_int("n", 1, 20) - 7) / 20) ** 2
+
+    return run(sampler, n_trials, quadratic).best_value
+
+
+@pytest.fixture(scope="module")
+def random_bests() -> list[float]:
+    """What random search finds in sixty trials."""
+    return [best(RandomSampler(seed=seed), 60) for seed in range(5)]
+
+
+def test_breeding_beats_random_search(random_bests: list[float]) -> None:
+    """In sixty trials most runs are better than all random ones."""
+    assert median(best(model_free(seed=seed), 60) for seed in range(5)) < min(random_bests)
+
+
+def test_the_model_beats_random_search_sooner(random_bests: list[float]) -> None:
+    """In forty trials every run is better than all random ones in sixty."""
+    assert max(best(KINDS["screened"](seed=seed), 40) for seed in range(5)) < min(random_bests)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        *(("population_size", value, TypeError) for value in (2.0, "10", None, True)),
+        *(("population_size", value, ValueError) for value in (1, 0, -5)),
+        *(("seed", value, TypeError) for value in (0.0, "0", True)),
+        ("seed", -1, ValueError),
+        *(("record", value, TypeError) for value in (0, "no", None)),
+        *(("screen", value, TypeError) for value in (0, 1, "yes", np.True_)),
+    ],
+)
+def test_a_bad_argument_is_named(name: str, value: Any, error: type[Exception]) -> None:
+    """The error shows what was given; a bool is no number."""
+    with pytest.raises(error, match=f"^`{name}` must be ") as raised:
+        GASampler.adaptive(**{"screen": False, name: value})
+
+    assert f"but {value!r} was given." in str(raised.value)
+
+
+def test_options_are_given_by_name() -> None:
+    """Only the population size has a place."""
+    with pytest.raises(TypeError, match="positional"):
+        GASampler.adaptive(10, False)  # type: ignore[call-arg]
+
+
+def test_the_population_size_is_the_length_of_generation_0() -> None:
+    """Two trials are enough, and more may be wanted."""
+    for size in (2, 7):
+        study = run(model_free(size, seed=0), 10)
+        assert study.user_attrs == {"ga_population_size": size}
+        assert [t.user_attrs["ga_generation"] for t in study.trials] == [
+            number // size for number in range(10)
+        ]
+        assert bred(study)[0].number == size
+
+
+@pytest.fixture
+def _without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make scikit-learn look as if it were not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+
+
+@pytest.mark.usefixtures("_without_scikit_learn")
+def test_without_scikit_learn_it_warns_and_does_without() -> None:
+    """The search is the one that was asked for by `screen=False`, and the caller is named."""
+    with pytest.warns(UserWarning, match=r"scikit-learn.*optuna-ga\[screen\]") as warned:
+        sampler = GASampler.adaptive(4, seed=0)
+
+    assert [warning.filename for warning in warned] == [__file__]
+    assert story(run(sampler, 12, mixed)) == story(run(model_free(4, seed=0), 12, mixed))
+
+
+@pytest.mark.usefixtures("_without_scikit_learn")
+def test_the_refusal_says_what_to_install() -> None:
+    """The error names the extra."""
+    with pytest.raises(ImportError, match=r"optuna-ga\[screen\]"):
+        GASampler.adaptive(screen=True)
+
+
+def test_the_model_is_used_where_it_is_installed() -> None:
+    """Nothing else has to be said."""
+    default, screened = (
+        run(make(4, seed=0), 8) for make in (GASampler.adaptive, KINDS["screened"])
+    )
+
+    assert story(default) == story(screened)
+
+
+MODEL_FREE = """
+import sys, optuna
+from optuna_ga import GASampler
+
+for sampler in (GASampler.adaptive(2, screen=False), GASampler(2, parent_fraction=1.0)):
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=6)
+print({"scipy", "sklearn"} & set(sys.modules))
+"""
+
+
+def test_without_a_model_neither_scipy_nor_scikit_learn_is_imported() -> None:
+    """They are not even looked at, and need not be installed."""
+    output = subprocess.run(
+        [sys.executable, "-c", MODEL_FREE], capture_output=True, check=True, text=True, timeout=120
+    ).stdout
+
+    assert output == "set()\n"

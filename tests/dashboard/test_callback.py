@@ -1,0 +1,382 @@
+"""The report for optuna-dashboard: what it says, when it is written, and what it never stops."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.exceptions import StorageInternalError
+from optuna.samplers import RandomSampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
+from optuna_dashboard import get_note, save_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+from optuna_ga import DashboardReport, GASampler, best_of_final_generation, optimize_generations
+from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
+
+FIGURES = {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The warnings that are logged."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: messages.append(record.getMessage()))
+    logger = optuna.logging.get_logger("optuna.generations")
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+def system_attrs(study: Study) -> dict[str, Any]:
+    """Return what the dashboard has on the study."""
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def n_reports(study: Study) -> int:
+    """Return how often the note was written, which is its version."""
+    n: int = system_attrs(study).get("dashboard:note_ver", 0)
+    return n
+
+
+def figures(study: Study) -> dict[str, dict[str, Any]]:
+    """Return the study's figures as the dashboard reads them."""
+    objects = get_plotly_graph_objects(system_attrs(study))
+    return {name: json.loads(figure) for name, figure in objects.items()}
+
+
+def table(note: str, first: str) -> dict[str, list[str]]:
+    """Return the rows of the note's last table with this first heading, by their first cell."""
+    lines = note[note.rindex(f"| {first} |") :].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {row[0]: row[1:] for row in rows}
+
+
+def reported(study: Study) -> str:
+    """Return the note after a report."""
+    DashboardReport().write(study)
+    note: str = get_note(study)
+    return note
+
+
+@pytest.mark.parametrize(
+    ("sampler", "settings"),
+    [
+        (
+            GASampler(4, parent_fraction=0.75, mutation_prob=0.1, seed=7),
+            {
+                "population_size": 4,
+                "parent_fraction": 0.75,
+                "mutation_prob": 0.1,
+                "elitism": False,
+                "avoid_duplicates": False,
+                "population_based_training": False,
+                "seed": 7,
+            },
+        ),
+        (
+            GASampler.adaptive(5, screen=False, seed=7),
+            {"population_size": 5, "adaptive": True, "screen": False, "seed": 7},
+        ),
+    ],
+)
+def test_the_note_tells_the_samplers_settings(
+    sampler: GASampler, settings: dict[str, Any]
+) -> None:
+    """Each setting that the sampler uses has a row."""
+    note = reported(run(sampler, 10))
+
+    assert table(note, "setting") == {f"`{k}`": [f"`{v}`"] for k, v in settings.items()}
+
+
+def test_the_note_names_the_best_trials(open_database: OpenDatabase) -> None:
+    """Links lead to them by the study's id, and parameters are told in full."""
+    run(RandomSampler(), 1, storage=open_database(), study_name="one more")
+    study = run(of_four(), 12, storage=open_database(), study_name="s")
+    note = reported(study)
+
+    best, final = study.best_trial, best_of_final_generation(study)
+    assert best.number != final.number
+    for trial in best, final:
+        link = f"(/dashboard/studies/2/trials?numbers={trial.number})"
+        assert f"Trial [{trial.number}]{link}, value {trial.value:.6g}\n" in note
+        assert all(f"| `{name}` | `{value!r}` |" in note for name, value in trial.params.items())
+
+
+def test_the_note_has_a_row_for_each_generation() -> None:
+    """It counts the trials of each outcome, and tells their best and median value."""
+    history = [added(3), pruned(), failed(), added(1), added(5), added(6), added(9), added(7)]
+    study = study_with(*history)
+    study.ask()
+    rows = table(reported(study), "generation")
+
+    link = "(/dashboard/studies/0/trials?numbers="
+    assert rows == {
+        f"[2]{link}8)": ["1", "0", "0", "0", "", ""],
+        f"[1]{link}4,5,6,7)": ["4", "4", "0", "0", f"[5]{link}4)", "6.5"],
+        f"[0]{link}0,1,2,3)": ["4", "2", "1", "1", f"[1]{link}3)", "2"],
+    }
+
+
+def test_the_table_of_generations_has_an_end() -> None:
+    """The last fifty are shown."""
+    rows = table(reported(run(of_four(), 240)), "generation")
+
+    assert [int(row.partition("]")[0][1:]) for row in rows] == list(range(59, 9, -1))
+
+
+@pytest.mark.parametrize("text", ["a|b", "``", "*x*", "one\ntwo", "<b>"])
+def test_no_parameter_breaks_a_table(text: str) -> None:
+    """Names and choices are shown as code, with what tables need."""
+    study = run(of_four(), 4, lambda trial: len(trial.suggest_categorical(text, [text])))
+    rows = reported(study).splitlines()
+
+    shown = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    assert rows.count(f"| `{shown}` | `{shown}` |") == 2
+
+
+OWN = ["My own words.", "# Mine\n\n## Report of optuna_ga, what I tried\n\nprecious\n\n"]
+
+
+@pytest.mark.parametrize("words", OWN)
+def test_ones_own_words_stay_however_they_end(words: str) -> None:
+    """Only a line that is the report's heading begins the report."""
+    study = run(of_four(), 4)
+    save_note(study, words)
+    DashboardReport().write(study)
+    DashboardReport().write(study)
+    note = get_note(study)
+
+    assert note.startswith(f"{words.rstrip()}\n\n# Report of optuna_ga\n\n|")
+    assert note.count("\n# Report of optuna_ga\n") == 1
+
+
+def test_workers_may_be_sent_a_report() -> None:
+    """It is pickled without its lock."""
+    study = run(of_four(), 4)
+    pickle.loads(pickle.dumps(DashboardReport(every=2))).write(study)
+
+    assert get_note(study)
+
+
+def test_what_stands_above_the_report_stays() -> None:
+    """A note of one's own is not overwritten."""
+    study = run(of_four(), 4)
+    save_note(study, "My own words.\n\n")
+    notes = [reported(study), reported(study)]
+
+    assert notes[0] == notes[1]
+    assert notes[0].startswith("My own words.\n\n# Report of optuna_ga\n")
+
+
+def test_it_is_written_once_for_each_generation() -> None:
+    """A generation that is not complete has none."""
+    study = run(of_four(), 0)
+    versions: list[int] = []
+
+    def note_version(study: Study, trial: FrozenTrial) -> None:
+        versions.append(n_reports(study))
+
+    study.optimize(sphere, n_trials=11, callbacks=[DashboardReport(), note_version])
+
+    assert versions == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
+    assert set(figures(study)) == FIGURES
+
+
+def test_it_can_be_written_less_often() -> None:
+    """Every second generation, for example."""
+    study = run(of_four(), 0)
+    study.optimize(sphere, n_trials=20, callbacks=[DashboardReport(every=2)])
+
+    assert n_reports(study) == 2
+
+
+def test_the_driver_calls_it_too() -> None:
+    """A generation that is evaluated at once has one report."""
+    study = run(of_four(), 0)
+    optimize_generations(
+        study, lambda trials: list(map(sphere, trials)), 3, callbacks=[DashboardReport()]
+    )
+
+    assert n_reports(study) == 3
+
+
+def test_the_last_of_a_generation_to_finish_counts() -> None:
+    """Numbers do not: trials of later generations may finish earlier."""
+    study, report, versions = run(of_four(), 0), DashboardReport(), []
+    trials = [study.ask() for _ in range(8)]
+    for number in (3, 4, 5, 6, 7, 0, 2, 1):
+        report(study, study.tell(trials[number], 1.0))
+        versions.append(n_reports(study))
+
+    assert versions == [0, 0, 0, 0, 1, 1, 1, 2]
+
+
+def test_threads_write_whole_reports(open_database: OpenDatabase) -> None:
+    """After the last trial the report has all of them, and all figures can be read."""
+    study = run(of_four(), 0, storage=open_database(), study_name="s")
+    study.optimize(sphere, n_trials=16, n_jobs=4, callbacks=[DashboardReport()])
+
+    shown = figures(study)
+    assert set(shown) == FIGURES
+    assert len(shown["ga-fitness"]["data"][0]["x"]) == 16
+    assert len(table(get_note(study), "generation")) == 4
+
+
+def test_a_study_without_generations_has_a_note_alone(logged: list[str]) -> None:
+    """It tells the sampler, the best trial and how many trials there are."""
+    study = run(RandomSampler(seed=0), 0)
+    study.optimize(sphere, n_trials=40, callbacks=[DashboardReport()])
+    note = get_note(study)
+
+    assert n_reports(study) == 2
+    assert "`RandomSampler`" in note
+    assert f"Trial [{study.best_trial.number}](" in note
+    assert table(note, "trials") == {"40": ["40", "0", "0"]}
+    assert figures(study) == {}
+    assert logged == []
+
+
+def test_another_sampler_may_go_on_with_the_generations() -> None:
+    """The population size is on the study."""
+    study = run(of_four(), 4)
+    study.sampler = RandomSampler(seed=0)
+    study.optimize(sphere, n_trials=8, callbacks=[DashboardReport()])
+
+    assert n_reports(study) == 2
+    assert "`RandomSampler`" in get_note(study)
+    assert len(table(get_note(study), "generation")) == 3
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [failed()] * 4,
+        [pruned()] * 4,
+        [added(math.inf)] * 4,
+        [added(1, constraints={"c": 1.0})] * 4,
+        [optuna.create_trial(value=1.0)] * 4,
+    ],
+)
+def test_no_generation_is_too_bad_to_be_shown(
+    history: list[FrozenTrial], logged: list[str]
+) -> None:
+    """Failed, pruned, infinite, infeasible and empty trials have their row."""
+    study = study_with(*history)
+    DashboardReport()(study, study.trials[3])
+
+    assert logged == []
+    assert len(table(get_note(study), "generation")) == 1
+
+
+def test_several_objectives_are_warned_about_once(logged: list[str]) -> None:
+    """Nothing is written, and the study goes on."""
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    report = DashboardReport()
+    study.optimize(lambda trial: (0.0, 0.0), n_trials=3, callbacks=[report])
+
+    assert len(logged) == 1
+    assert "2" in logged[0]
+    assert system_attrs(study) == {}
+
+
+class RefusingStorage(InMemoryStorage):
+    """A storage that takes nothing of a dashboard."""
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        raise StorageInternalError("the disk is full")
+
+
+def test_a_storage_that_refuses_does_not_stop_the_study(logged: list[str]) -> None:
+    """One warning says why there is no report."""
+    study = run(of_four(), 0, storage=RefusingStorage())
+    study.optimize(sphere, n_trials=12, callbacks=[DashboardReport()])
+
+    assert len(study.trials) == 12
+    assert len(logged) == 1
+    assert "the disk is full" in logged[0]
+
+
+@pytest.mark.parametrize("package", ["optuna_dashboard", "plotly"])
+def test_a_missing_package_does_not_stop_the_study(package: str) -> None:
+    """One warning tells how to install it; without Plotly there is still the note."""
+    code = f"""
+import sys
+sys.modules[{package!r}] = None
+import optuna
+from optuna_ga import DashboardReport, GASampler
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+study = optuna.create_study(sampler=GASampler(4))
+report = DashboardReport()
+study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=12, callbacks=[report])
+print(len(study.trials), len(study._storage.get_study_system_attrs(study._study_id)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120
+    )
+
+    n_trials, n_written = map(int, done.stdout.split())
+    assert n_trials == 12
+    assert (n_written > 0) == (package == "plotly")
+    assert done.stderr.count('`pip install "optuna-ga[dashboard]"`') == 1
+
+
+def test_figures_stay_small_however_large_the_study() -> None:
+    """They show the latest generations, and fit in what the dashboard loads."""
+    study = run(GASampler(20, seed=0), 1200)
+    DashboardReport().write(study)
+
+    shown = figures(study)
+    assert set(shown) == FIGURES
+    assert all(len(json.dumps(figure)) <= 160_000 for figure in shown.values())
+    assert set(shown["ga-fitness"]["data"][0]["x"]) == set(range(35, 60))
+
+
+def wide(trial: Trial) -> float:
+    """Return the sum of many genes with long names."""
+    return sum(trial.suggest_float(f"{'long ' * 20}{i}", 0.0, 1.0) for i in range(30))
+
+
+def test_figures_stay_small_however_many_genes() -> None:
+    """Fewer generations are shown, and the genes of six parameters."""
+    study = run(of_four(), 80, wide)
+    DashboardReport().write(study)
+
+    shown = figures(study)
+    assert set(shown) == FIGURES
+    assert all(len(json.dumps(figure)) <= 160_000 for figure in shown.values())
+    generations = set(shown["ga-fitness"]["data"][0]["x"])
+    assert generations == set(range(20 - len(generations), 20))
+    assert len({axis for axis in shown["ga-genes"]["layout"] if axis.startswith("yaxis")}) == 6
+
+
+def test_figures_are_replaced_by_shorter_ones() -> None:
+    """Nothing of a longer figure is left behind it."""
+    study = run(GASampler(20, seed=0), 200)
+    DashboardReport().write(study)
+    longer = {name: len(json.dumps(figure)) for name, figure in figures(study).items()}
+    study.optimize(sphere, n_trials=20)
+    DashboardReport().write(study)
+
+    assert len(json.dumps(figures(study)["ga-fitness"])) < longer["ga-fitness"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(0, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_a_bad_interval_is_named(value: Any, error: type[Exception]) -> None:
+    """The error shows what was given."""
+    with pytest.raises(error, match=f"`every` must .* but {value!r} was given"):
+        DashboardReport(every=value)

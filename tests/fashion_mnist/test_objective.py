@@ -1,0 +1,316 @@
+"""The objective: what it returns, records, reports and refuses."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import time
+from functools import partial
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga import GASampler, optimize_generations
+from optuna_ga.fashion_mnist import (
+    SEARCH_SPACE,
+    FashionMNISTObjective,
+    _objective,
+    _stacked,
+    _training,
+)
+from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
+from optuna_ga.fashion_mnist._trainers import LoopTrainer, ThreadsTrainer
+from tests.terminals import open_terminal
+
+GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
+DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}
+
+
+def tiny(**options: Any) -> FashionMNISTObjective:
+    """Return an objective that takes a second."""
+    return FashionMNISTObjective(
+        "subset", **{"epochs": 1, "n_training_images": 320, "device": "cpu", **options}
+    )
+
+
+def trials_of(
+    objective: FashionMNISTObjective, *params: dict[str, float], **options: Any
+) -> list[FrozenTrial]:
+    """Return the trials of a study of these hyperparameters."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), **options)
+    for one in params:
+        study.enqueue_trial(one)
+    study.optimize(objective, n_trials=len(params))
+    return study.trials
+
+
+def test_fewer_validation_images_change_the_score_alone() -> None:
+    """Accuracy counts in steps of one image of forty; the training is the same."""
+    few, all_ = (trials_of(tiny(n_validation_images=n), GOOD)[0] for n in (40, None))
+    images = few.user_attrs["validation_accuracy"] * 40
+
+    assert images == pytest.approx(round(images))
+    assert few.value != all_.value
+    assert few.user_attrs["training_loss"] == all_.user_attrs["training_loss"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_progress_bar_counts_epochs(monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
+    """A generation is trained together; the bar goes when it is done."""
+    terminal = open_terminal(monkeypatch)
+    study = optuna.create_study(sampler=GASampler(2, parent_fraction=1.0, seed=0))
+    objective = tiny(epochs=2, n_training_images=64, show_progress_bar=shown)
+    objective.evaluate_generation([study.ask(), study.ask()])
+
+    assert ("training 2 networks: 100%" in terminal.getvalue()) == shown
+    assert ("2/2" in terminal.getvalue()) == shown
+    assert terminal.getvalue().strip("\r").endswith(" ") == shown
+
+
+def test_the_search_space_is_the_papers() -> None:
+    """Section 5: three floats, each uniform in its range."""
+    ranges = {name: (d.low, d.high, d.log, d.step) for name, d in SEARCH_SPACE.items()}
+
+    assert ranges == {
+        "learning_rate": (0.0001, 1.0, False, None),
+        "momentum": (0.0, 0.9, False, None),
+        "weight_decay": (0.0, 0.1, False, None),
+    }
+    assert trials_of(tiny(), GOOD)[0].distributions == dict(SEARCH_SPACE)
+
+
+def test_equal_trials_have_equal_values() -> None:
+    """Same weights, same batches: the hyperparameters alone decide."""
+    first, second = trials_of(tiny(), GOOD, GOOD)
+
+    assert first.value == second.value
+
+
+def test_a_seed_per_trial_makes_equal_trials_differ() -> None:
+    """Trial n trains with seed + n."""
+    first, second = trials_of(tiny(seed_per_trial=True), GOOD, GOOD)
+    (shifted,) = trials_of(tiny(seed=1), GOOD)
+
+    assert first.value != second.value == shifted.value
+
+
+def test_training_learns() -> None:
+    """One epoch on 3,000 images classifies most of the validation images."""
+    (trial,) = trials_of(tiny(n_training_images=3000), GOOD)
+
+    assert trial.user_attrs["validation_accuracy"] > 0.65
+
+
+def test_a_trial_records_what_the_paper_reports() -> None:
+    """The value is the loss after the last epoch; accuracy, training loss and time are shown."""
+    (trial,) = trials_of(tiny(epochs=2), GOOD)
+
+    names = {"training_loss", "validation_loss", "validation_accuracy", "training_s"}
+    assert set(trial.user_attrs) == names
+    assert trial.value == trial.user_attrs["validation_loss"] == trial.intermediate_values[2]
+    assert list(trial.intermediate_values) == [1, 2]
+    assert 0 < trial.user_attrs["validation_accuracy"] < 1
+    assert 0 < trial.user_attrs["training_s"] < 60
+
+
+def test_a_diverged_trial_is_complete_with_an_infinite_value() -> None:
+    """It ranks last, is marked, and the study goes on."""
+    diverged, fine = trials_of(tiny(n_training_images=3000), DIVERGING, GOOD)
+
+    assert (diverged.state, diverged.value) == (TrialState.COMPLETE, math.inf)
+    assert diverged.user_attrs["diverged"] is True
+    assert "validation_accuracy" not in diverged.user_attrs
+    assert diverged.intermediate_values == {}
+    assert math.isfinite(fine.value or math.nan)
+
+
+def generation_of(
+    objective: FashionMNISTObjective, *params: dict[str, float], **options: Any
+) -> list[FrozenTrial]:
+    """Return the trials of a study that evaluates these hyperparameters as one generation."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), **options)
+    for one in params:
+        study.enqueue_trial(one)
+    optimize_generations(study, objective.evaluate_generation, 1, population_size=len(params))
+    return study.trials
+
+
+def test_a_generation_gives_what_its_trials_give_one_by_one() -> None:
+    """The same values up to float32's rounding, the same reports and attributes."""
+    others = ({**GOOD, "momentum": 0.0}, {**GOOD, "weight_decay": 0.0})
+    one_by_one = trials_of(tiny(epochs=2), GOOD, *others)
+    together = generation_of(tiny(epochs=2), GOOD, *others)
+
+    for mine, theirs in zip(together, one_by_one, strict=True):
+        assert mine.value == pytest.approx(theirs.value, abs=2e-5)
+        assert mine.params == theirs.params
+        assert mine.user_attrs.keys() == theirs.user_attrs.keys()
+        assert mine.intermediate_values.keys() == theirs.intermediate_values.keys()
+
+
+def test_a_generation_marks_and_survives_a_diverged_trial() -> None:
+    """It is complete with an infinite value; the other trial is what it is alone."""
+    diverged, fine = generation_of(tiny(n_training_images=3000), DIVERGING, GOOD)
+
+    assert (diverged.value, diverged.user_attrs["diverged"]) == (math.inf, True)
+    assert set(diverged.user_attrs) == {"diverged", "training_s"}
+    assert fine.value == generation_of(tiny(n_training_images=3000), GOOD)[0].value
+
+
+def test_a_generation_prunes_some_of_its_trials() -> None:
+    """Who is worse than the threshold ends after an epoch; the other goes on to the last."""
+    pruner = optuna.pruners.ThresholdPruner(upper=2.2)
+    weak = {**GOOD, "learning_rate": 0.0001}
+    pruned, complete = generation_of(tiny(epochs=2), weak, GOOD, pruner=pruner)
+
+    assert (pruned.state, complete.state) == (TrialState.PRUNED, TrialState.COMPLETE)
+    assert list(pruned.intermediate_values) == [1]
+    assert list(complete.intermediate_values) == [1, 2]
+    assert pruned.value == pruned.user_attrs["validation_loss"]
+
+
+def test_a_generation_shares_its_time_among_its_trials() -> None:
+    """The seconds of the trials add up to no more than the generation took."""
+    start = time.perf_counter()
+    trials = generation_of(tiny(epochs=2), GOOD, GOOD)
+
+    total = sum(trial.user_attrs["training_s"] for trial in trials)
+    assert 0 < total <= time.perf_counter() - start
+
+
+def test_each_trial_of_a_generation_can_have_its_own_seed() -> None:
+    """Trial n trains with seed + n, as one by one."""
+    first, second = generation_of(tiny(seed_per_trial=True), GOOD, GOOD)
+    (shifted,) = generation_of(tiny(seed=1), GOOD)
+
+    assert first.value != second.value == shifted.value
+
+
+def test_both_forms_make_the_same_study_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bred from each other's values, every trial is the same: no rounding swaps ranks."""
+    for trainer in (LoopTrainer, ThreadsTrainer):
+        double = partial(trainer, dtype=torch.float64)
+        monkeypatch.setattr(_objective, trainer.__name__, double)
+    data = load_subset(torch.device("cpu"))
+    few = Data(data.training.take(slice(64)), data.validation.take(slice(64)), None)
+    monkeypatch.setattr(_objective, "load_subset", lambda device: few)
+    for module in (_training, _stacked):
+        monkeypatch.setattr(module, "BATCH_SIZE", 8)
+    objective = tiny(n_training_images=64)
+    one_by_one, together = (optuna.create_study(sampler=GASampler(4, seed=0)) for _ in range(2))
+    one_by_one.optimize(objective, n_trials=12)
+    optimize_generations(together, objective.evaluate_generation, 3)
+
+    for mine, theirs in zip(together.trials, one_by_one.trials, strict=True):
+        assert mine.params == theirs.params
+        assert mine.user_attrs.get("ga_parents") == theirs.user_attrs.get("ga_parents")
+        assert mine.value == pytest.approx(theirs.value, abs=1e-12)
+
+
+def test_dropout_changes_the_training() -> None:
+    """And is drawn from the seed: equal trials stay equal."""
+    first, second = generation_of(tiny(dropout=True), GOOD, GOOD)
+
+    assert first.value == second.value != trials_of(tiny(), GOOD)[0].value
+
+
+def test_a_pruner_ends_a_trial_after_an_epoch() -> None:
+    """What the epoch gave is recorded."""
+    pruner = optuna.pruners.ThresholdPruner(upper=0.0)
+    (trial,) = trials_of(tiny(epochs=3), GOOD, pruner=pruner)
+
+    assert trial.state == TrialState.PRUNED
+    assert list(trial.intermediate_values) == [1]
+    assert trial.user_attrs["validation_loss"] == trial.value
+
+
+def test_a_trial_that_came_to_its_last_epoch_is_not_pruned() -> None:
+    """Its result is there; nothing would be saved."""
+    pruner = optuna.pruners.ThresholdPruner(upper=0.0)
+    (trial,) = trials_of(tiny(), GOOD, pruner=pruner)
+
+    assert trial.state == TrialState.COMPLETE
+
+
+def test_global_random_numbers_are_left_alone() -> None:
+    """A user's own random numbers do not change because a trial ran."""
+    state = torch.random.get_rng_state()
+    trials_of(tiny(), GOOD)
+
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_the_objective_travels_without_its_data() -> None:
+    """A worker process loads the images itself; the pickle holds settings only."""
+    pickled = pickle.dumps(tiny())
+
+    assert len(pickled) < 1000
+    assert trials_of(pickle.loads(pickled), GOOD)[0].value == trials_of(tiny(), GOOD)[0].value
+
+
+@pytest.fixture(scope="module")
+def full() -> FashionMNISTObjective:
+    """The objective on all images, of which it trains on few."""
+    if not (DEBIAN_FOLDER.is_dir() or FOLDER_VARIABLE in os.environ) and "CI" not in os.environ:
+        pytest.skip("all 70,000 images are needed: install Debian's dataset-fashion-mnist")
+    return FashionMNISTObjective(epochs=1, n_training_images=640, device="cpu")
+
+
+def test_the_test_score_is_that_of_the_trained_network(full: FashionMNISTObjective) -> None:
+    """A network that learned a little is right more often than by chance on unseen images."""
+    score = full.test(GOOD)
+
+    assert score == full.test(GOOD, seed=0) != full.test(GOOD, seed=1)
+    assert 0.3 < score.accuracy < 0.9
+
+
+def test_a_diverged_network_has_an_infinite_test_loss(full: FashionMNISTObjective) -> None:
+    """Its accuracy is not a number rather than that of a guess."""
+    score = full.test({**GOOD, "learning_rate": 1e30})
+
+    assert score.loss == math.inf
+    assert math.isnan(score.accuracy)
+
+
+def test_wrong_names_have_no_test_score(full: FashionMNISTObjective) -> None:
+    """A missing hyperparameter is named before any training."""
+    with pytest.raises(ValueError, match=r"`params` must have the names.*weight_decay"):
+        full.test({"learning_rate": 0.1})
+
+
+def test_the_subset_has_no_test_score() -> None:
+    """It holds no test images."""
+    with pytest.raises(ValueError, match=r'`data` must be "full".*"subset"'):
+        tiny().test(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"data": "half"}, ValueError, "`data`.*'half'"),
+        ({"epochs": 0}, ValueError, "`epochs`.*0"),
+        ({"epochs": True}, TypeError, "`epochs`.*True"),
+        ({"epochs": 1.0}, TypeError, "`epochs`.*1.0"),
+        ({"n_training_images": 0}, ValueError, "`n_training_images`.*0"),
+        ({"n_training_images": 6001}, ValueError, "`n_training_images`.*6000.*6001"),
+        ({"n_validation_images": 0}, ValueError, "`n_validation_images`.*0"),
+        ({"n_validation_images": 2001}, ValueError, "`n_validation_images`.*2000.*2001"),
+        ({"seed": -1}, ValueError, "`seed`.*-1"),
+        ({"seed_per_trial": 1}, TypeError, "`seed_per_trial`.*1"),
+        ({"precision": "half"}, ValueError, "`precision`.*'half'"),
+        ({"precision": "tf32", "device": "cpu"}, ValueError, "`precision`.*'tf32'.*cpu"),
+        ({"dropout": 1}, TypeError, "`dropout`.*1"),
+        ({"device": "toaster"}, ValueError, "`device`.*'toaster'"),
+        ({"device": "cuda:99"}, ValueError, "`device`.*'cuda:99'"),
+    ],
+)
+def test_a_bad_argument_is_named_with_its_value(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """Before any work starts."""
+    with pytest.raises(error, match=message):
+        FashionMNISTObjective(**{"data": "subset", **options})

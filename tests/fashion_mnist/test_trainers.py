@@ -1,0 +1,303 @@
+"""What must hold of every trainer of populations, against separate trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pytest
+import torch
+
+from optuna_ga.fashion_mnist import _stacked, _training
+from optuna_ga.fashion_mnist._data import Images, load_subset
+from optuna_ga.fashion_mnist._network import drop_out, initial_network
+from optuna_ga.fashion_mnist._stacked import StackedTrainer, split_evenly
+from optuna_ga.fashion_mnist._trainers import Epochs, LoopTrainer, Member, ThreadsTrainer, Trainer
+from optuna_ga.fashion_mnist._training import DivergedError, train
+
+CPU = torch.device("cpu")
+# Momentum 0 and weight decay 0 are among them, where PyTorch's SGD takes other paths.
+MEMBERS = [
+    Member(0.05, 0.9, 0.01),
+    Member(0.1, 0.0, 0.0),
+    Member(0.02, 0.5, 0.1),
+]
+DIVERGING = Member(1e8, 0.9, 0.1)
+TRAINERS = [LoopTrainer, ThreadsTrainer, StackedTrainer]
+FAST_TRAINERS = [ThreadsTrainer, StackedTrainer]
+
+MakeTrainer = Callable[..., Trainer]
+
+
+def images(n: int, start: int = 0, device: torch.device = CPU) -> Images:
+    """Return real images."""
+    return load_subset(device).training.take(slice(start, start + n))
+
+
+def trained(
+    trainer: Trainer,
+    members: list[Member],
+    n_images: int = 144,
+    epochs: int = 1,
+    drop: dict[int, Collection[int]] | None = None,
+    device: torch.device = CPU,
+) -> list[Epochs]:
+    """Return what each epoch gave, dropping positions after the epochs that say so."""
+    ended: list[Epochs] = []
+
+    def after_epoch(results: Epochs) -> Collection[int]:
+        ended.append(dict(results))
+        return (drop or {}).get(len(ended), ())
+
+    training, validation = images(n_images, 0, device), images(50, 3000, device)
+    trainer.train(members, training, validation, epochs, after_epoch)
+    return ended
+
+
+def largest_difference(first: list[Epochs], second: list[Epochs]) -> float:
+    """Return the largest difference of any loss or accuracy of the same members."""
+    assert [epochs.keys() for epochs in first] == [epochs.keys() for epochs in second]
+    return max(
+        abs(a - b)
+        for mine, theirs in zip(first, second, strict=True)
+        for position in mine
+        for a, b in zip(mine[position] or (), theirs[position] or (), strict=True)
+    )
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 8 rather than 64 images, so that many steps in float64 take seconds."""
+    for module in (_training, _stacked):
+        monkeypatch.setattr(module, "BATCH_SIZE", 8)
+
+
+def on_cpu(trainer: MakeTrainer, **options: Any) -> Trainer:
+    """Return a trainer in float64, where rounding does not grow to differences."""
+    return trainer(CPU, **{"dtype": torch.float64, **options})
+
+
+def test_the_loop_is_separate_trainings() -> None:
+    """Each member gets exactly what training it alone gives."""
+    (together,) = trained(LoopTrainer(CPU), MEMBERS)
+
+    for position, member in enumerate(MEMBERS):
+        alone = train(
+            initial_network(member.seed, CPU), images(144), images(50, start=3000),
+            **member._asdict(), epochs=1,
+        )  # fmt: skip
+        assert together[position] == next(alone)
+
+
+@pytest.mark.parametrize("trainer", FAST_TRAINERS)
+def test_losses_equal_separate_trainings_in_float64(
+    trainer: MakeTrainer, small_batches: None
+) -> None:
+    """Over 42 steps with a decaying learning rate and a smaller last batch, within 1e-12."""
+    mine, theirs = (trained(on_cpu(t), MEMBERS, 50, 6) for t in (trainer, LoopTrainer))
+
+    assert len(mine) == 6
+    assert largest_difference(mine, theirs) < 1e-12
+
+
+@pytest.mark.parametrize("trainer", FAST_TRAINERS)
+def test_the_last_batch_of_16_images_weighs_16(trainer: MakeTrainer) -> None:
+    """80 images are a batch of 64 and one of 16, whose mean loss counts a quarter as much."""
+    mine, theirs = (trained(on_cpu(t), MEMBERS[:2], 80) for t in (trainer, LoopTrainer))
+
+    assert largest_difference(mine, theirs) < 1e-12
+
+
+def test_stacked_weights_equal_separate_trainings_in_float64(small_batches: None) -> None:
+    """After 40 steps, epochs of 3 whole batches and a smaller one, within 1e-12."""
+    stack = _stacked._Stack(MEMBERS, CPU, torch.float64)
+    chunk = _stacked._Chunk(3, images(26), images(50), torch.float64, "float32", False)
+    orders = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        chunk.load(stack, [0, 1, 2])
+        chunk.train_epoch(torch.randperm(26, generator=orders), 0)
+        chunk.store(stack, [0, 1, 2])
+        stack.learning_rate *= 0.7
+
+    for row, member in enumerate(MEMBERS):
+        network = initial_network(0, CPU).double()
+        list(train(network, images(26), images(50), **member._asdict(), epochs=10))
+        for mine, theirs in zip(stack.weights, network.parameters(), strict=True):
+            torch.testing.assert_close(mine[row], theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("trainer", FAST_TRAINERS)
+def test_losses_equal_separate_trainings_in_float32(trainer: MakeTrainer) -> None:
+    """Over 20 steps within 2e-5; longer runs part by chaos, in plain PyTorch too."""
+    members = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
+    mine, theirs = (trained(t(CPU), members, 20 * 64) for t in (trainer, LoopTrainer))
+
+    assert largest_difference(mine, theirs) < 2e-5
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_a_diverging_member_changes_no_other(trainer: MakeTrainer) -> None:
+    """The others are bitwise the same beside it; it is marked by its loss and drops out."""
+    beside_healthy = trained(trainer(CPU), MEMBERS, 320, 2)
+    beside_diverging = trained(trainer(CPU), [MEMBERS[0], DIVERGING, MEMBERS[2]], 320, 2)
+
+    assert beside_diverging[0][1] is None
+    assert list(beside_diverging[1]) == [0, 2]
+    for epoch in (0, 1):
+        assert beside_diverging[epoch][0] == beside_healthy[epoch][0]
+        assert beside_diverging[epoch][2] == beside_healthy[epoch][2]
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_a_diverged_member_is_marked_when_its_last_step_is_finite_again(
+    trainer: MakeTrainer,
+) -> None:
+    """What counts is that a loss was not finite, never the accuracy, which NaN makes a tenth."""
+    (ended,) = trained(trainer(CPU), [DIVERGING, DIVERGING], 800)
+
+    assert ended == {0: None, 1: None}
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_a_members_result_does_not_depend_on_its_place(trainer: MakeTrainer) -> None:
+    """Nor on who trains beside it: on the CPU not in a single bit."""
+    (forward,) = trained(trainer(CPU), MEMBERS)
+    (backward,) = trained(trainer(CPU), MEMBERS[::-1])
+    (alone,) = trained(trainer(CPU), MEMBERS[:1])
+
+    assert forward[0] == backward[2] == alone[0]
+    assert forward[1] == backward[1]
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_dropping_members_leaves_the_others_unchanged(trainer: MakeTrainer) -> None:
+    """Whoever drops out after an epoch is absent from then on."""
+    whole = trained(trainer(CPU), MEMBERS, epochs=3)
+    dropping = trained(trainer(CPU), MEMBERS, epochs=3, drop={1: {0}, 2: {1}})
+
+    assert [list(epochs) for epochs in dropping] == [[0, 1, 2], [1, 2], [2]]
+    assert all(dropping[epoch][2] == whole[epoch][2] for epoch in range(3))
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_training_ends_when_all_have_dropped_out(trainer: MakeTrainer) -> None:
+    """No epoch follows."""
+    assert len(trained(trainer(CPU), MEMBERS, 64, epochs=3, drop={1: {0, 1, 2}})) == 1
+
+
+def test_work_falls_as_members_drop_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stacked trainer takes chunks no larger than the members left need."""
+    sizes = []
+    load = _stacked._Chunk.load
+
+    def counting(chunk: _stacked._Chunk, stack: _stacked._Stack, rows: list[int]) -> None:
+        sizes.append(len(chunk._total))
+        load(chunk, stack, rows)
+
+    monkeypatch.setattr(_stacked._Chunk, "load", counting)
+    trained(StackedTrainer(CPU), [MEMBERS[0]] * 7, 64, epochs=3, drop={1: {0, 1}, 2: {2, 3, 4}})
+
+    assert sizes == [8, 5, 2]
+
+
+@pytest.mark.parametrize("trainer", FAST_TRAINERS)
+def test_members_of_other_seeds_train_as_alone(trainer: MakeTrainer, small_batches: None) -> None:
+    """Each has the initial weights and the batches of its own seed."""
+    members = [Member(0.05, 0.5, 0.01, seed=seed) for seed in (0, 1, 0)]
+    mine, theirs = (trained(on_cpu(t), members, 30, 2) for t in (trainer, LoopTrainer))
+
+    assert largest_difference(mine, theirs) < 1e-12
+    assert mine[0][0] == mine[0][2] != mine[0][1]
+
+
+@pytest.mark.parametrize("trainer", FAST_TRAINERS)
+def test_dropout_is_that_of_separate_trainings(trainer: MakeTrainer, small_batches: None) -> None:
+    """A member's masks depend on its seed alone: in float64 the losses are equal."""
+    mine, theirs, without = (
+        trained(on_cpu(t, dropout=d), MEMBERS[::-1], 30, 2)
+        for t, d in ((trainer, True), (LoopTrainer, True), (LoopTrainer, False))
+    )
+
+    assert largest_difference(mine, theirs) < 1e-12
+    assert largest_difference(theirs, without) > 1e-3
+
+
+def test_dropout_leaves_out_the_stated_shares() -> None:
+    """A quarter and a half are zero, and the mean stays."""
+    ones = torch.ones(200, 500)
+    for prob in (0.25, 0.5):
+        dropped = drop_out(ones, prob, torch.Generator().manual_seed(0))
+        assert abs((dropped == 0).double().mean().item() - prob) < 0.01
+        assert abs(dropped.mean().item() - 1) < 0.02
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_bfloat16_comes_close_to_float32(trainer: MakeTrainer) -> None:
+    """It is another computation, not another problem."""
+    (exact,) = trained(trainer(CPU), MEMBERS, 80)
+    (rough,) = trained(trainer(CPU, precision="bfloat16"), MEMBERS, 80)
+
+    assert 0 < largest_difference([exact], [rough]) < 0.1
+
+
+def test_too_little_memory_makes_smaller_chunks(
+    monkeypatch: pytest.MonkeyPatch, small_batches: None
+) -> None:
+    """With one warning, and with the same results as separate trainings."""
+    create = _stacked._Chunk.__init__
+
+    def scarce(chunk: _stacked._Chunk, size: int, *rest: Any) -> None:
+        if size > 1:
+            raise torch.OutOfMemoryError
+        create(chunk, size, *rest)
+
+    monkeypatch.setattr(_stacked._Chunk, "__init__", scarce)
+    members = [*MEMBERS, *MEMBERS]
+    with pytest.warns(RuntimeWarning, match="no memory to train 6 networks") as warned:
+        mine = trained(on_cpu(StackedTrainer), members, 18, 2)
+
+    assert len(warned) == 1
+    assert largest_difference(mine, trained(on_cpu(LoopTrainer), members, 18, 2)) < 1e-12
+
+
+def test_too_little_memory_for_one_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing smaller to try."""
+
+    def none_left(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(_stacked._Chunk, "__init__", none_left)
+    with pytest.raises(torch.OutOfMemoryError, match="no memory to train a single network"):
+        trained(StackedTrainer(CPU), MEMBERS[:1])
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 17, 20, 33, 50])
+def test_chunks_are_even_and_hold_everyone_once(n: int) -> None:
+    """No chunk is larger than 16, and only the last is smaller than the others."""
+    parts = list(split_evenly(range(n), 16))
+
+    assert [row for part in parts for row in part] == list(range(n))
+    assert len(parts) == math.ceil(n / 16)
+    assert len({len(part) for part in parts[:-1]}) <= 1
+
+
+def test_threads_leave_pytorchs_setting_alone() -> None:
+    """The number of threads is what it was, also after an error."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        trained(ThreadsTrainer(CPU), MEMBERS[:1], 64)
+        with pytest.raises(ZeroDivisionError):
+            ThreadsTrainer(CPU).train(MEMBERS, images(0), images(1), 1, lambda _: ())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_single_training_raises_where_a_population_marks() -> None:
+    """The reference tells of divergence by an exception."""
+    run = train(initial_network(0, CPU), images(800), images(50), **DIVERGING._asdict(), epochs=1)
+
+    with pytest.raises(DivergedError):
+        next(run)

@@ -1,0 +1,163 @@
+"""The paper's answer: the best individual of the final population."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study
+from optuna.samplers import PartialFixedSampler, RandomSampler
+from optuna.trial import FrozenTrial
+
+from optuna_ga import best_of_final_generation
+from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
+
+LAST_FOUR = [added(5), added(3), added(4), added(6)]
+
+
+def test_it_is_the_best_of_the_last_generation() -> None:
+    """A better trial of an earlier generation is not the answer."""
+    study = study_with(*[added(0)] * 4, *LAST_FOUR)
+
+    assert best_of_final_generation(study).number == 5
+    assert study.best_trial.number == 0
+
+
+def test_it_is_the_largest_when_maximizing() -> None:
+    """The direction of the study decides."""
+    study = study_with(*[added(9)] * 4, *LAST_FOUR, direction="maximize")
+
+    assert best_of_final_generation(study).number == 7
+
+
+def test_a_generation_that_is_not_full_does_not_count() -> None:
+    """Until the last generation is full, the one before is the final one."""
+    study = study_with(*LAST_FOUR, added(0), added(0), added(0))
+
+    assert best_of_final_generation(study).number == 1
+
+
+def test_a_generation_with_a_running_trial_does_not_count() -> None:
+    """Until all its trials have finished, a generation is not the final one."""
+    study = study_with(*LAST_FOUR)
+    running = study.ask()
+    study.add_trials([added(0)] * 3)
+    assert best_of_final_generation(study).number == 1
+
+    study.tell(running, 7)
+    assert best_of_final_generation(study).number == 5
+
+
+@pytest.mark.parametrize(
+    ("final", "best"),
+    [
+        ([failed(), added(9), failed(), added(8)], 3),
+        ([pruned(intermediate_values={9: 0.0}), added(8), failed(), failed()], 1),
+        ([failed(), pruned(intermediate_values={1: 0.0}), pruned(), failed()], 1),
+        (
+            [
+                added(1),
+                added(2, constraints={"c": 0.0}),
+                added(0, constraints={"c": 1.0}),
+                failed(),
+            ],
+            0,
+        ),
+        ([added(math.inf), added(-math.inf), added(0), failed()], 1),
+        ([added(1), added(1), added(1), added(1)], 0),
+    ],
+)
+def test_it_is_ranked_as_parents_are(final: list[FrozenTrial], best: int) -> None:
+    """Feasible before infeasible, complete before pruned, and never a failed trial."""
+    assert best_of_final_generation(study_with(*[added(0)] * 4, *final)).number == 4 + best
+
+
+def recorded_study(storage: Any) -> None:
+    """Record a study of two generations of four, the better first."""
+    study = optuna.create_study(study_name="s", storage=storage, sampler=of_four())
+    study.optimize(lambda trial: sphere(trial) + trial.number // 4, n_trials=8)
+
+
+def final_numbers(study: Study, size: int) -> list[int]:
+    """Return the trials of the final generation from the best to the worst."""
+    trials = study.trials[-size:]
+    return [trial.number for trial in sorted(trials, key=lambda trial: trial.values[0])]
+
+
+def test_the_population_size_is_the_samplers() -> None:
+    """A study knows its sampler, even if nothing is recorded."""
+    study = run(of_four(record=False), 8)
+
+    assert best_of_final_generation(study).number == final_numbers(study, 4)[0]
+
+
+@pytest.mark.parametrize("sampler", [None, RandomSampler(), PartialFixedSampler({}, of_four())])
+def test_the_population_size_of_another_samplers_study_is_the_recorded_one(
+    open_database: OpenDatabase, sampler: Any
+) -> None:
+    """A study that is loaded without its sampler shows its population size."""
+    recorded_study(open_database())
+    study = optuna.load_study(study_name="s", storage=open_database(), sampler=sampler)
+
+    assert best_of_final_generation(study).number == final_numbers(study, 4)[0]
+
+
+def test_the_population_size_given_goes_before_all_others() -> None:
+    """Any study can be read in generations of any size."""
+    study = run(of_four(), 12)
+
+    assert best_of_final_generation(study, 6).number == final_numbers(study, 6)[0]
+    assert best_of_final_generation(study, population_size=12).number == study.best_trial.number
+
+
+def test_an_unknown_population_size_must_be_given() -> None:
+    """The error names the argument and the sampler that does not know."""
+    study = run(RandomSampler(), 8)
+
+    with pytest.raises(ValueError, match=r"`population_size` must be given.*RandomSampler"):
+        best_of_final_generation(study)
+
+
+@pytest.mark.parametrize("size", [1, 0, -4])
+def test_a_population_size_that_is_too_small_is_refused(size: int) -> None:
+    """A generation has at least two trials."""
+    with pytest.raises(ValueError, match=f"`population_size` must be at least 2, but {size} was"):
+        best_of_final_generation(study_with(), size)
+
+
+@pytest.mark.parametrize("size", [4.0, "4", True])
+def test_a_population_size_that_is_no_integer_is_refused(size: Any) -> None:
+    """The error names the argument and the value."""
+    with pytest.raises(TypeError, match=f"`population_size` must be an integer, but {size!r} was"):
+        best_of_final_generation(study_with(), size)
+
+
+@pytest.mark.parametrize("history", [[], [added(0)] * 3])
+def test_there_is_no_answer_before_a_generation_has_finished(history: list[FrozenTrial]) -> None:
+    """The error says how many trials a generation takes."""
+    with pytest.raises(ValueError, match="No generation of the study has 4 finished trials"):
+        best_of_final_generation(study_with(*history))
+
+
+def test_there_is_no_answer_if_the_final_generation_failed() -> None:
+    """An earlier generation does not stand in for it."""
+    with pytest.raises(ValueError, match="All 4 trials of generation 1 failed"):
+        best_of_final_generation(study_with(*[added(0)] * 4, *[failed()] * 4))
+
+
+def test_there_is_no_answer_for_several_objectives() -> None:
+    """The best of several objectives is not one trial."""
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
+
+    with pytest.raises(ValueError, match="one objective, but the study has 2"):
+        best_of_final_generation(study)
+
+
+def test_the_answer_is_the_callers_own() -> None:
+    """Changing it does not change the study."""
+    study = study_with(*LAST_FOUR)
+    best_of_final_generation(study).params["x"] = 0.0
+
+    assert study.trials[1].params == {"x": 0.5}

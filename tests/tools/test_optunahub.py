@@ -1,0 +1,193 @@
+"""The OptunaHub package is the same sampler, without this package."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+import optunahub
+import pytest
+import yaml
+from optuna import Trial
+
+from optuna_ga import GASampler
+from tests.studies import run, story
+from tools import optunahub_package
+
+NAME = "samplers/genetic_algorithm"
+# Nothing of this project can be imported, and the registry is the one that was written.
+ALONE = """
+import functools, runpy, sys
+sys.modules.update(dict.fromkeys(["optuna_ga", "benchmarks", "tests", "tools"]))
+import optunahub
+optunahub.load_module = functools.partial(
+    optunahub.load_local_module, registry_root="package"
+)
+"""
+RUN_EXAMPLE = f"""{ALONE}
+runpy.run_path("package/{NAME}/example.py", run_name="__main__")
+"""
+RUN_TESTS = f"""{ALONE}
+import pytest
+wanted = "recorded or multi_objectives or conditional_parameter or relative_mixed"
+sys.exit(pytest.main(["-q", "-n0", "-p", "no:cacheprovider", "-k", wanted, "package"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the script has written the package."""
+    folder = tmp_path_factory.mktemp("registry")
+    script = Path(optunahub_package.__file__)
+    printed = subprocess.run(
+        [sys.executable, "-W", "error", str(script), str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+    assert printed == f"{folder / 'package' / NAME}\n"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def module(folder: Path) -> ModuleType:
+    """The package, loaded as a user of OptunaHub does who has a copy of the registry."""
+    return optunahub.load_local_module(NAME, registry_root=str(folder / "package"))
+
+
+@pytest.fixture(scope="module")
+def readme(folder: Path) -> str:
+    """The package's README."""
+    return (folder / "package" / NAME / "README.md").read_text()
+
+
+def branching(trial: Trial) -> float:
+    """Return a loss to which each of two branches has a parameter of its own."""
+    x = trial.suggest_float("x", 1e-3, 1e3, log=True)
+    if trial.suggest_categorical("branch", ["a", "b"]) == "a":
+        return x + trial.suggest_int("n", 1, 9)
+    return x + trial.suggest_float("step", 0, 1, step=0.25)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "options"),
+    [
+        ("__call__", {"population_size": 8}),
+        ("__call__", {"population_size": 8, "elitism": True, "mutation_prob": 0.5}),
+        ("__call__", {"population_size": 8, "avoid_duplicates": True}),
+        ("adaptive", {}),
+        ("adaptive", {"screen": False}),
+    ],
+)
+def test_it_makes_the_same_study(
+    module: ModuleType, constructor: str, options: dict[str, Any]
+) -> None:
+    """For the same seed all trials are the same, their records too."""
+    one, other = (
+        (sampler if constructor == "__call__" else sampler.adaptive)(seed=1, **options)
+        for sampler in (module.GASampler, GASampler)
+    )
+
+    assert type(one) is not type(other)
+    assert story(run(one, 30, branching)) == story(run(other, 30, branching))
+
+
+def test_it_shows_the_sampler_alone(module: ModuleType) -> None:
+    """Its one public name is the sampler's, and the sampler is its own."""
+    assert module.__all__ == ["GASampler"]
+    assert module.GASampler.__module__ == "optunahub_registry.package.samplers." + (
+        "genetic_algorithm._sampler"
+    )
+
+
+@pytest.mark.parametrize("code", [RUN_EXAMPLE, RUN_TESTS], ids=["example", "tests"])
+def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
+    """Its example and its own tests import nothing of this project."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=folder, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_module_is_there_that_the_sampler_does_not_load(folder: Path) -> None:
+    """A process that makes an adaptive sampler has imported every module of the package."""
+    code = f"{ALONE}\noptunahub.load_module({NAME!r}).GASampler.adaptive()\nprint(*sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+    loaded = {name.rpartition(".")[2] for name in printed.split() if "genetic_algorithm." in name}
+
+    files = {path.stem for path in (folder / "package" / NAME).glob("_*.py")}
+    assert files - {"__init__"} == loaded
+
+
+def test_the_registrys_fields_are_all_filled(readme: str) -> None:
+    """There are six, of which the tags name the category."""
+    fields = yaml.safe_load(readme.split("---\n")[1])
+
+    assert set(fields) == {
+        "author",
+        "title",
+        "description",
+        "tags",
+        "optuna_versions",
+        "license",
+    }
+    assert all(fields.values())
+    assert "sampler" in fields["tags"]
+    assert fields["optuna_versions"] == [optuna.__version__]
+    assert fields["license"] == "MIT License"
+
+
+def test_the_registrys_sections_are_all_there(readme: str) -> None:
+    """In the registry's order."""
+    sections = re.findall(r"^## (.*)", readme, flags=re.MULTILINE)
+
+    assert sections == ["Abstract", "APIs", "Installation", "Example", "Others"]
+
+
+def test_the_readme_has_no_html_and_nothing_left_to_fill_in(readme: str) -> None:
+    """The registry refuses tags, and every placeholder got its text."""
+    assert not re.search(r"</?[a-zA-Z!][^>]*>", readme)
+    assert "$" not in readme
+    assert "optuna-ga" not in readme
+
+
+@pytest.mark.parametrize("name", ["parent_fraction", "avoid_duplicates", "screen"])
+def test_the_readme_names_all_arguments(readme: str, name: str) -> None:
+    """Each has an entry, and stands in a call with its default."""
+    assert re.search(rf"^- `{name}`: [A-Z].*\.$", readme, flags=re.MULTILINE)
+    assert re.search(rf"^### `GASampler.*\b{name}=", readme, flags=re.MULTILINE)
+
+
+def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
+    """NumPy, Optuna, and what the adaptive sampler's model takes, each with a lowest version."""
+    lines = (folder / "package" / NAME / "requirements.txt").read_text().splitlines()
+
+    assert [re.split(">=", line)[0] for line in lines] == [
+        "numpy",
+        "optuna",
+        "scikit-learn",
+        "scipy",
+    ]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
+
+
+def test_a_module_that_cannot_be_moved_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that imports the package itself would need it installed."""
+    source = tmp_path / "optuna_ga"
+    source.mkdir()
+    (source / "_sampler.py").write_text("from optuna_ga import GASampler\n")
+    monkeypatch.setattr(optunahub_package, "SOURCE", source)
+
+    with pytest.raises(ValueError, match=r"_sampler\.py must import private.*`optuna_ga`"):
+        optunahub_package.needed_modules()

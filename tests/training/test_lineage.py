@@ -1,0 +1,356 @@
+"""Trials that continue their fitter parent: who that is, and the schedule that comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.pruners import ThresholdPruner
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga import (
+    Checkpoints,
+    GASampler,
+    InParallel,
+    best_of_final_generation,
+    optimize_generations,
+    parent_to_continue,
+    replay,
+    schedule_of,
+)
+from tests.studies import added, failed, parents, pruned, run, story
+
+COMPLETE = TrialState.COMPLETE
+STATE = {"ga_checkpoint": "somewhere"}
+
+
+def sampler(population_size: int = 4, **options: Any) -> GASampler:
+    """Return a sampler whose trials continue their parents."""
+    return GASampler.population_based_training(population_size, **{"seed": 0, **options})
+
+
+class Walk:
+    """An objective that goes a step from where its parent is, towards a goal.
+
+    Args:
+        checkpoints: Where the trials leave where they are.
+        first: Whether it asks for the parent before it suggests anything.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, first: bool = True) -> None:
+        self.checkpoints = checkpoints
+        self.first = first
+        self.continued: dict[int, int | None] = {}
+
+    def __call__(self, trial: Trial) -> float:
+        if not self.first:
+            trial.suggest_float("step", -1.0, 1.0)
+        parent = parent_to_continue(trial)
+        self.continued[trial.number] = None if parent is None else parent.number
+        x: float = 0.0 if parent is None else self.checkpoints.load(parent)["x"]
+        x += trial.suggest_float("step", -1.0, 1.0)
+        self.checkpoints.save(trial, {"x": x})
+        return abs(x - 3.0)
+
+
+def walk(n_trials: int = 24, first: bool = True, **options: Any) -> tuple[Study, Walk]:
+    """Return a study of walks, and its objective."""
+    objective = Walk(Checkpoints(), first)
+    study = run(sampler(**options), n_trials, objective)
+    return study, objective
+
+
+def fitter(study: Study, trial: FrozenTrial) -> int | None:
+    """Return the number of the parent with the lower value."""
+    values = {number: study.trials[number].value for number in parents(trial)}
+    return min(values, key=lambda number: (values[number], number), default=None)
+
+
+def line(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """Return a trial and its ancestors by fitter parents, the first one first."""
+    number = fitter(study, trial)
+    return [trial] if number is None else [*line(study, study.trials[number]), trial]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_trial_continues_the_fitter_of_its_recorded_parents(first: bool) -> None:
+    """Whether it asks before or after its first parameter; those of generation 0 have none."""
+    study, objective = walk(first=first)
+
+    assert all(len(parents(trial)) == 2 for trial in study.trials[4:])
+    assert objective.continued == {t.number: fitter(study, t) for t in study.trials}
+
+
+def test_a_value_is_that_of_all_steps_of_its_line() -> None:
+    """What the parent has come to is where its child begins."""
+    study, _ = walk()
+
+    for trial in study.trials:
+        steps = [one.params["step"] for one in line(study, trial)]
+        assert trial.value == pytest.approx(abs(sum(steps) - 3.0), abs=1e-12)
+
+
+def test_a_trial_that_is_not_recorded_continues_the_same_parent() -> None:
+    """Asking for it takes no records."""
+    recorded, unrecorded = (walk(record=record)[1].continued for record in (True, False))
+
+    assert recorded == unrecorded
+
+
+def test_the_higher_value_is_fitter_where_it_is_wanted() -> None:
+    """In a study that maximizes, the state of the higher of the two goes on."""
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    study.add_trials([added(float(n), user_attrs=STATE) for n in range(4)])
+    trial = study.ask()
+
+    parent = parent_to_continue(trial)
+    assert parent is not None
+    assert parent.number == max(study.trials[4].user_attrs["ga_parents"]) == 3
+
+
+def test_an_enqueued_trial_continues_a_parent_with_its_own_parameters() -> None:
+    """It takes the state and not the genes."""
+    study, objective = walk(8)
+    study.enqueue_trial({"step": 0.125})
+    study.optimize(objective, n_trials=1)
+
+    assert study.trials[8].params == {"step": 0.125}
+    assert objective.continued[8] == fitter(study, study.trials[8]) is not None
+
+
+UNFIT: dict[str, FrozenTrial] = {
+    "no state": added(0.0),
+    "diverged": added(math.inf, user_attrs=STATE),
+    "pruned": pruned(user_attrs=STATE, intermediate_values={0: 0.0}),
+    "failed": failed(user_attrs=STATE),
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
+def test_what_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
+    """A trial without a finite value and a state that has arrived, however good it looks."""
+    study = optuna.create_study(sampler=sampler(parent_fraction=1.0))
+    fit = [added(float(n), user_attrs=STATE) for n in range(1, 4)]
+    study.add_trials([unfit, *fit])
+    for _ in range(20):
+        parent = parent_to_continue(study.ask())
+        assert parent is not None
+        assert parent.number in (1, 2, 3)
+
+    chosen = {n for trial in study.trials[4:8] for n in parents(trial)}
+    assert chosen <= {1, 2, 3}
+
+
+def test_a_generation_that_left_nothing_is_passed_over() -> None:
+    """The next one continues the latest trials that can be."""
+    study = optuna.create_study(sampler=sampler())
+    study.add_trials([added(float(n), user_attrs=STATE) for n in range(4)])
+    study.add_trials([added(math.inf)] * 4)
+
+    parent = parent_to_continue(study.ask())
+    assert parent is not None
+    assert parent.number in (0, 1, 2, 3)
+
+
+def test_trials_begin_from_scratch_where_fewer_than_two_can_be_continued() -> None:
+    """There is no crossover of one."""
+    study = optuna.create_study(sampler=sampler())
+    study.add_trials([added(1.0, user_attrs=STATE), *[failed()] * 3])
+
+    assert parent_to_continue(study.ask()) is None
+
+
+def test_the_parent_is_a_copy() -> None:
+    """Changing it changes nothing in the study."""
+    study, _ = walk(8)
+    parent = parent_to_continue(study.ask())
+    assert parent is not None
+    parent.params["step"] = 99.0
+
+    assert study.trials[parent.number].params["step"] != 99.0
+
+
+@pytest.mark.parametrize("other", [RandomSampler(), GASampler(4)])
+def test_other_samplers_have_nothing_to_continue(other: Any) -> None:
+    """The error says which sampler has."""
+    trial = optuna.create_study(sampler=other).ask()
+
+    with pytest.raises(ValueError, match="population_based_training"):
+        parent_to_continue(trial)
+    with pytest.raises(ValueError, match="population_based_training"):
+        Checkpoints().save(trial, {})
+
+
+def test_only_a_running_trial_has_a_parent_to_continue() -> None:
+    """A finished one is refused by its type."""
+    with pytest.raises(TypeError, match="`trial` must be a running"):
+        parent_to_continue(added(1.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("population_size", 1, ValueError),
+        ("parent_fraction", 0.1, ValueError),
+        ("mutation_prob", 2.0, ValueError),
+        ("seed", "0", TypeError),
+        ("record", 1, TypeError),
+    ],
+)
+def test_arguments_are_checked(name: str, value: Any, error: type[Exception]) -> None:
+    """As those of the sampler that each trial of which begins from scratch."""
+    with pytest.raises(error, match=f"`{name}"):
+        GASampler.population_based_training(**{"population_size": 4, name: value})
+
+
+def test_a_schedule_is_the_parameters_of_the_line() -> None:
+    """One dictionary for each epoch that each trial of it trained."""
+    study, _ = walk()
+    best = best_of_final_generation(study)
+    expected = [trial.params for trial in line(study, best)]
+
+    assert len(expected) == 6
+    assert schedule_of(study, best) == schedule_of(study, best.number) == expected
+    assert schedule_of(study, best, epochs=2) == [p for p in expected for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((99,), ValueError, "no trial 99"),
+        ((-1,), ValueError, "`trial` must be at least 0"),
+        (("3",), TypeError, "`trial` must be"),
+        ((3, 0), ValueError, "`epochs` must be at least 1"),
+    ],
+)
+def test_what_has_no_schedule_is_refused(
+    arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
+    """The error names the argument and what it must be."""
+    with pytest.raises(error, match=message):
+        schedule_of(walk(8)[0], *arguments)
+
+
+def test_a_line_that_was_not_recorded_has_no_schedule() -> None:
+    """It might be any."""
+    with pytest.raises(ValueError, match="record=False"):
+        schedule_of(walk(8, record=False)[0], 7)
+
+
+def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
+    """A plain genetic algorithm's children have parents too, whom they do not continue."""
+    study = run(GASampler(4, seed=0), 8)
+
+    with pytest.raises(ValueError, match="trial 7 did not continue its parent"):
+        schedule_of(study, 7)
+    assert schedule_of(study, 0) == [study.trials[0].params]
+
+
+def one_by_one(objective: Callable[[Trial], Any]) -> Callable[[list[Trial]], Sequence[Any]]:
+    """Return what evaluates a generation by an objective."""
+    return lambda trials: [objective(trial) for trial in trials]
+
+
+def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:
+    """Each repeat goes all steps of the line again, and the study stays as it is."""
+    study, objective = walk()
+    before = story(study)
+    best = best_of_final_generation(study)
+    ended = replay(study, best, one_by_one(objective), 3)
+
+    assert [trial.value for trial in ended] == [best.value] * 3
+    assert [trial.number for trial in ended] == [15, 16, 17]
+    assert story(study) == before
+
+
+def test_repeats_differ_by_the_number_of_their_first_trial() -> None:
+    """An objective that seeds its noise by the number of what begins has a noise per repeat."""
+    study, objective = walk()
+    checkpoints = objective.checkpoints
+
+    def noisy(trial: Trial) -> float:
+        parent = parent_to_continue(trial)
+        noise = trial.number if parent is None else checkpoints.load(parent)["noise"]
+        trial.suggest_float("step", -1.0, 1.0)
+        checkpoints.save(trial, {"noise": noise})
+        return float(noise)
+
+    assert [t.value for t in replay(study, 23, one_by_one(noisy), 4)] == [0.0, 1.0, 2.0, 3.0]
+    assert [t.value for t in replay(study, 23, one_by_one(noisy), 1)] == [0.0]
+
+
+def test_a_repeat_that_diverges_ends_there() -> None:
+    """The others go on; what it came to is an infinite value."""
+    study, objective = walk()
+
+    def diverging(trial: Trial) -> float:
+        value = objective(trial)
+        return math.inf if trial.number == 3 else value  # The second repeat's second trial.
+
+    ended = replay(study, 23, one_by_one(diverging), 2)
+    assert [trial.value for trial in ended] == [study.trials[23].value, math.inf]
+    assert ended[1].number == 3
+
+
+def test_an_error_in_a_replay_is_passed_on() -> None:
+    """As in `optimize_generations`."""
+
+    def raises(trials: list[Trial]) -> list[float]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        replay(walk(8)[0], 7, raises)
+
+
+def test_processes_cannot_replay_in_memory() -> None:
+    """The error comes before any trial."""
+    study, objective = walk(8)
+    with ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match="in memory"):
+        replay(study, 7, InParallel(objective, executor))
+
+
+def test_the_number_of_repeats_is_checked() -> None:
+    """At least one."""
+    study, objective = walk(8)
+    with pytest.raises(ValueError, match="`n_repeats` must be at least 1, but 0 was given"):
+        replay(study, 7, one_by_one(objective), 0)
+
+
+def test_pruned_trials_are_never_continued() -> None:
+    """A study with a pruner goes on from what it left."""
+    checkpoints = Checkpoints()
+
+    def reporting(trial: Trial) -> float:
+        parent = parent_to_continue(trial)
+        x: float = 0.0 if parent is None else checkpoints.load(parent)["x"]
+        x += trial.suggest_float("step", -1.0, 1.0)
+        trial.report(x, 0)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+        checkpoints.save(trial, {"x": x})
+        return abs(x - 3.0)
+
+    study = run(sampler(8), 64, reporting, pruner=ThresholdPruner(lower=-0.3))
+    n_pruned = len(study.get_trials(states=[TrialState.PRUNED]))
+    assert 0 < n_pruned < 64
+    for trial in study.trials:
+        assert all(study.trials[number].state == COMPLETE for number in parents(trial))
+
+
+def test_the_answer_is_the_best_of_the_final_generation(tmp_path: Path) -> None:
+    """By generations it is where the population has come to, which no single step reaches."""
+    objective = Walk(Checkpoints(tmp_path))
+    study = optuna.create_study(sampler=sampler(10))
+    optimize_generations(study, one_by_one(objective), 6)
+
+    answer = best_of_final_generation(study)
+    assert answer.number >= 50
+    assert answer.value is not None
+    assert answer.value < 0.5 < 2.0 <= min(t.value or 0.0 for t in study.trials[:10])
