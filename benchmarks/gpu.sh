@@ -5,7 +5,7 @@ set -euxo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=${1:-benchmarks/results}
 
-python -m pytest --override-ini addopts= -m gpu tests/test_gpu.py  # One process, one GPU.
+python -m pytest --override-ini addopts= -m gpu tests/fashion_mnist/test_gpu.py  # One process, one GPU.
 python -m benchmarks.trainer_speed --data full --images 12816 --turns 6 --out "$out/trainer_speed_cuda.csv"
 python -m benchmarks.precision --data full --settings 60 --out "$out/precision_cuda.csv"
 # The paper's baseline, as assumed: 200 trainings of 14 epochs on all images.

@@ -1,4 +1,4 @@
-"""The tests; what they share is in conftest.py and strategies.py."""
+"""The tests, in the folders of what they test; conftest.py and strategies.py are shared."""
 
 import os
 

@@ -29,7 +29,7 @@ from optuna_ga.fashion_mnist._training import lower_precisions
 from tests.conftest import open_terminal
 
 TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 # Evaluating 2,000 images after each training would take longer than all else.

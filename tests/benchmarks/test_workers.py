@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import candidates, workers
 from benchmarks.run import Row
-from tests.test_benchmarks import read
+from tests.benchmarks.test_benchmarks import read
 
 SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "identical": partial(workers.identical, 2, (3,)),

@@ -20,7 +20,7 @@ from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.fashion_mnist._training import train
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
         "--training-images", "64", "--validation-images", "64"]  # fmt: skip
 

@@ -14,7 +14,7 @@ from benchmarks.make_table import HIGH, LOW, cloud, read_table, sobol
 from benchmarks.trainings import load, train_settings
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._training import train
-from tests.test_fashion_mnist_population import DIVERGING
+from tests.fashion_mnist.test_trainers import DIVERGING
 
 CPU = torch.device("cpu")
 TINY = [

@@ -23,7 +23,7 @@ from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member
 from optuna_ga.fashion_mnist._training import Epoch, Precision, train
-from tests.test_fashion_mnist_population import (
+from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     MEMBERS,
     images,

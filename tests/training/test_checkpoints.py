@@ -35,7 +35,7 @@ from optuna_ga import (
 )
 from optuna_ga._training import checkpoints as checkpoints_module
 from tests.conftest import OpenDatabase, parents, run
-from tests.test_population_based_training import Walk, one_by_one, sampler, walk
+from tests.training.test_lineage import Walk, one_by_one, sampler, walk
 
 Make = Callable[[], Checkpoints]
 
@@ -443,7 +443,7 @@ KILLED = """
 import os, signal, sys
 import optuna
 from optuna_ga import Checkpoints, optimize_generations
-from tests.test_checkpoints import Walk, sampler
+from tests.training.test_checkpoints import Walk, sampler
 
 url, folder, moment = sys.argv[1:]
 
@@ -507,7 +507,7 @@ WORKER = """
 import sys
 import optuna
 from optuna_ga import Checkpoints
-from tests.test_checkpoints import Walk, sampler
+from tests.training.test_checkpoints import Walk, sampler
 
 url, folder, n_trials = sys.argv[1:]
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -38,7 +38,7 @@ import os, signal, sys
 import optuna
 from optuna_ga import optimize_generations
 from tests.conftest import of_four, sphere
-from tests.test_driver import with_reports
+from tests.running.test_optimize_generations import with_reports
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -323,7 +323,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     """Left-over trials are evaluated under their own numbers, and the study is the same."""
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, f"sqlite:///{tmp_path}/study.db", moment, str(elitism)],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=120,

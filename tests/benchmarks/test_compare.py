@@ -26,7 +26,7 @@ from benchmarks.table import CPU_TABLE, table_problem
 from optuna_ga import GASampler
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 SMALL = ["--problem", "fashion-mnist-table", "--trials", "20", "--processes", "1"]
 
 

@@ -25,7 +25,7 @@ from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member, ThreadsTrainer
 from optuna_ga.fashion_mnist._training import State, initial_state, train
 from tests.conftest import parents, story
-from tests.test_fashion_mnist_population import (
+from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     FAST_TRAINERS,
     MEMBERS,

@@ -1,0 +1,1 @@
+"""Tests of the FashionMNIST objective, its data and its trainers."""

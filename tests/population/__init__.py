@@ -1,0 +1,1 @@
+"""Tests of genes, fitness and generations: who may be whose parent."""

@@ -1,0 +1,1 @@
+"""Tests of training that resumes from a parent's checkpoint."""
