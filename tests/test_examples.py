@@ -19,7 +19,7 @@ import pytest
 from optuna import Study
 from optuna.trial import TrialState
 
-from tests.conftest import OpenDatabase, parents, parents_by_the_rules, story
+from tests.studies import OpenDatabase, parents, parents_by_the_rules, story
 
 FOLDER = Path(__file__).parents[1] / "examples"
 

@@ -16,7 +16,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 import optuna_ga
-from tests.conftest import OpenDatabase, of_four, run
+from tests.studies import OpenDatabase, of_four, run
 
 PACKAGE = Path(optuna_ga.__file__).parent
 PRIVATE = re.compile(

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from optuna_ga import GASampler
-from tests.conftest import (
+from tests.studies import (
     Objective,
     OpenDatabase,
     added,

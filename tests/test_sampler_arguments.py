@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optuna_ga import GASampler
-from tests.conftest import bred, constant, parents, run, story
+from tests.studies import bred, constant, parents, run, story
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from optuna_ga import GASampler
-from tests.conftest import (
-    fresh_genes,
-    run,
-    sphere,
-    story,
-)
+from tests.studies import fresh_genes, run, sphere, story
 
 # Each of the workers holds its first trial until all of them have one.
 WORKER = """

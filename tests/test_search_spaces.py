@@ -18,8 +18,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, create_trial
 
 from optuna_ga import GASampler
-from tests.conftest import of_four, parents, run, sphere
 from tests.strategies import distributions, grids
+from tests.studies import of_four, parents, run, sphere
 
 Genes = dict[str, tuple[BaseDistribution, Any]]
 UNIT = FloatDistribution(0.0, 1.0)

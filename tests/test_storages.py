@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 
 from benchmarks.servers import opened
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
-from tests.conftest import (
+from tests.studies import (
     assert_parents_by_the_rules,
     bred,
     fresh_genes,

@@ -26,7 +26,7 @@ from benchmarks.report import read_runs, table
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._training import lower_precisions
-from tests.conftest import open_terminal
+from tests.terminals import open_terminal
 
 TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
 ROOT = Path(__file__).parents[2]

@@ -13,12 +13,7 @@ import pytest
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from benchmarks import (
-    compare_report,
-    ga_settings,
-    ga_settings_report,
-    hyperparameters,
-)
+from benchmarks import compare_report, ga_settings, ga_settings_report, hyperparameters
 from benchmarks.__main__ import main
 from benchmarks.compare import best_so_far
 from benchmarks.run import read_rows, write_rows

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial
 from scipy import stats
 
 from optuna_ga import GASampler
-from tests.conftest import bred, constant, fresh_genes, parents, parents_by_the_rules, run
+from tests.studies import bred, constant, fresh_genes, parents, parents_by_the_rules, run
 
 UNLIKELY = 1e-6
 POPULATION = 20

@@ -21,22 +21,8 @@ from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-from optuna_ga import (
-    DashboardReport,
-    GASampler,
-    best_of_final_generation,
-    optimize_generations,
-)
-from tests.conftest import (
-    OpenDatabase,
-    added,
-    failed,
-    of_four,
-    pruned,
-    run,
-    sphere,
-    study_with,
-)
+from optuna_ga import DashboardReport, GASampler, best_of_final_generation, optimize_generations
+from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
 
 FIGURES = {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
 

@@ -24,7 +24,6 @@ from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member, ThreadsTrainer
 from optuna_ga.fashion_mnist._training import State, initial_state, train
-from tests.conftest import parents, story
 from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     FAST_TRAINERS,
@@ -35,6 +34,7 @@ from tests.fashion_mnist.test_trainers import (
     on_cpu,
     small_batches,
 )
+from tests.studies import parents, story
 
 __all__ = ["small_batches"]  # A fixture.
 

@@ -24,7 +24,7 @@ from optuna_ga.fashion_mnist import (
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, ThreadsTrainer
-from tests.conftest import open_terminal
+from tests.terminals import open_terminal
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
 DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}

@@ -13,13 +13,7 @@ from optuna_ga.fashion_mnist import _stacked, _training
 from optuna_ga.fashion_mnist._data import Images, load_subset
 from optuna_ga.fashion_mnist._network import drop_out, initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer, split_evenly
-from optuna_ga.fashion_mnist._trainers import (
-    Epochs,
-    LoopTrainer,
-    Member,
-    ThreadsTrainer,
-    Trainer,
-)
+from optuna_ga.fashion_mnist._trainers import Epochs, LoopTrainer, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._training import DivergedError, train
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import pytest
 from optuna import Trial, TrialPruned
 from optuna.trial import FrozenTrial
 
-from tests.conftest import (
+from tests.studies import (
     added,
     bred,
     failed,

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
-from tests.conftest import (
+from tests.studies import (
     added,
     bred,
     constant,

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RetryHeartbeatStaleTri
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
-from tests.conftest import (
+from tests.studies import (
     OpenDatabase,
     added,
     assert_parents_by_the_rules,

@@ -12,7 +12,7 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from optuna_ga import best_of_final_generation
-from tests.conftest import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
+from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
 
 LAST_FOUR = [added(5), added(3), added(4), added(6)]
 

@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial, FrozenTrial
 from scipy import stats
 
 from optuna_ga import recheck_best
-from tests.conftest import added, failed, pruned, run, story, study_with
+from tests.studies import added, failed, pruned, run, story, study_with
 
 LUCKY = [added(0.0, x=0.9), added(1.0, x=0.5), added(2.0, x=0.1), added(3.0, x=0.3)]
 

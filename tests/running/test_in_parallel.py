@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 
 from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
-from tests.conftest import OpenDatabase, of_four, parents, run, sphere, story
+from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 

@@ -28,7 +28,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import optimize_generations
-from tests.conftest import OpenDatabase, of_four, open_terminal, run, sphere, story
+from tests.studies import OpenDatabase, of_four, run, sphere, story
+from tests.terminals import open_terminal
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 REPORTS = 3
@@ -37,7 +38,7 @@ KILLED = """
 import os, signal, sys
 import optuna
 from optuna_ga import optimize_generations
-from tests.conftest import of_four, sphere
+from tests.studies import of_four, sphere
 from tests.running.test_optimize_generations import with_reports
 
 def die():

@@ -16,7 +16,7 @@ import yaml
 from optuna import Trial
 
 from optuna_ga import GASampler
-from tests.conftest import run, story
+from tests.studies import run, story
 from tools import optunahub_package
 
 NAME = "samplers/genetic_algorithm"

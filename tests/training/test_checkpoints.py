@@ -26,15 +26,9 @@ from optuna.artifacts import Backoff, Boto3ArtifactStore, FileSystemArtifactStor
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import (
-    Checkpoints,
-    GASampler,
-    InParallel,
-    optimize_generations,
-    parent_to_continue,
-)
+from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations, parent_to_continue
 from optuna_ga._training import checkpoints as checkpoints_module
-from tests.conftest import OpenDatabase, parents, run
+from tests.studies import OpenDatabase, parents, run
 from tests.training.test_lineage import Walk, one_by_one, sampler, walk
 
 Make = Callable[[], Checkpoints]

@@ -25,7 +25,7 @@ from optuna_ga import (
     replay,
     schedule_of,
 )
-from tests.conftest import added, failed, parents, pruned, run, story
+from tests.studies import added, failed, parents, pruned, run, story
 
 COMPLETE = TrialState.COMPLETE
 STATE = {"ga_checkpoint": "somewhere"}

@@ -25,13 +25,8 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, generations_dataframe
-from optuna_ga.visualization import (
-    plot_fitness,
-    plot_genealogy,
-    plot_genes,
-    plot_improvements,
-)
-from tests.conftest import added, failed, of_four, pruned, run, study_with
+from optuna_ga.visualization import plot_fitness, plot_genealogy, plot_genes, plot_improvements
+from tests.studies import added, failed, of_four, pruned, run, study_with
 
 Plot = Callable[..., Any]
 FIGURES: list[Plot] = [plot_fitness, plot_genealogy, plot_genes, plot_improvements]
