@@ -765,7 +765,7 @@ except ImportError as error:
     print(error)
 """
 
-    assert '`pip install "optuna-ga[visualization]"` installs it' in python(code)
+    assert 'Run `pip install "optuna-ga[visualization]"`.' in python(code)
 
 
 def test_without_pandas_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
