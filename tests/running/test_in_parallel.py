@@ -21,8 +21,8 @@ from optuna.storages import InMemoryStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
+from tests.servers import opened
 from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
