@@ -17,10 +17,9 @@ from optuna.pruners import ThresholdPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.storages import InMemoryStorage, get_storage
 
-from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
 from tests.running.evaluations import COMPLETE, FAIL, PRUNED, ending_in_every_way, journal, states
-from tests.running.test_in_parallel_errors import Submit
+from tests.servers import opened
 from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
 
 
@@ -195,7 +194,7 @@ def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path:
 class OneAfterAnother(Executor):
     """An executor of this process that is not known to be one."""
 
-    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future

@@ -16,8 +16,6 @@ from optuna_ga import InParallel, optimize_generations
 from tests.running.evaluations import COMPLETE, FAIL, PRUNED, ending_in_every_way, journal, states
 from tests.studies import sphere
 
-Submit = Callable[..., Any]
-
 
 class UnreadableError(Exception):
     """An error that is pickled but cannot be read again."""
@@ -64,7 +62,7 @@ def unreadable_results(trial: Trial) -> float:
 def test_a_result_that_cannot_be_read_costs_no_other(processes: Executor, tmp_path: Path) -> None:
     """A pruned trial is pruned, and a strange number an error that says so."""
     study = journal(tmp_path)
-    with pytest.raises(TypeError, match="returned what cannot be pickled and read again"):
+    with pytest.raises(TypeError, match="must return a value that can be pickled"):
         optimize_generations(study, InParallel(unreadable_results, processes), 5)
 
     assert states(study) == [COMPLETE, PRUNED, FAIL, COMPLETE]
@@ -132,7 +130,7 @@ class Interrupting(Executor):
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
 
-    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         self.futures.append(future)
         if len(self.futures) == 3:
@@ -158,7 +156,7 @@ def test_an_interrupt_begins_no_further_trial(tmp_path: Path) -> None:
 class InterruptedWhileSubmitting(Interrupting):
     """An executor whose user presses Ctrl-C while it takes its third trial."""
 
-    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         if len(self.futures) == 2:
             raise KeyboardInterrupt
         self.futures.append(Future())

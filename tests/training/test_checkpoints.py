@@ -33,11 +33,11 @@ def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
 def test_states_in_memory_go_with_what_needs_them() -> None:
     """No more are kept there than in a folder, and none of a study that is gone."""
     study, objective = walk(48)
-    states: Any = objective.checkpoints._states
-    assert [len(kept) for kept in states._kept.values()] == [9]
+    store: Any = objective.checkpoints._store
+    assert [len(states) for states in store._by_storage.values()] == [9]
 
     del study
-    assert len(states._kept) == 0
+    assert len(store._by_storage) == 0
 
 
 def test_a_bucket_keeps_the_states_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,10 +43,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from benchmarks.memory import peak_mb
 from benchmarks.options import at_least
-from benchmarks.overhead import interval_of_median
-from benchmarks.run import Row, device_name, environment, write_rows
+from benchmarks.performance.memory import peak_mb
+from benchmarks.performance.overhead import interval_of_median
+from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
 from optuna_ga.fashion_mnist._data import (
     MEAN,
     STANDARD_DEVIATION,
@@ -74,7 +74,6 @@ from optuna_ga.fashion_mnist._training import (
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
 SETTINGS = Member(0.05, 0.5, 0.001)
-RESULTS = Path(__file__).parent / "results"
 
 Variant = Callable[[int], int]  # Trains as many networks for an epoch; returns how many.
 
@@ -337,7 +336,7 @@ def _data(name: str, device: torch.device, n_images: int) -> Data:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.trainer_speed",
+        prog="python -m benchmarks.performance.trainer_speed",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""The table of `benchmarks.leak`, made from rows alone."""
+"""The table of `benchmarks.paper.leak`, made from rows alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.markdown import paragraph, table
-from benchmarks.paper import PaperRun
+from benchmarks.paper.runs import PaperRun
 
 Row = Mapping[str, str]
 
@@ -39,8 +39,8 @@ def report(runs: Sequence[PaperRun], rows: Sequence[Row]) -> str:
                 individual: {first["epochs"]}. The figures are those of the individual with the
                 lowest validation loss; means over n seeds of the genetic algorithm with the lowest
                 and the highest. Initial weights are the same for all, and so is the split that is
-                made once. Made by `python -m benchmarks.leak`, which with `report` at its end
-                makes this page again from the rows."""
+                made once. Made by `python -m benchmarks.paper.leak`, which with `report` at its
+                end makes this page again from the rows."""
             ),
             table(header, lines),
         ]

@@ -28,10 +28,18 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from benchmarks import dynamic_report
 from benchmarks.options import Options, at_least
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, device_name, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.paper import dynamic_report
+from benchmarks.rows import (
+    RESULTS,
+    Row,
+    device_name,
+    environment,
+    read_rows,
+    rows_to_continue,
+    write_rows,
+)
+from benchmarks.runner import in_processes
 from benchmarks.samplers import samplers
 from benchmarks.trainings import default_device
 from optuna_ga import (
@@ -46,7 +54,6 @@ from optuna_ga import (
 from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective, Score
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY
 
-RESULTS = Path(__file__).parent / "results"
 METHODS = ("dynamic", "ga", "random", "tpe")
 LIMITS = ("epochs", "seconds")
 KEY = ("method", "limit", "seed")
@@ -254,7 +261,7 @@ def _order(row: Row) -> tuple[str, int, int]:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.dynamic", __doc__)
+    parser = Options("python -m benchmarks.paper.dynamic", __doc__)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--methods", "methods to compare", list(METHODS), nargs="+", choices=METHODS)
     parser.add("--seeds", "number of seeds", 10, type=at_least(1))

@@ -29,9 +29,9 @@ from optuna.trial import FrozenTrial
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
 from benchmarks.paired import with_interval
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, environment, read_rows, write_rows
-from benchmarks.table import (
+from benchmarks.rows import Row, environment, read_rows, write_rows
+from benchmarks.runner import in_processes
+from benchmarks.table.problem import (
     CPU_TABLE,
     TableProblem,
     fingerprint,
@@ -123,8 +123,8 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
                 f"""Importance in {n_seeds} random searches of {N_TRIALS} trials on
                 `{rows[0]["table"]}` with noise: mean over seeds with its 95 % interval, and the
                 standard deviation over seeds. Divergence counts as guessing. Made by
-                `python -m benchmarks.hyperparameters`, which with `report` at its end makes this
-                page again from the rows."""
+                `python -m benchmarks.table.hyperparameters`, which with `report` at its end makes
+                this page again from the rows."""
             ),
             table(["trials", "evaluator", *names], lines),
         ]
@@ -160,7 +160,7 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.hyperparameters", __doc__)
+    parser = Options("python -m benchmarks.table.hyperparameters", __doc__)
     parser.add_step(run="computes and reports", report="only reports")
     parser.add("--seeds", "number of seeds, 0 and up", 20, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))

@@ -23,12 +23,10 @@ from scipy import stats
 from tqdm import tqdm
 
 from benchmarks.options import at_least
-from benchmarks.run import Row, device_name, environment, write_rows
+from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
 from benchmarks.trainings import default_device, load, train_settings
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 from optuna_ga.fashion_mnist._training import Precision, lower_precisions
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -105,7 +103,7 @@ def _settings(n: int) -> np.ndarray:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.precision",
+        prog="python -m benchmarks.performance.precision",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

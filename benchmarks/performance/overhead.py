@@ -38,7 +38,7 @@ from optuna.study import Study
 from tqdm import tqdm
 
 from benchmarks.options import at_least
-from benchmarks.run import Row, environment, write_rows
+from benchmarks.rows import RESULTS, Row, environment, write_rows
 from optuna_ga import GASampler
 
 SAMPLERS: Mapping[str, Callable[[], BaseSampler]] = {
@@ -65,7 +65,6 @@ BLOCKS = {"memory": 40, "sqlite": 20}
 TURNS_AT_SMALLEST = 5
 SIZES = {"memory": (100, 1_000, 10_000, 100_000), "sqlite": (100, 1_000, 10_000)}
 FILLED_ON_SQLITE = 10_000
-RESULTS = Path(__file__).parent / "results" / "overhead.csv"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -236,7 +235,7 @@ def _cell(row: Mapping[str, str]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.overhead",
+        prog="python -m benchmarks.performance.overhead",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -246,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--params", nargs="+", type=at_least(1), default=[3, 10], help="numbers of parameters")
     add("--largest", type=at_least(100), default=100_000, help="largest number of trials")
     add("--turns", type=at_least(6), default=25, help="blocks of trials per sampler and size")
-    add("--out", type=Path, default=RESULTS, help="file for the rows")
+    add("--out", type=Path, default=RESULTS / "overhead.csv", help="file for the rows")
     return parser
 
 

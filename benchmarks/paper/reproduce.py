@@ -27,29 +27,26 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
-from benchmarks import reproduce_report
 from benchmarks.options import Options, at_least
-from benchmarks.paper import PAPER, PaperRun
-from benchmarks.run import (
+from benchmarks.paper import reproduce_report
+from benchmarks.paper.runs import PAPER, PaperRun
+from benchmarks.paper.studies import (
     ENVIRONMENT,
     PROBLEM,
     SAMPLER,
     SEED,
     Job,
     Problem,
-    Row,
-    device_name,
     is_complete,
     run_jobs,
-    write_rows,
 )
+from benchmarks.rows import RESULTS, Row, device_name, write_rows
 from benchmarks.samplers import Factory, samplers
 from benchmarks.trainings import default_device
 from optuna_ga import GASampler, best_of_final_generation
 from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective
 from optuna_ga.fashion_mnist._objective import PRECISIONS
 
-RESULTS = Path(__file__).parent / "results"
 TEST = "benchmark:test"
 
 
@@ -208,7 +205,7 @@ def _facts(studies: Sequence[Study], problem: str) -> Row:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.reproduce", __doc__)
+    parser = Options("python -m benchmarks.paper.reproduce", __doc__)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     names = [run.name for run in PAPER]
     parser.add("--runs", "the paper's runs", names, nargs="+", choices=names)

@@ -42,14 +42,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from benchmarks import candidates, servers
 from optuna_ga import GASampler, InParallel, optimize_generations
+from tests import oracles, servers
 
 Row = dict[str, Any]
 
 SIZE = 20
 SEED = 0
-RESULTS = Path(__file__).parent / "results" / "workers.csv"
 
 # Its processes are forked from one that has imported all this and has no connection open.
 _context = get_context("forkserver")
@@ -58,9 +57,9 @@ _context.set_forkserver_preload([__name__])
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiments and write the rows; see `--help`."""
-    from benchmarks.run import environment, write_rows  # Workers need no PyTorch.
+    from benchmarks.rows import RESULTS, environment, write_rows  # Workers need no PyTorch.
 
-    options = _parser().parse_args(arguments)
+    options = _parser(RESULTS / "workers.csv").parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows, place = [], environment("CPU")
     for name in tqdm(options.experiments, unit="experiment", disable=None):
@@ -387,30 +386,30 @@ def _ga_figures(case: str, study: Study, elitism: bool, n_dead: int) -> Iterator
     trials = study.get_trials(deepcopy=False)
     n = len(trials)
     fresh = [t for t in trials if "x" in t.params and t.params["x"] not in _inherited(trials, t)]
-    lost, judged = candidates.never_candidates(trials, SIZE, elitism)
+    lost, judged = oracles.never_candidates(trials, SIZE, elitism)
     wrong = sum(
         t.user_attrs.get("ga_generation") != t.number // SIZE
         for t in trials
         if t.state.is_finished()  # One may have been killed before it wrote its own.
     )
-    orphans = candidates.without_parents(trials, SIZE)
+    orphans = oracles.without_parents(trials, SIZE)
     yield figure(
         case, "fresh draws of x that repeat another", _repeats(fresh), len(fresh), at_most=0
     )
     yield figure(case, "trials in another generation than number // size", wrong, n, at_most=0)
     yield figure(case, "trials at random for want of parents", orphans, n, at_most=0)
     yield figure(case, "trials left running", left_running(study), n, at_most=n_dead)
-    outside = candidates.from_outside(trials, SIZE, elitism)
-    n_parents = sum(len(candidates.parents(trial)) for trial in trials)
+    outside = oracles.from_outside(trials, SIZE, elitism)
+    n_parents = sum(len(oracles.parents(trial)) for trial in trials)
     yield figure(case, "parents from outside the pool", outside, n_parents, at_most=0)
     if elitism:
-        passed = candidates.passed_over(trials, SIZE, SIZE // 2)
+        passed = oracles.passed_over(trials, SIZE, SIZE // 2)
         yield figure(case, "parents worse than a known candidate", passed, n_parents, at_most=0)
     yield figure(case, "finished trials never a candidate", lost, judged)
 
 
 def _inherited(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[Any]:
-    return [trials[number].params.get("x") for number in candidates.parents(trial)]
+    return [trials[number].params.get("x") for number in oracles.parents(trial)]
 
 
 def _repeats(trials: Sequence[FrozenTrial]) -> int:
@@ -537,7 +536,7 @@ select setval('trials_trial_id_seq', (select max(trial_id) from trials));
 
 def suggestion(n_trials: int = 100_000, n_turns: int = 25, per_turn: int = 20) -> Iterator[Row]:
     """Time one more trial of a long study; its trials are copies of its first hundredth."""
-    from benchmarks.overhead import interval_of_median  # Workers need no PyTorch.
+    from benchmarks.performance.overhead import interval_of_median  # Workers need no PyTorch.
 
     makers: dict[str, Callable[[], BaseSampler]] = {
         "RandomSampler": partial(RandomSampler, SEED),
@@ -604,7 +603,7 @@ EXPERIMENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(out: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.workers",
         description=__doc__,
@@ -613,7 +612,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--experiments", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS),
         help="which to run (default: all)")  # fmt: skip
-    add("--out", type=Path, default=RESULTS, help="file for the rows (default: in results)")
+    add("--out", type=Path, default=out, help="file for the rows (default: in results)")
     return parser
 
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, mean_interval, with_interval
-from benchmarks.paper import COMPARED, PaperRun
-from benchmarks.run import read_rows
+from benchmarks.paper.runs import COMPARED, PaperRun
+from benchmarks.rows import read_rows
 from benchmarks.trainings import GUESSING, accuracy_or_guessing
 
 Row = Mapping[str, str]
@@ -42,8 +42,8 @@ def report(runs: Sequence[PaperRun], studies: Studies, facts: Path) -> str:
             "# The paper's five runs\n",
             paragraph(
                 f"""{told["problem"]}; {told["date"]}, {"; ".join(devices)}. Made by
-                `python -m benchmarks.reproduce`, which with `report` at its end makes this page
-                again from the rows. The paper does not state the baseline's population,
+                `python -m benchmarks.paper.reproduce`, which with `report` at its end makes this
+                page again from the rows. The paper does not state the baseline's population,
                 generations and mutation rate, nor the mutation rates of runs 1 and 2: 20, 10 and
                 0.1 are assumptions. Means over n seeds of the samplers with 95 % intervals; the
                 paper gives single figures."""
@@ -54,7 +54,7 @@ def report(runs: Sequence[PaperRun], studies: Studies, facts: Path) -> str:
                 """The training loss is that of the answer, the best of the final generation; the
                 validation loss and the accuracy are those of the best trial; the test accuracy is
                 that of the answer, trained once more. Times are sums over all trainings.
-                [Why the paper's losses cannot be those of unseen images](../leak.md)."""
+                [Why the paper's losses cannot be those of unseen images](../paper/leak.md)."""
             ),
             "## Beside random search and TPE, with as many trials\n",
             _sampler_table(runs, studies),

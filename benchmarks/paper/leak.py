@@ -25,11 +25,19 @@ from pathlib import Path
 import optuna
 import torch
 
-from benchmarks import leak_report
 from benchmarks.options import Options, at_least
-from benchmarks.paper import PAPER, PaperRun
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, device_name, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.paper import leak_report
+from benchmarks.paper.runs import PAPER, PaperRun
+from benchmarks.rows import (
+    RESULTS,
+    Row,
+    device_name,
+    environment,
+    read_rows,
+    rows_to_continue,
+    write_rows,
+)
+from benchmarks.runner import in_processes
 from benchmarks.trainings import default_device, load
 from optuna_ga import GASampler
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -37,7 +45,6 @@ from optuna_ga.fashion_mnist._data import Data, Images
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
 
-RESULTS = Path(__file__).parent / "results"
 RULES = [
     ("fresh", "once"), ("fresh", "anew"), ("inherited", "once"), ("inherited", "anew"),
     ("shared", "once"), ("shared", "anew"),
@@ -186,7 +193,7 @@ def _digits(value: float | None) -> str:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.leak", __doc__)
+    parser = Options("python -m benchmarks.paper.leak", __doc__)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--data", "images", "subset", choices=["subset", "full"])
     parser.add("--images", "to train on and to validate on, together", 300, type=at_least(100))

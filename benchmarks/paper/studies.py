@@ -5,32 +5,24 @@ Everything is kept in the storage, so a second call runs only what is missing.
 
 from __future__ import annotations
 
-import csv
 import math
-import os
-import platform
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-import torch
 from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
+from benchmarks.rows import Row, environment
 from benchmarks.samplers import Factory
 from optuna_ga import GASampler, Result, best_of_final_generation, optimize_generations
 
-Row = dict[str, Any]
 Callback = Callable[[Study, FrozenTrial], None]
 
 PROBLEM, SAMPLER, SEED, ENVIRONMENT = (
@@ -128,60 +120,6 @@ def rows(storage: BaseStorage) -> list[Row]:
         if PROBLEM in summary.user_attrs
         for row in _rows(optuna.load_study(study_name=summary.study_name, storage=storage))
     ]
-
-
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV, with the columns that any of them has, into a folder made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file, none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def rows_to_continue(path: Path, settings: Mapping[str, object]) -> list[Row]:
-    """Return the rows of a file, none if there is no file, to go on with the same settings.
-
-    Raises:
-        ValueError: If they were made with others.
-    """
-    rows = read_rows(path)
-    for name, value in settings.items():
-        for row in rows:
-            if row.get(name, "") != str(value):
-                raise ValueError(
-                    f"argument --out: {path.name!r} must have been made with {name} {value}, but "
-                    f"has {row.get(name)!r}."
-                )
-    return rows
-
-
-def environment(device: str) -> dict[str, str]:
-    """Return what a figure may depend on: versions, processor, device and commit."""
-    packages = ("optuna", "optuna-ga", "numpy", "torch")
-    return {
-        "device": device,
-        "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
-        "python": platform.python_version(),
-        **{package.replace("-", "_"): version(package) for package in packages},
-        "commit": _commit(),
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """Return the GPU's name, or "CPU"."""
-    if device.type == "cuda":
-        return f"GPU ({torch.cuda.get_device_name(device)})"
-    return device.type.upper()
 
 
 def is_complete(trial: FrozenTrial) -> bool:
@@ -282,27 +220,3 @@ def _answer(study: Study) -> int | None:
         return best_of_final_generation(study).number
     except ValueError:  # The study is not that far.
         return None
-
-
-@cache
-def _processor() -> str:
-    """Return the processor's model, as Linux tells it, and the number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} x {models[0] if models else platform.machine()}"
-
-
-@cache
-def _commit() -> str:
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return answer.stdout.strip()

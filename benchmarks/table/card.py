@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.make_table import read_table
 from benchmarks.markdown import paragraph, table
-from benchmarks.run import Row, read_rows
+from benchmarks.rows import Row, read_rows
+from benchmarks.table.make import read_table
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 COLUMNS = {
@@ -54,7 +54,7 @@ space and {max(len(losses) - recipe.sobol, 0):,} around the best tenth of them, 
 {recipe.seeds} seeds of initial weights and batches.
 
 **How.** {training} training and {validation} validation images of the {recipe.data} data,
-{recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.make_table`. Of
+{recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.table.make`. Of
 {losses.size:,} trainings {np.isinf(losses).sum():,} diverged.
 
 **Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {made.parts[0]["date"]} to
@@ -63,7 +63,7 @@ space and {max(len(losses) - recipe.sobol, 0):,} around the best tenth of them, 
 **Model.** A Gaussian process tells the mean loss over the seeds between the settings. By
 {tried[0]["folds"]}-fold cross-validation over the settings, beside other regressors; `low` is
 the quarter with the lowest losses, `noise` the error of the mean over the seeds there, below which
-no model can fall (`python -m benchmarks.table_model`). It was chosen for being smooth, too:
+no model can fall (`python -m benchmarks.table.model`). It was chosen for being smooth, too:
 
 {_table(tried)}
 

@@ -21,9 +21,9 @@ from optuna.pruners import NopPruner
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
 from benchmarks.paired import difference
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, environment, read_rows, rows_to_continue, write_rows
-from benchmarks.suites.__main__ import RESULTS, SUITES
+from benchmarks.rows import RESULTS, Row, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.runner import in_processes
+from benchmarks.suites.__main__ import SUITES
 from benchmarks.suites.task import Objective
 from optuna_ga import GASampler, recheck_best
 
@@ -75,7 +75,7 @@ def report(rows: Sequence[Row]) -> str:
                 adaptive sampler, {N_BEST} x {N_REPEATS} evaluations are repeats of the best, or
                 further trials. Percent of the second of two figures, with the 95 % interval of
                 the mean of the tasks' paired differences over all studies; then how often the
-                first is lower, equal and higher. Made by `python -m benchmarks.recheck`."""
+                first is lower, equal and higher. Made by `python -m benchmarks.suites.recheck`."""
             ),
             table(["what", "percent", "lower / equal / higher"], lines),
         ]
@@ -132,7 +132,7 @@ def _order(row: Row) -> tuple[str, str, int]:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.recheck", __doc__)
+    parser = Options("python -m benchmarks.suites.recheck", __doc__)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--seeds", "number of seeds of each task", 20, type=at_least(1))
     parser.add("--processes", "worker processes", 2, type=at_least(1))

@@ -13,13 +13,13 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import ga_settings_report
 from benchmarks.compare import best_so_far
 from benchmarks.options import Options, at_least
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.rows import Row, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.runner import in_processes
 from benchmarks.samplers import ALL
-from benchmarks.table import CPU_TABLE, fingerprint, results_on
+from benchmarks.table import ga_settings_report
+from benchmarks.table.problem import CPU_TABLE, fingerprint, results_on
 from optuna_ga import GASampler
 
 N_TRIALS = 200
@@ -104,7 +104,7 @@ def regrets_of(cell: Cell, seed: int, table: Path) -> dict[int, float]:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.ga_settings", __doc__)
+    parser = Options("python -m benchmarks.table.ga_settings", __doc__)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--seeds", "number of seeds, 0 and up", 50, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))

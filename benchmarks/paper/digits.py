@@ -16,13 +16,12 @@ from tqdm import tqdm
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
-from benchmarks.run import Row, device_name, environment, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, device_name, environment, read_rows, write_rows
 from benchmarks.trainings import default_device
 from optuna_ga.fashion_mnist._data import N_TRAINING, Images, load_full
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._training import train
 
-RESULTS = Path(__file__).parent / "results"
 SETTING = {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.0}
 
 
@@ -105,8 +104,8 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
             "# The paper's network on digits\n",
             paragraph(
                 f"""{int(rows[0]["training_images"]):,} training and 10,000 validation images,
-                {last} epochs, {setting}; one seed. Made by `python -m benchmarks.digits`, which
-                with `report` at its end makes this page again from the rows."""
+                {last} epochs, {setting}; one seed. Made by `python -m benchmarks.paper.digits`,
+                which with `report` at its end makes this page again from the rows."""
             ),
             table(header, lines),
         ]
@@ -114,7 +113,7 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.digits", __doc__)
+    parser = Options("python -m benchmarks.paper.digits", __doc__)
     parser.add_step(run="trains and reports", report="only reports")
     parser.add("--epochs", "epochs of each training", 14, type=at_least(1))
     parser.add("--images", "train on so many only (default: all)", type=at_least(64))

@@ -24,11 +24,11 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.make_table import HIGH, LOW, Table, read_table
 from benchmarks.options import Options
-from benchmarks.run import Row, write_rows
-from benchmarks.table import CPU_TABLE, Surrogate, features, kernel, targets
-from benchmarks.table_card import card
+from benchmarks.rows import Row, write_rows
+from benchmarks.table.card import card
+from benchmarks.table.make import HIGH, LOW, Table, read_table
+from benchmarks.table.problem import CPU_TABLE, Surrogate, features, kernel, targets
 from benchmarks.trainings import GUESSING
 
 FOLDS = 10
@@ -156,7 +156,7 @@ def _fitted(model: Any, table: Table, chosen: np.ndarray) -> Predict:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.table_model", __doc__)
+    parser = Options("python -m benchmarks.table.model", __doc__)
     parser.add_step(run="judges, fits and writes the card", report="only writes the card")
     parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
     return parser

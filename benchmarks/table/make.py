@@ -30,13 +30,12 @@ from scipy.stats import qmc
 from tqdm import tqdm
 
 from benchmarks.options import Options, at_least
-from benchmarks.run import device_name, environment
+from benchmarks.rows import RESULTS, device_name, environment
 from benchmarks.trainings import Outcomes, default_device, load, train_settings
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 from optuna_ga.fashion_mnist._objective import PRECISIONS
 from optuna_ga.fashion_mnist._training import Precision
 
-RESULTS = Path(__file__).parent / "results"
 BATCH = 16  # Settings between two writings of the file.
 BEST = 0.1  # Share of the Sobol settings around which the cloud lies.
 LOW, HIGH = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
@@ -158,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks.make_table", __doc__)
+    parser = Options("python -m benchmarks.table.make", __doc__)
     parser.add("--data", "images", "subset", choices=["subset", "full"])
     parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
     parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))

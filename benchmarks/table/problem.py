@@ -1,7 +1,7 @@
 """The problem `fashion-mnist-table`: the paper's problem in less than a millisecond.
 
-A Gaussian process, fitted to the table of `benchmarks.make_table`, tells the validation loss at
-any setting; `benchmarks.table_model` fits its kernel and states its error.
+A Gaussian process, fitted to the table of `benchmarks.table.make`, tells the validation loss at
+any setting; `benchmarks.table.model` fits its kernel and states its error.
 
 What it tells is the mean over training seeds of the validation loss after each epoch, where a loss
 above that of guessing, log 10, counts as guessing. If the process says that at least half of the
@@ -25,7 +25,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
-from benchmarks.make_table import RESULTS, Table, read_table
+from benchmarks.rows import RESULTS
+from benchmarks.table.make import Table, read_table
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 

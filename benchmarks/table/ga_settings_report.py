@@ -18,7 +18,7 @@ from benchmarks.paired import (
     signed,
     with_interval,
 )
-from benchmarks.paper import COMPARED, PAPER, PaperRun
+from benchmarks.paper.runs import COMPARED, PAPER, PaperRun
 
 Row = Mapping[str, str]
 Regrets = dict[int, float]  # By seed.
@@ -50,8 +50,8 @@ def report(rows: Sequence[Row]) -> str:
             paragraph(
                 f"""{n_seeds} seeds for each combination on `{rows[0]["table"]}`. Regrets are
                 losses less that of the optimum, times 1000, with 95 % intervals over seeds. Made
-                by `python -m benchmarks.ga_settings`, which with `report` at its end makes this
-                page again from the rows."""
+                by `python -m benchmarks.table.ga_settings`, which with `report` at its end makes
+                this page again from the rows."""
             ),
             "## Each setting, averaged over the values of the others\n",
             paragraph(

@@ -1,4 +1,4 @@
-"""Make the pictures of optuna-dashboard that README shows: `python -m benchmarks.screenshots`.
+"""Make the pictures of optuna-dashboard that README shows: `python -m tools.screenshots`.
 
 A search of the paper's problem, whose losses come from a table, runs with a `DashboardReport`, a
 real server shows it, and a real browser takes the pictures, in a minute on two CPU cores. The
@@ -24,14 +24,14 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.servers import MissingServerError, _free_port, _listens, _program, _running
-from benchmarks.table import table_problem
+from benchmarks.table.problem import table_problem
 from optuna_ga import DashboardReport, GASampler
+from tests.servers import MissingServerError, _free_port, _listens, _program, _running
 
 FIGURES = ("fitness", "genealogy", "improvements", "genes")
 HISTORY, GENEALOGY = "dashboard_history.png", "dashboard_genealogy.png"
 
-_RESULTS = Path(__file__).parent / "results"
+_RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 _WIDTH, _WHOLE_PAGE = 1400, 2600
 _OPTIONS = (
     "headless=new",

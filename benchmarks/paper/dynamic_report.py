@@ -1,4 +1,4 @@
-"""The report on `benchmarks.dynamic`, made from rows alone: tables, verdicts and a figure."""
+"""The report on `benchmarks.paper.dynamic`, from rows alone: tables, verdicts and a figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, signed, with_interval
-from benchmarks.run import Row
+from benchmarks.rows import Row
 from benchmarks.trainings import GUESSING, accuracy_or_guessing
 
 Rows = Sequence[Row]
@@ -33,7 +33,7 @@ def report(rows: Rows, name: str) -> str:
             the others train each trial for {first["epochs"]} epochs with StepLR, and are asked
             for five trials at a time, or for ten where seconds are equal. {devices}; PyTorch
             {first["torch"]}. A seed is that of the sampler, of the initial weights and of the
-            batches. Made by `python -m benchmarks.dynamic {_options(first)}`; `report` after
+            batches. Made by `python -m benchmarks.paper.dynamic {_options(first)}`; `report` after
             `dynamic` makes this page again from the rows."""
         ),
     ]
