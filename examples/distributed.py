@@ -47,9 +47,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="URL of the database that stores the study")
     parser.add_argument("--workers", type=int, default=4, help="number of processes")
-    parser.add_argument(
-        "--free", action="store_true", help="let workers run without waiting for each other"
-    )
+    parser.add_argument("--free", action="store_true", help="run workers independently")
     options = parser.parse_args()
     study = open_study(options.url)
     with ProcessPoolExecutor(options.workers) as executor:

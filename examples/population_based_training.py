@@ -1,13 +1,14 @@
 """Population-based training: learning rate and momentum change while a network trains.
 
-Each trial trains for two epochs and saves its model and optimizer. A child resumes training from
-its fitter parent's state, with other hyperparameters. So a lineage of trials is one training with
-a schedule. Any model and any optimizer work, and parallel workers may share the folder.
+Each trial trains for two epochs and saves model and optimizer. A child resumes from its fitter
+parent's state with other hyperparameters, so a lineage of trials is one training with a schedule.
+Any model and any optimizer work, and parallel workers may share the folder.
 
     pip install torch && python examples/population_based_training.py
 """
 
 import argparse
+from functools import partial
 
 import optuna
 import torch
@@ -49,16 +50,11 @@ if __name__ == "__main__":
     parser.add_argument("--folder", default="checkpoints")
     parser.add_argument("--generations", type=int, default=10)
     options = parser.parse_args()
-    checkpoints = Checkpoints(options.folder)
-
-    def evaluate(trials: list[optuna.Trial]) -> list[float]:
-        """Train a generation, one trial after another."""
-        return [train(trial, checkpoints) for trial in trials]
-
+    objective = partial(train, checkpoints=Checkpoints(options.folder))
     study = optuna.create_study(sampler=GASampler.population_based_training(10, seed=0))
-    optimize_generations(study, evaluate, options.generations)
+    optimize_generations(study, lambda trials: [*map(objective, trials)], options.generations)
     best = optuna_ga.best_of_final_generation(study)
     rates = [round(segment["lr"], 3) for segment in optuna_ga.schedule_of(study, best)]
     print(f"Loss {best.value:.3g} with the learning rates {rates}")
-    replays = optuna_ga.replay(study, best, evaluate)
+    replays = optuna_ga.replay(study, best, lambda trials: [*map(objective, trials)])
     print(f"Five replays of this schedule: {[float(f'{trial.value:.3g}') for trial in replays]}")
