@@ -41,8 +41,7 @@ def train(trial: optuna.Trial, checkpoints: Checkpoints) -> float:
         cross_entropy(model(points[::2][batch]), labels[::2][batch]).backward()
         optimizer.step()
     checkpoints.save(trial, {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    loss: float = cross_entropy(model(points[1::2]), labels[1::2]).item()
-    return loss
+    return float(cross_entropy(model(points[1::2]), labels[1::2]).item())
 
 
 if __name__ == "__main__":
