@@ -21,7 +21,7 @@ from optuna.storages import (
 )
 from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 
-from benchmarks import servers
+from tests import servers
 from tests.studies import OpenDatabase
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

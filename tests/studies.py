@@ -13,10 +13,10 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks import candidates
 from optuna_ga import GASampler
+from tests import oracles
 
-parents = candidates.parents
+parents = oracles.parents
 
 OpenDatabase = Callable[[], BaseStorage]
 Objective = Callable[[Trial], float]
@@ -105,9 +105,9 @@ def parents_by_the_rules(
     maximize: bool = False,
 ) -> list[int]:
     """Return the numbers of those trials that trial `number` may have as parents."""
-    pool = candidates.pool(trials, number, population_size, elitism)
-    usable = [trial for trial in pool if candidates.usable(trial)]
-    usable.sort(key=lambda trial: candidates.fitness(trial, maximize))
+    pool = oracles.pool(trials, number, population_size, elitism)
+    usable = [trial for trial in pool if oracles.usable(trial)]
+    usable.sort(key=lambda trial: oracles.fitness(trial, maximize))
     return [trial.number for trial in usable[:n_parents]]
 
 

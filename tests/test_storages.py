@@ -21,8 +21,8 @@ from optuna import Study, Trial, TrialPruned
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from benchmarks.servers import opened
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
+from tests.servers import opened
 from tests.studies import (
     assert_parents_by_the_rules,
     bred,

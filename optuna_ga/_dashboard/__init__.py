@@ -1,1 +1,1 @@
-"""Generations in optuna-dashboard."""
+"""The report of a search in optuna-dashboard: note and figures."""

@@ -1,1 +1,1 @@
-"""What came of a study: its history, its table, its answer."""
+"""Results of a study: its history, its table, its answer, and rechecked trials."""

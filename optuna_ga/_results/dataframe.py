@@ -1,4 +1,4 @@
-"""The trials of a study as a table of individuals."""
+"""`generations_dataframe`: a study as a table with one row per individual."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optuna_ga._results.history import Individual, read_history
 if TYPE_CHECKING:
     import pandas as pd
 
-_TYPES = {
+_COLUMN_TYPES = {
     "number": "int64",
     "generation": "int64",
     "state": "str",
@@ -25,47 +25,49 @@ _TYPES = {
 
 
 def generations_dataframe(study: Study, population_size: int | None = None) -> pd.DataFrame:
-    """Return a table with one row per finished trial, in the order of their numbers.
+    """Return a table with one row per finished trial, in the order of trial numbers.
 
-    Running and waiting trials are left out. Without records, as with `record=False`, all trials
-    seem to have no parents. The columns are:
+    Running and waiting trials are left out. Trials of a sampler with `record=False` have no
+    parents and no mutated genes in the table. The columns are:
 
     - `number`: The trial's number.
     - `generation`: The number divided by the population size, rounded down.
     - `state`: "COMPLETE", "PRUNED" or "FAIL".
-    - `value`: What Optuna has as its value; of a pruned trial that is its last report. NaN if
-      it has none.
-    - `parents`: List of the numbers of the trials that it was bred from.
-    - `mutated`: List of the names of the genes that were drawn afresh instead of inherited.
-    - `origin`: "start" if it has no parents, "crossover" if it was bred without mutated genes,
-      "mutation" if it was bred with some.
-    - `best_so_far`: The best value of the complete and feasible trials up to this one, NaN if
-      there is none yet.
-    - `improved`: Whether `best_so_far` is this trial's doing. The first complete and feasible
-      trial counts, unless its value is infinitely bad; an equal value does not.
-    - `params_<name>`: One column for each parameter, by name; NaN or None for trials without it.
+    - `value`: The trial's value; the last reported value of a pruned trial; NaN if it has none.
+    - `parents`: List of the parents' trial numbers.
+    - `mutated`: List of the names of the mutated genes: drawn afresh instead of inherited.
+    - `origin`: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
+      mutated genes, "start" if it has no parents.
+    - `best_so_far`: The best value of the complete and feasible trials up to this one; NaN before
+      the first.
+    - `improved`: Whether this trial is better than all complete and feasible trials before it. The
+      first of them counts, unless its value is infinitely bad.
+    - `params_<name>`: One column for each parameter, sorted by name; NaN or None for trials
+      without the parameter.
 
     Args:
         study: A study with one objective.
         population_size: Trials in a generation, at least 2. None takes it from the study's
-            sampler if that is a `GASampler`, else from what one has recorded on the study.
+            sampler if that is a `GASampler`, else from the study's attribute
+            `ga_population_size`.
 
     Raises:
         ImportError: If pandas is not installed.
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, or if the study has several objectives.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, or if the study has several
+            objectives.
     """
     try:
         import pandas as pd
     except ImportError as error:
         raise ImportError(
-            "`generations_dataframe` needs pandas, which is not installed; "
-            '`pip install "optuna-ga[visualization]"` installs it.'
+            "`generations_dataframe` needs pandas, which is not installed. "
+            'Run `pip install "optuna-ga[visualization]"`.'
         ) from error
     individuals = read_history(study, population_size).individuals
     names = sorted({name for individual in individuals for name in individual.trial.params})
-    columns = [*_TYPES, *(f"params_{name}" for name in names)]
-    return pd.DataFrame([_row(i) for i in individuals], columns=columns).astype(_TYPES)
+    columns = [*_COLUMN_TYPES, *(f"params_{name}" for name in names)]
+    return pd.DataFrame([_row(i) for i in individuals], columns=columns).astype(_COLUMN_TYPES)
 
 
 def _row(individual: Individual) -> dict[str, Any]:

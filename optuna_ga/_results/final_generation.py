@@ -1,4 +1,4 @@
-"""The paper's answer: the best individual of the final population (section 4.6)."""
+"""`best_of_final_generation`: the paper's answer to a search (section 4.6)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from optuna_ga._results.history import population_size_of
 
 
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
-    """Return the fittest trial of the last generation that has finished as a whole.
+    """Return the fittest trial of the last generation whose trials have all finished.
 
-    It need not be `study.best_trial`, which may belong to an earlier generation.
+    `study.best_trial` may be another trial, from an earlier generation.
 
     Args:
         study: A study with one objective.
         population_size: Trials in a generation, at least 2. None takes it from the study's
-            sampler if that is a `GASampler`, else from what one has recorded on the study.
+            sampler if that is a `GASampler`, else from the study's attribute
+            `ga_population_size`.
 
     Raises:
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, if the study has several objectives, if no
-            generation has `population_size` finished trials, or if all of the final one failed.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, if the study has several
+            objectives, if no generation has `population_size` finished trials, or if all trials
+            of the last such generation failed.
     """
     direction = only_direction(study)
     size = population_size_of(study, population_size)
@@ -34,10 +36,10 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished():
             generations[trial.number // size].append(trial)
-    finals = [generation for generation, trials in generations.items() if len(trials) == size]
-    if not finals:
+    whole = [generation for generation, trials in generations.items() if len(trials) == size]
+    if not whole:
         raise ValueError(f"No generation of the study has {size} finished trials yet.")
-    best = fittest(generations[max(finals)], 1, direction)
+    best = fittest(generations[max(whole)], 1, direction)
     if not best:
-        raise ValueError(f"All {size} trials of generation {max(finals)} failed.")
+        raise ValueError(f"All {size} trials of generation {max(whole)} failed.")
     return copy.deepcopy(best[0])

@@ -1,4 +1,4 @@
-"""Where each finished trial came from and what it achieved: the facts of table and figures."""
+"""The history of a study: every finished trial's origin and progress, for table and figures."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Individual(NamedTuple):
     """A finished trial as an individual of its generation.
 
     Attributes:
-        trial: The trial, which is the storage's own and not to be changed.
+        trial: The storage's own trial, which must not be changed.
         generation: The trial's number divided by the population size, rounded down.
-        parents: The numbers of the trials that it was bred from.
-        mutated: The names of the genes that were drawn afresh instead of inherited.
-        origin: "mutation" if it has parents and mutated genes, "crossover" if it has parents
-            only, else "start".
-        is_candidate: Whether it is complete and feasible, so that it can be the best.
-        best_so_far: The best value of the candidates up to this one; None if there is none.
-        improved: Whether it is better than all candidates before it, or a first one whose value
-            is not infinitely bad.
+        parents: Trial numbers of the parents.
+        mutated: Names of the mutated genes: drawn afresh instead of inherited.
+        origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
+            mutated genes, "start" if it has no parents.
+        is_candidate: Whether the trial is complete and feasible, so that it can be the best.
+        best_so_far: The best value of the candidates up to this trial; None before the first.
+        improved: Whether the trial is better than all candidates before it. The first candidate
+            counts, unless its value is infinitely bad.
     """
 
     trial: FrozenTrial
@@ -46,12 +46,12 @@ class Individual(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """The finished trials of a study with one objective, by number.
+    """The finished trials of a study with one objective.
 
     Attributes:
         direction: The study's direction.
         population_size: Trials in a generation.
-        individuals: The finished trials.
+        individuals: The finished trials, in the order of their numbers.
     """
 
     direction: StudyDirection
@@ -60,11 +60,12 @@ class History:
 
 
 def read_history(study: Study, population_size: int | None) -> History:
-    """Return the finished trials of a study, in which other samplers may have taken part.
+    """Return the history of a study, to which other samplers may have contributed.
 
     Raises:
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, or if the study has several objectives.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, or if the study has several
+            objectives.
     """
     direction = only_direction(study)
     size = population_size_of(study, population_size)
@@ -74,11 +75,11 @@ def read_history(study: Study, population_size: int | None) -> History:
 
 
 def population_size_of(study: Study, given: int | None) -> int:
-    """Return the population size that is given, or else the one that the study knows.
+    """Return the given population size, or that of the study's sampler or attribute.
 
     Raises:
-        TypeError: If what is given is no integer.
-        ValueError: If it is too small, or if nothing is given or known.
+        TypeError: If the population size is not an integer.
+        ValueError: If it is less than 2, or if it is neither given nor known.
     """
     if given is not None:
         return check_int("population_size", given, minimum=2)
@@ -86,8 +87,8 @@ def population_size_of(study: Study, given: int | None) -> int:
         return study.sampler.population_size
     if POPULATION_SIZE not in study.user_attrs:
         raise ValueError(
-            "`population_size` must be given, since the study records none and its sampler is "
-            f"a {type(study.sampler).__name__}."
+            f"`population_size` must be given, because the study has no `{POPULATION_SIZE}` and "
+            f"its sampler, a {type(study.sampler).__name__}, has no generations."
         )
     return check_int("population_size", study.user_attrs[POPULATION_SIZE], minimum=2)
 

@@ -1,4 +1,4 @@
-"""An honest finish for noisy objectives: the best trials are evaluated again."""
+"""`recheck_best`: evaluate the best trials of a noisy objective again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from optuna_ga._population.fitness import fittest, loss_of
 
 @dataclass(frozen=True)
 class Rechecked:
-    """A trial with the values of its repeats.
+    """A trial whose parameters were evaluated again.
 
     Attributes:
-        trial: The trial, with the value that it got in the search.
-        values: What its parameters got when they were evaluated again `(n_repeats,)`.
+        trial: The trial, with its value from the search.
+        values: The values of the repeated evaluations `(n_repeats,)`.
     """
 
     trial: FrozenTrial
@@ -30,12 +30,12 @@ class Rechecked:
 
     @property
     def mean(self) -> float:
-        """Mean of the repeats, without the value that the trial was chosen for."""
+        """Mean of the repeats; excludes the value from the search, which selection has biased."""
         return sum(value / len(self.values) for value in self.values)
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean, NaN for a single repeat."""
+        """Standard error of the mean; NaN for a single repeat or infinite values."""
         if len(self.values) < 2 or not all(map(math.isfinite, self.values)):
             return math.nan
         return statistics.stdev(self.values) / math.sqrt(len(self.values))
@@ -48,28 +48,32 @@ def recheck_best(
     n_best: int = 5,
     n_repeats: int = 3,
 ) -> list[Rechecked]:
-    """Evaluate the best trials again, and return them with the best mean first.
+    """Evaluate the best trials again, and return them sorted by their new means.
 
-    Where the same parameters get another value each time, the best trial of a search is partly
-    the luckiest one, and its value flatters it. The repeats do so far less: the value from the
-    search is not part of their mean, but the answer is still the luckiest of `n_best` means, so
-    that an unbiased figure takes one more evaluation of it. The study stays as it is.
+    With a noisy objective the best trial of a search is partly the luckiest one, so its value
+    overestimates its parameters. The means of the repeats exclude the value from the search and
+    are far less biased. A small bias remains, because the first result is the luckiest of
+    `n_best` means; for an unbiased estimate evaluate that trial once more. The study does not
+    change.
 
-    The objective is called with an `optuna.trial.FixedTrial` that has the parameters and a number
-    that no trial of the study has, each time another, for objectives that seed their noise by it.
-    Every trial gets its first repeat before any gets its second.
+    The objective is called with an `optuna.trial.FixedTrial` that has the trial's parameters and,
+    in every call, a new number that no trial of the study has; objectives may seed their noise
+    with it. Every trial gets its first repeat before any trial gets its second.
 
     Args:
         study: A study with one objective.
-        objective: The objective of the study. What it raises is passed on.
-        n_best: How many of the best trials with different parameters are evaluated again, at
-            least 1; fewer if the study has fewer complete ones. Feasible trials come first.
-        n_repeats: How often each is evaluated, at least 1.
+        objective: The study's objective. Its exceptions are passed on.
+        n_best: Number of trials to evaluate again, at least 1: the best complete trials with
+            different parameters, feasible ones first; fewer if the study has fewer.
+        n_repeats: Number of repeats for each trial, at least 1.
+
+    Returns:
+        The trials and their new values, the best mean first.
 
     Raises:
-        TypeError: If `n_best` or `n_repeats` is no integer.
-        ValueError: If one of them is too small, if the study has several objectives, or if it has
-            no complete trial.
+        TypeError: If `n_best` or `n_repeats` is not an integer.
+        ValueError: If `n_best` or `n_repeats` is less than 1, or if the study has several
+            objectives or no complete trial.
     """
     n_best = check_int("n_best", n_best, minimum=1)
     n_repeats = check_int("n_repeats", n_repeats, minimum=1)
@@ -78,18 +82,18 @@ def recheck_best(
     values: list[list[float]] = [[] for _ in best]
     number = len(study.get_trials(deepcopy=False))
     for _ in range(n_repeats):
-        for trial, found in zip(best, values, strict=True):
-            found.append(float(objective(FixedTrial(trial.params, number))))
+        for trial, repeats in zip(best, values, strict=True):
+            repeats.append(float(objective(FixedTrial(trial.params, number))))
             number += 1
     rechecked = [
-        Rechecked(copy.deepcopy(trial), tuple(found))
-        for trial, found in zip(best, values, strict=True)
+        Rechecked(copy.deepcopy(trial), tuple(repeats))
+        for trial, repeats in zip(best, values, strict=True)
     ]
     return sorted(rechecked, key=lambda checked: loss_of(checked.mean, direction))
 
 
 def _best(study: Study, n: int) -> list[FrozenTrial]:
-    """Return the best complete trials of which no two have the same parameters."""
+    """Return the `n` best complete trials with different parameters, the fittest first."""
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     if not complete:
         raise ValueError("The study has no complete trial yet.")

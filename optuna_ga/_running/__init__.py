@@ -1,1 +1,1 @@
-"""Run a study by whole generations, in processes or threads."""
+"""Running a study by whole generations, in this process or on parallel workers."""

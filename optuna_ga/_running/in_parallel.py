@@ -1,4 +1,4 @@
-"""An ordinary objective as the evaluation of a generation, over an executor's workers."""
+"""`InParallel`: evaluates the trials of a generation on the workers of an executor."""
 
 from __future__ import annotations
 
@@ -27,22 +27,24 @@ from optuna_ga._optuna_internals import (
 
 Objective = Callable[[Trial], Any]
 
-_KEPT = 4  # Studies that a worker keeps open.
+# Studies that a process keeps open at once; the oldest is dropped and opened again when needed.
+_MAX_OPEN_STUDIES = 4
 
 
 class InParallel:
     """Evaluates the trials of a generation at the same time, for `optimize_generations`.
 
-    Each trial is handed to `objective`, as `study.optimize` does it: what it suggests, reports
-    and records is in the study, and it may prune, fail, or call `trial.study.stop()`. A generation
-    ends when its last trial does. Since all of it is asked before and told after, in order, the
-    study does not depend on the number of workers or on their speed, if the sampler is a
-    `GASampler`. Other samplers are reseeded in each worker process, lest workers draw the same.
+    Each trial is passed to `objective` as `study.optimize` passes it: the objective may suggest,
+    report, record, prune, fail, or call `trial.study.stop()`. A generation ends with its last
+    trial. With a `GASampler` the study does not depend on the number of workers or their speed:
+    a whole generation is asked for before its first trial is evaluated, and told in trial order
+    after its last. Other samplers are reseeded in each worker process, so that no two workers
+    draw the same numbers.
 
-    Threads share the study. All other workers open its storage anew, once each, so it must be one
-    that they can reach: a database or a journal. They need the objective and the package. An error
-    that cannot be pickled arrives as a RuntimeError with its words. A worker that dies fails the
-    trials that its executor gives up.
+    Threads share the study. Other workers open its storage once each, so the storage must be one
+    that they can reach, such as a database or a journal. They need the objective and this
+    package. An exception that cannot be pickled arrives as a RuntimeError with its message. If a
+    worker dies, the trials that its executor gives up fail.
 
     Example:
         >>> import optuna
@@ -56,14 +58,14 @@ class InParallel:
         50
 
     Args:
-        objective: As for `study.optimize`. Other processes get a copy of it by pickling.
-        executor: Any `concurrent.futures.Executor`, such as a `ProcessPoolExecutor`, that of a
-            Dask client (`client.get_executor()`) or mpi4py's. It stays open.
+        objective: The objective, as for `study.optimize`. Other processes get a pickled copy.
+        executor: A `concurrent.futures.Executor`, such as a `ProcessPoolExecutor`, the executor of
+            a Dask client (`client.get_executor()`) or of mpi4py. It stays open.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: From `optimize_generations`, before it asks for a trial, if the executor's
-            workers are no threads and the study is in memory, where they could not reach it.
+        ValueError: From `optimize_generations`, before it asks for a trial, if the study is in
+            memory and the executor is not a `ThreadPoolExecutor`.
     """
 
     def __init__(self, objective: Objective, executor: Executor) -> None:
@@ -75,95 +77,97 @@ class InParallel:
             )
         self._objective = objective
         self._executor = executor
-        # The executor of other interpreters is derived from that of threads.
-        self._shared = type(executor) is ThreadPoolExecutor
+        # Not `isinstance`: the InterpreterPoolExecutor is a subclass, but shares no memory.
+        self._shares_memory = type(executor) is ThreadPoolExecutor
         self._lock = Lock()
-        self._remotes: list[tuple[tuple[object, ...], _Remote]] = []
+        self._remotes: list[tuple[tuple[object, ...], _RemoteObjective]] = []
 
     def check(self, study: Study) -> None:
-        """Raise an error if the workers could not reach the study.
+        """Check that the workers can reach the study.
 
         Raises:
-            ValueError: If they could not.
+            ValueError: If the study is in the memory of this process, and the workers are not.
         """
-        if in_memory(study) and not self._shared:
+        if in_memory(study) and not self._shares_memory:
             raise ValueError(
                 "`executor` must be a `ThreadPoolExecutor`, since the study is in memory, where "
                 f"other processes cannot reach it, but a {type(self._executor).__name__} was "
-                "given. Give the study a storage: a database or a journal."
+                "given. Give the study a storage that they can reach: a database or a journal."
             )
 
     def __call__(self, trials: list[Trial]) -> Sequence[Any]:
-        """Return what the objective returns or raises for each trial."""
+        """Evaluate the trials; return the value or exception of each trial, in the same order."""
         for study in {trial.study for trial in trials}:
             self.check(study)
-        futures: list[Future[_Ended] | Exception] = []
+        futures: list[Future[_Evaluation] | Exception] = []
         try:
             for trial in trials:
                 futures.append(self._submit(trial))
-            ended = [_wait(future) for future in futures]
-        except BaseException:  # The user's interrupt: what has not begun never will.
+            evaluations = [_wait(future) for future in futures]
+        except BaseException:  # An interrupt, such as Ctrl-C: do not start the other trials.
             for future in futures:
                 if isinstance(future, Future):
                     future.cancel()
             raise
-        if any(one.stops for one in ended):
-            with suppress(RuntimeError):  # Nobody is to stop if this is called from elsewhere.
+        if any(evaluation.stops for evaluation in evaluations):
+            # Outside an optimization loop `study.stop()` raises, and there is nothing to stop.
+            with suppress(RuntimeError):
                 trials[0].study.stop()
-        return [one.result for one in ended]
+        return [evaluation.result for evaluation in evaluations]
 
-    def _submit(self, trial: Trial) -> Future[_Ended] | Exception:
+    def _submit(self, trial: Trial) -> Future[_Evaluation] | Exception:
         try:
-            if self._shared:
+            if self._shares_memory:
                 return self._executor.submit(_evaluate, self._objective, trial)
             return self._executor.submit(self._remote_of(trial.study), trial_id(trial))
-        except Exception as error:  # The executor is broken: others of its trials may be done.
+        except Exception as error:  # A broken executor: earlier trials may still have results.
             return error
 
-    def _remote_of(self, study: Study) -> _Remote:
+    def _remote_of(self, study: Study) -> _RemoteObjective:
+        """Return the study's remote objective, a new one if the sampler or pruner was replaced."""
         parts = (study, study.sampler, study.pruner)
         with self._lock:
             for known, remote in self._remotes:
                 if all(a is b for a, b in zip(parts, known, strict=True)):
                     return remote
-            remote = _Remote(uuid4().hex, self._objective, packed(study))
-            self._remotes = [*self._remotes[1 - _KEPT :], (parts, remote)]
+            remote = _RemoteObjective(uuid4().hex, self._objective, packed(study))
+            self._remotes = [*self._remotes[1 - _MAX_OPEN_STUDIES :], (parts, remote)]
             return remote
 
 
-class _Ended(NamedTuple):
-    """What a trial's evaluation came to.
+class _Evaluation(NamedTuple):
+    """The outcome of one call of the objective.
 
     Attributes:
-        result: What the objective returned or raised.
-        stops: Whether it asked, in another process, for the study to stop.
+        result: The objective's return value, or the exception that it raised.
+        stops: Whether the objective called `study.stop()` in another process.
     """
 
     result: Any
     stops: bool = False
 
 
-def _wait(future: Future[_Ended] | Exception) -> _Ended:
+def _wait(future: Future[_Evaluation] | Exception) -> _Evaluation:
     if isinstance(future, Exception):
-        return _Ended(future)
+        return _Evaluation(future)
     try:
         error = future.exception()
     except CancelledError as cancelled:
-        return _Ended(cancelled)
-    return future.result() if error is None else _Ended(error)
+        return _Evaluation(cancelled)
+    return future.result() if error is None else _Evaluation(error)
 
 
-def _evaluate(objective: Objective, trial: Trial) -> _Ended:
-    """Evaluate a trial in a thread that shares the study, which is where a stop arrives."""
+def _evaluate(objective: Objective, trial: Trial) -> _Evaluation:
+    """Evaluate a trial in a thread, where `study.stop()` reaches the study directly."""
     with in_objective(trial.study):
-        return _Ended(objective(trial))
+        return _Evaluation(objective(trial))
 
 
-class _Remote:
-    """The objective and the study in another process.
+class _RemoteObjective:
+    """The objective, evaluated in another process that keeps the study open between trials.
 
-    The process makes one of it when it first gets it, and keeps that one with the study open:
-    opening a storage takes longer than many a trial, and what is remembered of the study is lost.
+    Unpickling looks the object up by its key, so a process opens the study's storage only once:
+    opening takes longer than a short trial, and would drop the sampler's memory of the study.
     """
 
     def __init__(self, key: str, objective: Objective, study: bytes) -> None:
@@ -173,23 +177,23 @@ class _Remote:
         self._study: Study | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _kept, (self._key, self._objective, self._packed)
+        return _cached_remote, (self._key, self._objective, self._packed)
 
-    def __call__(self, trial_id: int) -> _Ended:
-        """Evaluate the trial with this id.
+    def __call__(self, trial_id: int) -> _Evaluation:
+        """Evaluate the trial with this id; return an exception instead of raising it.
 
-        Errors are results here, since one that the other side cannot read breaks executors.
+        An exception that the parent process cannot unpickle would break the executor.
         """
         try:
             study = self._open()
         except Exception as error:
-            return _Ended(_readable_error(error))
+            return _Evaluation(_picklable_error(error))
         try:
             with in_objective(study):
-                result = _readable(self._objective(resumed_trial(study, trial_id)))
+                result = _picklable(self._objective(resumed_trial(study, trial_id)))
         except Exception as error:
-            result = _readable_error(error)
-        return _Ended(result, stops=is_stopped(study, reset=True))
+            result = _picklable_error(error)
+        return _Evaluation(result, stops=is_stopped(study, reset=True))
 
     def _open(self) -> Study:
         with _lock:
@@ -201,39 +205,47 @@ class _Remote:
 
 
 _lock = Lock()
-_remotes: OrderedDict[str, _Remote] = OrderedDict()
+_remotes: OrderedDict[str, _RemoteObjective] = OrderedDict()  # The latest used last.
 
 
-def _kept(key: str, objective: Objective, study: bytes) -> _Remote:
-    """Return the one that this process keeps under the key, or a new one."""
+def _cached_remote(key: str, objective: Objective, study: bytes) -> _RemoteObjective:
+    """Return this process's remote objective with the key, a new one if there is none."""
     with _lock:
-        remote = _remotes.pop(key, None) or _Remote(key, objective, study)
+        remote = _remotes.pop(key, None) or _RemoteObjective(key, objective, study)
         _remotes[key] = remote
-        if len(_remotes) > _KEPT:
+        if len(_remotes) > _MAX_OPEN_STUDIES:
             _remotes.popitem(last=False)
         return remote
 
 
-def _readable(result: object) -> object:
-    if not _travels(result):
-        raise TypeError(f"`objective` returned what cannot be pickled and read again: {result!r}.")
+def _picklable(result: object) -> object:
+    """Return the result.
+
+    Raises:
+        TypeError: If the result cannot be sent to another process.
+    """
+    if not _is_picklable(result):
+        raise TypeError(
+            "`objective` must return a value that can be pickled and unpickled, but it returned "
+            f"{result!r}."
+        )
     return result
 
 
-def _readable_error(error: Exception) -> Exception:
-    """Return the error, or one that says the same, with its traceback as a note."""
-    if not _travels(error):
-        known = TrialPruned(str(error)) if isinstance(error, TrialPruned) else None
-        error = known or RuntimeError(f"{type(error).__name__}: {error}")
-    if hasattr(error, "add_note"):  # From Python 3.11 on.
+def _picklable_error(error: Exception) -> Exception:
+    """Return the error, or a picklable substitute, with the worker's traceback as a note."""
+    if not _is_picklable(error):
+        pruned = TrialPruned(str(error)) if isinstance(error, TrialPruned) else None
+        error = pruned or RuntimeError(f"{type(error).__name__}: {error}")
+    if hasattr(error, "add_note"):  # Since Python 3.11.
         error.add_note(f"In a worker:\n{format_exc()}")
     return error
 
 
-def _travels(thing: object) -> bool:
-    """Return whether the other side of a process can read it."""
+def _is_picklable(value: object) -> bool:
+    """Return whether a value can be pickled and unpickled."""
     try:
-        pickle.loads(pickle.dumps(thing))
+        pickle.loads(pickle.dumps(value))
     except Exception:
         return False
     return True

@@ -1,4 +1,4 @@
-"""A generation as the unit of work: ask all of it, evaluate it at once, tell in trial order."""
+"""`optimize_generations`: ask for a generation, evaluate it in one call, tell the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.progress import progress_bar
 
 Result: TypeAlias = "float | Sequence[float] | BaseException | None"
-"""What an evaluation returns for a trial: its value or values, or what ended it."""
+"""Result of a trial: its value or values; an exception or None if it has no value."""
 
 Callback = Callable[[Study, FrozenTrial], None]
 
@@ -42,42 +42,41 @@ def optimize_generations(
     callbacks: Iterable[Callback] | None = None,
     show_progress_bar: bool = False,
 ) -> None:
-    """Optimize generation by generation, each evaluated by one call.
+    """Optimize a study by whole generations, each evaluated by one call.
 
-    With `GASampler` the whole study is a function of the seed and the objective: however a
+    With `GASampler` the study is a function of the seed and the objective alone. However a
     generation is evaluated, and however often the run is killed and started again, every trial
-    has the same parameters, parents and value. The sampler may be any other.
+    has the same parameters, parents and value. Other samplers work too.
 
-    `n_generations` is the total, so a second call does what is missing. It first finishes the
-    generation that a killed run left half done: trials that are still running are evaluated
-    again under their own numbers, with what they had suggested. So only one such call may work
-    on a study at a time. Enqueued trials are taken first, as `Study.ask` does.
+    A second call resumes the study: `n_generations` is the total. It first completes the
+    generation that a killed run left unfinished. Trials that are still running keep their
+    numbers and suggested parameters and are evaluated again, so only one call may work on a study
+    at a time. Enqueued trials come first, as with `Study.ask`.
 
     Args:
         study: The study.
-        evaluate: Called with the trials of one generation, in the order of their numbers. It
-            suggests their parameters and returns as many results in the same order: the value
-            or values; or for a trial that was pruned an `optuna.TrialPruned`; or for one that
-            failed another exception, NaN or None. An exception that it raises holds for all of
-            the generation. `InParallel` makes one of an ordinary objective.
-        n_generations: Number of generations that the study is to have, at least 1.
-        population_size: Trials in a generation, at least 1. None takes that of the sampler.
-        timeout: No generation is begun after so many seconds. None sets no limit.
-        catch: Exceptions of failed trials after which the study goes on. Any other is raised
-            once all trials of the generation are told.
-        callbacks: Called with the study and each finished trial, in trial order. They and the
-            evaluation may call `study.stop()` in this thread, after which no further generation
-            is begun.
+        evaluate: Evaluates one generation: takes its trials in the order of their numbers,
+            suggests their parameters, and returns one result per trial in the same order. A
+            result is the value or values; an `optuna.TrialPruned` for a pruned trial; or another
+            exception, NaN or None for a failed trial. If `evaluate` raises, the exception counts
+            as the result of every trial. `InParallel` turns an ordinary objective into `evaluate`.
+        n_generations: Total number of generations, at least 1.
+        population_size: Trials in a generation, at least 1. None takes the sampler's.
+        timeout: No generation starts after this many seconds, at least 0. None sets no limit.
+        catch: Exceptions of failed trials that do not end the optimization. Other exceptions are
+            raised once all trials of the generation are told.
+        callbacks: Called with the study and each finished trial, in trial order. Callbacks and
+            `evaluate` may call `study.stop()` in this thread; then no further generation starts.
         show_progress_bar: Whether to show the trials done, the time left, the generation and the
             best value, on a terminal or in a notebook.
 
     Raises:
-        TypeError: If an argument has the wrong type, or if a result is no value; the trial then
-            fails, and the others are told.
-        ValueError: If an argument is out of its range or missing, if the workers of `InParallel`
-            could not reach the study, or if there are more or fewer results than trials, which
-            then all fail.
-        RuntimeError: If the study is already being optimized in this thread.
+        TypeError: If an argument has the wrong type, or if a result is neither a value, an
+            exception nor None; that trial fails and the other trials are told.
+        ValueError: If an argument is out of range; if `population_size` is missing and the
+            sampler has none; if the workers of `InParallel` cannot reach the study; or if the
+            number of results differs from the number of trials, all of which fail then.
+        RuntimeError: If this thread is already optimizing the study.
     """
     if isinstance(evaluate, InParallel):
         evaluate.check(study)
@@ -106,16 +105,17 @@ def evaluate_and_tell(
     trials: list[Trial],
     observers: Sequence[Callback] = (),
 ) -> BaseException | None:
-    """Evaluate trials together, tell every one its result, and return the first error."""
+    """Evaluate trials together, tell each result, and return the first error, if any."""
     return _tell(study, trials, _evaluate(evaluate, trials), observers)
 
 
 def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
-    """Yield what is to be evaluated together, until the study has `total` started trials."""
+    """Yield the trials to evaluate together, until the study has `total` started trials."""
     trials = running_trials(study)
     n_started = len(study.get_trials(deepcopy=False, states=_STARTED))
     while trials or n_started < total:
-        # What is half done is filled up to a whole generation.
+        # Complete a started generation first. If all its trials have started, evaluate only the
+        # running ones.
         n_missing = -n_started % size or (0 if trials else size)
         n_missing = min(n_missing, max(total - n_started, 0))
         _ask(study, n_missing, trials)
@@ -125,18 +125,18 @@ def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
 
 
 def _ask(study: Study, n: int, trials: list[Trial]) -> None:
-    """Add `n` new trials to the list; if one cannot be had, the new ones fail.
+    """Ask for `n` trials and append them; if asking raises, all new trials fail.
 
-    So does the one that could not be had, if it was created. Trials that a killed run left running
-    are left so for the next call.
+    This includes a trial that was created but not returned. Trials that a killed run left running
+    stay running for the next call.
     """
-    left_over = {trial.number for trial in trials}
+    resumed = {trial.number for trial in trials}
     try:
         for _ in range(n):
             trials.append(study.ask())
     except BaseException:
         for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.number not in left_over:
+            if trial.number not in resumed:
                 study.tell(trial.number, state=TrialState.FAIL)
         raise
 
@@ -144,16 +144,16 @@ def _ask(study: Study, n: int, trials: list[Trial]) -> None:
 def _evaluate(
     evaluate: Callable[[list[Trial]], Sequence[Result]], trials: list[Trial]
 ) -> Sequence[Result]:
-    """Return a result for each trial, whatever the evaluation does."""
+    """Return one result per trial; an exception of `evaluate` is the result of every trial."""
     try:
-        results = list(evaluate(list(trials)))  # It may do with its list what it likes.
+        results = list(evaluate(list(trials)))  # A copy, since `evaluate` may change its list.
         if len(results) != len(trials):
             numbers = ", ".join(str(trial.number) for trial in trials)
             raise ValueError(
                 f"`evaluate` must return one result for each of the {len(trials)} trials "
                 f"{numbers}, but it returned {len(results)}."
             )
-    except BaseException as error:  # Raised again once the trials are told.
+    except BaseException as error:  # `optimize_generations` raises it once the trials are told.
         return [error] * len(trials)
     return results
 
@@ -161,7 +161,7 @@ def _evaluate(
 def _tell(
     study: Study, trials: Sequence[Trial], results: Sequence[Result], observers: Sequence[Callback]
 ) -> BaseException | None:
-    """Tell every trial its result, in order, and return the first error among them."""
+    """Tell each trial its result, in trial order, and return the first error, if any."""
     outcomes = [_outcome(study, *pair) for pair in zip(trials, results, strict=True)]
     n_told = 0
     try:
@@ -171,14 +171,21 @@ def _tell(
             _log(finished, outcome)
             for observe in observers:
                 observe(study, finished)
-    finally:  # An observer may raise, or the user interrupt; the other results are there.
+    finally:  # Even if an observer raises or the user interrupts, no result is lost.
         for trial, outcome in zip(trials[n_told:], outcomes[n_told:], strict=True):
             study.tell(trial, outcome.values, outcome.state, skip_if_finished=True)
     return next((outcome.error for outcome in outcomes if outcome.error is not None), None)
 
 
 class _Outcome(NamedTuple):
-    """What a trial is told, and the error to raise if that is not caught."""
+    """The arguments of `Study.tell` for one trial.
+
+    Attributes:
+        state: The trial's final state.
+        values: The values of a complete trial.
+        reason: Text for the log if the trial is not complete.
+        error: The exception to raise unless it is caught.
+    """
 
     state: TrialState
     values: list[float] | None = None
@@ -207,9 +214,9 @@ def _outcome(study: Study, trial: Trial, result: Result) -> _Outcome:
 
 
 def _numbers(result: object) -> list[float]:
-    """Return the number or numbers of a result; none if it is something else.
+    """Return the number or numbers of a result as floats; an empty list if it has none.
 
-    Whatever its conversion raises: the other trials' results must not be lost by it.
+    Every exception of a conversion is caught, so that the other trials are still told.
     """
     if isinstance(result, (bytes, str, Mapping, Set)):
         return []
@@ -238,12 +245,12 @@ def _log(trial: FrozenTrial, outcome: _Outcome) -> None:
 
 
 def _advance(progress: tqdm[Any], size: int) -> Callback:
-    """Return a callback that moves the progress bar."""
+    """Return a callback that advances the progress bar by one trial."""
 
     def advance(study: Study, trial: FrozenTrial) -> None:
         progress.set_description(f"generation {trial.number // size}", refresh=False)
         if len(study.directions) == 1 and trial.state == TrialState.COMPLETE:
-            with suppress(ValueError):  # None is feasible yet.
+            with suppress(ValueError):  # No trial is feasible yet.
                 progress.set_postfix_str(f"best {study.best_value:.6g}", refresh=False)
         progress.update()
 
@@ -255,7 +262,7 @@ def _population_size(study: Study, given: int | None) -> int:
         given = getattr(study.sampler, "population_size", None)
     if given is None:
         raise ValueError(
-            "`population_size` must be given, since the study's sampler, a "
+            "`population_size` must be given, because the study's sampler, a "
             f"{type(study.sampler).__name__}, has none."
         )
     return check_int("population_size", given, minimum=1)

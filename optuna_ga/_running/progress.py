@@ -1,4 +1,4 @@
-"""A progress bar that keeps out of the way."""
+"""A progress bar that appears on terminals and in notebooks only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 @contextmanager
 def progress_bar(shown: bool, **options: Any) -> Iterator[tqdm[Any]]:
-    """Yield a bar that shows only on a terminal or in a notebook; Optuna's logs stay whole.
+    """Yield a progress bar that hides where the output is not interactive.
+
+    Optuna's log lines are printed above the bar, not through it.
 
     Args:
-        shown: Whether it is wanted.
-        **options: Those of tqdm.
+        shown: Whether to show the bar on a terminal or in a notebook.
+        **options: Options of `tqdm`.
     """
     with tqdm(disable=None if shown else True, **options) as bar:
         logger = logging.getLogger("optuna")
         streams = [getattr(handler, "stream", None) for handler in logger.handlers]
-        if bar.disable or not {sys.stdout, sys.stderr} & set(streams):  # Its logs do not show.
+        # Without a visible bar, or with logs that go elsewhere, nothing needs redirecting.
+        if bar.disable or not {sys.stdout, sys.stderr} & set(streams):
             yield bar
             return
         with logging_redirect_tqdm([logger], tqdm_class=tqdm):

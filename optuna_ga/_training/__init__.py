@@ -1,1 +1,1 @@
-"""Training that resumes across generations: states, their stores, schedules."""
+"""Training that resumes across generations: lineages, checkpoints and replays."""

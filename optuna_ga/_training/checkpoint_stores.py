@@ -1,8 +1,7 @@
-"""Where states of training are kept: in an artifact store, or in this process.
+"""Stores of training states: one of Optuna's artifact stores, or the memory of this process.
 
-A state is made of tensors, numbers, strings, bytes, None, dictionaries, lists and tuples of these.
-PyTorch, which is imported when the first state is saved, writes and reads it; reading runs no
-pickled code.
+A state consists of tensors, numbers, strings, bytes, None, and dictionaries, lists and tuples of
+them. PyTorch serializes it and is imported on first use. Loading a state runs no pickled code.
 """
 
 from __future__ import annotations
@@ -19,41 +18,45 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
 
-class States(Protocol):
-    """Keeps states under keys that no other study's trial has."""
+class StateStore(Protocol):
+    """Stores states under keys, each of which belongs to one trial of one study."""
 
     def put(self, storage: BaseStorage, key: str, state: Any) -> None:
-        """Keep a state as it is now, in the place of what there was.
+        """Store a copy of a state, in place of an earlier state with the same key.
 
         Raises:
-            TypeError: If it has something in it that could not be read again.
+            TypeError: If the state has a part that cannot be loaded without running pickled code.
         """
 
     def get(self, key: str, map_location: Any) -> Any:
         """Return a copy of a state.
 
+        Args:
+            key: The key that the state was stored under.
+            map_location: Device for the tensors; None for the store's default.
+
         Raises:
-            KeyError: If there is none.
-            ValueError: If there is something else.
+            KeyError: If the store has no such key.
+            ValueError: If the stored object is damaged, or was stored under another key.
         """
 
     def remove(self, storage: BaseStorage, key: str) -> None:
-        """Remove a state if there is one."""
+        """Remove a state if it exists."""
 
 
-class InStore:
-    """Keeps states in one of Optuna's artifact stores."""
+class ArtifactStateStore:
+    """Stores states in one of Optuna's artifact stores."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
     def put(self, storage: BaseStorage, key: str, state: Any) -> None:
-        """Write a state; see `States`."""
-        # A view would take the whole of what it is a view of with it.
-        self._store.write(key, _written({"key": key, "state": _copied(state)}))
+        """Write a state; see `StateStore`."""
+        # `torch.save` stores a view's whole underlying storage, so clone first.
+        self._store.write(key, _serialized({"key": key, "state": _cloned(state)}))
 
     def get(self, key: str, map_location: Any) -> Any:
-        """Read a state, to the CPU if nothing else is said; see `States`."""
+        """Read a state, by default to the CPU; see `StateStore`."""
         import torch
 
         try:
@@ -63,95 +66,102 @@ class InStore:
             raise KeyError(key) from error
         try:
             saved = torch.load(content, map_location="cpu", weights_only=True)
-        except Exception as error:  # Damage may look like anything, even like a missing key.
-            raise ValueError(f"is damaged or no state: {error}") from error
+        except Exception as error:  # A damaged file can raise anything, even a KeyError.
+            raise ValueError(f"is damaged or not a state: {error}") from error
         if not isinstance(saved, dict) or saved.keys() != {"key", "state"}:
-            raise ValueError("is no state that was saved here.")
+            raise ValueError("was not written by `Checkpoints`.")
         if saved["key"] != key:
-            raise ValueError(f"is that of {saved['key']!r}.")
-        return _on(map_location, saved["state"])
+            raise ValueError(f"was saved under another key, {saved['key']!r}.")
+        return _moved(saved["state"], map_location)
 
     def remove(self, storage: BaseStorage, key: str) -> None:
-        """Remove a state; see `States`."""
-        with suppress(ArtifactNotFound):  # Another worker was faster.
+        """Remove a state; see `StateStore`."""
+        with suppress(ArtifactNotFound):  # Another worker may have removed it already.
             self._store.remove(key)
 
 
-class InMemory:
-    """Keeps states in this process, on their devices, as long as the study's storage is open."""
+class MemoryStateStore:
+    """Stores states in this process, on their devices, while their study's storage is open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: WeakKeyDictionary[BaseStorage, dict[str, Any]] = WeakKeyDictionary()
+        self._by_storage: WeakKeyDictionary[BaseStorage, dict[str, Any]] = WeakKeyDictionary()
 
     def put(self, storage: BaseStorage, key: str, state: Any) -> None:
-        """Copy a state; see `States`."""
+        """Copy a state; see `StateStore`."""
         import torch
 
-        _written(_mapped(state, lambda tensor: torch.empty(0)))  # What a store would refuse.
-        copied = _copied(state)
+        # Refuse whatever an artifact store refuses; empty tensors make this check cheap.
+        _serialized(_map_tensors(state, lambda tensor: torch.empty(0)))
+        cloned = _cloned(state)
         with self._lock:
-            self._kept.setdefault(storage, {})[key] = copied
+            self._by_storage.setdefault(storage, {})[key] = cloned
 
     def get(self, key: str, map_location: Any) -> Any:
-        """Return a copy, on its device if nothing else is said; see `States`."""
+        """Return a copy of a state, by default on its own devices; see `StateStore`."""
         with self._lock:
-            found = [kept[key] for kept in self._kept.values() if key in kept]
+            found = [states[key] for states in self._by_storage.values() if key in states]
         if not found:
             raise KeyError(key)
-        return _on(map_location, _copied(found[0]))
+        return _moved(_cloned(found[0]), map_location)
 
     def remove(self, storage: BaseStorage, key: str) -> None:
-        """Forget a state; see `States`."""
+        """Remove a state; see `StateStore`."""
         with self._lock:
-            self._kept.get(storage, {}).pop(key, None)
+            self._by_storage.get(storage, {}).pop(key, None)
 
     def __getstate__(self) -> NoReturn:
-        """Refuse: another process would find no state.
+        """Refuse to be pickled, since another process could not reach the states.
 
         Raises:
             TypeError: Always.
         """
         raise TypeError(
-            "`Checkpoints()` keeps states in the memory of one process, so that it cannot go to "
-            "another one. Give it a folder that all processes reach: `Checkpoints(folder)`."
+            "`Checkpoints()` keeps states in the memory of one process, so it cannot be sent to "
+            "another process. Give it a folder that all processes can reach: "
+            "`Checkpoints(folder)`."
         )
 
 
-def _copied(state: Any) -> Any:
-    return _mapped(state, lambda tensor: tensor.detach().clone())
+def _cloned(state: Any) -> Any:
+    return _map_tensors(state, lambda tensor: tensor.detach().clone())
 
 
-def _on(device: Any, state: Any) -> Any:
-    """Return a state on a device, or where it is for None."""
-    return state if device is None else _mapped(state, lambda tensor: tensor.to(device))
+def _moved(state: Any, device: Any) -> Any:
+    """Return a state with its tensors on a device; None leaves them where they are."""
+    return state if device is None else _map_tensors(state, lambda tensor: tensor.to(device))
 
 
-def _mapped(state: Any, function: Callable[[Any], Any]) -> Any:
-    """Return a state with each tensor replaced."""
+def _map_tensors(state: Any, function: Callable[[Any], Any]) -> Any:
+    """Return a state with the function applied to each of its tensors."""
     import torch
 
     if isinstance(state, torch.Tensor):
         return function(state)
     if isinstance(state, dict):
-        mapped = copy.copy(state)  # A module's state_dict() has its version as an attribute.
-        mapped.update({name: _mapped(part, function) for name, part in state.items()})
+        mapped = copy.copy(state)  # Keeps the attribute `_metadata` of a module's state_dict().
+        mapped.update({name: _map_tensors(part, function) for name, part in state.items()})
         return mapped
     if type(state) in (list, tuple):
-        return type(state)(_mapped(part, function) for part in state)
+        return type(state)(_map_tensors(part, function) for part in state)
     return state
 
 
-def _written(content: Any) -> io.BytesIO:
+def _serialized(content: Any) -> io.BytesIO:
+    """Return the content as PyTorch saves it.
+
+    Raises:
+        TypeError: If PyTorch could not load it with `weights_only=True`.
+    """
     import torch
 
-    written = io.BytesIO()
-    torch.save(content, written)
-    written.seek(0)
-    if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(written):
+    file = io.BytesIO()
+    torch.save(content, file)
+    file.seek(0)
+    if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(file):
         raise TypeError(
             "`state` must be made of tensors, numbers, strings, bytes, None, dictionaries, lists "
-            f"and tuples, but it has {', '.join(sorted(unsafe))} in it."
+            f"and tuples, but it contains {', '.join(sorted(unsafe))}."
         )
-    written.seek(0)
-    return written
+    file.seek(0)
+    return file

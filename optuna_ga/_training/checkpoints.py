@@ -1,4 +1,4 @@
-"""What a later trial continues from, kept where the workers reach it."""
+"""`Checkpoints`: saves the state that a trial's children resume training from."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import CHECKPOINT, locate, stored
-from optuna_ga._training.checkpoint_stores import InMemory, InStore, States
-from optuna_ga._training.lineage import continuing_sampler, outdated
+from optuna_ga._training.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
+from optuna_ga._training.lineage import continuing_sampler, unneeded_trials
 
-_METHODS = ("open_reader", "write", "remove")
+_ARTIFACT_STORE_METHODS = ("open_reader", "write", "remove")
 
 _logger = optuna.logging.get_logger("optuna.checkpoints")
 
 
 class Checkpoints:
-    """Keeps the states of a population in training, for `GASampler.population_based_training`.
+    """Stores training states for `GASampler.population_based_training`.
 
-    An objective saves what it has trained before it returns, and its children load that. A state
-    is made of tensors, numbers, strings, bytes, None, and dictionaries, lists and tuples of
-    these, such as the `state_dict()` of a model and of an optimizer. It is written and read by
-    PyTorch, which must be installed; reading runs no pickled code.
+    The objective saves a trial's state before it returns; the trial's children load it and resume
+    training. A state consists of tensors, numbers, strings, bytes, None, and dictionaries, lists
+    and tuples of them, such as the `state_dict()` of a model and of an optimizer. PyTorch must be
+    installed: it writes and reads the states. Loading a state runs no pickled code.
 
-    A state is known by its trial: what is saved again, since the trial was evaluated again after
-    a kill, takes the place of what there was. A trial shows the attribute `ga_checkpoint` as soon
-    as its state is in the store, and only then can it become a parent, so that workers may share
-    a store. States that no trial can need any more are removed when another is saved: about
-    those of three generations are kept, and the parents of running trials. Whoever wants one for
-    longer copies it. Removed are only states that were saved for trials of the same study; a copy
-    of it goes on from these as well, and needs another name so as not to remove them.
+    - Each trial has one state. A trial that is evaluated again, after a kill, overwrites it.
+    - A trial gets the attribute `ga_checkpoint` once its state is stored, and only then can it
+      become a parent. Any number of workers may therefore share a store.
+    - Saving a state removes the states of the same study that no trial can need any more. The
+      store keeps about three generations and the parents of running trials. Copy a state that
+      you need for longer.
+    - A copied study reads the original's states. Give the copy another name, or it will delete
+      them.
 
     Example:
         >>> import optuna
@@ -48,53 +49,55 @@ class Checkpoints:
         >>> def objective(trial):
         ...     parent = parent_to_continue(trial)
         ...     x = 0.0 if parent is None else checkpoints.load(parent)["x"]
-        ...     x += trial.suggest_float("step", -1, 1)  # A network's training goes here.
+        ...     x += trial.suggest_float("step", -1, 1)  # Train a network here.
         ...     checkpoints.save(trial, {"x": x})
         ...     return (x - 3) ** 2
         >>> sampler = GASampler.population_based_training(population_size=10, seed=0)
         >>> study = optuna.create_study(sampler=sampler)
         >>> study.optimize(objective, n_trials=100)
-        >>> study.best_value < 0.1  # No single step gets that far.
+        >>> study.best_value < 0.1  # A single step reaches 4.0 at best.
         True
 
     Args:
-        store: A folder, made if need be, or a store of `optuna.artifacts`, such as
-            `Boto3ArtifactStore`, that all workers reach; Optuna's `Backoff` around that one would
-            repeat every removal ten times. None keeps states in this process, on the devices
-            where they are, as long as the study's storage is open: fast, but a run that is killed
-            cannot be continued.
+        store: A folder, which is created if necessary, or a store of `optuna.artifacts`, such as
+            `Boto3ArtifactStore`. All workers must be able to reach it. Avoid `Backoff` around a
+            `Boto3ArtifactStore`: it would repeat each removal ten times. None keeps the states in
+            this process, on their devices, while the study's storage is open; this is fast, but
+            a killed run cannot be resumed.
 
     Raises:
-        TypeError: If `store` is none of these. Also when one without a store is pickled, as for
-            another process.
+        TypeError: If `store` is neither a folder, an artifact store nor None. Pickling a
+            `Checkpoints()` without a store raises it too.
     """
 
     def __init__(self, store: Any = None) -> None:
         if isinstance(store, (str, Path)):
             Path(store).mkdir(parents=True, exist_ok=True)
             store = FileSystemArtifactStore(store)
-        if store is not None and not all(callable(getattr(store, m, None)) for m in _METHODS):
+        if store is not None and not _is_artifact_store(store):
             raise TypeError(
                 "`store` must be a folder, a store of `optuna.artifacts` or None, but "
                 f"{store!r} was given."
             )
-        self._states: States = InMemory() if store is None else InStore(store)
+        self._store: StateStore = (
+            MemoryStateStore() if store is None else ArtifactStateStore(store)
+        )
         self._start_memory()
 
     def save(self, trial: Trial, state: Any) -> None:
-        """Save the state of a running trial, and remove those that are no longer needed.
+        """Save the state of a running trial, then remove the states that no trial needs any more.
 
-        What cannot be removed stays, with a warning in Optuna's log.
+        A failed removal is logged as a warning, and the state stays.
 
         Args:
-            trial: The trial.
-            state: What a child is to continue from.
+            trial: The running trial.
+            state: The state from which the trial's children resume; see the class.
 
         Raises:
             ImportError: If PyTorch is not installed.
-            TypeError: If `trial` is no running trial, or if the state has something in it that
-                could not be read without running pickled code. Nothing is written then.
-            ValueError: If the study's sampler does not have trials continue.
+            TypeError: If `trial` is not a running trial, or if `state` contains an object that
+                cannot be loaded without running pickled code. Nothing is written then.
+            ValueError: If the study's sampler is not `GASampler.population_based_training`.
         """
         if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
             raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
@@ -102,50 +105,51 @@ class Checkpoints:
         continuing_sampler(study)
         key = _key(study, trial)
         storage, _ = locate(study)
-        self._states.put(storage, key, state)
-        trial.set_user_attr(CHECKPOINT, key)  # Last: it says that the state can be loaded.
-        self._clean(study, trial.number)
+        self._store.put(storage, key, state)
+        # After the state: the attribute tells other workers that they can load it.
+        trial.set_user_attr(CHECKPOINT, key)
+        self._remove_unneeded(study, trial.number)
 
     def load(self, trial: FrozenTrial, map_location: Any = None) -> Any:
         """Return a copy of the state that was saved for a trial.
 
-        Optimizers' states hold the parent's hyperparameters: after `load_state_dict`, set the
-        child's anew.
+        An optimizer's state holds the parent's hyperparameters. Set the child's hyperparameters
+        again after `load_state_dict`.
 
         Args:
-            trial: The trial, such as `parent_to_continue` returns it.
-            map_location: A device for the tensors. None leaves them where they were in this
-                process, and reads them from a store to the CPU.
+            trial: The trial, such as the result of `parent_to_continue`.
+            map_location: Device for the tensors. None leaves the tensors of `Checkpoints()` on
+                their devices, and reads those of a store to the CPU.
 
         Raises:
-            FileNotFoundError: If there is no state of the trial, or no longer.
+            FileNotFoundError: If the trial saved no state, or if it was removed.
             ImportError: If PyTorch is not installed.
-            TypeError: If `trial` is no `optuna.trial.FrozenTrial`.
-            ValueError: If what is in its place is damaged, or was saved for another trial.
+            TypeError: If `trial` is not an `optuna.trial.FrozenTrial`.
+            ValueError: If the stored state is damaged, or belongs to another trial.
         """
         if not isinstance(trial, FrozenTrial):
             raise TypeError(f"`trial` must be a `FrozenTrial`, but {trial!r} was given.")
         key = trial.user_attrs.get(CHECKPOINT)
         if not isinstance(key, str):
-            raise FileNotFoundError(f"No state of trial {trial.number} was saved.")
+            raise FileNotFoundError(f"Trial {trial.number} has saved no state.")
         subject = f"The state of trial {trial.number}, {key!r},"
         try:
-            return self._states.get(key, map_location)
+            return self._store.get(key, map_location)
         except KeyError:
             raise FileNotFoundError(
-                f"{subject} is not there: it was saved in another store or, without one, in "
-                "another process; or it was removed since no later trial needed it, which takes "
-                "that `population_size` stays what it was."
+                f"{subject} does not exist. Either it was saved in another store, or by "
+                "`Checkpoints()` in another process; or it was removed because no later trial "
+                "needed it, which requires that `population_size` does not change."
             ) from None
         except ValueError as error:
             raise ValueError(f"{subject} {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return where the states are; what was removed may be tried again."""
-        return {"_states": self._states}
+        """Return the store alone; another process may try the same removals again."""
+        return {"_store": self._store}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the store."""
+        """Restore the store."""
         self.__dict__.update(state)
         self._start_memory()
 
@@ -153,29 +157,35 @@ class Checkpoints:
         self._lock = threading.Lock()
         self._removed: WeakKeyDictionary[BaseStorage, dict[int, set[int]]] = WeakKeyDictionary()
 
-    def _clean(self, study: Study, number: int) -> None:
+    def _remove_unneeded(self, study: Study, number: int) -> None:
         storage, study_id = locate(study)
         with self._lock:
             removed = self._removed.setdefault(storage, {}).setdefault(study_id, set())
-        for trial in outdated(study, number):
+        for trial in unneeded_trials(study, number):
             if trial.number in removed:
                 continue
             removed.add(trial.number)
             key = str(trial.user_attrs.get(CHECKPOINT))
-            if not key.startswith(_prefix(study)):  # A copied study's are another's.
+            # Other prefixes belong to the study that this one was copied from.
+            if not key.startswith(_prefix(study)):
                 continue
             try:
-                self._states.remove(storage, key)
-            except Exception as error:  # What has trained is not to be lost by it.
+                self._store.remove(storage, key)
+            except Exception as error:  # The trial has been trained, so it must not fail now.
                 _logger.warning(
-                    f"The state of trial {trial.number}, {key!r}, which is no longer needed, "
-                    f"could not be removed: {error!r}"
+                    f"The state of trial {trial.number}, {key!r}, is no longer needed, but could "
+                    f"not be removed: {error!r}"
                 )
 
 
+def _is_artifact_store(store: Any) -> bool:
+    # `optuna.artifacts` has a private protocol only; its stores share no public base class.
+    return all(callable(getattr(store, name, None)) for name in _ARTIFACT_STORE_METHODS)
+
+
 def _key(study: Study, trial: Trial) -> str:
-    # The start tells it from the trial of this number in a copy of the study by the same name, or
-    # in another study that had the name before.
+    # The start time distinguishes trials with the same number in copied or re-created studies of
+    # the same name.
     return f"{_prefix(study)}{_hashed(trial.datetime_start)}-{trial.number}"
 
 
@@ -183,5 +193,5 @@ def _prefix(study: Study) -> str:
     return f"ga-{_hashed(study.study_name)}-"
 
 
-def _hashed(thing: object) -> str:
-    return hashlib.blake2b(str(thing).encode(), digest_size=6).hexdigest()
+def _hashed(value: object) -> str:
+    return hashlib.blake2b(str(value).encode(), digest_size=6).hexdigest()

@@ -1,9 +1,9 @@
-"""Which trial another one continues, and the hyperparameters along such a line of trials."""
+"""The lineage of a trial: the ancestors whose training it resumes, and their hyperparameters."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna import Trial
@@ -24,22 +24,22 @@ from optuna_ga._sampler import GASampler
 
 
 def parent_to_continue(trial: Trial) -> FrozenTrial | None:
-    """Return the trial whose training this one continues: the fitter of its two parents.
+    """Return the fitter of a trial's two parents, whose training the trial continues.
 
-    To be called in an objective, before or after parameters are suggested, as often as wanted:
-    a trial's parents stay the same, those of the parameters that it inherits. An enqueued trial
-    continues a parent as well, with the parameters that were enqueued.
+    Call it in the objective, before or after the parameters are suggested. Every call returns
+    the same parent, and the trial inherits its parameters from the same two parents. An enqueued
+    trial continues a parent too, with the enqueued parameters.
 
     Args:
         trial: A running trial of a study with `GASampler.population_based_training`.
 
     Returns:
-        The parent, of which `Checkpoints.load` loads the state; None if the trial trains from
-        scratch, as those of generation 0 do.
+        A copy of the parent, whose state `Checkpoints.load` returns; None if the trial trains
+        from scratch, as all trials of generation 0 do.
 
     Raises:
-        TypeError: If `trial` is no `optuna.Trial`.
-        ValueError: If the study's sampler is another, or if the study has several objectives.
+        TypeError: If `trial` is not an `optuna.Trial`.
+        ValueError: If the study has another sampler or several objectives.
     """
     if not isinstance(trial, Trial):
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
@@ -47,98 +47,117 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
     direction = only_direction(study)
     sampler = continuing_sampler(study)
     parents = sampler._parents_of(study, stored(trial))
-    return copy.deepcopy(_fitter(list(parents), direction))
+    return copy.deepcopy(_fitter_parent(list(parents), direction))
 
 
 def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list[dict[str, Any]]:
-    """Return the hyperparameters that led to a trial's value, epoch by epoch.
+    """Return the hyperparameters that a trial's network was trained with, epoch by epoch.
 
-    They are those of its line: the trial that began from scratch, the one that continued it, and
-    so on up to the trial itself.
+    They are the parameters of the trial's lineage: the ancestor that trained from scratch, the
+    trial that continued it, and so on down to the trial itself.
 
     Args:
         study: The study.
-        trial: A trial of it that was sampled by `GASampler.population_based_training` with
-            `record=True`, or its number.
-        epochs: Epochs that each trial trains, at least 1.
+        trial: A trial of the study, or its number. The study's sampler must have been
+            `GASampler.population_based_training` with `record=True`.
+        epochs: Number of epochs that each trial trains, at least 1.
 
     Returns:
-        A dictionary of parameters for each epoch: `epochs` times as many as the line has trials.
+        A list of parameter dictionaries, one per epoch: `epochs` for each trial of the lineage.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If there is no such trial, if one of the line was not recorded, or if an
-            argument is out of its range.
+        ValueError: If the study has no such trial or several objectives, if the lineage was not
+            recorded, or if an argument is out of range.
     """
     check_int("epochs", epochs, minimum=1)
-    return [dict(one.params) for one in line_of(study, trial) for _ in range(epochs)]
+    return [dict(segment.params) for segment in lineage_of(study, trial) for _ in range(epochs)]
 
 
-def line_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
-    """Return a trial and those that it continues, the one that began from scratch first."""
+def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
+    """Return the trials whose training led to a trial, from scratch up to the trial itself.
+
+    Raises:
+        TypeError: If `trial` is neither a trial nor an integer.
+        ValueError: If the study has no such trial or several objectives, or if the lineage was
+            not recorded.
+    """
     direction = only_direction(study)
     number = (
         trial.number if isinstance(trial, FrozenTrial) else check_int("trial", trial, minimum=0)
     )
-    trials = {one.number: one for one in study.get_trials(deepcopy=False)}
-    line: list[FrozenTrial] = []
-    while True:
-        if number not in trials:
-            raise ValueError(f"`trial` must be of the study, which has no trial {number}.")
-        line.append(trials[number])
-        if GENERATION not in trials[number].user_attrs:
-            raise ValueError(
-                f"`trial` must be of a line whose trials show `{GENERATION}` and `{PARENTS}`, "
-                f"but trial {number} does not: its sampler was no GASampler, or one with "
-                "`record=False`."
-            )
-        parents = [trials[n] for n in parents_shown(trials[number]) if n in trials]
-        parent = _fitter(parents, direction)
-        if parent is None:
-            return line[::-1]
-        if CHECKPOINT not in parent.user_attrs:
-            raise ValueError(
-                "`trial` must be of a line whose trials continue each other, but trial "
-                f"{number} did not continue its parent {parent.number}, which left no state: its "
-                "sampler was not `GASampler.population_based_training`."
-            )
-        number = parent.number
+    trials = {known.number: known for known in study.get_trials(deepcopy=False)}
+    if number not in trials:
+        raise ValueError(f"`trial` must belong to the study, but the study has no trial {number}.")
+    child = trials[number]
+    lineage = [child]
+    while parent := _recorded_parent(child, trials, direction):
+        lineage.append(parent)
+        child = parent
+    return lineage[::-1]
+
+
+def _recorded_parent(
+    child: FrozenTrial, trials: Mapping[int, FrozenTrial], direction: StudyDirection
+) -> FrozenTrial | None:
+    """Return the parent that a trial continued, or None if it trained from scratch."""
+    if GENERATION not in child.user_attrs:
+        raise ValueError(
+            f"`trial` must have a lineage whose trials have the attributes `{GENERATION}` and "
+            f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "
+            "had `record=False`."
+        )
+    parents = [trials[number] for number in parents_shown(child) if number in trials]
+    parent = _fitter_parent(parents, direction)
+    if parent is not None and CHECKPOINT not in parent.user_attrs:
+        raise ValueError(
+            "`trial` must have a lineage whose trials continue each other, but trial "
+            f"{child.number} did not continue its parent {parent.number}, which saved no state: "
+            "its sampler was not `GASampler.population_based_training`."
+        )
+    return parent
 
 
 def continuing_sampler(study: Study) -> GASampler:
-    """Return the study's sampler if its trials continue their parents.
+    """Return the study's sampler, whose trials continue their parents.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If the sampler is not `GASampler.population_based_training`.
     """
     sampler = study.sampler
     if isinstance(sampler, GASampler) and sampler._continues:
         return sampler
     raise ValueError(
-        "The study's sampler must be `GASampler.population_based_training(...)`, since no other "
-        f"has trials that continue their parents, but it is a {type(sampler).__name__}."
+        "The study's sampler must be `GASampler.population_based_training(...)`, because only its "
+        f"trials continue their parents, but the study has a {type(sampler).__name__}."
     )
 
 
-def outdated(study: Study, number: int) -> Iterator[FrozenTrial]:
-    """Yield the finished trials that no trial will continue, while the numbered one runs."""
+def unneeded_trials(study: Study, number: int) -> Iterator[FrozenTrial]:
+    """Yield the finished trials that no present or later trial can continue.
+
+    Args:
+        study: The study.
+        number: Number of a running trial.
+    """
     sampler = continuing_sampler(study)
     memory = sampler._memory_of(study)
     unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    # An enqueued trial belongs to the generation of its number, however late it starts; one that
-    # has just started may not have chosen yet, however far others are.
-    choosing = [
+    # These trials may still choose parents from an old pool: an enqueued trial belongs to the
+    # generation of its number however late it starts, and a trial that has just started may not
+    # have chosen yet while other workers are generations ahead.
+    undecided = [
         trial.number
         for trial in unfinished
         if not parents_shown(trial) and trial.number not in memory.parents
     ]
-    kept, finished = memory.generations.needed(study, number, choosing)
+    kept, finished = memory.generations.needed(study, number, undecided)
     for trial in unfinished:
         kept.update(parents_shown(trial))
         kept.update(parent.number for parent in memory.parents.get(trial.number, ()))
     yield from (trial for trial in finished if trial.number not in kept)
 
 
-def _fitter(parents: list[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
+def _fitter_parent(parents: list[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
     best = fittest(parents, 1, direction)
     return best[0] if best else None

@@ -1,4 +1,4 @@
-"""A schedule that was found, followed again from scratch."""
+"""Replay: train from scratch again with the schedule that a trial's lineage found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.optimize_generations import Result, evaluate_and_tell
 from optuna_ga._sampler import GASampler
-from optuna_ga._training.lineage import line_of
+from optuna_ga._training.lineage import lineage_of
 
 
 def replay(
@@ -25,26 +25,26 @@ def replay(
     evaluate: Callable[[list[Trial]], Sequence[Result]],
     n_repeats: int = 5,
 ) -> list[FrozenTrial]:
-    """Train from scratch with the schedule of a trial, and return what each repeat ends with.
+    """Train from scratch with a trial's schedule, `n_repeats` times, and return the last trials.
 
-    The winner of a population is the best of many lines, each of which was chosen in every
-    generation: its value flatters its schedule. Repeats that differ in their seeds, and that
-    nobody chooses among, say what the schedule is worth.
+    The best trial of a population is the survivor of many selections, so its value overestimates
+    its schedule. Repeats with different seeds, among which nobody selects, give an honest
+    estimate.
 
-    Each repeat is a line of trials in a study in memory, which has the direction of the study and
-    no pruner: the first begins from scratch, the others continue the one before, with the
-    parameters of the trial's line. They are evaluated as in the study, all repeats together,
-    segment by segment. A repeat that diverges, is pruned or leaves no state ends there; an
-    error ends all. An objective whose seed is fixed gives equal repeats.
+    Each repeat is a chain of trials in a new in-memory study with the same direction and without
+    a pruner: the first trial trains from scratch, each later trial continues the one before it,
+    with the parameters of the replayed lineage. All repeats are evaluated together, segment by
+    segment. A repeat ends early if it diverges, is pruned or saves no state; an exception ends
+    all repeats. An objective with a fixed seed gives equal repeats.
 
     Args:
         study: The study.
-        trial: A trial of it that was sampled by `GASampler.population_based_training` with
-            `record=True`, or its number.
-        evaluate: What evaluates the trials of a generation, as for `optimize_generations`; of an
-            ordinary objective `lambda trials: [objective(trial) for trial in trials]`. What
-            tells one repeat from another is its business: the trials that begin have the
-            numbers 0 to `n_repeats - 1`. With `Checkpoints()` it leaves no files behind.
+        trial: A trial of the study, or its number. The study's sampler must have been
+            `GASampler.population_based_training` with `record=True`.
+        evaluate: Evaluates the trials of one segment, as for `optimize_generations`; for an
+            ordinary objective `lambda trials: [objective(trial) for trial in trials]`. Use the
+            number of the trial that trains from scratch, 0 to `n_repeats - 1`, as the repeat's
+            seed. `Checkpoints()` without a folder leaves no files behind.
         n_repeats: Number of repeats, at least 1.
 
     Returns:
@@ -52,28 +52,31 @@ def replay(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If there is no such trial, if one of its line was not recorded, if an
-            argument is out of its range, or if workers could not reach a study in memory.
-            Whatever else the evaluation raises is passed on.
+        ValueError: If the study has no such trial or several objectives, if the lineage was not
+            recorded, if an argument is out of range, or if the workers cannot reach an in-memory
+            study.
+        Exception: Any exception that `evaluate` raises.
     """
     n_repeats = check_int("n_repeats", n_repeats, minimum=1)
-    line = line_of(study, trial)
+    lineage = lineage_of(study, trial)
     sampler = GASampler.population_based_training(max(n_repeats, 2), parent_fraction=1.0, seed=0)
     replayed = optuna.create_study(sampler=sampler, pruner=NopPruner(), direction=study.direction)
     if isinstance(evaluate, InParallel):
         evaluate.check(replayed)
-    lasts: list[FrozenTrial | None] = [None] * n_repeats  # Of each repeat.
-    for segment in line:
-        going_on = [r for r, last in enumerate(lasts) if last is None or can_be_continued(last)]
-        for repeat in going_on:
-            last = lasts[repeat]
+    last_trials: list[FrozenTrial | None] = [None] * n_repeats
+    for segment in lineage:
+        repeats = [
+            r for r, last in enumerate(last_trials) if last is None or can_be_continued(last)
+        ]
+        for repeat in repeats:
+            last = last_trials[repeat]
             parents = {} if last is None else {PARENTS: [last.number]}
             replayed.enqueue_trial(segment.params, user_attrs=parents)
-        trials = [replayed.ask() for _ in going_on]
+        trials = [replayed.ask() for _ in repeats]
         error = evaluate_and_tell(replayed, evaluate, trials)
         if error is not None:
             raise error
-        ended = replayed.get_trials(deepcopy=False)
-        for repeat, one in zip(going_on, trials, strict=True):
-            lasts[repeat] = ended[one.number]
-    return [last for last in lasts if last is not None]
+        finished = replayed.get_trials(deepcopy=False)
+        for repeat, asked in zip(repeats, trials, strict=True):
+            last_trials[repeat] = finished[asked.number]
+    return [last for last in last_trials if last is not None]

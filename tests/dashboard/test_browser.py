@@ -22,10 +22,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.screenshots import GENEALOGY, HISTORY, chromium, dashboard, take_pictures
 from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 from tests.conftest import _running
+from tools.screenshots import GENEALOGY, HISTORY, chromium, dashboard, take_pictures
 
 GENERATION = "User Attribute ga_generation"
 MEASURED = {"training_loss", "training_s", "validation_accuracy", "validation_loss"}

@@ -21,8 +21,8 @@ from optuna.storages import InMemoryStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
+from tests.servers import opened
 from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
@@ -287,7 +287,7 @@ def unreadable_results(trial: Trial) -> float:
 def test_a_result_that_cannot_be_read_costs_no_other(processes: Executor, tmp_path: Path) -> None:
     """A pruned trial is pruned, and a strange number an error that says so."""
     study = journal(tmp_path)
-    with pytest.raises(TypeError, match="returned what cannot be pickled and read again"):
+    with pytest.raises(TypeError, match="must return a value that can be pickled"):
         optimize_generations(study, InParallel(unreadable_results, processes), 5)
 
     assert states(study) == [COMPLETE, PRUNED, FAIL, COMPLETE]

@@ -168,7 +168,7 @@ def test_reading_runs_no_pickled_code(write: str, tmp_path: Path) -> None:
     with (tmp_path / key).open("wb") as file:
         torch.save(content, file) if write == "torch" else pickle.dump(content, file, protocol=2)
 
-    with pytest.raises(ValueError, match=f"state of trial 0, '{key}', is damaged or no state"):
+    with pytest.raises(ValueError, match=f"state of trial 0, '{key}', is damaged or not a state"):
         checkpoints.load(trial)
     assert not (tmp_path / "made").exists()
 
@@ -177,10 +177,10 @@ def test_a_state_that_is_not_there_is_named(checkpoints: Checkpoints) -> None:
     """Of a trial that saved none, and in a store that has it not."""
     study = optuna.create_study(sampler=sampler())
     study.tell(study.ask(), 1.0)
-    with pytest.raises(FileNotFoundError, match="No state of trial 0 was saved"):
+    with pytest.raises(FileNotFoundError, match="Trial 0 has saved no state"):
         checkpoints.load(study.trials[0])
     with pytest.raises(
-        FileNotFoundError, match=r"The state of trial 0, 'ga-[\w-]+-0', is not there"
+        FileNotFoundError, match=r"The state of trial 0, 'ga-[\w-]+-0', does not exist"
     ):
         checkpoints.load(saved(Checkpoints(), {"x": 1}))
 
@@ -191,11 +191,13 @@ def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
     mine, other = (saved(checkpoints, {"x": x}) for x in (1, 2))
     keys = [trial.user_attrs["ga_checkpoint"] for trial in (mine, other)]
     (tmp_path / keys[1]).rename(tmp_path / keys[0])
-    with pytest.raises(ValueError, match=f"trial 0, '{keys[0]}', is that of '{keys[1]}'"):
+    with pytest.raises(
+        ValueError, match=f"trial 0, '{keys[0]}', was saved under another key, '{keys[1]}'"
+    ):
         checkpoints.load(mine)
 
     torch.save({"x": 1}, tmp_path / keys[0])
-    with pytest.raises(ValueError, match="is no state that was saved here"):
+    with pytest.raises(ValueError, match="was not written by `Checkpoints`"):
         checkpoints.load(mine)
 
 
@@ -207,7 +209,7 @@ def test_a_damaged_state_is_refused(n_bytes: int, tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:n_bytes])
 
-    with pytest.raises(ValueError, match="is damaged or no state"):
+    with pytest.raises(ValueError, match="is damaged or not a state"):
         checkpoints.load(trial)
 
 
@@ -281,11 +283,11 @@ def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
 def test_states_in_memory_go_with_what_needs_them() -> None:
     """No more are kept there than in a folder, and none of a study that is gone."""
     study, objective = walk(48)
-    states: Any = objective.checkpoints._states
-    assert [len(kept) for kept in states._kept.values()] == [9]
+    store: Any = objective.checkpoints._store
+    assert [len(states) for states in store._by_storage.values()] == [9]
 
     del study
-    assert len(states._kept) == 0
+    assert len(store._by_storage) == 0
 
 
 def test_a_bucket_keeps_the_states_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:

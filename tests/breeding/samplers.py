@@ -1,0 +1,58 @@
+"""The samplers that repeat no trial, and searches to run them on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from optuna import Study, Trial
+
+from optuna_ga import GASampler
+from tests.studies import Objective, sphere
+
+Make = Callable[..., GASampler]
+
+KINDS: dict[str, Make] = {
+    "model-free": partial(GASampler.adaptive, screen=False),
+    "screened": partial(GASampler.adaptive, screen=True),
+    "distinct": partial(GASampler, avoid_duplicates=True),
+}
+ADAPTIVE = ["model-free", "screened"]
+CHEAP = ["model-free", "distinct"]  # Where a model makes no difference.
+of_every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=list(KINDS))
+adaptive = pytest.mark.parametrize("make", [KINDS[name] for name in ADAPTIVE], ids=ADAPTIVE)
+cheap = pytest.mark.parametrize("make", [KINDS[name] for name in CHEAP], ids=CHEAP)
+model_free = KINDS["model-free"]
+
+
+def mixed(trial: Trial) -> float:
+    """Return the distance from an optimum within parameters of every kind."""
+    rate = math.log10(trial.suggest_float("rate", 1e-5, 1.0, log=True)) + 3.0
+    width = trial.suggest_int("width", 1, 64, log=True) - 16
+    depth = trial.suggest_int("depth", 1, 9) - 4
+    penalty = {"a": 0.2, "b": 0.0, "c": 0.4}[trial.suggest_categorical("kind", "abc")]
+    return sphere(trial) + rate**2 / 9 + (width / 64) ** 2 + (depth / 9) ** 2 + penalty
+
+
+def choice(trial: Trial, choices: str, name: str = "choice") -> int:
+    """Return the position of a choice."""
+    return choices.index(trial.suggest_categorical(name, list(choices)))
+
+
+def stepped(trial: Trial) -> float:
+    """Return a value of a space of 12 points."""
+    x = trial.suggest_float("x", 0.0, 1.0, step=0.5) + trial.suggest_int("n", 0, 1)
+    return x + len(trial.suggest_categorical("c", ("a", "bb")))
+
+
+def points(study: Study) -> list[tuple[object, ...]]:
+    """Return the parameters of all trials."""
+    return [tuple(trial.params.values()) for trial in study.trials]
+
+
+def ask_together(study: Study, n: int, objective: Objective) -> list[tuple[Trial, float]]:
+    """Return trials that are all asked before any suggests, and their values."""
+    trials = [study.ask() for _ in range(n)]
+    return [(trial, objective(trial)) for trial in trials]

@@ -1,0 +1,185 @@
+"""The operators of the adaptive sampler against closed forms."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from optuna_ga._breeding import adaptive_operators
+from optuna_ga._breeding.adaptive_settings import SCREENED, Settings
+from optuna_ga._population.genes import resolved
+from tests.breeding.histories import UNIT
+from tests.strategies import distributions, units
+
+AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
+
+
+def only(step_prob: float, **options: Any) -> Settings:
+    """Return settings with one way of making numbers, and without mutation unless it is given."""
+    options = {"fresh_prob": 0.0, "fresh_choice_prob": 0.0, **options}
+    return replace(SCREENED, step_prob=step_prob, **options)
+
+
+def children(
+    parents: Sequence[float] | np.ndarray,
+    distribution: BaseDistribution,
+    settings: Settings,
+    donors: Sequence[float] | None = None,
+    n: int = 400,
+) -> np.ndarray:
+    """Return one gene of many candidates of these parents."""
+    plan = adaptive_operators.plan(n, len(parents), settings, np.random.default_rng(1))
+    present = [gene for gene in parents if gene == gene] if donors is None else donors
+    found, fresh = adaptive_operators.express(
+        plan,
+        np.array([parents]),
+        lambda position: np.array([present][position]),
+        [distribution],
+        settings,
+        [np.random.default_rng(2)],
+    )
+    assert found.shape == fresh.shape == (1, n)
+    return np.asarray(found[0])
+
+
+@pytest.mark.parametrize("n_parents", [2, 3, 14])
+@pytest.mark.parametrize("choices", [False, True])
+def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
+    """The affine way takes all with weights that sum to one, a step one, or two for choices."""
+    plan = adaptive_operators.plan(500, n_parents, SCREENED, np.random.default_rng(0))
+    for candidate, affine in enumerate(plan.affine.tolist()):
+        named = plan.parents(candidate, choices=choices)
+        assert named == sorted(set(named)) and set(named) <= set(range(n_parents))
+        assert len(named) == (n_parents if affine else 1 + choices)
+
+    assert 0 < plan.affine.sum() < 500
+    assert plan.weights.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_fitter_parents_have_more_children() -> None:
+    """The rank decides how often a trial is a parent."""
+    plan = adaptive_operators.plan(20_000, 10, SCREENED, np.random.default_rng(0))
+    shares = np.bincount(plan.first, minlength=10) / 20_000
+
+    assert shares[0] > 1.5 * shares[4] > 2.0 * shares[9] > 0.0
+
+
+def test_affine_children_are_weighted_sums_of_their_parents() -> None:
+    """Wherever these do not leave the range."""
+    parents = np.linspace(0.45, 0.55, 7)
+    plan = adaptive_operators.plan(400, 7, only(AFFINE), np.random.default_rng(1))
+    sums = plan.weights @ parents
+
+    assert children(parents, UNIT, only(AFFINE)) == pytest.approx(sums.clip(0.0, 1.0))
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.3])
+def test_affine_children_have_the_covariance_of_their_parents(exponent: float) -> None:
+    """Genes that go together stay together, around a mean that leans to the fitter parents."""
+    spread = np.random.default_rng(0).normal(0.0, 0.02, (2, 8))
+    genes = np.sort(0.5 + np.vstack([spread[0], 0.5 * spread[0] + 0.3 * spread[1]]))
+    way = only(AFFINE, log_spread=(exponent, exponent))
+    found = np.array([children(row, UNIT, way, n=40_000) for row in genes])
+
+    np.testing.assert_allclose(np.cov(found), 100**exponent * np.cov(genes, bias=True), rtol=0.05)
+    assert (genes.min(axis=1) < found.mean(axis=1)).all()
+    assert (found.mean(axis=1) < genes.mean(axis=1)).all()
+
+
+@given(
+    st.lists(distributions(), min_size=2, max_size=5),
+    st.sampled_from(["C", "F"]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=40)
+def test_a_gene_does_not_depend_on_the_others(
+    kinds: list[BaseDistribution], order: Literal["C", "F"], source: random.Random
+) -> None:
+    """Expressed alone it is, to the bit, what it is among others, however these lie in memory."""
+    parents = np.array([[source.random() for _ in range(9)] for _ in kinds])
+    parents[0, :3] = math.nan
+    spare = [np.array([source.random() for _ in range(source.randint(0, 9))]) for _ in kinds]
+    plan = adaptive_operators.plan(50, 9, SCREENED, np.random.default_rng(source.randrange(99)))
+
+    def expressed(positions: Sequence[int]) -> np.ndarray:
+        genes, fresh = adaptive_operators.express(
+            plan,
+            np.array(parents[list(positions)], order=order),
+            lambda position: spare[positions[position]],
+            [kinds[position] for position in positions],
+            SCREENED,
+            [np.random.default_rng(position) for position in positions],
+        )
+        return np.stack([genes, fresh])
+
+    together = expressed(range(len(kinds)))
+    alone = [expressed([position])[:, 0] for position in range(len(kinds))]
+
+    np.testing.assert_array_equal(together, np.stack(alone, axis=1))
+
+
+@pytest.mark.parametrize("distribution", [UNIT, IntDistribution(1, 9), IntDistribution(0, 1)])
+def test_a_step_leaves_its_parent(distribution: BaseDistribution) -> None:
+    """Parents that agree still have other children, on a coarse grid too."""
+    parent = float(resolved(distribution, np.array([0.6]))[0])
+    genes = children([parent] * 3, distribution, only(STEP))
+
+    assert np.mean(genes != parent) > 0.1
+    assert min(genes) < parent or parent > 0.7
+    assert max(genes) > parent or parent > 0.7
+
+
+@given(distributions(), st.lists(units() | st.just(math.nan), min_size=2, max_size=6))
+@settings(max_examples=60)
+def test_genes_are_positions_of_values(
+    distribution: BaseDistribution, parents: list[float]
+) -> None:
+    """Whatever the parents have, children are inside of the range and on its grid."""
+    genes = children(resolved(distribution, np.nan_to_num(parents)), distribution, SCREENED)
+    lacking = children(parents, distribution, SCREENED)
+    for found in (genes, lacking):
+        assert ((found >= 0.0) & (found <= 1.0)).all()
+        np.testing.assert_allclose(resolved(distribution, found), found, atol=1e-9)
+
+
+@pytest.mark.parametrize("parents", [[math.nan, 0.3], [0.3, math.nan, math.nan], [math.nan] * 4])
+def test_parents_that_lack_a_gene_are_passed_over(parents: list[float]) -> None:
+    """It comes from those that have it or, if none does, from another trial that does."""
+    found = children(parents, UNIT, only(AFFINE), donors=[0.3] * len(parents))
+
+    assert found == pytest.approx(0.3)
+
+
+def test_a_gene_that_nobody_has_is_drawn() -> None:
+    """Fresh genes are uniform."""
+    found = np.sort(children([math.nan] * 3, UNIT, only(AFFINE), n=10_000))
+
+    assert found == pytest.approx(np.linspace(0.0, 1.0, 10_000), abs=0.03)
+
+
+def test_half_the_genes_are_fresh_where_few_trials_have_the_parameter() -> None:
+    """A branch that was hardly taken is searched, not copied."""
+    found = children([math.nan] * 3, UNIT, only(AFFINE), donors=[0.3], n=10_000)
+
+    assert np.mean(np.isclose(found, 0.3)) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("way", [AFFINE, STEP])
+def test_choices_come_from_parents(way: float) -> None:
+    """No way makes a choice that no parent has; a fresh draw makes any."""
+    distribution = CategoricalDistribution("abcde")
+    donors = [0.1, 0.5, 0.1]
+    inherited = children([0.1, 0.5, math.nan], distribution, only(way), donors)
+    fresh = children([0.1, 0.5], distribution, only(way, fresh_choice_prob=1.0))
+
+    assert set(inherited) == {0.1, 0.5}
+    assert set(fresh.round(6)) == {0.1, 0.3, 0.5, 0.7, 0.9}

@@ -1,0 +1,140 @@
+"""Adaptive searches of spaces that change, or of which nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, create_trial
+
+from tests.breeding.samplers import KINDS, Make, cheap, of_every_kind, points, stepped
+from tests.studies import Objective, bred, constant, run, sphere
+
+
+def with_gene(name: str, distribution: BaseDistribution, value: Any) -> FrozenTrial:
+    """Return a finished trial that has this gene."""
+    return create_trial(value=0.0, params={name: value}, distributions={name: distribution})
+
+
+RANGES: list[tuple[BaseDistribution, BaseDistribution]] = [
+    (FloatDistribution(0.0, 1.0), FloatDistribution(0.5, 3.0)),
+    (FloatDistribution(0.0, 1.0), FloatDistribution(-3.0, -2.0)),
+    (FloatDistribution(0.0, 1.0), FloatDistribution(0.0, 4.0, step=0.25)),
+    (FloatDistribution(0.1, 1.0, log=True), FloatDistribution(0.001, 0.2, log=True)),
+    (IntDistribution(0, 9), IntDistribution(5, 40, step=5)),
+    (IntDistribution(1, 9, log=True), IntDistribution(7, 70, log=True)),
+    (IntDistribution(1, 9), IntDistribution(3, 3)),
+]
+
+
+def ask_for(study: Study, space: dict[str, BaseDistribution], n_trials: int) -> None:
+    """Ask for trials, each of which must be one that Optuna takes."""
+    for _ in range(n_trials):
+        trial = study.ask(space)
+        study.tell(trial, float(trial.number % 5))
+        assert create_trial(params=trial.params, distributions=space, value=0.0)
+
+
+@of_every_kind
+def test_ranges_may_change(make: Make) -> None:
+    """What is suggested lies in the range that is asked for, and on its grid."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    old, new = ({f"{i}": pair[which] for i, pair in enumerate(RANGES)} for which in (0, 1))
+    ask_for(study, old, 8)
+    ask_for(study, new, 8)
+    ask_for(study, {**old, "1": new["1"]}, 4)
+
+    assert len(bred(study)) > 12
+
+
+@cheap
+@pytest.mark.parametrize("new", range(5))
+def test_a_parameter_may_have_been_of_another_kind(make: Make, new: int) -> None:
+    """Storage in memory takes trials with other choices or another class under the same name."""
+    kinds: list[tuple[BaseDistribution, Any]] = [
+        (CategoricalDistribution(["a", "b"]), "b"),
+        (CategoricalDistribution(["a", "z"]), "z"),
+        (IntDistribution(0, 3), 2),
+        (FloatDistribution(-1.0, 1.0), 0.5),
+        (FloatDistribution(1.0, 2.0, log=True), 1.5),
+    ]
+    study = optuna.create_study(sampler=make(4, seed=0))
+    study.add_trials([with_gene("p", *old) for old in kinds])
+    ask_for(study, {"p": kinds[new][0], "x": FloatDistribution(0.0, 1.0)}, 6)
+
+
+def with_another(trial: Trial, worth: float) -> float:
+    """Return a value to which a late parameter adds, by so much for either end of its range."""
+    return sphere(trial) + worth * (trial.suggest_float("late", 0.0, 8.0) - 6.0) ** 2 / 36
+
+
+@pytest.mark.parametrize(
+    ("kind", "worth"),
+    [
+        ("model-free", -1.0),
+        ("model-free", 1.0),
+        ("screened", 1.0),
+    ],
+)
+def test_a_parameter_that_appears_later_is_searched(kind: str, worth: float) -> None:
+    """Whether trials that have it are better or worse than those before."""
+    study = run(KINDS[kind](4, seed=0), 15)
+    study.optimize(lambda trial: with_another(trial, worth), n_trials=15)
+
+    assert len({round(trial.params["late"], 6) for trial in study.trials[15:]}) > 5
+
+
+@cheap
+def test_a_parameter_may_vanish(make: Make) -> None:
+    """An objective that no longer asks for it goes on, though all that is left was tried."""
+    study = run(make(4, seed=0), 4, lambda t: stepped(t) + t.suggest_float("extra", 0, 1))
+    study.optimize(stepped, n_trials=36)
+
+    assert len(set(points(study)[4:])) == 12
+
+
+@cheap
+def test_not_every_trial_needs_parameters(make: Make) -> None:
+    """An objective may ask in every third trial only."""
+    study = run(make(4, seed=0), 12, lambda t: 0.0 if t.number % 3 else t.suggest_float("x", 0, 1))
+
+    assert len({trial.params["x"] for trial in study.trials[::3]}) == 4
+
+
+@of_every_kind
+def test_parameters_may_appear_after_a_generation_without_any(make: Make) -> None:
+    """Then nothing is known of the search space, though there are parents."""
+    study = run(make(4, seed=0), 9, lambda trial: float(trial.number))
+    study.optimize(sphere, n_trials=3)
+
+    assert all(len(trial.params) == 3 for trial in study.trials[9:])
+
+
+SINGLE: dict[str, BaseDistribution] = {
+    "a": CategoricalDistribution([1]),
+    "b": IntDistribution(1, 1),
+    "c": IntDistribution(1, 1, log=True),
+    "d": FloatDistribution(1.0, 1.0),
+    "e": FloatDistribution(1.0, 1.0, log=True),
+    "f": FloatDistribution(1.0, 1.0, step=1.0),
+}
+
+
+@of_every_kind
+@pytest.mark.parametrize("others", [constant, lambda trial: 0.0])
+def test_parameters_of_one_value_have_it(make: Make, others: Objective) -> None:
+    """They are no search, alone or among others."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    for _ in range(12):
+        trial = study.ask(SINGLE)
+        study.tell(trial, others(trial))
+
+    assert {trial.params[name] for trial in study.trials for name in SINGLE} == {1}

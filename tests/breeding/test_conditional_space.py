@@ -1,0 +1,132 @@
+"""The parameters that children will have, predicted from earlier trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga._breeding import known_trials
+from optuna_ga._breeding.conditional_space import Branches
+from optuna_ga._breeding.known_trials import Knowledge
+from optuna_ga._population.genes import from_unit, resolved
+from tests.breeding.histories import MINIMIZE, TWO_LEVELS, UNIT, branching, two_levels
+from tests.breeding.test_known_trials import trial_with
+
+
+def layers(genes: dict[str, Any]) -> set[str]:
+    """Return what a number of layers asks for."""
+    return {"n_layers", "rate", *(f"units {k}" for k in range(genes["n_layers"]))}
+
+
+LAYERS: dict[str, BaseDistribution] = {
+    "rate": FloatDistribution(1e-4, 1.0, log=True),
+    "n_layers": IntDistribution(1, 4),
+    **{f"units {k}": IntDistribution(8, 64, step=8) for k in range(4)},
+}
+
+
+def switches(genes: dict[str, Any]) -> set[str]:
+    """Return what many independent switches ask for."""
+    return {*"abcdefgh", *(name.upper() for name in "abcdefgh" if genes[name])}
+
+
+SWITCHES: dict[str, BaseDistribution] = {
+    **{name: CategoricalDistribution([False, True]) for name in "abcdefgh"},
+    **dict.fromkeys("ABCDEFGH", UNIT),
+}
+
+
+def everything(genes: dict[str, Any]) -> set[str]:
+    """Return what an objective without branches asks for."""
+    return set(genes)
+
+
+@pytest.mark.parametrize(
+    ("asks", "space"),
+    [(two_levels, TWO_LEVELS), (layers, LAYERS), (switches, SWITCHES), (everything, LAYERS)],
+)
+def test_what_a_child_is_asked_for_is_foreseen(
+    asks: Callable[[dict[str, Any]], set[str]], space: dict[str, BaseDistribution]
+) -> None:
+    """After 60 random trials it is known of any child."""
+    rng = np.random.default_rng(0)
+    genes = np.column_stack([resolved(found, rng.random(260)) for found in space.values()])
+    values = [
+        {name: from_unit(space[name], u) for name, u in zip(space, row, strict=True)}
+        for row in genes.tolist()
+    ]
+    asked = np.array([[name in asks(one) for name in space] for one in values])
+    trials = np.where(asked[:60], genes[:60], np.nan)
+
+    assert (Branches(trials, list(space.values())).asked(genes[60:]) == asked[60:]).all()
+
+
+def random_children(knowledge: Knowledge, n: int = 200) -> np.ndarray:
+    """Return positions of values of all parameters that are known."""
+    rng = np.random.default_rng(2)
+    kinds = knowledge.archive.distributions.values()
+    return np.column_stack([resolved(kind, rng.random(n)) for kind in kinds])
+
+
+@pytest.mark.parametrize("recent", [15, 500])
+def test_branches_are_the_same_whenever_they_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    """One that is told of trials one by one foresees what one that is told of all does."""
+    monkeypatch.setattr(known_trials, "_RECENT", recent)
+    known: list[FrozenTrial] = []
+    followed = Knowledge(MINIMIZE, 10, known)
+    for trial in branching(80):
+        known.append(trial)
+        followed.take_in()
+        resumed = Knowledge(MINIMIZE, 10, list(known))
+        resumed.take_in()
+        children = random_children(followed)
+        np.testing.assert_array_equal(followed.asked(children), resumed.asked(children))
+
+
+def test_branches_agree_with_every_complete_trial() -> None:
+    """They are learnt anew when one was not foreseen; failed ones say nothing."""
+    known: list[FrozenTrial] = []
+    knowledge = Knowledge(MINIMIZE, 10, known)
+    for trial in branching(80):
+        known.append(trial)
+        knowledge.take_in()
+        complete = knowledge.archive.units[knowledge.archive.complete]
+        foreseen = knowledge.asked(np.nan_to_num(complete))
+        np.testing.assert_array_equal(np.isnan(foreseen), np.isnan(complete))
+
+
+def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An objective may ask otherwise from some trial on."""
+    monkeypatch.setattr(known_trials, "_RECENT", 20)
+    before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
+    since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
+    knowledge = Knowledge(MINIMIZE, 10, before + since)
+    knowledge.take_in()
+    foreseen = knowledge.asked(np.array([[0.25, 0.5], [0.75, 0.5]]))
+
+    np.testing.assert_array_equal(foreseen, [[0.25, math.nan], [0.75, 0.5]])
+
+
+def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else is known of what children will be asked for."""
+    monkeypatch.setattr(known_trials, "_RECENT", 5)
+    failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
+    for n_failures, y in [(4, math.nan), (6, 0.5)]:
+        knowledge = Knowledge(MINIMIZE, 10, [trial_with(x=0.5), *[failure] * n_failures])
+        knowledge.take_in()
+        np.testing.assert_array_equal(knowledge.asked(np.array([[0.5, 0.5]])), [[0.5, y]])

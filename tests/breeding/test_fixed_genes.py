@@ -1,0 +1,167 @@
+"""Adaptive searches with trials that are enqueued, added, fixed or half suggested."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from itertools import product
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.samplers import PartialFixedSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from optuna_ga._population.generations import Generations
+from tests.breeding.samplers import KINDS, Make, cheap, of_every_kind, points
+from tests.studies import bred, parents, run, sphere
+
+
+@cheap
+def test_enqueued_and_added_trials_are_bred_from(make: Make) -> None:
+    """They count by their number like any other, and what they fix is taken over."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    source = run(RandomSampler(seed=1), 4)
+    study.add_trials(source.trials)
+    study.enqueue_trial({"x": 0.125, "y": 0.25, "z": -0.5})
+    study.enqueue_trial({"y": 0.75})
+    study.optimize(sphere, n_trials=12)
+
+    assert study.trials[4].params == {"x": 0.125, "y": 0.25, "z": -0.5}
+    assert study.trials[5].params["y"] == 0.75
+    assert set(parents(study.trials[5])) <= {0, 1, 2, 3, 4}
+    assert {number for trial in bred(study) for number in parents(trial)} & {0, 1, 2, 3}
+
+
+def corner(trial: Trial) -> float:
+    """Return a value of a space of 3 by 4 points."""
+    return float(trial.suggest_int("n", 0, 2) + trial.suggest_int("m", 0, 3))
+
+
+@of_every_kind
+@pytest.mark.parametrize("fix", ["enqueued", "partially fixed"])
+def test_what_a_trial_gets_from_elsewhere_counts_as_its_own(make: Make, fix: str) -> None:
+    """Where a gene is given, the others are chosen so that the trial is new."""
+    study = run(make(4, seed=0), 1, corner)
+    if fix == "enqueued":
+        for _ in range(4):
+            study.enqueue_trial({"n": 1})
+    else:
+        study.sampler = PartialFixedSampler({"n": 1}, study.sampler)
+    study.optimize(corner, n_trials=4)
+
+    assert {t.params["m"] for t in study.trials if t.params["n"] == 1} == {0, 1, 2, 3}
+
+
+@of_every_kind
+def test_enqueued_genes_of_running_trials_are_foreseen(make: Make) -> None:
+    """A trial differs from an older one that has not been asked for its genes yet."""
+    study = run(make(4, seed=0), 4, corner)
+    left = sorted(set(product(range(3), range(4))) - set(points(study)))
+    for n, m in left[1:]:
+        study.enqueue_trial({"n": n, "m": m})
+    for _ in left[1:]:
+        study.ask()
+    study.optimize(corner, n_trials=1)
+
+    assert points(study)[-1] == left[0]
+
+
+@cheap
+@pytest.mark.parametrize("value", [None, "a", math.nan, math.inf, -7, 9.5, [1]])
+def test_nonsense_that_is_enqueued_is_not_bred_with(make: Make, value: Any) -> None:
+    """What becomes of it is Optuna's business, as it is with any sampler."""
+    ends = []
+    for sampler in (make(4, seed=0), RandomSampler(seed=0)):
+        study = run(sampler, 5, corner)
+        study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=fixing(value)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                study.optimize(corner, n_trials=1)
+            except Exception as error:
+                ends.append(type(error).__name__)
+        ends.append(study.trials[-1].state.name)
+
+    assert ends[: len(ends) // 2] == ends[len(ends) // 2 :]
+
+
+def fixing(value: Any) -> dict[str, Any]:
+    """Return how Optuna notes what is enqueued."""
+    return {"fixed_params": {"n": value}}
+
+
+@cheap
+def test_an_enqueued_value_outside_the_range_stays_without_heirs(make: Make) -> None:
+    """Optuna lets an enqueued trial leave the range; its children stay inside."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    for _ in range(4):
+        study.enqueue_trial({"x": 9.0, "y": -9.0, "z": 0.5})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(sphere, n_trials=4)
+    study.optimize(sphere, n_trials=8)
+
+    assert all(-1.0 <= gene <= 1.0 for trial in study.trials[4:] for gene in trial.params.values())
+
+
+@cheap
+@pytest.mark.parametrize("bound", [-1.0, 1.0])
+def test_a_gene_on_a_bound_is_inherited(make: Make, bound: float) -> None:
+    """Where that is best, some children stay there bit by bit."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    for number in range(4):
+        study.enqueue_trial({"x": bound, "y": number / 4, "z": -number / 4})
+    study.optimize(lambda trial: sphere(trial) - 9.0 * bound * trial.params["x"], n_trials=16)
+
+    assert bound in {trial.params["x"] for trial in study.trials[4:]}
+
+
+@cheap
+def test_what_is_fixed_is_left_to_others(make: Make) -> None:
+    """`PartialFixedSampler` leaves the other genes to the sampler."""
+    study = run(PartialFixedSampler({"x": 0.25}, make(4, seed=0)), 16)
+
+    assert {trial.params["x"] for trial in study.trials} == {0.25}
+    assert len({trial.params["y"] for trial in study.trials}) > 8
+
+
+def failing_first(trial: Trial) -> float:
+    """Fail once, before the rest of the parameters of one branch are asked for."""
+    left = trial.suggest_categorical("left", [True, False])
+    if left and trial.number == trial.study.user_attrs["failing"]:
+        raise RuntimeError
+    return trial.suggest_float("l" if left else "r", 0.0, 1.0) + (0.0 if left else 5.0)
+
+
+@of_every_kind
+@pytest.mark.parametrize("failing", range(3))
+def test_a_failure_in_the_middle_of_a_branch_does_not_ban_it(make: Make, failing: int) -> None:
+    """The trial says nothing of the parameters that it was not asked for."""
+    study = optuna.create_study(sampler=make(4, seed=1))
+    study.set_user_attr("failing", failing)
+    for _ in range(3):
+        study.enqueue_trial({"left": True})
+    study.optimize(failing_first, n_trials=30, catch=RuntimeError)
+
+    assert study.trials[failing].state == TrialState.FAIL
+    assert sum(trial.params["left"] for trial in study.trials[4:]) > 5
+
+
+def test_a_result_may_arrive_while_parents_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may even bring a parameter that nobody knew."""
+    study = run(KINDS["distinct"](4, seed=0), 3)
+    straggler = study.ask()
+    value = sphere(straggler) + straggler.suggest_float("new", 0.0, 1.0) - 9.0
+    parents_of = Generations.parents_of
+
+    def told(generations: Generations, generation: int, study: Study) -> list[FrozenTrial]:
+        if study.trials[3].state == TrialState.RUNNING:
+            study.tell(straggler, value)
+        return parents_of(generations, generation, study)
+
+    monkeypatch.setattr(Generations, "parents_of", told)
+    study.optimize(sphere, n_trials=4)
+
+    assert all(3 in parents(trial) or len(parents(trial)) == 2 for trial in study.trials[4:])
+    assert any(3 in parents(trial) for trial in study.trials[4:])

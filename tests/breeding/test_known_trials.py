@@ -1,0 +1,56 @@
+"""Running trials are predicted from what they have so far."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from optuna_ga._breeding.known_trials import Knowledge
+from tests.breeding.histories import MINIMIZE, UNIT
+
+
+def trial_with(state: TrialState = TrialState.COMPLETE, **params: Any) -> FrozenTrial:
+    """Return a trial that was asked for choices, if they are letters, and for numbers."""
+    return create_trial(
+        state=state,
+        value=0.0 if state == TrialState.COMPLETE else None,
+        params=params,
+        distributions={
+            name: CategoricalDistribution("ab") if isinstance(value, str) else UNIT
+            for name, value in params.items()
+        },
+    )
+
+
+def foreseen(knowledge: Knowledge, genes: dict[str, float], **params: Any) -> list[float]:
+    """Return the genes of a running trial that has some and will become others."""
+    knowledge.take_in()
+    knowledge.foresee([trial_with(TrialState.RUNNING, **params)], lambda trial: genes)
+    return list(knowledge.running[0])
+
+
+def test_what_running_trials_have_got_is_followed() -> None:
+    """They are asked for more and more, and ranges change meanwhile."""
+    known = [trial_with(x=0.5, y=0.5)]
+    knowledge, genes = Knowledge(MINIMIZE, 10, known), {"x": 0.9, "y": 0.75}
+
+    assert foreseen(knowledge, genes) == [0.9, 0.75]
+    assert foreseen(knowledge, genes, x=0.25) == [0.25, 0.75]
+    assert foreseen(knowledge, genes, x=0.25, y=0.5) == [0.25, 0.5]
+
+    wider = FloatDistribution(0.0, 2.0)
+    known.append(create_trial(value=0.0, params={"x": 1.0}, distributions={"x": wider}))
+    assert foreseen(knowledge, genes, x=0.25, y=0.5) == [0.125, 0.5]
+
+
+def test_running_trials_are_foreseen_without_what_they_will_not_be_asked() -> None:
+    """What they will become has a gene for every parameter."""
+    knowledge = Knowledge(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
+
+    assert foreseen(knowledge, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]
+    np.testing.assert_equal(foreseen(knowledge, {"c": 0.75, "x": 0.3}), [0.75, math.nan])
+    np.testing.assert_equal(foreseen(knowledge, {"c": 0.25, "x": 0.3}, c="b"), [0.75, math.nan])

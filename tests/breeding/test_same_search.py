@@ -1,0 +1,199 @@
+"""The adaptive search is the same however it is carried out."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.study import StudyDirection
+
+from optuna_ga import GASampler, InParallel, optimize_generations
+from tests.breeding.samplers import (
+    KINDS,
+    Make,
+    ask_together,
+    cheap,
+    mixed,
+    model_free,
+    of_every_kind,
+    points,
+)
+from tests.studies import run, sphere, story
+
+
+def plainly(trials: Sequence[Trial]) -> list[float]:
+    """Evaluate a generation, one trial after another."""
+    return [mixed(trial) for trial in trials]
+
+
+def backwards(trials: Sequence[Trial]) -> list[float]:
+    """Evaluate a generation, beginning with its last trial."""
+    return plainly(trials[::-1])[::-1]
+
+
+def in_threads(trials: list[Trial]) -> Sequence[Any]:
+    """Evaluate a generation, four trials at once."""
+    with ThreadPoolExecutor(4) as executor:
+        return InParallel(mixed, executor)(trials)
+
+
+def in_generations(
+    sampler: GASampler, evaluate: Callable[[list[Trial]], Sequence[Any]] = plainly
+) -> Study:
+    """Return a study of three generations."""
+    study = optuna.create_study(sampler=sampler)
+    optimize_generations(study, evaluate, 3)
+    return study
+
+
+@of_every_kind
+@pytest.mark.parametrize("evaluate", [backwards, in_threads])
+def test_a_generation_is_the_same_however_it_is_evaluated(
+    make: Make, evaluate: Callable[[list[Trial]], Sequence[Any]]
+) -> None:
+    """Order and threads change neither genes nor records."""
+    expected = in_generations(make(5, seed=0))
+
+    assert story(expected) == story(in_generations(make(5, seed=0), evaluate))
+
+
+@cheap
+def test_a_search_is_the_same_without_records(make: Make) -> None:
+    """Recording changes nothing but the records."""
+    recorded, unrecorded = (in_generations(make(5, seed=0, record=r)) for r in (True, False))
+
+    assert points(recorded) == points(unrecorded)
+    assert unrecorded.user_attrs == {}
+    assert all(trial.user_attrs == {} for trial in unrecorded.trials)
+
+
+@cheap
+def test_another_seed_makes_another_search(make: Make) -> None:
+    """No two trials of searches with different seeds are the same."""
+    first, second = (set(points(run(make(4, seed=seed), 8))) for seed in (0, 1))
+
+    assert not first & second
+
+
+def unpickled(sampler: GASampler, make: Make) -> GASampler:
+    """Return what arrives where a pickled sampler is sent."""
+    sent: GASampler = pickle.loads(pickle.dumps(sampler))
+    return sent
+
+
+def copied(sampler: GASampler, make: Make) -> GASampler:
+    """Return a deep copy."""
+    return copy.deepcopy(sampler)
+
+
+def anew(sampler: GASampler, make: Make) -> GASampler:
+    """Return a new sampler with the same seed."""
+    return make(4, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "replace"),
+    [(model_free, unpickled), (model_free, copied), *((make, anew) for make in KINDS.values())],
+)
+def test_a_search_goes_on_with_another_sampler_object(
+    make: Make, replace: Callable[[GASampler, Make], GASampler]
+) -> None:
+    """A sampler replaced before every trial makes the search of one that stays."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    for _ in range(16):
+        study.optimize(mixed, n_trials=1)
+        assert isinstance(study.sampler, GASampler)
+        study.sampler = replace(study.sampler, make)
+
+    assert story(run(make(4, seed=0), 16, mixed)) == story(study)
+
+
+@cheap
+def test_one_sampler_serves_two_studies_at_once(make: Make) -> None:
+    """What a sampler remembers of one study never reaches another."""
+    sampler = make(4, seed=0)
+    directions = [StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE]
+    studies = [optuna.create_study(sampler=sampler, direction=d) for d in directions]
+    for study in studies * 10:
+        study.optimize(sphere, n_trials=1)
+
+    for study, direction in zip(studies, directions, strict=True):
+        assert story(run(make(4, seed=0), 10, direction=direction)) == story(study)
+
+
+def completed_late(make: Make, *, lost: bool, between: bool) -> dict[str, Any]:
+    """Return the genes of a trial that suggests one, and later the rest.
+
+    Args:
+        make: Makes the sampler.
+        lost: Whether the sampler is lost after the first gene.
+        between: Whether a trial that started later is sampled before the rest.
+    """
+    study = run(make(4, seed=0), 13)
+    study.ask()
+    trial = study.ask()
+    trial.suggest_float("x", -1.0, 1.0)
+    if lost:
+        study.sampler = make(4, seed=0)
+        trial = Trial(study, trial._trial_id)
+    if between:
+        sphere(study.ask())
+    sphere(trial)
+    return trial.params
+
+
+@of_every_kind
+@pytest.mark.parametrize("between", [False, True])
+def test_a_half_suggested_trial_goes_on_with_another_sampler(make: Make, between: bool) -> None:
+    """Its other genes are what they would have been, as long as nothing has ended since."""
+    kept, lost = (completed_late(make, lost=lost, between=between) for lost in (False, True))
+
+    assert kept == lost
+
+
+def narrow(trial: Trial) -> float:
+    """Return a value of ranges of which one is narrow, and another one soon changes."""
+    x = trial.suggest_float("narrow", 1.7e9, 1.7e9 + 1.0) - 1.7e9
+    y = trial.suggest_float("changing", 0.0, 1.0 if trial.number < 9 else 3.0)
+    return (x - 0.3) ** 2 + (y - 0.9) ** 2 + sphere(trial)
+
+
+@of_every_kind
+def test_a_search_in_odd_ranges_goes_on_with_another_sampler_object(make: Make) -> None:
+    """Before every trial, and between the genes of one."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    for _ in range(18):
+        study.sampler = make(4, seed=0)
+        trial = study.ask()
+        trial.suggest_float("narrow", 1.7e9, 1.7e9 + 1.0)
+        study.sampler = make(4, seed=0)
+        study.tell(trial, narrow(Trial(study, trial._trial_id)))
+
+    assert points(study) == points(run(make(4, seed=0), 18, narrow))
+
+
+def overlapping(make: Make, *, lost: bool) -> Study:
+    """Return a study of which two trials run at a time, and every other one outlives the next."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    (older,) = ask_together(study, 1, sphere)
+    for number in range(16):
+        if lost:
+            study.sampler = make(4, seed=0)
+        (newer,) = ask_together(study, 1, sphere)
+        first, older = (newer, older) if number % 2 else (older, newer)
+        study.tell(*first)
+    return study
+
+
+@cheap
+def test_results_may_arrive_in_any_order(make: Make) -> None:
+    """A sampler that saw them arrive goes on as one that finds them all."""
+    kept, lost = (overlapping(make, lost=lost) for lost in (False, True))
+
+    assert story(kept) == story(lost)

@@ -1,0 +1,157 @@
+"""The model of the losses: its targets, its features and its choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, create_trial
+
+from optuna_ga._breeding.adaptive_settings import SCREENED
+from optuna_ga._breeding.surrogate import Screen, features, scheduled, warped
+from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._population import fitness
+from optuna_ga._population.genes import grid
+from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT
+from tests.studies import added, failed, pruned
+
+
+def losses_of(*trials: FrozenTrial, direction: StudyDirection = MINIMIZE) -> np.ndarray:
+    """Return the losses that the model sees."""
+    return warped([fitness.rank(trial, direction) for trial in trials], 0.1)
+
+
+@given(st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=30))
+def test_the_model_sees_losses_in_their_order(values: list[float]) -> None:
+    """A better value is no worse a loss; together they have mean 0 and deviation 1, or are 0."""
+    losses = losses_of(*(added(value) for value in values))
+
+    assert (np.diff(losses[np.argsort(values, kind="stable")]) >= -1e-12).all()
+    assert losses.mean() == pytest.approx(0.0, abs=1e-6)
+    assert losses.std() == pytest.approx(1.0) or np.abs(losses).max() < 1e-6
+
+
+def test_the_model_sees_small_differences_of_good_trials() -> None:
+    """The scale is the logarithm of what a trial is above the best."""
+    losses = losses_of(*(added(10.0**power) for power in range(-6, 7)))
+
+    assert losses[3] - losses[2] > 0.5 * (losses[12] - losses[11])
+
+
+@pytest.mark.parametrize("direction", [MINIMIZE, MAXIMIZE])
+def test_a_trial_without_a_value_is_as_bad_as_the_worst(direction: StudyDirection) -> None:
+    """So are infeasible ones and an infinity in the wrong direction; the other is the best."""
+    sign = 1.0 if direction == MINIMIZE else -1.0
+    bad = [failed(), pruned(), added(-sign * 9.0, constraints={"c": 1.0}), added(sign * math.inf)]
+    good = [added(sign * value) for value in (3.0, 1.0, 2.0)]
+    losses = losses_of(*good, *bad, added(-sign * math.inf), direction=direction)
+
+    assert losses[3:] == pytest.approx([losses[0]] * 4 + [losses[1]])
+
+
+def test_a_pruned_trial_is_no_better_than_half_of_the_complete_ones() -> None:
+    """Its last report counts as its value if it is worse than that."""
+    complete = [added(value) for value in (0.0, 1.0, 2.0, 3.0, 4.0)]
+    reports = [pruned(intermediate_values={1: 9.0, 2: v}) for v in (-5.0, 1.0, 3.0, math.nan)]
+    losses = losses_of(*complete, *reports)
+
+    assert losses[5:] == pytest.approx(losses[[2, 2, 3, 4]])
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e300, math.inf])
+def test_equal_losses_tell_nothing(value: float) -> None:
+    """They are all zero, with or without failures among them."""
+    assert losses_of(*[added(value)] * 5) == pytest.approx(np.zeros(5))
+    assert losses_of(added(value), failed(), pruned()) == pytest.approx(np.zeros(3))
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_all_choices_are_equally_far_apart(n: int) -> None:
+    """A categorical parameter has no order."""
+    distribution = CategoricalDistribution(range(n))
+    found = features(np.array(grid(distribution))[:, None], [distribution])
+    distances = np.linalg.norm(found[:, None] - found, axis=2)[~np.eye(n, dtype=bool)]
+
+    assert distances == pytest.approx(distances[0])
+    assert distances[0] > 0.1
+
+
+def test_what_is_not_asked_for_has_a_feature_of_its_own() -> None:
+    """A number that is lacking stands in the middle, and a choice that is lacking is none."""
+    choices = CategoricalDistribution("abc")
+    found = features(np.array([[math.nan, 0.2], [0.5, math.nan]]), [choices, UNIT])
+
+    assert found[:, -1].tolist() == [0.2, 0.5]
+    assert found[0, :3].tolist() == [0.0, 0.0, 0.0] != found[1, :3].tolist()
+
+
+def test_the_kernel_is_fitted_on_a_schedule() -> None:
+    """It depends on the number of trials alone, and is never far behind it."""
+    due = [scheduled(n) for n in range(1, 400)]
+
+    assert due == sorted(due)
+    assert all(n / 2 < found <= n for n, found in enumerate(due, start=1))
+    assert len(set(due)) < 40
+    assert [scheduled(n) for n in due] == due
+
+
+def parabola(u: float) -> float:
+    """Return a loss whose minimum is at 0.3."""
+    return (u - 0.3) ** 2
+
+
+def two_valleys(u: float) -> float:
+    """Return a loss whose two minima, at 0.25 and 0.75, are equal."""
+    return (abs(u - 0.5) - 0.25) ** 2
+
+
+def measured(loss: Callable[[float], float], positions: Sequence[float]) -> Archive:
+    """Return an archive of trials at these positions."""
+    archive = Archive(MINIMIZE, 200)
+    for number, u in enumerate(positions):
+        trial = create_trial(value=loss(u), params={"x": u}, distributions={"x": UNIT})
+        trial.number = number
+        archive.add(trial)
+    return archive
+
+
+SPREAD = [number * 0.618 % 1.0 for number in range(15)]
+BOTH_HALVES = [u for spread in SPREAD[:6] for u in (spread / 2, 1.0 - spread / 2)]
+CANDIDATES = np.linspace(0.0, 1.0, 201)
+
+
+def chosen(screen: Screen, archive: Archive, *running: float) -> float:
+    """Return the candidate that the model prefers while others are running."""
+    rate = screen.rating(archive, np.array(running).reshape(-1, 1))
+    return float(CANDIDATES[np.argmax(rate(CANDIDATES[:, None]))])
+
+
+def test_the_model_finds_the_minimum_of_a_parabola() -> None:
+    """After fifteen trials the candidate that it prefers is nearly the best."""
+    archive = measured(parabola, SPREAD)
+
+    assert chosen(Screen(SCREENED), archive) == pytest.approx(0.3, abs=0.05)
+
+
+def test_the_model_leaves_alone_what_is_running() -> None:
+    """Where two places are equally good, the second worker gets the other one."""
+    archive, screen = measured(two_valleys, BOTH_HALVES), Screen(SCREENED)
+    first = chosen(screen, archive)
+    second = chosen(screen, archive, first)
+
+    assert two_valleys(first) < 0.005 > two_valleys(second)
+    assert abs(first - second) > 0.3
+
+
+def test_a_new_model_prefers_what_the_old_one_would() -> None:
+    """Its memory saves time and changes nothing, so that a resumed search is the same."""
+    old = Screen(SCREENED)
+    for end in range(2, 16):
+        archive, running = measured(two_valleys, SPREAD[:end]), SPREAD[end - 1] / 2
+        assert chosen(old, archive, running) == chosen(Screen(SCREENED), archive, running)
