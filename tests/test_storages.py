@@ -33,8 +33,8 @@ from tests.studies import (
     sphere,
     story,
 )
-from tests.training.test_lineage import Walk
-from tests.training.test_lineage import sampler as walks_on
+from tests.training.walks import Walk
+from tests.training.walks import sampler as walks_on
 
 SPAWN = get_context("spawn")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"

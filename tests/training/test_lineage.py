@@ -1,10 +1,8 @@
-"""Trials that continue their fitter parent: who that is, and the schedule that comes of it."""
+"""Trials continue their fitter parent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +16,16 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga import (
     Checkpoints,
     GASampler,
-    InParallel,
     best_of_final_generation,
     optimize_generations,
     parent_to_continue,
-    replay,
     schedule_of,
 )
-from tests.studies import added, failed, parents, pruned, run, story
+from tests.studies import added, failed, parents, pruned, run
+from tests.training.walks import Walk, one_by_one, sampler, walk
 
 COMPLETE = TrialState.COMPLETE
 STATE = {"ga_checkpoint": "somewhere"}
-
-
-def sampler(population_size: int = 4, **options: Any) -> GASampler:
-    """Return a sampler whose trials continue their parents."""
-    return GASampler.population_based_training(population_size, **{"seed": 0, **options})
-
-
-class Walk:
-    """An objective that goes a step from where its parent is, towards a goal.
-
-    Args:
-        checkpoints: Where the trials leave where they are.
-        first: Whether it asks for the parent before it suggests anything.
-    """
-
-    def __init__(self, checkpoints: Checkpoints, first: bool = True) -> None:
-        self.checkpoints = checkpoints
-        self.first = first
-        self.continued: dict[int, int | None] = {}
-
-    def __call__(self, trial: Trial) -> float:
-        if not self.first:
-            trial.suggest_float("step", -1.0, 1.0)
-        parent = parent_to_continue(trial)
-        self.continued[trial.number] = None if parent is None else parent.number
-        x: float = 0.0 if parent is None else self.checkpoints.load(parent)["x"]
-        x += trial.suggest_float("step", -1.0, 1.0)
-        self.checkpoints.save(trial, {"x": x})
-        return abs(x - 3.0)
-
-
-def walk(n_trials: int = 24, first: bool = True, **options: Any) -> tuple[Study, Walk]:
-    """Return a study of walks, and its objective."""
-    objective = Walk(Checkpoints(), first)
-    study = run(sampler(**options), n_trials, objective)
-    return study, objective
 
 
 def fitter(study: Study, trial: FrozenTrial) -> int | None:
@@ -251,76 +212,6 @@ def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
     with pytest.raises(ValueError, match="trial 7 did not continue its parent"):
         schedule_of(study, 7)
     assert schedule_of(study, 0) == [study.trials[0].params]
-
-
-def one_by_one(objective: Callable[[Trial], Any]) -> Callable[[list[Trial]], Sequence[Any]]:
-    """Return what evaluates a generation by an objective."""
-    return lambda trials: [objective(trial) for trial in trials]
-
-
-def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:
-    """Each repeat goes all steps of the line again, and the study stays as it is."""
-    study, objective = walk()
-    before = story(study)
-    best = best_of_final_generation(study)
-    ended = replay(study, best, one_by_one(objective), 3)
-
-    assert [trial.value for trial in ended] == [best.value] * 3
-    assert [trial.number for trial in ended] == [15, 16, 17]
-    assert story(study) == before
-
-
-def test_repeats_differ_by_the_number_of_their_first_trial() -> None:
-    """An objective that seeds its noise by the number of what begins has a noise per repeat."""
-    study, objective = walk()
-    checkpoints = objective.checkpoints
-
-    def noisy(trial: Trial) -> float:
-        parent = parent_to_continue(trial)
-        noise = trial.number if parent is None else checkpoints.load(parent)["noise"]
-        trial.suggest_float("step", -1.0, 1.0)
-        checkpoints.save(trial, {"noise": noise})
-        return float(noise)
-
-    assert [t.value for t in replay(study, 23, one_by_one(noisy), 4)] == [0.0, 1.0, 2.0, 3.0]
-    assert [t.value for t in replay(study, 23, one_by_one(noisy), 1)] == [0.0]
-
-
-def test_a_repeat_that_diverges_ends_there() -> None:
-    """The others go on; what it came to is an infinite value."""
-    study, objective = walk()
-
-    def diverging(trial: Trial) -> float:
-        value = objective(trial)
-        return math.inf if trial.number == 3 else value  # The second repeat's second trial.
-
-    ended = replay(study, 23, one_by_one(diverging), 2)
-    assert [trial.value for trial in ended] == [study.trials[23].value, math.inf]
-    assert ended[1].number == 3
-
-
-def test_an_error_in_a_replay_is_passed_on() -> None:
-    """As in `optimize_generations`."""
-
-    def raises(trials: list[Trial]) -> list[float]:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        replay(walk(8)[0], 7, raises)
-
-
-def test_processes_cannot_replay_in_memory() -> None:
-    """The error comes before any trial."""
-    study, objective = walk(8)
-    with ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match="in memory"):
-        replay(study, 7, InParallel(objective, executor))
-
-
-def test_the_number_of_repeats_is_checked() -> None:
-    """At least one."""
-    study, objective = walk(8)
-    with pytest.raises(ValueError, match="`n_repeats` must be at least 1, but 0 was given"):
-        replay(study, 7, one_by_one(objective), 0)
 
 
 def test_pruned_trials_are_never_continued() -> None:
