@@ -9,12 +9,18 @@ Shapes: B images in a batch.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 # Before the first and the second fully connected layer, as in PyTorch's MNIST example.
 DROPOUT_PROBS = (0.25, 0.5)
+
+
+# The activations that dropout keeps: bool (B, 9216) and (B, 128).
+Kept: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Network(nn.Module):
@@ -27,32 +33,42 @@ class Network(nn.Module):
         self.fc1 = nn.Linear(64 * 12 * 12, 128)
         self.fc2 = nn.Linear(128, 10)
 
-    def forward(self, images: Tensor, dropout: torch.Generator | None = None) -> Tensor:
+    def forward(self, images: Tensor, kept: Kept | None = None) -> Tensor:
         """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`.
 
         Args:
             images: The images.
-            dropout: What to draw dropout from; None to leave nothing out.
+            kept: The activations that dropout keeps; None keeps all.
         """
         hidden = F.relu(self.conv1(images))  # (B, 32, 26, 26)
         # The maximum commutes with ReLU, which then has a quarter of the work.
         hidden = F.relu(F.max_pool2d(self.conv2(hidden), 2)).flatten(1)  # (B, 9216)
-        hidden = drop_out(hidden, DROPOUT_PROBS[0], dropout)
-        hidden = drop_out(F.relu(self.fc1(hidden)), DROPOUT_PROBS[1], dropout)  # (B, 128)
+        if kept is not None:
+            hidden = drop_out(hidden, kept[0], DROPOUT_PROBS[0])
+        hidden = F.relu(self.fc1(hidden))  # (B, 128)
+        if kept is not None:
+            hidden = drop_out(hidden, kept[1], DROPOUT_PROBS[1])
         logits: Tensor = self.fc2(hidden)
         return logits
 
 
-def drop_out(hidden: Tensor, prob: float, generator: torch.Generator | None) -> Tensor:
-    """Return activations `(..., B, F)` of which a share is zero and the rest scaled up.
+def draw_kept(batch: int, generator: torch.Generator) -> Kept:
+    """Return the activations that dropout keeps for a batch.
 
-    The draws are made once per image and feature, `(B, F)`, and shared by all networks before
-    that, so that a network's dropout does not depend on which others train beside it.
+    The draws depend on the generator alone and are shared by all networks that train on the batch,
+    so that a network's dropout does not depend on the networks that train beside it.
     """
-    if generator is None:
-        return hidden
-    draws = torch.rand(hidden.shape[-2:], generator=generator, device=hidden.device)
-    return hidden * ((draws >= prob).to(hidden.dtype) / (1.0 - prob))
+    first, second = (
+        torch.rand(batch, n, generator=generator, device=generator.device, dtype=torch.float32)
+        >= prob
+        for n, prob in zip((64 * 12 * 12, 128), DROPOUT_PROBS, strict=True)
+    )
+    return first, second
+
+
+def drop_out(hidden: Tensor, kept: Tensor, prob: float) -> Tensor:
+    """Return activations `(B, F)`, zero where they are not kept and scaled up elsewhere."""
+    return hidden * (kept.to(hidden.dtype) / (1.0 - prob))
 
 
 def dropout_seed(seed: int, epoch: int) -> int:
@@ -72,9 +88,9 @@ def initial_network(seed: int, device: torch.device) -> Network:
     random state is neither used nor changed.
     """
     with torch.device("meta"):
-        network = Network()
+        network = Network().to(torch.float32)  # Whatever PyTorch's default type is.
     network.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     with torch.no_grad():
         for layer in (network.conv1, network.conv2, network.fc1, network.fc2):
             bound = layer.weight[0].numel() ** -0.5
