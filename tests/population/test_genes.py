@@ -117,7 +117,7 @@ def test_the_values_of_a_discrete_scale_have_equal_shares(
 
 
 def test_a_logarithmic_integer_has_the_share_of_its_rounding_interval() -> None:
-    """The integer k has the share of k - 1/2 to k + 1/2 of the logarithmic scale, also at the ends."""
+    """The integer k has the logarithmic share of k - 1/2 to k + 1/2, at the ends too."""
     distribution = IntDistribution(1, 4, log=True)
     counts = Counter(from_unit(distribution, (position + 0.5) / 9000) for position in range(9000))
 
