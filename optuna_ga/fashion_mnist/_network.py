@@ -1,7 +1,8 @@
-"""The paper's network: two convolutional, then two fully connected layers (section 5).
+"""The paper's network: two convolutional layers, then two fully connected layers (section 5).
 
-Sizes are those of PyTorch's MNIST example, whose batch sizes and schedule the paper shares. The
-example's dropout is an option, off unless asked for, since the paper mentions none.
+The paper states no sizes. They are those of PyTorch's MNIST example, whose batch sizes and
+learning rate schedule the paper shares. The example's dropout is off by default, since the paper
+mentions none.
 
 Shapes: B images in a batch.
 """
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-# Before the first and before the second fully connected layer, as in PyTorch's MNIST example.
+# Before the first and the second fully connected layer, as in PyTorch's MNIST example.
 DROPOUT_PROBS = (0.25, 0.5)
 
 
@@ -23,7 +24,7 @@ Kept: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Network(nn.Module):
-    """The convolutional network; 1,199,882 weights."""
+    """The convolutional network, with 1,199,882 weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,15 +72,20 @@ def drop_out(hidden: Tensor, kept: Tensor, prob: float) -> Tensor:
 
 
 def dropout_seed(seed: int, epoch: int) -> int:
-    """Return the seed of an epoch's dropout, the same on the way and after a new start."""
+    """Return the seed of an epoch's dropout, so that resumed training draws the same masks.
+
+    Args:
+        seed: The training's seed, at least 0.
+        epoch: The epoch, from 0.
+    """
     return (seed * 1_000_003 + epoch + 1) % 2**63
 
 
 def initial_network(seed: int, device: torch.device) -> Network:
-    """Return a network whose weights depend on the seed alone, on every device.
+    """Return a network whose initial weights depend on the seed alone, not on the device.
 
-    The distribution is PyTorch's default, uniform within 1 / sqrt(fan-in), for weights and
-    biases alike. PyTorch's global generator is neither used nor moved.
+    Weights and biases are uniform in +-1 / sqrt(fan-in), PyTorch's default. PyTorch's global
+    random state is neither used nor changed.
     """
     with torch.device("meta"):
         network = Network().to(torch.float32)  # Whatever PyTorch's default type is.
@@ -90,5 +96,5 @@ def initial_network(seed: int, device: torch.device) -> Network:
             bound = layer.weight[0].numel() ** -0.5
             for parameter in layer.parameters():
                 parameter.uniform_(-bound, bound, generator=generator)
-    # Channels last makes the convolutions faster on a CPU and changes no shape.
+    # A memory format, not a shape: convolutions on a CPU are faster with channels last.
     return network.to(device).to(memory_format=torch.channels_last)

@@ -169,4 +169,4 @@ except ImportError as error:
     print(error)
 """
 
-    assert '`pip install "optuna-ga[visualization]"` installs it' in python(code)
+    assert 'Run `pip install "optuna-ga[visualization]"`.' in python(code)

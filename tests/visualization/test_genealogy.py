@@ -27,7 +27,7 @@ def test_genealogy_joins_parents_and_children(sign: int) -> None:
         (2, 6),
         (3, 6),
     }
-    assert edges(figure, "Line of the fitter") == {(3, 5), (5, 9)}
+    assert edges(figure, "Lineage of fitter") == {(3, 5), (5, 9)}
     assert numbers(trace(figure, "Fittest: trial 9")) == [9]
 
 
