@@ -19,7 +19,7 @@ from tests.visualization.figures import FIGURES, child, odd_study, three_generat
 
 
 def test_the_table_tells_of_a_family() -> None:
-    """One row for each finished trial, with what is known of the family by hand."""
+    """Each finished trial has one row, which agrees with what is known of the family."""
     table = generations_dataframe(three_generations())
 
     assert list(table["number"]) == list(range(12))
@@ -42,7 +42,7 @@ def test_the_table_tells_of_a_family() -> None:
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_the_table_agrees_with_optunas(direction: Any) -> None:
-    """States, values and parameters are in the columns that `trials_dataframe` has them in."""
+    """States, values and parameters stand in the columns that `trials_dataframe` puts them in."""
     study = odd_study(direction)
     optunas = study.trials_dataframe(attrs=("number", "state", "value", "params"))
     optunas = optunas[optunas["state"] != "RUNNING"]
@@ -53,7 +53,7 @@ def test_the_table_agrees_with_optunas(direction: Any) -> None:
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_the_best_so_far_is_optunas_best_value_at_that_time(direction: Any) -> None:
-    """Whatever fails, is pruned, or is infeasible."""
+    """Failed, pruned and infeasible trials do not change it."""
     best: list[float] = []
 
     def objective(trial: Trial) -> float:
@@ -89,7 +89,7 @@ def test_the_best_so_far_is_optunas_best_value_at_that_time(direction: Any) -> N
 def test_only_a_better_feasible_value_improves_the_best(
     history: list[FrozenTrial], improved: list[bool], best: list[float]
 ) -> None:
-    """The first one does, too, unless it is infinitely bad; ties do not."""
+    """The first feasible value improves too, unless it is infinitely bad; ties do not."""
     table = generations_dataframe(study_with(*history))
 
     assert list(table["improved"]) == improved
@@ -118,7 +118,7 @@ def test_the_table_says_what_the_sampler_recorded() -> None:
 
 
 def test_running_and_waiting_trials_are_left_out() -> None:
-    """A row is a finished trial, and its number is not its position."""
+    """Each row is a finished trial, whose number is not its position."""
     study = study_with(added(1))
     study.ask()
     study.add_trial(added(2))
@@ -128,7 +128,7 @@ def test_running_and_waiting_trials_are_left_out() -> None:
 
 
 def test_the_table_of_a_new_study_has_columns_of_the_same_types() -> None:
-    """No row does not mean no table."""
+    """A table without rows has its columns."""
     empty, full = map(generations_dataframe, (study_with(), study_with(added(1))))
 
     assert len(empty) == 0
@@ -146,7 +146,7 @@ def test_the_table_is_the_callers_own() -> None:
 
 
 def test_parents_of_another_study_are_none() -> None:
-    """A trial that was copied keeps its attributes, but not what they refer to."""
+    """A copied trial keeps its attributes, but its parents do not exist in this study."""
     study = study_with(child(1, [40, 41], "x"), child(2, [0, 1]), child(3, [0]))
     table = generations_dataframe(study)
 
@@ -156,7 +156,7 @@ def test_parents_of_another_study_are_none() -> None:
 
 
 def test_without_pandas_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the figures need none."""
+    """The figures do without pandas."""
     monkeypatch.setitem(sys.modules, "pandas", None)
 
     with pytest.raises(ImportError, match=r'pip install "optuna-ga\[visualization\]"'):

@@ -81,7 +81,7 @@ def values(study: Study) -> list[list[float] | None]:
 
 
 def stop_at(number: int) -> Callable[[Study, FrozenTrial], None]:
-    """Return a callback that stops the study at this trial."""
+    """Return a callback that stops the study after this trial."""
 
     def observe(study: Study, trial: FrozenTrial) -> None:
         if trial.number == number:

@@ -24,7 +24,7 @@ from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
 
 
 def uneven(trial: Trial) -> float:
-    """Take longest for the first of a generation, and say who ran where."""
+    """Take longest for the first trial of a generation, and report and record on the way."""
     time.sleep(0.02 * (3 - trial.number % 4))
     branch = trial.suggest_categorical("branch", ["flat", "steep"])
     steepness = trial.suggest_float("steepness", 1.0, 10.0) if branch == "steep" else 0.5
@@ -36,7 +36,7 @@ def uneven(trial: Trial) -> float:
 
 
 def pruned_by_the_threshold(trial: Trial) -> float:
-    """Ask the study's pruner."""
+    """Report once, and prune where the study's pruner says so."""
     value = sphere(trial)
     trial.report(value, 0)
     if trial.should_prune():
@@ -45,14 +45,14 @@ def pruned_by_the_threshold(trial: Trial) -> float:
 
 
 def stopping_at_five(trial: Trial) -> float:
-    """Stop the study."""
+    """Stop the study in trial 5."""
     if trial.number == 5:
         trial.study.stop()
     return sphere(trial)
 
 
 def process_id(trial: Trial) -> float:
-    """Tell where it ran."""
+    """Record the process that evaluates the trial."""
     trial.set_user_attr("process", os.getpid())
     return sphere(trial)
 
@@ -62,7 +62,7 @@ def process_id(trial: Trial) -> float:
 def test_a_study_in_parallel_is_the_study_in_sequence(
     objective: Callable[[Trial], float], elitism: bool, executor: Executor, tmp_path: Path
 ) -> None:
-    """All that a trial is, reports, attributes, failed and pruned ones included."""
+    """Reports, attributes, failed and pruned trials are the same too."""
     sequence = run(of_four(elitism=elitism), 0)
     sequence.optimize(objective, n_trials=20, catch=OSError)
     parallel = journal(tmp_path, sampler=of_four(elitism=elitism))
@@ -74,7 +74,7 @@ def test_a_study_in_parallel_is_the_study_in_sequence(
 
 
 def test_trials_of_a_generation_run_at_the_same_time(threads: ThreadPoolExecutor) -> None:
-    """Three trials that wait for each other all end."""
+    """Three trials that wait for each other all finish."""
     barrier = threading.Barrier(3, timeout=30)
 
     def together(trial: Trial) -> float:
@@ -88,7 +88,7 @@ def test_trials_of_a_generation_run_at_the_same_time(threads: ThreadPoolExecutor
 
 
 def test_processes_are_others_than_this_one(processes: Executor, tmp_path: Path) -> None:
-    """Their trials' attributes arrive in the study."""
+    """The attributes that workers set arrive in the study."""
     study = journal(tmp_path)
     optimize_generations(study, InParallel(process_id, processes), 2)
 
@@ -100,7 +100,7 @@ def test_processes_are_others_than_this_one(processes: Executor, tmp_path: Path)
 def test_sqlite_can_be_opened_by_processes(
     processes: Executor, open_database: OpenDatabase
 ) -> None:
-    """What this process has cached of the study does not travel."""
+    """This process's cache of the study is not sent along."""
     study = optuna.create_study(sampler=of_four(), storage=open_database())
     optimize_generations(study, InParallel(sphere, processes), 3)
 
@@ -108,7 +108,7 @@ def test_sqlite_can_be_opened_by_processes(
 
 
 def test_pruners_are_asked_in_the_workers(executor: Executor, tmp_path: Path) -> None:
-    """By the study's own pruner."""
+    """The study's own pruner decides."""
     study = journal(tmp_path, pruner=ThresholdPruner(upper=1.0))
     optimize_generations(study, InParallel(pruned_by_the_threshold, executor), 3)
 
@@ -118,7 +118,7 @@ def test_pruners_are_asked_in_the_workers(executor: Executor, tmp_path: Path) ->
 
 
 def test_an_objective_may_stop_the_study(executor: Executor, tmp_path: Path) -> None:
-    """Its generation is finished, and no other is begun."""
+    """Its generation is finished, and no other is started."""
     study = journal(tmp_path)
     optimize_generations(study, InParallel(stopping_at_five, executor), 5)
     assert states(study) == [COMPLETE] * 8
@@ -128,7 +128,7 @@ def test_an_objective_may_stop_the_study(executor: Executor, tmp_path: Path) -> 
 
 
 def stopping_and_pruned(trial: Trial) -> float:
-    """Stop the study, and be pruned."""
+    """Stop the study and be pruned in trial 1."""
     if trial.number == 1:
         trial.study.stop()
         raise TrialPruned
@@ -136,7 +136,7 @@ def stopping_and_pruned(trial: Trial) -> float:
 
 
 def test_a_pruned_trial_may_stop_the_study_too(executor: Executor, tmp_path: Path) -> None:
-    """Now, and not when the next trial succeeds."""
+    """The stop holds at once, not when the next trial completes."""
     study, parallel = journal(tmp_path), InParallel(stopping_and_pruned, executor)
     optimize_generations(study, parallel, 5)
     assert states(study) == [COMPLETE, PRUNED, COMPLETE, COMPLETE]
@@ -146,7 +146,7 @@ def test_a_pruned_trial_may_stop_the_study_too(executor: Executor, tmp_path: Pat
 
 
 class UnknownThreads(ThreadPoolExecutor):
-    """Threads that are not known to share the study, as those of one Dask worker."""
+    """Threads that `InParallel` takes for processes, as the threads of a Dask worker."""
 
 
 def stopping_at_once(trial: Trial) -> float:
@@ -156,7 +156,7 @@ def stopping_at_once(trial: Trial) -> float:
 
 
 def test_a_stop_arrives_from_threads_that_share_a_worker(tmp_path: Path) -> None:
-    """They open the study once among them."""
+    """The threads open the study once among them."""
     study = journal(tmp_path)
     with UnknownThreads(4) as executor:
         optimize_generations(study, InParallel(stopping_at_once, executor), 5)
@@ -167,7 +167,7 @@ def test_a_stop_arrives_from_threads_that_share_a_worker(tmp_path: Path) -> None
 def test_other_samplers_learn_from_the_generations_before(
     executor: Executor, tmp_path: Path
 ) -> None:
-    """NSGA-II sees them complete; what Optuna keeps for each thread would hide them."""
+    """NSGA-II sees complete generations, which Optuna's cache of each thread would hide."""
     study = journal(tmp_path, sampler=NSGAIISampler(population_size=4, seed=0))
     optimize_generations(study, InParallel(sphere, executor), 5)
 
@@ -181,7 +181,7 @@ def test_other_samplers_learn_from_the_generations_before(
 
 
 def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path: Path) -> None:
-    """The study may get a new sampler between two calls."""
+    """A study may get a new sampler between two calls."""
     study = journal(tmp_path, sampler=RandomSampler(seed=0))
     parallel = InParallel(sphere, executor)
     optimize_generations(study, parallel, 1, population_size=4)
@@ -192,7 +192,7 @@ def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path:
 
 
 class OneAfterAnother(Executor):
-    """An executor of this process that is not known to be one."""
+    """An executor that runs trials in this process, of a class that is not known to do so."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -201,7 +201,7 @@ class OneAfterAnother(Executor):
 
 
 class KeepingTheSeed(RandomSampler):
-    """A sampler that tells when it is reseeded."""
+    """A sampler that remembers whether it was reseeded."""
 
     def reseed_rng(self) -> None:
         super().reseed_rng()
@@ -209,12 +209,12 @@ class KeepingTheSeed(RandomSampler):
 
 
 def tell_whether_reseeded(trial: Trial) -> float:
-    """Return whether the sampler was."""
+    """Return 1 if the sampler was reseeded."""
     return float(getattr(trial.study.sampler, "reseeded", False))
 
 
 def test_other_samplers_are_reseeded_in_their_workers(tmp_path: Path) -> None:
-    """Otherwise all workers would draw the same; the study's own sampler is let be."""
+    """Otherwise all workers would draw the same; the study's own sampler is not reseeded."""
     sampler = KeepingTheSeed(seed=0)
     study = journal(tmp_path, sampler=sampler)
     parallel = InParallel(tell_whether_reseeded, OneAfterAnother())
@@ -225,7 +225,7 @@ def test_other_samplers_are_reseeded_in_their_workers(tmp_path: Path) -> None:
 
 
 def test_a_worker_opens_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many trials it evaluates, so that it need not be read again for each."""
+    """Opening it anew for each trial would read all trials each time."""
     opened: list[str] = []
 
     def load(**options: Any) -> Study:
@@ -244,7 +244,7 @@ def test_a_worker_opens_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_other_processes_cannot_reach_a_study_in_memory(
     sampler: BaseSampler, processes: Executor
 ) -> None:
-    """The error says what to do, before any trial is asked."""
+    """The error says what to do, and comes before the first trial."""
     study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler)
     with pytest.raises(ValueError, match=r"`executor` must be a `ThreadPoolExecutor`.*Process"):
         optimize_generations(study, InParallel(sphere, processes), 2, population_size=4)
@@ -253,7 +253,7 @@ def test_other_processes_cannot_reach_a_study_in_memory(
 
 
 def test_a_database_in_memory_is_in_memory(processes: Executor) -> None:
-    """SQLite has one as well."""
+    """SQLite in memory is refused as well."""
     with opened(get_storage("sqlite:///:memory:")) as storage:
         study = optuna.create_study(storage=storage, sampler=of_four())
         with pytest.raises(ValueError, match="since the study is in memory"):
@@ -262,7 +262,7 @@ def test_a_database_in_memory_is_in_memory(processes: Executor) -> None:
 
 
 def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
-    """As soon as it is called; before, nobody can know of it."""
+    """The wrapper hides the executor until the first call, whose trials then fail."""
     study, parallel = optuna.create_study(sampler=of_four()), InParallel(sphere, processes)
     with pytest.raises(ValueError, match="since the study is in memory"):
         optimize_generations(study, lambda trials: parallel(trials), 2)
@@ -271,7 +271,7 @@ def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
 
 
 def test_two_studies_may_share_the_workers(executor: Executor, tmp_path: Path) -> None:
-    """In turns: each trial goes to its own."""
+    """Results go to the study that their trials belong to."""
     parallel = InParallel(sphere, executor)
     studies = [journal(tmp_path, sampler=GASampler(4, seed=seed)) for seed in (1, 2)]
     for n_generations in (1, 2, 3):
@@ -290,6 +290,6 @@ def test_two_studies_may_share_the_workers(executor: Executor, tmp_path: Path) -
     ],
 )
 def test_a_wrong_argument_is_named(objective: Any, executor: Any, message: str) -> None:
-    """With what it was."""
+    """The error shows the value that was given."""
     with pytest.raises(TypeError, match=message):
         InParallel(objective, executor)

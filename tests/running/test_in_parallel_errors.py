@@ -18,49 +18,49 @@ from tests.studies import sphere
 
 
 class UnreadableError(Exception):
-    """An error that is pickled but cannot be read again."""
+    """An error that can be pickled but not unpickled."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(f"{code}: {why}")
 
 
 def raising_an_unreadable_error(trial: Trial) -> float:
-    """Fail in one trial."""
+    """Fail in trial 2."""
     if trial.number == 2:
         raise UnreadableError(7, "cannot be read")
     return sphere(trial)
 
 
 def dying_in_trial_two(trial: Trial) -> float:
-    """Take the worker down."""
+    """Kill the worker in trial 2."""
     if trial.number == 2:
         os._exit(1)
     return sphere(trial)
 
 
 class UnreadablePruned(TrialPruned):
-    """A pruning that is pickled but cannot be read again."""
+    """A pruning that can be pickled but not unpickled."""
 
     def __init__(self, step: int, why: str) -> None:
         super().__init__(f"{step}: {why}")
 
 
 class UnreadableFloat(float):
-    """A number that is pickled but cannot be read again."""
+    """A number that can be pickled but not unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return UnreadableFloat, (1, 2, 3)
 
 
 def unreadable_results(trial: Trial) -> float:
-    """Prune a trial and return a number, neither of which can be read elsewhere."""
+    """Prune trial 1 and return a number in trial 2, neither of which can be unpickled."""
     if trial.number == 1:
         raise UnreadablePruned(3, "too slow")
     return UnreadableFloat(2.0) if trial.number == 2 else sphere(trial)
 
 
 def test_a_result_that_cannot_be_read_costs_no_other(processes: Executor, tmp_path: Path) -> None:
-    """A pruned trial is pruned, and a strange number an error that says so."""
+    """A pruned trial stays pruned, and such a number raises an error that says so."""
     study = journal(tmp_path)
     with pytest.raises(TypeError, match="must return a value that can be pickled"):
         optimize_generations(study, InParallel(unreadable_results, processes), 5)
@@ -69,7 +69,7 @@ def test_a_result_that_cannot_be_read_costs_no_other(processes: Executor, tmp_pa
 
 
 def test_an_error_says_where_it_was_raised(processes: Executor, tmp_path: Path) -> None:
-    """Its note has the traceback of the worker."""
+    """Its note holds the worker's traceback."""
     study = journal(tmp_path)
     with pytest.raises(OSError) as caught:
         optimize_generations(study, InParallel(ending_in_every_way, processes), 5)
@@ -79,7 +79,7 @@ def test_an_error_says_where_it_was_raised(processes: Executor, tmp_path: Path) 
 
 
 def test_an_error_of_one_trial_costs_no_other(executor: Executor, tmp_path: Path) -> None:
-    """It is raised once all results of its generation are told."""
+    """It is raised once all results of its generation are recorded."""
     study = journal(tmp_path)
     with pytest.raises(OSError, match="no space left"):
         optimize_generations(study, InParallel(ending_in_every_way, executor), 5)
@@ -90,7 +90,7 @@ def test_an_error_of_one_trial_costs_no_other(executor: Executor, tmp_path: Path
 def test_an_error_that_cannot_be_read_is_told_in_words(
     processes: Executor, tmp_path: Path
 ) -> None:
-    """It does not break the executor, as it would by itself."""
+    """A `RuntimeError` quotes it, since unpickling it would break the executor."""
     study = journal(tmp_path)
     with pytest.raises(RuntimeError, match="UnreadableError: 7: cannot be read"):
         optimize_generations(study, InParallel(raising_an_unreadable_error, processes), 5)
@@ -99,7 +99,7 @@ def test_an_error_that_cannot_be_read_is_told_in_words(
 
 
 def test_a_dying_worker_costs_what_its_executor_gives_up(tmp_path: Path) -> None:
-    """No trial is left running, finished ones count, and another executor goes on."""
+    """No trial is left running, results before count, and another executor resumes."""
     study = journal(tmp_path)
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as mortal,
@@ -114,7 +114,7 @@ def test_a_dying_worker_costs_what_its_executor_gives_up(tmp_path: Path) -> None
 
 
 def test_a_closed_executor_is_an_error_and_leaves_no_trial_running(tmp_path: Path) -> None:
-    """As any other error of the evaluation."""
+    """It fails the generation, as any error of the evaluation does."""
     study = journal(tmp_path)
     with ThreadPoolExecutor(1) as executor:
         parallel = InParallel(sphere, executor)
@@ -164,7 +164,7 @@ class InterruptedWhileSubmitting(Interrupting):
 
 
 def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
-    """Though not all of the generation had been."""
+    """Here only half of the generation was submitted."""
     study, executor = journal(tmp_path), InterruptedWhileSubmitting()
     with pytest.raises(KeyboardInterrupt):
         optimize_generations(study, InParallel(sphere, executor), 2)

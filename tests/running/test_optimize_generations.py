@@ -43,7 +43,7 @@ def test_a_generation_at_once_makes_the_same_trials(
 
 
 def test_every_storage_serves(storage: BaseStorage) -> None:
-    """A study in memory and one in a journal file have the same trials."""
+    """A study in memory and one in a journal have the same trials."""
     study = optuna.create_study(sampler=of_four(), storage=storage)
     for n_generations in (2, 5):
         optimize_generations(study, in_threads, n_generations)
@@ -62,7 +62,7 @@ def test_a_new_sampler_continues(storage: BaseStorage) -> None:
 
 
 def test_pruning_from_inside_makes_the_same_trials() -> None:
-    """A trial that reports and asks whether to go on is pruned as in `study.optimize`."""
+    """A trial that reports and asks `should_prune` is pruned as in `study.optimize`."""
 
     def objective(trial: Trial) -> float:
         value = sphere(trial)
@@ -99,7 +99,7 @@ def test_each_generation_is_one_call(size: int) -> None:
 
 
 def test_the_population_size_of_the_sampler_may_be_overruled() -> None:
-    """A given `population_size` goes before that of the sampler."""
+    """A `population_size` that is given takes precedence over the sampler's."""
     evaluate = Recorder()
     optimize_generations(optuna.create_study(sampler=of_four()), evaluate, 2, population_size=6)
 
@@ -111,7 +111,7 @@ def test_the_population_size_of_the_sampler_may_be_overruled() -> None:
     [RandomSampler(seed=0), NSGAIISampler(population_size=5, seed=0), TPESampler(seed=0)],
 )
 def test_any_sampler_serves(sampler: BaseSampler) -> None:
-    """With a `population_size`, the sampler need not know generations."""
+    """With a `population_size` the sampler need not know generations."""
     evaluate = Recorder()
     study = optuna.create_study(sampler=sampler)
     optimize_generations(study, evaluate, 3, population_size=5)
@@ -122,7 +122,7 @@ def test_any_sampler_serves(sampler: BaseSampler) -> None:
 
 @pytest.mark.parametrize("sampler", [RandomSampler(), TPESampler()])
 def test_a_sampler_without_generations_needs_a_population_size(sampler: BaseSampler) -> None:
-    """The error says what is missing and why, and nothing is begun."""
+    """The error says what is missing and why, and no trial is started."""
     study = optuna.create_study(sampler=sampler)
 
     with pytest.raises(ValueError, match=f"`population_size`.*{type(sampler).__name__}"):
@@ -131,7 +131,7 @@ def test_a_sampler_without_generations_needs_a_population_size(sampler: BaseSamp
 
 
 def test_n_generations_is_the_total() -> None:
-    """A later call does what is missing; there may be nothing."""
+    """A later call runs the missing generations, if any."""
     study = random_study()
     n_calls = []
     for n_generations in (2, 2, 5, 3):
@@ -145,7 +145,7 @@ def test_n_generations_is_the_total() -> None:
 
 @pytest.mark.parametrize("n_generations", [1, 3])
 def test_a_half_full_generation_is_filled_up(n_generations: int) -> None:
-    """After trials from elsewhere, the first call completes a generation."""
+    """After other trials, the first call completes their generation."""
     sampler = of_four()
     study = run(sampler, 3)
     evaluate = Recorder()
@@ -157,7 +157,7 @@ def test_a_half_full_generation_is_filled_up(n_generations: int) -> None:
 
 
 def test_seven_of_ten_are_filled_up_to_ten() -> None:
-    """What is there counts, and the next generations are whole."""
+    """Existing trials count, and the next generations are whole."""
     evaluate = Recorder()
     study = run(RandomSampler(seed=0), 7)
     optimize_generations(study, evaluate, 3, population_size=10)
@@ -166,7 +166,7 @@ def test_seven_of_ten_are_filled_up_to_ten() -> None:
 
 
 def test_enqueued_trials_are_taken_first() -> None:
-    """They count as trials of their generation, and what exceeds it is taken by the next."""
+    """They count as members of their generation; the rest of the queue joins the next one."""
     study = random_study()
     for i in range(4):
         study.enqueue_trial({"x": i / 8})
@@ -179,7 +179,7 @@ def test_enqueued_trials_are_taken_first() -> None:
 
 
 def test_enqueued_trials_beyond_the_last_generation_wait() -> None:
-    """Those for which no generation is left wait for a later call."""
+    """Enqueued trials for which no generation is left wait for a later call."""
     study = random_study()
     for _ in range(4):
         study.enqueue_trial({"x": 0.5})
@@ -207,7 +207,7 @@ def test_enqueued_trials_beyond_the_last_generation_wait() -> None:
     ],
 )
 def test_a_bad_argument_is_named(name: str, value: Any, kind: type[Exception]) -> None:
-    """The error names the argument and its value, and nothing is begun."""
+    """The error names the argument and its value, and no trial is started."""
     study = random_study()
     arguments = {"n_generations": 1, "population_size": 2, name: value}
 
@@ -217,7 +217,7 @@ def test_a_bad_argument_is_named(name: str, value: Any, kind: type[Exception]) -
 
 
 def test_a_study_is_optimized_once_at_a_time() -> None:
-    """A call inside of the evaluation is an error of that evaluation."""
+    """A call inside of the evaluation is an error of the evaluation."""
 
     def evaluate(trials: list[Trial]) -> list[Any]:
         optimize_generations(trials[0].study, spheres, 2, population_size=2)

@@ -27,7 +27,7 @@ from tests.terminals import open_terminal
 def test_the_progress_bar_is_shown_on_request(
     monkeypatch: pytest.MonkeyPatch, shown: bool
 ) -> None:
-    """It tells the trials, the generation, the time left and the best value."""
+    """It shows trials, generation, time left and best value."""
     terminal = open_terminal(monkeypatch)
     study = run(RandomSampler(seed=0), 2)
     optimize_generations(study, spheres, 4, population_size=2, show_progress_bar=shown)
@@ -43,7 +43,7 @@ def test_the_progress_bar_is_shown_on_request(
 
 
 def test_the_progress_bar_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no terminal nothing is written."""
+    """Without a terminal nothing is written."""
     optimize_generations(random_study(), spheres, 4, population_size=2, show_progress_bar=True)
 
     assert capsys.readouterr() == ("", "")
@@ -52,7 +52,7 @@ def test_the_progress_bar_is_for_people(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_progress_bar_bears_several_objectives_and_failures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There may be no best value to show."""
+    """Then there is no best value to show."""
     terminal = open_terminal(monkeypatch)
     after_results(several_objectives(), [0.0, 0.0], None, show_progress_bar=True)
     after_results(random_study(), None, TrialPruned(), show_progress_bar=True)
@@ -61,7 +61,7 @@ def test_the_progress_bar_bears_several_objectives_and_failures(
 
 
 def test_the_progress_bar_leaves_logs_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the user has switched Optuna's handler off, nothing is logged beside the bar."""
+    """Where Optuna's handler is disabled, nothing is logged beside the bar."""
     optuna.logging.disable_default_handler()
     monkeypatch.setattr(logging.getLogger("optuna"), "level", logging.INFO)
     terminal = open_terminal(monkeypatch)
@@ -85,7 +85,7 @@ optimize_generations(study, evaluate, 3, population_size=2, show_progress_bar=Tr
 
 
 def test_logs_stay_whole_beside_the_progress_bar() -> None:
-    """In a real terminal each begins a line of its own."""
+    """In a terminal each log message begins a line of its own."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     subprocess.run([sys.executable, "-c", LOGGING], stderr=terminal, check=True, timeout=120)
@@ -101,7 +101,7 @@ def test_logs_stay_whole_beside_the_progress_bar() -> None:
 
 
 def test_the_progress_bar_bears_infeasible_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no best value to show until one is feasible."""
+    """No best value is shown until a trial is feasible."""
     terminal = open_terminal(monkeypatch)
 
     def evaluate(trials: list[Trial]) -> list[float]:

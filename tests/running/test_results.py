@@ -33,7 +33,7 @@ from tests.studies import sphere
     [1.0, 1, True, np.float32(1.0), np.int64(1), np.bool_(True), np.array(1.0), [1.0], (1,)],
 )
 def test_a_number_is_a_result(result: Any) -> None:
-    """Any kind of number will do, also as the only one of a sequence."""
+    """Any kind of number is accepted, also as the only item of a sequence."""
     assert values(after_results(random_study(), result)) == [[1.0]]
 
 
@@ -48,7 +48,7 @@ def test_an_infinity_is_a_result(result: float) -> None:
 
 @pytest.mark.parametrize("result", [math.nan, None, np.float64("nan")])
 def test_no_value_fails_the_trial_alone(result: float | None) -> None:
-    """NaN and None are a failure that raises nothing."""
+    """NaN and None fail the trial and raise nothing."""
     study = after_results(random_study(), 1.0, result, 2.0)
 
     assert states(study) == [COMPLETE, FAIL, COMPLETE]
@@ -56,7 +56,7 @@ def test_no_value_fails_the_trial_alone(result: float | None) -> None:
 
 
 def test_a_pruned_trial_has_the_value_of_its_last_report() -> None:
-    """That is what Optuna gives it too; without a report there is none."""
+    """Without a report it has no value, as in `study.optimize`."""
 
     def evaluate(trials: list[Trial]) -> list[Any]:
         for step in range(REPORTS):
@@ -70,7 +70,7 @@ def test_a_pruned_trial_has_the_value_of_its_last_report() -> None:
 
 
 def test_the_error_of_a_trial_is_raised_once_all_are_told() -> None:
-    """The first error is raised, the others keep their values, and nothing is begun."""
+    """The first error is raised after the other values are recorded."""
     study = random_study()
     first, second = RuntimeError("first"), ValueError("second")
 
@@ -85,7 +85,7 @@ def test_the_error_of_a_trial_is_raised_once_all_are_told() -> None:
     "catch", [ZeroDivisionError, ArithmeticError, (KeyError, ZeroDivisionError), [Exception]]
 )
 def test_a_caught_error_ends_nothing(catch: Any) -> None:
-    """The trial fails and the next generation is begun."""
+    """The trial fails and the next generation starts."""
 
     def evaluate(trials: list[Trial]) -> list[Any]:
         return [ZeroDivisionError(), 1.0]
@@ -106,7 +106,7 @@ def test_another_error_is_not_caught() -> None:
 def test_an_error_of_the_evaluation_fails_the_generation(
     kind: type[BaseException], catch: Any
 ) -> None:
-    """It holds for all trials of the generation, none of which stays running."""
+    """All trials of the generation fail, and none is left running."""
 
     def evaluate(trials: list[Trial]) -> list[Any]:
         if trials[0].number:
@@ -121,7 +121,7 @@ def test_an_error_of_the_evaluation_fails_the_generation(
 
 
 def test_a_caught_error_of_the_evaluation_ends_nothing() -> None:
-    """The generation fails and the next one is begun."""
+    """The generation fails and the next one starts."""
 
     def evaluate(trials: list[Trial]) -> list[Any]:
         if trials[0].number:
@@ -134,7 +134,7 @@ def test_a_caught_error_of_the_evaluation_ends_nothing() -> None:
 
 
 def test_an_evaluation_may_prune_the_generation() -> None:
-    """All its trials are pruned, and the next one is begun."""
+    """All its trials are pruned, and the next generation starts."""
 
     def evaluate(trials: list[Trial]) -> list[Any]:
         for trial in trials:
@@ -149,7 +149,7 @@ def test_an_evaluation_may_prune_the_generation() -> None:
 
 @pytest.mark.parametrize("results", [[], [1.0], [1.0] * 4, {}])
 def test_the_wrong_number_of_results_fails_the_generation(results: Any) -> None:
-    """Nobody can know which result is whose; the error names the trials."""
+    """Results cannot be matched to trials; the error names the trials."""
     study = random_study()
 
     with pytest.raises(ValueError, match=rf"\b0, 1, 2\b.*{len(results)}"):
@@ -159,7 +159,7 @@ def test_the_wrong_number_of_results_fails_the_generation(results: Any) -> None:
 
 @pytest.mark.parametrize("results", [None, 1.0])
 def test_results_must_be_a_sequence(results: Any) -> None:
-    """An evaluation that returns no results at all fails the generation."""
+    """An evaluation that returns anything else fails the generation."""
     study = random_study()
 
     with pytest.raises(TypeError):
@@ -169,7 +169,7 @@ def test_results_must_be_a_sequence(results: Any) -> None:
 
 @pytest.mark.parametrize("result", ["abc", "1", object(), 1j, [], [1.0, 2.0], ValueError])
 def test_a_result_of_the_wrong_type_fails_the_trial(result: Any) -> None:
-    """The error names the trial, and the others keep their values."""
+    """The error names the trial, and the other trials keep their values."""
     study = random_study()
 
     with pytest.raises(TypeError, match="trial 1,"):
@@ -179,7 +179,7 @@ def test_a_result_of_the_wrong_type_fails_the_trial(result: Any) -> None:
 
 
 def test_an_error_about_a_result_can_be_caught() -> None:
-    """`catch` holds for the errors of the driver about results too."""
+    """`catch` applies to the errors that `optimize_generations` itself raises about results."""
     study = after_results(random_study(), "abc", 1.0, catch=TypeError)
 
     assert states(study) == [FAIL, COMPLETE]
@@ -201,7 +201,7 @@ def test_several_objectives_have_a_sequence_of_values(
 
 @pytest.mark.parametrize("result", [1.0, [1.0], [1.0, 2.0, 3.0], "ab", [1.0, "b"]])
 def test_several_objectives_need_as_many_values(result: Any) -> None:
-    """The error names the trial, and the others keep their values."""
+    """The error names the trial, and the other trials keep their values."""
     study = several_objectives()
 
     with pytest.raises(TypeError, match="trial 2,"):
@@ -217,7 +217,7 @@ def test_one_nan_among_several_values_fails_the_trial() -> None:
 
 
 class Unconvertible:
-    """A result whose conversion fails in a way of its own."""
+    """A result whose conversion to float raises an unusual error."""
 
     def __float__(self) -> float:
         """Fail."""
@@ -226,7 +226,7 @@ class Unconvertible:
 
 @pytest.mark.parametrize("result", [10**400, Unconvertible(), b"1", {1.0: 2.0}])
 def test_a_result_that_is_no_number_costs_no_other_trial_its_value(result: Any) -> None:
-    """However its conversion fails: that trial fails, and an error names it."""
+    """Whatever the conversion raises, that trial fails and an error names it."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     with pytest.raises(TypeError, match="for trial 1"):
         optimize_generations(study, lambda trials: [0.0, result, 2.0], 1, population_size=3)
@@ -236,7 +236,7 @@ def test_a_result_that_is_no_number_costs_no_other_trial_its_value(result: Any) 
 
 
 def test_evaluate_may_empty_its_list() -> None:
-    """The list is its own; the trials are told all the same."""
+    """The list is a copy, so all results are still recorded."""
 
     def evaluate(trials: list[Trial]) -> list[float]:
         return [float(trials.pop().number) for _ in range(len(trials))]

@@ -1,4 +1,4 @@
-"""A run that was killed resumes as if nobody had killed it."""
+"""A killed run resumes to the study of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ optimize_generations(study, evaluate, 4, callbacks=[observe])
 def test_a_killed_run_resumes_as_if_it_had_not_been(
     open_database: OpenDatabase, tmp_path: Path, moment: str, elitism: bool, resumed: list[int]
 ) -> None:
-    """Left-over trials are evaluated under their own numbers, and the study is the same."""
+    """Left-over trials are evaluated again under their own numbers; the study is the same."""
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, f"sqlite:///{tmp_path}/study.db", moment, str(elitism)],
         cwd=Path(__file__).parents[2],
@@ -103,7 +103,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
 
 
 def test_a_left_over_trial_is_finished_though_no_generation_is_missing() -> None:
-    """Nothing stays running, even if there are trials enough."""
+    """No trial stays running, even if there are enough trials."""
     study = run(of_four(), 7)
     study.ask()
     evaluate = Recorder()
@@ -114,7 +114,7 @@ def test_a_left_over_trial_is_finished_though_no_generation_is_missing() -> None
 
 
 def test_a_resumed_trial_can_be_pruned_by_what_it_reported() -> None:
-    """What a trial reported before it was left over counts, and not what it reports again."""
+    """Its first report of a step counts; reporting the step again changes nothing."""
     study = random_study(pruner=ThresholdPruner(upper=1.0))
     study.ask().report(2.0, 0)
 

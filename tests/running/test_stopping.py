@@ -27,7 +27,7 @@ from tests.studies import sphere
 
 
 def test_callbacks_get_each_finished_trial_in_order() -> None:
-    """They are called with the study and the trial, failed and pruned ones too."""
+    """Callbacks get the study and each trial, failed and pruned ones included."""
     study = random_study()
     seen: list[tuple[str, Study, int, TrialState]] = []
     after_results(
@@ -50,7 +50,7 @@ def test_callbacks_get_each_finished_trial_in_order() -> None:
 
 @pytest.mark.parametrize("number", [3, 5])
 def test_a_callback_may_stop_the_study(number: int) -> None:
-    """The generation is told to its end, and no further one is begun, in every call."""
+    """The results of the generation are recorded, and no further generation starts."""
     study = random_study()
     optimize_generations(study, spheres, 9, population_size=3, callbacks=[stop_at(number)])
     assert states(study) == [COMPLETE] * 6
@@ -76,7 +76,7 @@ def test_an_evaluation_may_stop_the_study() -> None:
 
 @pytest.mark.parametrize("result", [1.0, RuntimeError()])
 def test_the_study_can_be_stopped_only_while_it_is_optimized(result: Any) -> None:
-    """After the call, and after one that raised, the study is as before."""
+    """After the call, even one that raised, `study.stop()` raises as before it."""
     study = random_study()
     after_results(study, result, catch=RuntimeError)
     with pytest.raises(ZeroDivisionError):
@@ -90,7 +90,7 @@ def test_the_study_can_be_stopped_only_while_it_is_optimized(result: Any) -> Non
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_all_results_are_told_though_a_callback_raises(kind: type[BaseException]) -> None:
-    """The error of the callback is raised, whatever is caught for trials."""
+    """The callback's error is raised, whatever `catch` says."""
 
     def observe(study: Study, trial: FrozenTrial) -> None:
         if trial.number == 1:
@@ -105,7 +105,7 @@ def test_all_results_are_told_though_a_callback_raises(kind: type[BaseException]
 
 @pytest.mark.parametrize(("timeout", "n_begun"), [(0, 1), (0.0, 1), (math.inf, 4), (None, 4)])
 def test_no_generation_is_begun_after_the_timeout(timeout: float | None, n_begun: int) -> None:
-    """The first one is begun always, so a call without time evaluates one."""
+    """The first generation always starts, even with a timeout of zero."""
     evaluate = Recorder()
     optimize_generations(random_study(), evaluate, 4, population_size=2, timeout=timeout)
 
@@ -113,7 +113,7 @@ def test_no_generation_is_begun_after_the_timeout(timeout: float | None, n_begun
 
 
 def raises_at(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, but for its n-th call, which raises."""
+    """Return the function, made to raise in its n-th call."""
     n_calls = 0
 
     def raising(*args: Any) -> Any:
@@ -127,7 +127,7 @@ def raises_at(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_a_storage_error_leaves_no_trial_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a generation cannot be had in full, its trials fail, and a later call goes on."""
+    """The trials of an incomplete generation fail, and a later call resumes."""
     study = random_study()
     storage = study._storage
     monkeypatch.setattr(storage, "create_new_trial", raises_at(6, storage.create_new_trial))
@@ -142,7 +142,7 @@ def test_a_storage_error_leaves_no_trial_running(monkeypatch: pytest.MonkeyPatch
 def test_a_sampler_error_leaves_none_of_the_trials_it_gave_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The trials asked before it fail, and so does the one that it lost."""
+    """The trial that raised and those before it in the generation fail."""
     study = random_study()
     sampler = study.sampler
     monkeypatch.setattr(sampler, "before_trial", raises_at(3, sampler.before_trial))

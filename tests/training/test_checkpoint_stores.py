@@ -52,7 +52,7 @@ def finished(checkpoints: Checkpoints, state: Any) -> tuple[Study, FrozenTrial]:
 
 
 def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
-    """Tensors to the bit, with everything else that a state may be made of."""
+    """Tensors come back to the bit, and so does all else that a state may hold."""
     tensor = torch.tensor([1.0, float("nan"), -0.0, 5e-324], dtype=torch.float64)
     rest = {"i": 1, "f": 0.1, "b": True, "n": None, "s": "é", "y": b"\0", "l": [1, (2, "3")]}
     study, trial = finished(checkpoints, {"tensor": tensor, "rest": rest})
@@ -64,7 +64,7 @@ def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
 
 
 def test_a_model_and_its_optimizer_go_on_where_they_were(checkpoints: Checkpoints) -> None:
-    """With PyTorch's own state_dict(), momentum buffers included."""
+    """PyTorch's `state_dict()` of both is restored, momentum buffers included."""
     optimizer = torch.optim.SGD(MODEL.parameters(), lr=0.1, momentum=0.9)
     MODEL(torch.ones(4, 3)).square().sum().backward()
     optimizer.step()
@@ -85,7 +85,7 @@ def test_a_model_and_its_optimizer_go_on_where_they_were(checkpoints: Checkpoint
 
 
 def test_a_state_is_a_copy_both_ways(checkpoints: Checkpoints) -> None:
-    """Training on changes neither what was saved nor what another child loads."""
+    """Changing a state after saving or after loading changes nothing that is stored."""
     tensor = torch.zeros(3)
     study, trial = finished(checkpoints, {"parts": [tensor]})
     tensor += 1.0
@@ -110,7 +110,7 @@ def test_a_view_takes_only_its_own_room(tmp_path: Path) -> None:
 def test_what_could_not_be_read_safely_is_not_written(
     checkpoints: Checkpoints, unsafe: Any
 ) -> None:
-    """The error names it, and the trial shows no state."""
+    """The error says what a state may hold, and the trial records no checkpoint."""
     study = optuna.create_study(sampler=sampler())
     trial = study.ask()
     with pytest.raises(TypeError, match="`state` must be made of tensors"):
@@ -120,7 +120,7 @@ def test_what_could_not_be_read_safely_is_not_written(
 
 
 class Malicious:
-    """Makes a folder when it is unpickled."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -131,7 +131,7 @@ class Malicious:
 
 @pytest.mark.parametrize("write", ["torch", "pickle"])
 def test_reading_runs_no_pickled_code(write: str, tmp_path: Path) -> None:
-    """A file that would is refused, whoever put it in the place of a state."""
+    """A file that would run code is refused."""
     checkpoints = Checkpoints(tmp_path)
     trial = saved(checkpoints, {"x": 1})
     key = trial.user_attrs["ga_checkpoint"]
@@ -145,7 +145,7 @@ def test_reading_runs_no_pickled_code(write: str, tmp_path: Path) -> None:
 
 
 def test_a_state_that_is_not_there_is_named(checkpoints: Checkpoints) -> None:
-    """Of a trial that saved none, and in a store that has it not."""
+    """The trial may have saved none, or the store may have lost it."""
     study = optuna.create_study(sampler=sampler())
     study.tell(study.ask(), 1.0)
     with pytest.raises(FileNotFoundError, match="Trial 0 has saved no state"):
@@ -157,7 +157,7 @@ def test_a_state_that_is_not_there_is_named(checkpoints: Checkpoints) -> None:
 
 
 def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
-    """One of another trial in the place of this one's, and one that is no state at all."""
+    """Another trial's state in this one's place is refused, and so is any other file."""
     checkpoints = Checkpoints(tmp_path)
     mine, other = (saved(checkpoints, {"x": x}) for x in (1, 2))
     keys = [trial.user_attrs["ga_checkpoint"] for trial in (mine, other)]
@@ -174,7 +174,7 @@ def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 100, -1])
 def test_a_damaged_state_is_refused(n_bytes: int, tmp_path: Path) -> None:
-    """Wherever its file is cut off."""
+    """It does not matter where the file is cut off."""
     checkpoints = Checkpoints(tmp_path)
     trial = saved(checkpoints, {"x": torch.zeros(9)})
     (path,) = tmp_path.iterdir()
@@ -186,7 +186,7 @@ def test_a_damaged_state_is_refused(n_bytes: int, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch wonders about what it reads.
 def test_whatever_damage_does_it_is_called_damage(tmp_path: Path) -> None:
-    """Bytes changed anywhere give the state or that error, and never tell of a missing file."""
+    """Changed bytes give a state or this error, and never a report of a missing file."""
     checkpoints = Checkpoints(tmp_path)
     trial = saved(checkpoints, {"model": MODEL.state_dict(), "rest": [1, "2", (3.0, None)]})
     (path,) = tmp_path.iterdir()
@@ -213,7 +213,7 @@ def test_only_folders_and_stores_are_stores(store: Any) -> None:
 
 
 def test_only_finished_trials_are_loaded_and_running_ones_saved() -> None:
-    """Each is refused in the other's place."""
+    """Either kind of trial is refused in the other's place."""
     checkpoints = Checkpoints()
     study, trial = finished(checkpoints, {})
     with pytest.raises(TypeError, match="`trial` must be a running"):
@@ -223,7 +223,7 @@ def test_only_finished_trials_are_loaded_and_running_ones_saved() -> None:
 
 
 def test_a_finished_trial_keeps_the_state_it_had(checkpoints: Checkpoints) -> None:
-    """Saving another for it is refused before anything is written."""
+    """Saving another state for it is refused before anything is written."""
     study = optuna.create_study(sampler=sampler())
     trial = study.ask()
     checkpoints.save(trial, {"x": 1})
@@ -235,13 +235,13 @@ def test_a_finished_trial_keeps_the_state_it_had(checkpoints: Checkpoints) -> No
 
 
 def test_what_is_in_memory_stays_in_its_process() -> None:
-    """The error says what to do, before another process looks for what it cannot find."""
+    """Pickling such checkpoints is an error that says what to do."""
     with pytest.raises(TypeError, match=r"Give it a folder.*`Checkpoints\(folder\)`"):
         pickle.dumps(Checkpoints())
 
 
 class Slow:
-    """A store in which a state arrives only when it is let through."""
+    """A store that calls a function before it writes."""
 
     def __init__(self, folder: Path) -> None:
         self.store = FileSystemArtifactStore(folder)
@@ -259,7 +259,7 @@ class Slow:
 
 
 def test_a_trial_shows_its_state_only_when_that_has_arrived(tmp_path: Path) -> None:
-    """While it is written, nobody takes the trial for a parent."""
+    """While its state is being written, a trial cannot be continued."""
     store = Slow(tmp_path)
     checkpoints = Checkpoints(store)
     study = optuna.create_study(sampler=sampler())

@@ -20,7 +20,7 @@ from tests.training.walks import Walk, files, sampler, story_without_keys, walk
 
 
 def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
-    """At most three generations of states after twelve, and every parent was still there."""
+    """Of twelve generations three at most are left, and no parent's state was missing."""
     study = run(sampler(), 48, Walk(Checkpoints(tmp_path)))
     keys = files(tmp_path)
     kept = {t.number for t in study.trials if t.user_attrs["ga_checkpoint"] in keys}
@@ -31,7 +31,7 @@ def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
 
 
 def test_states_in_memory_go_with_what_needs_them() -> None:
-    """No more are kept there than in a folder, and none of a study that is gone."""
+    """Memory holds no more states than a folder, and none of a study that is gone."""
     study, objective = walk(48)
     store: Any = objective.checkpoints._store
     assert [len(states) for states in store._by_storage.values()] == [9]
@@ -41,7 +41,7 @@ def test_states_in_memory_go_with_what_needs_them() -> None:
 
 
 def test_a_bucket_keeps_the_states_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Amazon's client writes, reads and removes them, and tells of what is no longer there."""
+    """An S3 client writes, reads and removes states, and reports missing ones."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "us-east-1")
     with mock_aws():
@@ -59,7 +59,7 @@ def test_a_bucket_keeps_the_states_of_a_study(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_parent_of_a_running_trial_is_kept(tmp_path: Path) -> None:
-    """However far others go on in the meantime, the slow one finds it."""
+    """A slow trial still finds its parent's state ten generations later."""
     objective = Walk(Checkpoints(tmp_path))
     study = run(sampler(), 8, objective)
     slow = study.ask()
@@ -73,7 +73,7 @@ def test_a_parent_of_a_running_trial_is_kept(tmp_path: Path) -> None:
 def test_a_running_trial_that_has_asked_for_nothing_yet_finds_its_parent(
     record: bool, tmp_path: Path
 ) -> None:
-    """Such as one that reads its data first, while others go on for five generations."""
+    """Such a trial may read its data first, while five generations pass."""
     objective = Walk(Checkpoints(tmp_path))
     study = run(sampler(record=record), 8, objective)
     slow = study.ask()
@@ -86,7 +86,7 @@ def test_a_running_trial_that_has_asked_for_nothing_yet_finds_its_parent(
 def test_a_trial_that_is_held_up_while_it_starts_finds_its_parent(
     open_database: OpenDatabase, tmp_path: Path
 ) -> None:
-    """Another process has its number, and waits for the database while these go on."""
+    """Another process has created the trial but not started it for five generations."""
     objective = Walk(Checkpoints(tmp_path / "states"))
     storage = open_database()
     study = run(sampler(), 8, objective, storage=storage)
@@ -102,7 +102,7 @@ def test_a_trial_that_is_held_up_while_it_starts_finds_its_parent(
 
 
 def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path) -> None:
-    """It has the number of when it was enqueued, and so the parents of that generation."""
+    """Its number decides its generation, however late it starts."""
     objective = Walk(Checkpoints(tmp_path))
     study = run(sampler(), 8, objective)
     study.enqueue_trial({"step": 0.5})
@@ -118,7 +118,7 @@ def test_an_enqueued_trial_finds_a_parent_when_it_starts_at_last(tmp_path: Path)
 
 
 class Unremovable(FileSystemArtifactStore):
-    """A store whose files another process holds open, as Windows has it."""
+    """A store whose files are held open by another process, as on Windows."""
 
     def remove(self, artifact_id: str) -> None:
         raise PermissionError("in use")
@@ -127,7 +127,7 @@ class Unremovable(FileSystemArtifactStore):
 def test_a_state_that_cannot_be_removed_fails_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stays, and the log says so once."""
+    """The state stays, and the log says so once."""
     warnings: list[str] = []
     monkeypatch.setattr(checkpoints_module._logger, "warning", warnings.append)
     study = run(sampler(), 20, Walk(Checkpoints(Unremovable(tmp_path))))
@@ -140,7 +140,7 @@ def test_a_state_that_cannot_be_removed_fails_no_trial(
 
 
 def test_a_retried_trial_continues_the_same_parent(tmp_path: Path) -> None:
-    """What Optuna starts anew after a stopped heartbeat keeps its parents and their states."""
+    """Optuna's retry after a missed heartbeat keeps the parents, whose states are kept too."""
     objective = Walk(Checkpoints(tmp_path))
     study = run(sampler(), 8, objective)
     dead = study.ask()
@@ -166,7 +166,7 @@ def test_a_retried_trial_continues_the_same_parent(tmp_path: Path) -> None:
 
 
 def test_a_sampler_without_records_removes_what_it_can(tmp_path: Path) -> None:
-    """In a single process the running trial's parents are known all the same."""
+    """Within one process the running trials' parents are known without records."""
     study = run(sampler(record=False), 40, Walk(Checkpoints(tmp_path)))
 
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
@@ -174,7 +174,7 @@ def test_a_sampler_without_records_removes_what_it_can(tmp_path: Path) -> None:
 
 
 def test_other_states_may_be_kept_by_other_means() -> None:
-    """All that the sampler wants is the attribute that says that the state is in its place."""
+    """The sampler only reads the attribute that says that a state was saved."""
     own: dict[int, float] = {}
 
     def objective(trial: Trial) -> float:
@@ -189,7 +189,7 @@ def test_other_states_may_be_kept_by_other_means() -> None:
 
 
 def test_the_sampler_is_the_studys() -> None:
-    """A `GASampler` that is not told to continue is refused before anything is written."""
+    """A `GASampler` of another mode is refused before anything is written."""
     checkpoints = Checkpoints()
     trial = optuna.create_study(sampler=GASampler(4)).ask()
     with pytest.raises(ValueError, match="population_based_training"):

@@ -35,14 +35,14 @@ def fitter(study: Study, trial: FrozenTrial) -> int | None:
 
 
 def line(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """Return a trial and its ancestors by fitter parents, the first one first."""
+    """Return a trial and its ancestors by fitter parents, the oldest first."""
     number = fitter(study, trial)
     return [trial] if number is None else [*line(study, study.trials[number]), trial]
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_trial_continues_the_fitter_of_its_recorded_parents(first: bool) -> None:
-    """Whether it asks before or after its first parameter; those of generation 0 have none."""
+    """Asking before or after the first parameter is the same; generation 0 has no parents."""
     study, objective = walk(first=first)
 
     assert all(len(parents(trial)) == 2 for trial in study.trials[4:])
@@ -50,7 +50,7 @@ def test_a_trial_continues_the_fitter_of_its_recorded_parents(first: bool) -> No
 
 
 def test_a_value_is_that_of_all_steps_of_its_line() -> None:
-    """What the parent has come to is where its child begins."""
+    """A child starts from its parent's position."""
     study, _ = walk()
 
     for trial in study.trials:
@@ -59,14 +59,14 @@ def test_a_value_is_that_of_all_steps_of_its_line() -> None:
 
 
 def test_a_trial_that_is_not_recorded_continues_the_same_parent() -> None:
-    """Asking for it takes no records."""
+    """`parent_to_continue` needs no records."""
     recorded, unrecorded = (walk(record=record)[1].continued for record in (True, False))
 
     assert recorded == unrecorded
 
 
 def test_the_higher_value_is_fitter_where_it_is_wanted() -> None:
-    """In a study that maximizes, the state of the higher of the two goes on."""
+    """A study that maximizes continues the parent with the higher value."""
     study = optuna.create_study(sampler=sampler(), direction="maximize")
     study.add_trials([added(float(n), user_attrs=STATE) for n in range(4)])
     trial = study.ask()
@@ -77,7 +77,7 @@ def test_the_higher_value_is_fitter_where_it_is_wanted() -> None:
 
 
 def test_an_enqueued_trial_continues_a_parent_with_its_own_parameters() -> None:
-    """It takes the state and not the genes."""
+    """It takes the parent's state and not its genes."""
     study, objective = walk(8)
     study.enqueue_trial({"step": 0.125})
     study.optimize(objective, n_trials=1)
@@ -96,7 +96,7 @@ UNFIT: dict[str, FrozenTrial] = {
 
 @pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
 def test_what_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
-    """A trial without a finite value and a state that has arrived, however good it looks."""
+    """A parent has a finite value and a saved state."""
     study = optuna.create_study(sampler=sampler(parent_fraction=1.0))
     fit = [added(float(n), user_attrs=STATE) for n in range(1, 4)]
     study.add_trials([unfit, *fit])
@@ -110,7 +110,7 @@ def test_what_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
 
 
 def test_a_generation_that_left_nothing_is_passed_over() -> None:
-    """The next one continues the latest trials that can be."""
+    """The next generation continues the latest trials that have a state."""
     study = optuna.create_study(sampler=sampler())
     study.add_trials([added(float(n), user_attrs=STATE) for n in range(4)])
     study.add_trials([added(math.inf)] * 4)
@@ -121,7 +121,7 @@ def test_a_generation_that_left_nothing_is_passed_over() -> None:
 
 
 def test_trials_begin_from_scratch_where_fewer_than_two_can_be_continued() -> None:
-    """There is no crossover of one."""
+    """Crossover takes two parents."""
     study = optuna.create_study(sampler=sampler())
     study.add_trials([added(1.0, user_attrs=STATE), *[failed()] * 3])
 
@@ -140,7 +140,7 @@ def test_the_parent_is_a_copy() -> None:
 
 @pytest.mark.parametrize("other", [RandomSampler(), GASampler(4)])
 def test_other_samplers_have_nothing_to_continue(other: Any) -> None:
-    """The error says which sampler has."""
+    """The error names the sampler that has."""
     trial = optuna.create_study(sampler=other).ask()
 
     with pytest.raises(ValueError, match="population_based_training"):
@@ -150,7 +150,7 @@ def test_other_samplers_have_nothing_to_continue(other: Any) -> None:
 
 
 def test_only_a_running_trial_has_a_parent_to_continue() -> None:
-    """A finished one is refused by its type."""
+    """A finished trial is refused by its type."""
     with pytest.raises(TypeError, match="`trial` must be a running"):
         parent_to_continue(added(1.0))  # type: ignore[arg-type]
 
@@ -166,13 +166,13 @@ def test_only_a_running_trial_has_a_parent_to_continue() -> None:
     ],
 )
 def test_arguments_are_checked(name: str, value: Any, error: type[Exception]) -> None:
-    """As those of the sampler that each trial of which begins from scratch."""
+    """The same rules hold as for `GASampler`."""
     with pytest.raises(error, match=f"`{name}"):
         GASampler.population_based_training(**{"population_size": 4, name: value})
 
 
 def test_a_schedule_is_the_parameters_of_the_line() -> None:
-    """One dictionary for each epoch that each trial of it trained."""
+    """A schedule has one dictionary for each epoch of each trial of the line."""
     study, _ = walk()
     best = best_of_final_generation(study)
     expected = [trial.params for trial in line(study, best)]
@@ -200,13 +200,13 @@ def test_what_has_no_schedule_is_refused(
 
 
 def test_a_line_that_was_not_recorded_has_no_schedule() -> None:
-    """It might be any."""
+    """The error says that nothing was recorded."""
     with pytest.raises(ValueError, match="record=False"):
         schedule_of(walk(8, record=False)[0], 7)
 
 
 def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
-    """A plain genetic algorithm's children have parents too, whom they do not continue."""
+    """In the plain genetic algorithm children do not continue their parents."""
     study = run(GASampler(4, seed=0), 8)
 
     with pytest.raises(ValueError, match="trial 7 did not continue its parent"):
@@ -215,7 +215,7 @@ def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
 
 
 def test_pruned_trials_are_never_continued() -> None:
-    """A study with a pruner goes on from what it left."""
+    """A study with a pruner continues complete trials alone."""
     checkpoints = Checkpoints()
 
     def reporting(trial: Trial) -> float:
@@ -236,7 +236,7 @@ def test_pruned_trials_are_never_continued() -> None:
 
 
 def test_the_answer_is_the_best_of_the_final_generation(tmp_path: Path) -> None:
-    """By generations it is where the population has come to, which no single step reaches."""
+    """The population gets further than any trial of generation 0."""
     objective = Walk(Checkpoints(tmp_path))
     study = optuna.create_study(sampler=sampler(10))
     optimize_generations(study, one_by_one(objective), 6)

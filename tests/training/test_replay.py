@@ -14,7 +14,7 @@ from tests.training.walks import one_by_one, walk
 
 
 def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:
-    """Each repeat goes all steps of the line again, and the study stays as it is."""
+    """Each repeat takes all steps of the line again, and the study does not change."""
     study, objective = walk()
     before = story(study)
     best = best_of_final_generation(study)
@@ -26,7 +26,7 @@ def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:
 
 
 def test_repeats_differ_by_the_number_of_their_first_trial() -> None:
-    """An objective that seeds its noise by the number of what begins has a noise per repeat."""
+    """Noise that is seeded by the first trial's number differs from repeat to repeat."""
     study, objective = walk()
     checkpoints = objective.checkpoints
 
@@ -42,7 +42,7 @@ def test_repeats_differ_by_the_number_of_their_first_trial() -> None:
 
 
 def test_a_repeat_that_diverges_ends_there() -> None:
-    """The others go on; what it came to is an infinite value."""
+    """Its value is infinite, and the other repeats continue."""
     study, objective = walk()
 
     def diverging(trial: Trial) -> float:
@@ -55,7 +55,7 @@ def test_a_repeat_that_diverges_ends_there() -> None:
 
 
 def test_an_error_in_a_replay_is_passed_on() -> None:
-    """As in `optimize_generations`."""
+    """The error of the evaluation is raised, as in `optimize_generations`."""
 
     def raises(trials: list[Trial]) -> list[float]:
         raise ZeroDivisionError
@@ -65,14 +65,14 @@ def test_an_error_in_a_replay_is_passed_on() -> None:
 
 
 def test_processes_cannot_replay_in_memory() -> None:
-    """The error comes before any trial."""
+    """The error comes before the first trial."""
     study, objective = walk(8)
     with ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match="in memory"):
         replay(study, 7, InParallel(objective, executor))
 
 
 def test_the_number_of_repeats_is_checked() -> None:
-    """At least one."""
+    """There must be at least one repeat."""
     study, objective = walk(8)
     with pytest.raises(ValueError, match="`n_repeats` must be at least 1, but 0 was given"):
         replay(study, 7, one_by_one(objective), 0)

@@ -29,7 +29,7 @@ from tests.training.walks import (
 
 
 def test_studies_share_a_folder(tmp_path: Path) -> None:
-    """Even of the same name: none takes or removes what is another's."""
+    """Studies of one name in one folder neither read nor remove each other's states."""
     stories = []
     for _ in range(3):
         study = run(sampler(), 20, Walk(Checkpoints(tmp_path)), study_name="same")
@@ -51,7 +51,7 @@ def copied(tmp_path: Path, checkpoints: Checkpoints, name: str) -> tuple[Study, 
 
 
 def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
-    """It goes on from the first one's states, and leaves them where they are."""
+    """The copy continues from the original's states and leaves them in place."""
     checkpoints = Checkpoints(tmp_path / "states")
     first, second = copied(tmp_path, checkpoints, "second")
     before = files(tmp_path / "states")
@@ -100,7 +100,7 @@ optimize_generations(study, lambda trials: [objective(trial) for trial in trials
 def test_a_kill_between_saving_and_telling_changes_nothing(
     moment: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
-    """Resumed, the study is that of a run that nobody killed."""
+    """The resumed study equals an undisturbed one."""
     folder = tmp_path / "states"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, f"sqlite:///{tmp_path}/study.db", str(folder), moment],
@@ -118,7 +118,7 @@ def test_a_kill_between_saving_and_telling_changes_nothing(
 def test_the_same_seed_gives_the_same_study_in_parallel(
     kind: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
-    """By generations it does not matter who trains what, or where the states are."""
+    """By generations, neither workers nor the store of states make a difference."""
     spawn = multiprocessing.get_context("spawn")
     executor: Any = (
         ThreadPoolExecutor(3) if kind == "threads" else ProcessPoolExecutor(2, mp_context=spawn)
@@ -145,7 +145,7 @@ study.optimize(Walk(Checkpoints(folder)), n_trials=int(n_trials))
 
 
 def test_free_workers_share_a_folder(open_database: OpenDatabase, tmp_path: Path) -> None:
-    """Each trial finds its parent's state, and goes on from where that one was."""
+    """Each trial finds its parent's state and starts from the parent's position."""
     storage: BaseStorage = open_database()
     optuna.create_study(study_name="shared", storage=storage)
     url, folder = f"sqlite:///{tmp_path}/study.db", str(tmp_path / "states")

@@ -19,7 +19,7 @@ def files(folder: Path) -> set[str]:
 
 
 def story_without_keys(study: Study) -> list[Any]:
-    """Return what the trials are, but for where their states are."""
+    """Return the trials without the keys of their states."""
     return [
         (
             trial.number,
@@ -45,11 +45,11 @@ def sampler(population_size: int = 4, **options: Any) -> GASampler:
 
 
 class Walk:
-    """An objective that goes a step from where its parent is, towards a goal.
+    """An objective that takes a step from its parent's position towards a goal.
 
     Args:
-        checkpoints: Where the trials leave where they are.
-        first: Whether it asks for the parent before it suggests anything.
+        checkpoints: Where trials save their positions.
+        first: Whether the parent is asked for before the first suggestion.
     """
 
     def __init__(self, checkpoints: Checkpoints, first: bool = True) -> None:
@@ -76,5 +76,5 @@ def walk(n_trials: int = 24, first: bool = True, **options: Any) -> tuple[Study,
 
 
 def one_by_one(objective: Callable[[Trial], Any]) -> Callable[[list[Trial]], Sequence[Any]]:
-    """Return what evaluates a generation by an objective."""
+    """Return an evaluation of generations that calls the objective for each trial."""
     return lambda trials: [objective(trial) for trial in trials]

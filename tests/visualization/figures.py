@@ -47,7 +47,7 @@ def three_generations(sign: int = 1) -> Study:
 
 
 def odd_study(direction: Any = "minimize") -> Study:
-    """Return a study with all that can go wrong, in which other samplers took part, too."""
+    """Return a study with trials of every state and of several samplers."""
 
     def objective(trial: Trial) -> float:
         value = trial.suggest_float("x", -1.0, 1.0) ** 2
@@ -77,7 +77,7 @@ def odd_study(direction: Any = "minimize") -> Study:
 
 
 def trace(figure: Any, name: str) -> Any:
-    """Return the only trace of a figure that has this name, or whose name starts with it."""
+    """Return the only trace of a figure whose name starts with this one."""
     (found,) = [found for found in figure.data if found.name.startswith(name)]
     return found
 
@@ -88,12 +88,12 @@ def names(figure: Any) -> set[str]:
 
 
 def numbers(found: Any) -> list[int]:
-    """Return the trials that the points of a trace are."""
+    """Return the trial of each point of a trace."""
     return [int(re.findall(r"Trial (\d+)", text)[0]) for text in found.text]
 
 
 def places(figure: Any) -> dict[tuple[float, float], int]:
-    """Return which trial stands at each point of a figure."""
+    """Return the trial at each point of a figure."""
     return {
         (x, y): number
         for found in figure.data

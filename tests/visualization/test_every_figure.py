@@ -1,4 +1,4 @@
-"""Facts that hold of every figure, and of the table that all are drawn from."""
+"""Facts about every figure, and about the table that figures are drawn from."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def leaves(node: Any) -> Iterator[Any]:
     ],
 )
 def test_every_figure_of_every_study_is_plain_json(plot: Plot, study: Callable[[], Study]) -> None:
-    """Without NaN and infinity, and without arrays that only Plotly's newest readers know."""
+    """There is no NaN, no infinity and no binary array, which older readers do not know."""
     figure = plot(study())
 
     numbers = [leaf for leaf in leaves(figure.to_dict()) if isinstance(leaf, (float, np.number))]
@@ -68,7 +68,7 @@ def test_every_figure_of_every_study_is_plain_json(plot: Plot, study: Callable[[
 
 @pytest.mark.parametrize("plot", [plot_genealogy, plot_genes])
 def test_every_finished_trial_of_an_odd_study_is_a_point(plot: Plot) -> None:
-    """Failed, pruned, infinite, infeasible, enqueued, added, and of another sampler."""
+    """Neither its state, its value nor its origin hides a trial."""
     study = odd_study()
     figure = plot(study) if plot is plot_genealogy else plot(study, ["x"])
 
@@ -79,7 +79,7 @@ def test_every_finished_trial_of_an_odd_study_is_a_point(plot: Plot) -> None:
 
 @each_figure
 def test_the_objective_has_the_name_that_is_given(plot: Plot) -> None:
-    """On the axis or where a trial is hovered over."""
+    """The name stands on the axis or where the mouse hovers over a trial."""
     study = three_generations()
 
     assert "Loss" in plot(study, target_name="Loss").to_json()
@@ -88,7 +88,7 @@ def test_the_objective_has_the_name_that_is_given(plot: Plot) -> None:
 
 @each_figure
 def test_a_study_without_a_finished_trial_has_no_figure(plot: Plot) -> None:
-    """A running one is not enough."""
+    """A running trial is not enough."""
     study = study_with()
     study.ask()
 
@@ -98,7 +98,7 @@ def test_a_study_without_a_finished_trial_has_no_figure(plot: Plot) -> None:
 
 @each_reader
 def test_a_study_with_several_objectives_is_refused(read: Plot) -> None:
-    """Before anything else."""
+    """The error says how many objectives the study has."""
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
 
     with pytest.raises(ValueError, match="one objective, but the study has 2"):
@@ -126,7 +126,7 @@ def test_a_population_size_that_is_none_is_refused(
 
 
 def test_the_population_size_is_given_or_the_samplers_or_the_recorded_one() -> None:
-    """In this order."""
+    """The argument precedes the sampler, and the sampler the record."""
     study = run(of_four(), 12)
 
     assert list(generations_dataframe(study, 6)["generation"]) == [0] * 6 + [1] * 6
@@ -137,14 +137,14 @@ def test_the_population_size_is_given_or_the_samplers_or_the_recorded_one() -> N
 
 
 def python(code: str) -> str:
-    """Return what a new process prints."""
+    """Return the output of a new process."""
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120
     ).stdout
 
 
 def test_a_search_that_nobody_looks_at_imports_nothing_to_show_it() -> None:
-    """Only what needs Plotly, pandas or optuna-dashboard imports them, a new report neither."""
+    """Neither the sampler nor a new report imports Plotly, pandas or optuna-dashboard."""
     code = """
 import sys
 import optuna
@@ -159,7 +159,7 @@ print({"plotly", "pandas", "optuna_dashboard"} & set(sys.modules))
 
 
 def test_without_plotly_the_error_says_how_to_get_it() -> None:
-    """As soon as the figures are imported."""
+    """Importing the figures raises it."""
     code = """
 import sys
 sys.modules["plotly"] = None

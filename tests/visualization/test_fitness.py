@@ -14,7 +14,7 @@ from tests.visualization.figures import numbers, three_generations, trace
 
 
 def test_boxes_hold_the_feasible_finite_values() -> None:
-    """Infeasible and pruned trials stand beside them, and the title counts the others."""
+    """Infeasible and pruned trials stand beside the boxes; the title counts the other trials."""
     figure = plot_fitness(
         study_with(
             added(1),
@@ -40,7 +40,7 @@ def test_boxes_hold_the_feasible_finite_values() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_lines_are_best_median_and_best_so_far(sign: int) -> None:
-    """Of each generation by hand, in both directions."""
+    """The values of each generation are known, in both directions."""
     figure = plot_fitness(three_generations(sign))
 
     for name, values in {
@@ -53,7 +53,7 @@ def test_the_lines_are_best_median_and_best_so_far(sign: int) -> None:
 
 
 def test_lines_have_gaps_where_nothing_can_be_drawn() -> None:
-    """A generation that failed has no best, and an infinite best is off the axis."""
+    """A failed generation has no best value, and an infinite one has no place."""
     last = [added(2), added(-math.inf), added(4), added(6)]
     figure = plot_fitness(study_with(added(3), *[failed()] * 7, *last))
 
@@ -63,7 +63,7 @@ def test_lines_have_gaps_where_nothing_can_be_drawn() -> None:
 
 
 def test_hovering_shows_number_value_parameters_and_family() -> None:
-    """One line each, and no name or choice is taken for HTML."""
+    """Each has a line, in which names and choices are escaped for HTML."""
     attrs = {"ga_parents": [0], "ga_mutated": ["<x>"]}
     trial = optuna.create_trial(
         value=1 / 3,

@@ -12,7 +12,7 @@ from tests.visualization.figures import child, edges, numbers, places, three_gen
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_genealogy_joins_parents_and_children(sign: int) -> None:
-    """All of them, the ancestors of the fittest, and the line of its fitter parents."""
+    """Further traces join the ancestors of the fittest trial, and its line of fitter parents."""
     figure = plot_genealogy(three_generations(sign))
 
     assert edges(figure, "Parent to child") == {
@@ -32,7 +32,7 @@ def test_genealogy_joins_parents_and_children(sign: int) -> None:
 
 
 def test_genealogy_places_trials_by_generation_and_rank() -> None:
-    """The fitter the higher; equal ones by number, and failed ones last."""
+    """Fitter trials stand higher, ties by number, and failed trials last."""
     at = {number: place for place, number in places(plot_genealogy(three_generations())).items()}
 
     assert [round(at[number][0]) for number in range(12)] == [0] * 4 + [1] * 4 + [2] * 4
@@ -40,7 +40,7 @@ def test_genealogy_places_trials_by_generation_and_rank() -> None:
 
 
 def test_genealogy_marks_origins() -> None:
-    """Mutated trials have a marker of their own, and failed ones, too."""
+    """Mutated and failed trials have markers of their own."""
     figure = plot_genealogy(three_generations())
     origins = [trace(figure, name) for name in ("Start", "Crossover", "Mutation", "Failed")]
 
@@ -51,7 +51,7 @@ def test_genealogy_marks_origins() -> None:
 
 
 def test_ancestors_may_be_of_any_earlier_generation() -> None:
-    """With elitism parents live on; the sampler that adapts breeds within a generation, too."""
+    """With elitism parents live on, and the adaptive sampler breeds within a generation."""
     study = study_with(*[added(9)] * 7, child(5, [0]), child(1, [7, 2]), child(0, [8, 0, 7]))
     figure = plot_genealogy(study)
 
@@ -60,7 +60,7 @@ def test_ancestors_may_be_of_any_earlier_generation() -> None:
 
 
 def test_a_fittest_trial_without_parents_has_no_line() -> None:
-    """It stands alone."""
+    """The fittest trial then stands alone."""
     figure = plot_genealogy(study_with(*[added(1)] * 4, child(2, [0, 1])))
 
     assert numbers(trace(figure, "Fittest")) == [0]
@@ -68,7 +68,7 @@ def test_a_fittest_trial_without_parents_has_no_line() -> None:
 
 
 def test_a_parent_that_has_not_finished_is_not_drawn() -> None:
-    """Such a record comes from elsewhere, and a trial without a place has no lines."""
+    """A trial without a place has no lines."""
     study = study_with(added(3))
     study.ask()
     study.add_trial(child(2, [0, 1]))

@@ -23,7 +23,7 @@ from tests.visualization.figures import names, numbers, three_generations, trace
 def gene_study(
     genes: Sequence[tuple[Any, list[int]]], distribution: BaseDistribution, name: str = "g"
 ) -> Study:
-    """Return a study whose trials have these genes and parents; the later, the fitter."""
+    """Return a study of these genes and parents; later trials are fitter."""
     return study_with(
         *[
             optuna.create_trial(
@@ -47,7 +47,7 @@ RATES_OF_CHILDREN = [(1e-4, [0, 1]), (1e-4, [1, 2]), (1e-2, [2, 0]), (1.0, [1, 0
 def test_medians_and_parents_ranges_are_in_the_parameters_own_scale(
     log: bool, medians: list[float]
 ) -> None:
-    """On a logarithmic axis the median of an even number is the geometric one."""
+    """On a logarithmic axis the median of two values is their geometric mean."""
     distribution = FloatDistribution(1e-5, 1.0, log=log)
     figure = plot_genes(gene_study(RATES + RATES_OF_CHILDREN, distribution))
 
@@ -62,7 +62,7 @@ def test_medians_and_parents_ranges_are_in_the_parameters_own_scale(
     ("smallest", "dtick"), [(0.5, None), (1e-2, 1), (1e-5, 1), (1e-9, 2), (1e-30, 4)]
 )
 def test_ticks_of_a_logarithmic_axis_are_few(smallest: float, dtick: int | None) -> None:
-    """Whole powers of ten, nine at most, and Plotly's own where the genes span less than two."""
+    """Ticks are powers of ten, nine at most; below two powers of ten they are Plotly's."""
     genes: list[tuple[float, list[int]]] = [(smallest, []), (1.0, [])]
     figure = plot_genes(gene_study(genes, FloatDistribution(smallest, 1.0, log=True)))
 
@@ -70,7 +70,7 @@ def test_ticks_of_a_logarithmic_axis_are_few(smallest: float, dtick: int | None)
 
 
 def test_points_are_the_genes_coloured_by_fitness() -> None:
-    """A colour is the number of less fit trials; failed ones have a cross instead."""
+    """The colour is the number of less fit trials; failed trials are crosses."""
     figure = plot_genes(three_generations())
     points, cross = trace(figure, "Trials"), trace(figure, "Failed")
 
@@ -83,7 +83,7 @@ def test_points_are_the_genes_coloured_by_fitness() -> None:
 
 
 def test_points_stand_in_their_generation_in_turn() -> None:
-    """Points of one generation do not hide each other, nor reach into the next one."""
+    """Points of a generation neither hide each other nor reach into the next one."""
     x = trace(plot_genes(run(of_four(), 12), ["x"]), "Trials").x
 
     assert list(x) == sorted(set(x))
@@ -99,7 +99,7 @@ def test_points_stand_in_their_generation_in_turn() -> None:
     ],
 )
 def test_choices_are_ticks_in_their_order(choices: list[Any], labels: tuple[str, ...]) -> None:
-    """Each has a tick, with quotes where two would read the same."""
+    """Each choice has a tick, with quotes where two choices would read the same."""
     distribution = CategoricalDistribution(choices)
     genes = [choices[position] for position in (2, 0, 1, 2)]
     figure = plot_genes(gene_study([(gene, []) for gene in genes], distribution))
@@ -112,7 +112,7 @@ def test_choices_are_ticks_in_their_order(choices: list[Any], labels: tuple[str,
 
 
 def test_a_conditional_parameter_is_drawn_where_it_is() -> None:
-    """Trials without it have no point, and generations without it no median."""
+    """Trials without the parameter have no point, and such generations no median."""
     genes: list[tuple[Any, list[int]]] = [(3, []), (..., []), (5, []), (..., [])]
     genes += [(..., [0, 1])] * 4 + [(9, [1, 3]), (..., [2, 1]), (7, [0, 2]), (8, [0, 1])]
     figure = plot_genes(gene_study(genes, IntDistribution(1, 9)))
@@ -131,14 +131,14 @@ def test_a_conditional_parameter_is_drawn_where_it_is() -> None:
     ],
 )
 def test_params_are_plotted_in_the_order_given(params: Any, shown: list[str]) -> None:
-    """None means all by name."""
+    """None plots all parameters by name."""
     figure = plot_genes(run(of_four(), 8), params)
 
     assert [title.text for title in figure.layout.annotations] == shown
 
 
 def test_a_parameter_that_was_of_another_kind_is_drawn_as_the_last_one() -> None:
-    """Storage in memory takes both; the others are left out."""
+    """In-memory storage accepts both kinds; points of the earlier kind are left out."""
     study = run(of_four(), 4, lambda trial: trial.suggest_float("p", 0.0, 1.0))
     study.add_trial(
         optuna.create_trial(
@@ -154,7 +154,7 @@ def test_a_parameter_that_was_of_another_kind_is_drawn_as_the_last_one() -> None
 
 
 def test_the_legend_shows_each_kind_of_trace_once() -> None:
-    """And switches it in all plots."""
+    """A click on the legend switches a kind in all plots."""
     figure = plot_genes(run(of_four(), 8))
     shown = [found.name for found in figure.data if found.showlegend]
 
@@ -180,7 +180,7 @@ def test_params_that_are_no_names_of_parameters_are_refused(
 
 
 def test_a_study_without_parameters_has_no_genes() -> None:
-    """The other figures need none."""
+    """The other figures need no parameters."""
     study = run(of_four(), 8, lambda trial: 1.0)
 
     with pytest.raises(ValueError, match="No finished trial of the study has a parameter"):

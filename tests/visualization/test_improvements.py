@@ -14,7 +14,7 @@ from tests.visualization.figures import three_generations, trace
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_improvements_are_counted_by_origin(sign: int) -> None:
-    """Beside the number of trials of that origin, both as shares."""
+    """Trials and improvements of each origin are shown as shares."""
     figure = plot_improvements(three_generations(sign))
     trials, improved = trace(figure, "Trials (12"), trace(figure, "Improvements (7")
 
@@ -25,7 +25,7 @@ def test_improvements_are_counted_by_origin(sign: int) -> None:
 
 @pytest.mark.parametrize("history", [three_generations(), study_with(added(1))])
 def test_the_number_above_the_highest_bar_has_room(history: Study) -> None:
-    """The axis goes on beyond it."""
+    """The axis extends beyond the highest bar."""
     figure = plot_improvements(history)
     shares = [*trace(figure, "Trials (").y, *trace(figure, "Improvements (").y]
 
@@ -34,7 +34,7 @@ def test_the_number_above_the_highest_bar_has_room(history: Study) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_improvements_are_marked_on_the_best_so_far(sign: int) -> None:
-    """Each with the marker of its origin."""
+    """Each improvement has the marker of its origin."""
     figure = plot_improvements(three_generations(sign))
     line = trace(figure, "Best so far")
     marked = {name: trace(figure, name).x for name in ("Start", "Crossover", "Mutation")}
@@ -46,7 +46,7 @@ def test_improvements_are_marked_on_the_best_so_far(sign: int) -> None:
 
 
 def test_an_infinite_improvement_is_counted_but_not_drawn() -> None:
-    """The axis could not show it."""
+    """An axis cannot show infinity."""
     figure = plot_improvements(study_with(added(1), added(-math.inf), added(0)))
 
     assert trace(figure, "Improvements (2").text == ("2", "0", "0")
