@@ -98,7 +98,7 @@ def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[B
 
 @pytest.fixture(params=["memory", "journal"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
-    """A storage of each of the two kinds that are read differently."""
+    """Storage in memory and in a journal, which are read differently."""
     if request.param == "memory":
         return InMemoryStorage()
     return JournalStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
