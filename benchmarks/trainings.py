@@ -24,13 +24,14 @@ from optuna_ga.fashion_mnist._training import (
     DivergedError,
     Precision,
     evaluate,
+    lower_precisions,
     train,
 )
 
 __all__ = [
     "GUESSING", "LEARNING_RATE_DECAY", "N_TRAINING", "PRECISIONS", "Data", "DivergedError",
     "Images", "Network", "Outcomes", "Precision", "default_device", "evaluate", "initial_network",
-    "load", "load_full", "train", "train_settings",
+    "load", "load_full", "lower_precisions", "train", "train_settings",
 ]  # fmt: skip
 
 GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.

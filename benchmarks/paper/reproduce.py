@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reproduce_report.plot(found, figure)
 
 
-def _run(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, rows: Path, facts: Path
-) -> None:
+def _run(parser: Options, options: argparse.Namespace, rows: Path, facts: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objective = parser.checked(_objective, options)
     options.storage.parent.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the figures of each study, by population size, generations, sampler and seed.
+    """Return the figures of each study.
 
     Diverged trainings have the loss and the accuracy of guessing.
     """
@@ -98,7 +98,7 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
             "training_loss": answer["training_loss"].fillna(GUESSING),
             "answer_loss": answer["validation_loss"].clip(upper=GUESSING),
         }
-    ).sort_index()
+    ).reset_index()
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:
@@ -122,9 +122,8 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     across.set_xticks(positions, [run.name for run in runs])
     across.set(ylabel="best validation loss", ylim=(0, None))
     across.legend()
-    by_sampler = dict(list(trials.groupby(STUDY[:3])))
     for run in runs:
-        of_run = by_sampler[run.population_size, run.n_generations, run.sampler]
+        of_run = _of(trials, run, run.sampler).reset_index()
         by_evaluation = of_run.pivot(index="trial", columns="seed", values="best")
         evaluations = range(1, len(by_evaluation) + 1)
         (line,) = over_trials.step(
@@ -147,11 +146,13 @@ def _begun(studies: pd.DataFrame) -> list[PaperRun]:
 
 
 def _of(studies: pd.DataFrame, run: PaperRun, sampler: str) -> pd.DataFrame:
-    """Return the figures of a sampler on one of the paper's runs, by seed."""
-    key = (run.population_size, run.n_generations, sampler)
-    if key not in studies.index.droplevel("seed"):
-        return studies.iloc[:0].droplevel(STUDY[:3])
-    return studies.loc[key]
+    """Return the rows of a sampler on one of the paper's runs, by seed."""
+    chosen = (
+        (studies["population_size"] == run.population_size)
+        & (studies["generations"] == run.n_generations)
+        & (studies["sampler"] == sampler)
+    )
+    return studies[chosen].set_index("seed").sort_index()
 
 
 def _paper_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
@@ -226,16 +227,12 @@ def seconds_until_as_good(
 
     That is when each has reached the higher of their lowest losses, seed by seed.
     """
-    of_run = trials[
-        (trials["population_size"] == run.population_size)
-        & (trials["generations"] == run.n_generations)
-        & trials["sampler"].isin([run.sampler, other])
-    ]
-    lowest = of_run.groupby(["seed", "sampler"])["best"].min().unstack("sampler")
-    common = of_run["seed"].map(lowest.max(axis="columns", skipna=False))
-    reached = of_run[of_run["best"] <= common].groupby(["sampler", "seed"])["elapsed"].min()
-    mine, theirs = (
-        reached[name] if name in reached else pd.Series(dtype=float)
-        for name in (run.sampler, other)
-    )
-    return mine, theirs
+    mine, theirs = _of(trials, run, run.sampler), _of(trials, run, other)
+    lowest = pd.concat([each["best"].groupby("seed").min() for each in (mine, theirs)], axis=1)
+    common = lowest.max(axis="columns", skipna=False)
+
+    def seconds(of_sampler: pd.DataFrame) -> pd.Series:
+        reached = of_sampler[of_sampler["best"] <= common.reindex(of_sampler.index)]
+        return reached["elapsed"].groupby("seed").min()
+
+    return seconds(mine), seconds(theirs)

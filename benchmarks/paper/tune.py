@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\nLook at the studies:  optuna-dashboard {shown}")
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str) -> None:
+def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
     storage = _storage(parser, url)
@@ -70,7 +70,7 @@ def _report_evolution(report: Callback) -> Callback:
     return report_if_bred
 
 
-def _report(parser: argparse.ArgumentParser, out: Path) -> None:
+def _report(parser: Options, out: Path) -> None:
     if not (out / ROWS).exists():
         parser.error(f"argument --out: there is no {ROWS} in {str(out)!r} to report on")
     for number, (problem, runs) in enumerate(read_runs(out / ROWS).items()):
@@ -112,7 +112,7 @@ def _warm_up(device: str | None) -> None:
     )
 
 
-def _storage(parser: argparse.ArgumentParser, url: str) -> BaseStorage:
+def _storage(parser: Options, url: str) -> BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except (ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError) as error:

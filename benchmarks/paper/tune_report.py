@@ -80,7 +80,7 @@ def plot(runs: pd.DataFrame, title: str, path: Path) -> None:
 def _line(name: str, runs: pd.DataFrame) -> tuple[str, ...]:
     by_seed = runs.groupby("seed")
     bests = runs.loc[by_seed["value"].idxmin()]
-    best = bests.loc[bests["value"].idxmin()]
+    best = bests.sort_values("value", kind="stable").iloc[0]
     params = ("learning_rate", "momentum", "weight_decay")
     return (
         name,

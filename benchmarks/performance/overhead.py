@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     if "random" not in options.samplers:
-        parser.error(
-            "argument --samplers: random must be among them for the ratios"
-        )
+        parser.error("argument --samplers: random must be among them for the ratios")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows: list[Row] = []
     for storage in options.storages:

@@ -1,6 +1,7 @@
 """The scores in a suite's rows, and the ranks of the samplers by them.
 
-A frame of scores has a row for each pair of a task and a seed and a column for each sampler.
+A frame of scores has a row for each pair of a task and a seed, and a column for each of the `S`
+samplers.
 """
 
 from __future__ import annotations
@@ -71,17 +72,17 @@ def mean_ranks(scores: pd.DataFrame) -> dict[str, MeanRank]:
     """Return each sampler's mean rank; equal scores of a pair share the mean of their ranks."""
     rng = np.random.default_rng(0)
     ranks = scores.rank(axis="columns")
-    of_tasks = ranks.groupby("task")
-    means = np.mean(of_tasks.mean().to_numpy(), axis=0)
+    of_tasks = [of_task.to_numpy() for _, of_task in ranks.groupby("task")]  # Each (seeds, S).
+    means = np.mean([of_task.mean(axis=0) for of_task in of_tasks], axis=0)
     resampled = np.zeros((N_RESAMPLES, ranks.shape[1]))
-    for _, of_task in of_tasks:
+    for of_task in of_tasks:
         drawn = rng.choice(len(of_task), size=(N_RESAMPLES, len(of_task)))
-        resampled += of_task.to_numpy()[drawn].mean(axis=1) / of_tasks.ngroups
-    if of_tasks.ngroups == len(ranks):
+        resampled += of_task[drawn].mean(axis=1) / len(of_tasks)
+    if len(of_tasks) == len(ranks):
         resampled[:] = np.nan
     lows, highs = np.quantile(resampled, (0.025, 0.975), axis=0)
     columns = zip(means.tolist(), lows.tolist(), highs.tolist(), strict=True)
-    return {name: MeanRank(*c) for name, c in zip(ranks, columns, strict=True)}
+    return {str(name): MeanRank(*c) for name, c in zip(ranks, columns, strict=True)}
 
 
 class Signs(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -40,7 +41,8 @@ COMPARED = (
 def row_of(suite: str, task_name: str, seed: int) -> Row:
     """Return the result columns of a study on one task."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    objective = next(t for t in load_suite(suite).tasks if t.name == task_name).objective(seed)
+    task = next(task for task in load_suite(suite).tasks if task.name == task_name)
+    objective: Any = task.objective(seed)  # Repeats are fixed trials, which suggest as trials do.
     study = optuna.create_study(sampler=SAMPLERS["adaptive"](Search(seed)), pruner=NopPruner())
     study.optimize(objective, n_trials=N_TRIALS)
     found = _answer(study, objective, "first")

@@ -41,7 +41,8 @@ def report(rows: pd.DataFrame, path: Path) -> str:
     if known and rows["task"].nunique() == 1:
         parts += ["## Regret\n", _regrets_text()]
         for workers, after in scores.items():
-            parts += [f"### Regret with {workers}\n", _regrets(after, first["optimum"])]
+            if after:
+                parts += [f"### Regret with {workers}\n", _regrets(after, first["optimum"])]
     parts += ["## Ranks\n", _ranks_text()]
     for workers, after in scores.items():
         parts += [f"### With {workers}\n", *_ranks(after)]
@@ -181,7 +182,7 @@ def _against(after: After, name: str) -> list[str]:
     found = {
         (other, budget): signs(scores, name, other)
         for budget, scores in after.items()
-        for other in scores
+        for other in map(str, scores)
         if other != name and name in scores
     }
     p_values = dict(zip(found, holm([counts.p for counts in found.values()]), strict=True))

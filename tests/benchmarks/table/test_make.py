@@ -80,7 +80,7 @@ def test_more_images_than_there_are_is_an_error(
     with pytest.raises(SystemExit, match="2"):
         make_table.main([*TINY, "--training-images", "6001", "--out", str(out)])
 
-    assert "there are 6000 training images, but 6001 were asked for" in capsys.readouterr().err
+    assert "there are 6000 training images, but 6001 are wanted" in capsys.readouterr().err
     assert not out.exists()
 
 
