@@ -19,10 +19,10 @@ from optuna.samplers import BaseSampler
 
 from benchmarks import compare_report
 from benchmarks.options import Options, at_least
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, environment, rows_to_continue, write_rows
+from benchmarks.rows import Row, environment, rows_to_continue, write_rows
+from benchmarks.runner import in_processes
 from benchmarks.samplers import ALL
-from benchmarks.table import CPU_TABLE, fingerprint, results_on, table_problem
+from benchmarks.table.problem import CPU_TABLE, fingerprint, results_on, table_problem
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 EVERY = 10  # Trials between two rows.

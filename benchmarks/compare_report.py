@@ -13,7 +13,7 @@ from scipy import stats
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import holm, mean_interval, with_interval
-from benchmarks.run import read_rows
+from benchmarks.rows import read_rows
 
 BUDGETS = (20, 50, 100, 200)
 # By sampler: the numbers of trials `(b,)`, and the regrets `(n_seeds, b)` after them.

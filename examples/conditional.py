@@ -1,8 +1,7 @@
-"""Choose a model and its parameters in one search, each model with parameters of its own.
+"""Search a conditional space: choose a model and that model's own hyperparameters in one study.
 
-A child inherits the parameters of its model from parents that had it, and where there is none
-draws them at random. `GASampler.adaptive` suits a few hundred trials; its model of the trials
-needs scikit-learn, as this example does: `pip install "optuna-ga[screen]"`.
+A child inherits the parameters of its model from a parent that has them. If no parent has them,
+they are drawn at random. This example needs scikit-learn: `pip install "optuna-ga[screen]"`.
 
     python examples/conditional.py
 """
@@ -26,7 +25,7 @@ WINES, LABELS = load_wine(return_X_y=True)
 
 
 def suggest_model(trial: optuna.Trial) -> Any:
-    """Return the model that the trial asks for; only its own parameters are suggested."""
+    """Suggest a model and the parameters of that model alone."""
     kind = trial.suggest_categorical("model", ["forest", "neighbours", "svm"])
     if kind == "forest":
         depth = trial.suggest_int("depth", 1, 10)
@@ -40,7 +39,7 @@ def suggest_model(trial: optuna.Trial) -> Any:
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Return the accuracy of the pipeline, cross-validated."""
+    """Return the cross-validated accuracy of a pipeline with the suggested model."""
     model = suggest_model(trial)
     scaled = trial.suggest_categorical("scaled", [False, True])
     pipeline = make_pipeline(StandardScaler(), model) if scaled else make_pipeline(model)

@@ -1,7 +1,7 @@
-"""Look at generations, parents and mutations in optuna-dashboard, while the search runs.
+"""Follow generations, parents and mutations in optuna-dashboard while the search runs.
 
-`DashboardReport` keeps plots and a note on the study up to date, and whatever shows the database
-shows them. The last line that this prints is the command that opens it.
+`DashboardReport` keeps a note and figures up to date in the study's database. The last line of
+this script's output is the command that opens the dashboard.
 
     pip install "optuna-ga[dashboard]" && python examples/dashboard.py
 """
@@ -14,7 +14,7 @@ from optuna_ga import DashboardReport, GASampler
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Train your network here; this stands in for it."""
+    """Return a test function's value; train your own model here."""
     rate = trial.suggest_float("learning_rate", 1e-5, 1, log=True)
     layers = trial.suggest_int("layers", 1, 8)
     activation = trial.suggest_categorical("activation", ["gelu", "relu", "tanh"])

@@ -1,8 +1,8 @@
-"""Share one search among processes, on a database that machines can share as well.
+"""Share one search between the processes of one machine, or of many, through a database.
 
-The first form makes the same study for the same seed, whatever the number of workers. In the
-second every worker runs on its own, nobody waits for a generation to end, and workers may come
-and go; start this script on as many machines as you like.
+The first command runs whole generations: the same seed gives the same study, for any number of
+workers. With `--free` no worker waits for a generation to end, and workers may join and leave;
+start the script on as many machines as you like.
 
     python examples/distributed.py postgresql+psycopg2://user@host/database
     python examples/distributed.py postgresql+psycopg2://user@host/database --free
@@ -20,21 +20,21 @@ N_GENERATIONS = 10
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Train your network here; this stands in for it."""
+    """Return a test function's value; train your own model here."""
     x = trial.suggest_float("x", -10, 10)
     y = trial.suggest_float("y", 1e-3, 1e3, log=True)
     return (x - 2) ** 2 + abs(y - 1)
 
 
 def open_study(url: str) -> optuna.Study:
-    """Return the study, which the first to ask creates."""
+    """Return the study; the first worker creates it."""
     sampler = GASampler(population_size=POPULATION_SIZE, elitism=True, seed=0)
     name = "distributed"
     return optuna.create_study(study_name=name, storage=url, sampler=sampler, load_if_exists=True)
 
 
 def work_freely(url: str) -> None:
-    """Run trials until the study has enough."""
+    """Run trials until the study has `POPULATION_SIZE * N_GENERATIONS` trials."""
 
     def stop(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if trial.number + 1 >= POPULATION_SIZE * N_GENERATIONS:
@@ -45,9 +45,9 @@ def work_freely(url: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="of a database, which keeps the study")
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--free", action="store_true", help="let each worker run on its own")
+    parser.add_argument("url", help="URL of the database that stores the study")
+    parser.add_argument("--workers", type=int, default=4, help="number of processes")
+    parser.add_argument("--free", action="store_true", help="run workers independently")
     options = parser.parse_args()
     study = open_study(options.url)
     with ProcessPoolExecutor(options.workers) as executor:

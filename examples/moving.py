@@ -1,9 +1,9 @@
-"""Move a study that another sampler has begun to the genetic algorithm, and lose nothing.
+"""Continue another sampler's study with the genetic algorithm; every earlier trial counts.
 
-Load the study with `GASampler` and go on. Trials belong to generations by their numbers, whoever
-sampled them, so that the finished ones are bred from: with `elitism=True` from the best of all,
-without it from the best of the last generation. In a program that uses `NSGAIISampler` for one
-objective, it is enough to change the sampler.
+Load the study with `GASampler` and optimize. A trial's number decides its generation, whichever
+sampler suggested it, so earlier trials can become parents: the best of all with `elitism=True`,
+otherwise the best of the last generation. A program that uses `NSGAIISampler` for one objective
+needs no change but the sampler.
 
     python examples/moving.py
     python examples/moving.py --first NSGAIISampler
@@ -20,7 +20,7 @@ SAMPLERS = {"NSGAIISampler": NSGAIISampler, "TPESampler": TPESampler}
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Train your network here; this stands in for it."""
+    """Return a test function's value; train your own model here."""
     x = trial.suggest_float("x", -10, 10)
     layers = trial.suggest_int("layers", 1, 5)
     width = trial.suggest_int("width", 8, 512, log=True) if layers > 1 else 8
@@ -30,8 +30,10 @@ def objective(trial: optuna.Trial) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--storage", default="sqlite:///moving.db")
-    parser.add_argument("--first", choices=sorted(SAMPLERS), default="TPESampler")
-    parser.add_argument("--trials", type=int, default=40, help="of each sampler")
+    parser.add_argument(
+        "--first", choices=sorted(SAMPLERS), default="TPESampler", help="first sampler"
+    )
+    parser.add_argument("--trials", type=int, default=40, help="trials of each sampler")
     options = parser.parse_args()
 
     first = optuna.create_study(storage=options.storage, sampler=SAMPLERS[options.first](seed=0))

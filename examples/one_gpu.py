@@ -1,9 +1,9 @@
-"""Train the twenty networks of a generation at once on one GPU, or on the cores of a CPU.
+"""Train the twenty networks of a generation at once, on one GPU or on the cores of a CPU.
 
-`optimize_generations` asks for a whole generation and hands it to one call, which may do with it
-what it likes: here the networks are stacked into one that trains them all. For your own objective,
-write a function that takes a list of trials and returns a list of values. The defaults are for a
-CPU; a GPU takes all images, `--images 6000`, and more epochs.
+`optimize_generations` passes a whole generation to one call of a function that takes a list of
+trials and returns a list of values. Here the function trains all networks together; write your
+own for your objective. The defaults suit a CPU; on a GPU use all images, `--images 6000`, and
+more epochs.
 
     pip install "optuna-ga[fashion-mnist]" && python examples/one_gpu.py
 """
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--generations", type=int, default=3)
-    parser.add_argument("--images", type=int, default=500, help="to train on, of 6,000")
+    parser.add_argument("--images", type=int, default=500, help="training images, at most 6,000")
     parser.add_argument("--population-size", type=int, default=20)
     options = parser.parse_args()
 

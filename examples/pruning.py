@@ -1,8 +1,8 @@
-"""Stop bad trials early: Hyperband with the genetic algorithm.
+"""Prune bad trials early: Hyperband with the genetic algorithm.
 
-Hyperband deals the trials out to brackets that prune more or less early. A generation is made of
-all brackets: pruned trials can become parents, but any complete one goes before them, and of two
-pruned ones the one that came further.
+Hyperband assigns trials to brackets that prune earlier or later. A generation spans all brackets.
+Pruned trials can become parents, but complete trials rank before them, and among pruned trials
+the one with the later last step ranks first.
 
     python examples/pruning.py
 """
@@ -24,7 +24,7 @@ PARTS = train_test_split(IMAGES / 16, LABELS, test_size=0.3, random_state=0)
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Train a linear classifier, and return its error on images that it has not seen."""
+    """Train a linear classifier and return its error on unseen images."""
     images, unseen_images, labels, unseen_labels = PARTS
     model = SGDClassifier(
         alpha=trial.suggest_float("alpha", 1e-7, 1, log=True),

@@ -1,9 +1,9 @@
-"""Go on after a crash as if there had been none.
+"""Resume a killed search; the study equals that of an uninterrupted run.
 
-Run this, kill it at any moment, with `kill -9` if you like, and run it again. It takes up the
-generation that was under way: trials that were running are evaluated again under their own
-numbers. In the end the study is the one of a run that nobody killed, since with
-`optimize_generations` it depends on nothing but the seed and the objective.
+Run this script, kill it at any moment, even with `kill -9`, and run it again. It resumes the
+unfinished generation: trials that were running are evaluated again under their own numbers. With
+`optimize_generations` the study depends on the seed and the objective alone, so the result is
+that of a run without a kill.
 
     python examples/resume.py
 """
@@ -17,7 +17,7 @@ from optuna_ga import GASampler, optimize_generations
 
 
 def objective(trial: optuna.Trial, seconds: float) -> float:
-    """Train your network here; this stands in for it."""
+    """Return a test function's value; train your own model here."""
     x = trial.suggest_float("x", -10, 10)
     y = trial.suggest_float("y", 1e-3, 1e3, log=True)
     print(f"Trial {trial.number} is being evaluated", flush=True)
@@ -26,7 +26,7 @@ def objective(trial: optuna.Trial, seconds: float) -> float:
 
 
 def search(storage: str, n_generations: int, seconds: float) -> optuna.Study:
-    """Begin a search, or continue it, and return the study."""
+    """Start or resume the search, and return the study."""
     study = optuna.create_study(
         study_name="resume",
         storage=storage,
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--storage", default="sqlite:///resume.db")
     parser.add_argument("--generations", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=0.05, help="that a trial takes")
+    parser.add_argument("--seconds", type=float, default=0.05, help="duration of a trial")
     options = parser.parse_args()
     study = search(options.storage, options.generations, options.seconds)
     print(f"{len(study.trials)} trials, best {study.best_value:.6f} with {study.best_params}")

@@ -1,8 +1,10 @@
-"""Genetic algorithms for Optuna: a generation is a batch of trials.
+"""Genetic algorithms for Optuna: samplers that breed each generation of trials from the fittest.
 
-`GASampler` is the genetic algorithm of "Evolving Hyperparameters: Genetic Algorithms for
-Dynamic Neural Network Optimization", usable wherever Optuna takes a sampler. The paper's
-FashionMNIST problem lives in `optuna_ga.fashion_mnist`, which alone needs PyTorch.
+`GASampler` is the genetic algorithm of "Evolving Hyperparameters: Genetic Algorithms for Dynamic
+Neural Network Optimization", as an Optuna sampler. `GASampler.adaptive` is the sampler for best
+results, and `GASampler.population_based_training` changes hyperparameters during training.
+`optimize_generations` evaluates a whole generation at once. `optuna_ga.visualization` has the
+figures, `optuna_ga.fashion_mnist` the paper's problem, which needs PyTorch.
 """
 
 from optuna_ga._dashboard.callback import DashboardReport

@@ -1,4 +1,4 @@
-"""The tests, in the folders of what they test; conftest.py and strategies.py are shared."""
+"""The tests, in the folders of what they test."""
 
 import os
 

@@ -21,7 +21,7 @@ from optuna.storages import (
 )
 from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 
-from benchmarks import servers
+from tests import servers
 from tests.studies import OpenDatabase
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -98,7 +98,7 @@ def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[B
 
 @pytest.fixture(params=["memory", "journal"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
-    """A storage of each of the two kinds that are read differently."""
+    """Storage in memory and in a journal, which are read differently."""
     if request.param == "memory":
         return InMemoryStorage()
     return JournalStorage(JournalFileBackend(f"{tmp_path}/journal.log"))

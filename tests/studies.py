@@ -13,10 +13,10 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks import candidates
 from optuna_ga import GASampler
+from tests import oracles
 
-parents = candidates.parents
+parents = oracles.parents
 
 OpenDatabase = Callable[[], BaseStorage]
 Objective = Callable[[Trial], float]
@@ -29,7 +29,7 @@ def sphere(trial: Trial) -> float:
 
 
 def constant(trial: Trial) -> float:
-    """Return the same whatever the three genes are."""
+    """Return 0 whatever the three genes are."""
     return 0.0 * sphere(trial)
 
 
@@ -43,7 +43,7 @@ def run(
 
 
 def story(study: Study) -> Story:
-    """Return all that a study's trials are, but for their ids and times."""
+    """Return a study's trials without their ids and times."""
     return [(t.number, t.state, t.params, t.values, t.user_attrs) for t in study.trials]
 
 
@@ -53,7 +53,7 @@ def bred(study: Study) -> list[FrozenTrial]:
 
 
 def fresh_genes(study: Study, name: str) -> list[Any]:
-    """Return the values of a parameter that their trials have from neither parent."""
+    """Return the values of a parameter that trials have from neither parent."""
     trials = study.trials
     return [
         trial.params[name]
@@ -89,7 +89,7 @@ def study_with(*history: FrozenTrial, direction: Any = "minimize", **options: An
 
 
 def next_parents(study: Study) -> set[int]:
-    """Return the parents of a new trial that asks for the gene `x`."""
+    """Return the parents of a new trial that suggests the gene `x`."""
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
     return set(parents(study.trials[trial.number]))
@@ -104,15 +104,15 @@ def parents_by_the_rules(
     elitism: bool = False,
     maximize: bool = False,
 ) -> list[int]:
-    """Return the numbers of those trials that trial `number` may have as parents."""
-    pool = candidates.pool(trials, number, population_size, elitism)
-    usable = [trial for trial in pool if candidates.usable(trial)]
-    usable.sort(key=lambda trial: candidates.fitness(trial, maximize))
+    """Return the numbers of the trials that may be parents of trial `number`."""
+    pool = oracles.pool(trials, number, population_size, elitism)
+    usable = [trial for trial in pool if oracles.usable(trial)]
+    usable.sort(key=lambda trial: oracles.fitness(trial, maximize))
     return [trial.number for trial in usable[:n_parents]]
 
 
 def assert_parents_by_the_rules(study: Study, first: int, **rules: Any) -> None:
-    """Assert that each trial from `first` on has both parents that the rules name."""
+    """Assert that each trial from `first` on has the two parents that the rules name."""
     trials, rules = study.trials, {"population_size": 4, "n_parents": 2, **rules}
     for trial in trials[first:]:
         assert set(parents(trial)) == set(parents_by_the_rules(trials, trial.number, **rules))

@@ -9,14 +9,14 @@ import pytest
 
 
 class Terminal(io.StringIO):
-    """What takes its text for a person's."""
+    """A text stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Make the standard error, for the rest of the test, a terminal of a usual size."""
+    """Make the standard error, for the rest of the test, a terminal of 100 columns."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "30")
     terminal = Terminal()

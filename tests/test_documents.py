@@ -1,4 +1,4 @@
-"""README and examples do what they show."""
+"""README and examples work as shown."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def test_readme_shows_the_quickstart_to_the_letter() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_examples_are_short(path: Path) -> None:
-    """Under 60 lines."""
+    """An example has fewer than 60 lines."""
     assert len(path.read_text().splitlines()) < 60
 
 
 def test_readme_is_short() -> None:
-    """200 lines at most."""
+    """README has at most 200 lines."""
     assert len(README.splitlines()) <= 200
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_every_relative_link_leads_somewhere(path: Path) -> None:
-    """To a file or a folder, seen from the document's own folder."""
+    """Links lead to files or folders, seen from the document's own folder."""
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", path.read_text()):
         assert (path.parent / target).exists(), target
 
 
 def cells(line: str) -> list[str]:
-    """Return the cells of a table's line, without marks."""
+    """Return the cells of a table's line, without emphasis."""
     return [cell.strip(" *`") for cell in line.strip("|").split("|")]
 
 
 def after_100_trials(suite: str, n_workers: int) -> dict[str, str]:
-    """Return the samplers' mean ranks as a suite's report has them."""
+    """Return the samplers' mean ranks after 100 trials in a suite's report."""
     report = (RESULTS / f"suite_{suite.replace('-', '_')}.md").read_text()
     _, _, section = report.partition(f"### With {n_workers} worker")
     header, _, *rows = map(cells, section.split("\n\n")[1].splitlines())

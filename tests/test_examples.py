@@ -1,4 +1,4 @@
-"""Each example is run as a user does, with few trials, and what it shows is true."""
+"""Each example runs with few trials, and what it prints is true."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_quickstart_ends_with_the_best_parameters(tmp_path: Path) -> None:
 
 
 def test_a_conditional_pipeline_has_the_parameters_of_one_model(tmp_path: Path) -> None:
-    """The search tries all models, and the best trial has its own model's parameters."""
+    """All models are tried, and the best trial has its own model's parameters."""
     tried, best = output("conditional", tmp_path, "--trials", "30").splitlines()
     own = {"forest": {"depth", "n_trees"}, "neighbours": {"n_neighbours"}, "svm": {"c", "gamma"}}
 
@@ -69,7 +69,7 @@ def test_a_conditional_pipeline_has_the_parameters_of_one_model(tmp_path: Path) 
 
 
 def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
-    """Two generations of four, on the device that PyTorch has."""
+    """Two generations of four train on the device that PyTorch finds."""
     small = ("--epochs", "1", "--generations", "2", "--images", "64", "--population-size", "4")
     trained, best = output("one_gpu", tmp_path, *small).splitlines()
 
@@ -78,7 +78,7 @@ def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
 
 
 def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
-    """Some trials are pruned, others are trained to the end."""
+    """Some trials are pruned, and others trained to the end."""
     pruned, epochs, best = output("pruning", tmp_path, "--trials", "40").splitlines()
     n_pruned = int(pruned.split()[0])
     n_epochs, n_all = map(int, re.findall(r"\d+", epochs))
@@ -91,7 +91,7 @@ def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
 def test_a_killed_run_is_resumed_to_the_same_study(
     open_database: OpenDatabase, tmp_path: Path
 ) -> None:
-    """It is killed in its second generation, which is evaluated again as a whole."""
+    """The run is killed in its second generation, which is then evaluated again as a whole."""
     few = ("--storage", f"sqlite:///{tmp_path}/study.db", "--generations", "3")
     slowly = command("resume", *few, "--seconds", "0.3")
     with subprocess.Popen(slowly, stdout=subprocess.PIPE, text=True) as process:
@@ -111,7 +111,7 @@ def test_a_killed_run_is_resumed_to_the_same_study(
 
 
 def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
-    """Ten segments get further than one can, and the best of five replays as far as the winner."""
+    """Ten segments reach a lower loss than one, and one of five replays reaches it too."""
     best, again = output("population_based_training", tmp_path).splitlines()
     first, _ = output("population_based_training", tmp_path, "--generations", "1").splitlines()
     loss, rates = best.removeprefix("Loss ").split(" with the learning rates ")
@@ -127,7 +127,7 @@ def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
 def test_trials_of_another_sampler_are_bred_from(
     first: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
-    """The first child's parents are the other's, and those of all are the best of both."""
+    """The first child has the other sampler's trials as parents, later ones the best of both."""
     url = f"sqlite:///{tmp_path}/study.db"
     before, after, child, *_ = output(
         "moving", tmp_path, "--storage", url, "--first", first, "--trials", "30"
@@ -145,7 +145,7 @@ def test_trials_of_another_sampler_are_bred_from(
 
 
 def test_the_dashboard_shows_the_report(open_database: OpenDatabase, tmp_path: Path) -> None:
-    """The last line opens the database, in which there are a note and plots."""
+    """The printed command opens a database with a note and figures."""
     url = f"sqlite:///{tmp_path}/study.db"
     printed = output("dashboard", tmp_path, "--storage", url, "--trials", "20")
     study = get(optuna_dashboard.wsgi(open_database()), "/api/studies/1")
@@ -157,7 +157,7 @@ def test_the_dashboard_shows_the_report(open_database: OpenDatabase, tmp_path: P
 
 
 def get(app: Any, path: str) -> Any:
-    """Return what a web application answers, without a server."""
+    """Return the answer of a web application, without a server."""
     environ: dict[str, Any] = {"PATH_INFO": path}
     setup_testing_defaults(environ)
     return json.loads(b"".join(app(environ, lambda status, headers, error=None: None)))

@@ -1,4 +1,4 @@
-"""What is built and installed is whole, and its reference can be made."""
+"""The package is built and installed as a whole, and its reference has every public name."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def metadata(wheel: Path) -> Message:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """Types, images and licences among it; no tests, benchmarks or examples."""
+    """It has types, images and licences, but no tests, benchmarks or examples."""
     names = zipfile.ZipFile(wheel).namelist()
     info = {name for name in names if ".dist-info/" in name}
     package = {
@@ -86,7 +86,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_metadata_say_what_is_needed(metadata: Message) -> None:
-    """The licence as an expression, the versions of Python, the extras and where it belongs."""
+    """They hold the licence as an expression, Python's versions, the extras and addresses."""
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata.get_all("License-File") or []) == LICENSES
     assert metadata["Requires-Python"] == ">=3.10"
@@ -96,7 +96,7 @@ def test_the_metadata_say_what_is_needed(metadata: Message) -> None:
 
 
 def test_the_classifiers_agree_with_the_rest(metadata: Message) -> None:
-    """Types are shipped, and no classifier repeats the licence, which the standard forbids."""
+    """Types are shipped; the standard forbids a classifier for the licence."""
     classifiers = metadata.get_all("Classifier") or []
 
     assert {"Typing :: Typed", "Programming Language :: Python :: 3 :: Only"} <= set(classifiers)
@@ -104,7 +104,7 @@ def test_the_classifiers_agree_with_the_rest(metadata: Message) -> None:
 
 
 def test_the_plain_install_needs_little(metadata: Message) -> None:
-    """Everything else comes with an extra."""
+    """All other requirements belong to extras."""
     required = [one for one in metadata.get_all("Requires-Dist") or [] if "extra ==" not in one]
 
     assert [re.split(r"\W", one)[0] for one in required] == ["numpy", "optuna", "tqdm"]
@@ -113,7 +113,7 @@ def test_the_plain_install_needs_little(metadata: Message) -> None:
 def test_the_source_distribution_builds_the_same_wheel(
     built: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    """To the byte."""
+    """The two wheels are equal to the byte."""
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         # Debian's Python 3.11 has no filters yet, and a later one warns if there is none.
@@ -128,7 +128,7 @@ def test_the_source_distribution_builds_the_same_wheel(
 
 
 def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    """Installed with what it requires and nothing else, the quickstart runs in an empty folder."""
+    """With its requirements alone the quickstart runs in an empty folder."""
     venv.create(tmp_path / "env", symlinks=os.name != "nt")
     scripts = "Scripts" if os.name == "nt" else "bin"
     python, folder = tmp_path / "env" / scripts / "python", tmp_path / "empty"
@@ -145,7 +145,7 @@ def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the reference, which is made without a warning."""
+    """A folder with the reference, made without a warning."""
     folder = tmp_path_factory.mktemp("reference")
     call(sys.executable, *REFERENCE.split()[1:], folder=folder)
     return folder / "site"
@@ -153,7 +153,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, visualization])
 def test_the_reference_tells_of_every_public_name(reference: Path, package: ModuleType) -> None:
-    """Each package has a page, and each name a section there that says something."""
+    """Each package has a page, and each name a section with text."""
     page = reference.joinpath(*package.__name__.split(".")).with_suffix(".html").read_text()
     sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page, flags=re.DOTALL))
 
@@ -163,5 +163,5 @@ def test_the_reference_tells_of_every_public_name(reference: Path, package: Modu
 
 
 def test_readme_tells_how_to_make_the_reference() -> None:
-    """With the command that is tested here."""
+    """README has the command that these tests run."""
     assert REFERENCE in (ROOT / "README.md").read_text().splitlines()

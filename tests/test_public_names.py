@@ -1,4 +1,4 @@
-"""What the package shows, what it imports, and what it writes."""
+"""Public names, imports and records of the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRIVATE = re.compile(
 
 
 def test_all_public_names_are_exported_in_order() -> None:
-    """`__all__` is sorted, and nothing else looks public."""
+    """`__all__` is sorted, and no other name looks public."""
     public = [
         name
         for name, value in vars(optuna_ga).items()
@@ -38,14 +38,14 @@ def test_all_public_names_are_exported_in_order() -> None:
 
 @pytest.mark.parametrize("name", optuna_ga.__all__)
 def test_every_public_class_and_function_is_documented(name: str) -> None:
-    """What can be called has a docstring of its own."""
+    """Each has a docstring of its own."""
     exported = getattr(optuna_ga, name)
 
     assert exported.__doc__ or not callable(exported)
 
 
 def test_importing_the_sampler_imports_nothing_heavy() -> None:
-    """PyTorch and what else only the paper's problem needs stay out."""
+    """PyTorch and the other requirements of extras are not imported."""
     code = "import json, sys, optuna_ga; print(json.dumps(sorted(sys.modules)))"
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120
@@ -95,7 +95,7 @@ def test_a_database_takes_all_records(open_database: OpenDatabase) -> None:
 
 
 class CountingStorage(InMemoryStorage):
-    """A storage that counts how often an attribute of a trial is written."""
+    """A storage that counts the writes of each attribute of trials."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class CountingStorage(InMemoryStorage):
 
 
 def test_a_record_is_written_once() -> None:
-    """Each costs a database a commit; where no gene mutated there is none to write."""
+    """Each write costs a database a commit; without mutated genes there is none."""
     storage = CountingStorage()
     study = run(of_four(), 40, storage=storage)
 

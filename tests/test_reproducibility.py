@@ -1,4 +1,4 @@
-"""Same seed, same search: whatever stops, resumes, shares or interleaves it."""
+"""The same seed makes the same search, whatever stops, resumes, shares or interleaves it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ print(json.dumps([params, [trial.user_attrs for trial in study.trials]]))
 
 @pytest.mark.parametrize("objective", [sphere, constant])
 def test_the_same_seed_makes_the_same_search(objective: Objective) -> None:
-    """Two samplers with equal settings and seeds are interchangeable, even if all values tie."""
+    """Samplers with equal settings and seeds are interchangeable, even where all values tie."""
     first = run(GASampler(5, seed=3), 30, objective)
     second = run(GASampler(5, seed=3), 30, objective)
 
@@ -55,7 +55,7 @@ def test_the_same_seed_makes_the_same_search(objective: Objective) -> None:
 
 
 def test_another_seed_makes_another_search() -> None:
-    """No two trials of searches with different seeds draw the same."""
+    """Searches with different seeds have no draw in common."""
     first, second = (run(GASampler(20, seed=seed), 20) for seed in (3, 4))
 
     for one, other in zip(first.trials, second.trials, strict=True):
@@ -63,14 +63,14 @@ def test_another_seed_makes_another_search() -> None:
 
 
 def test_another_seed_chooses_other_parents() -> None:
-    """The seed decides the parents too, not the genes alone."""
+    """The seed decides the parents as well as the genes."""
     first, second = (run(GASampler(20, seed=seed), 40, constant) for seed in (3, 4))
 
     assert [parents(trial) for trial in bred(first)] != [parents(trial) for trial in bred(second)]
 
 
 def test_samplers_without_a_seed_differ() -> None:
-    """Each sampler without a seed takes one of its own."""
+    """Each takes a seed of its own from the operating system."""
     first, second = (run(GASampler(5), 5) for _ in range(2))
 
     assert story(first) != story(second)
@@ -84,7 +84,7 @@ def test_a_sampler_without_a_seed_keeps_the_one_it_took() -> None:
 
 
 def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
-    """Nothing depends on the process or on the order of its sets."""
+    """Neither the process nor the order of its sets matters."""
     outputs = {
         subprocess.run(
             [sys.executable, "-c", HASH_SEEDS],
@@ -106,7 +106,7 @@ def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
 def test_a_resumed_search_equals_an_uninterrupted_one(
     open_database: OpenDatabase, splits: list[int], elitism: bool
 ) -> None:
-    """A new process with a new sampler goes on where the last one stopped."""
+    """A new process with a new sampler continues where the last one stopped."""
     for end in [*splits, 16]:
         study = optuna.create_study(
             study_name="resumed",
@@ -120,7 +120,7 @@ def test_a_resumed_search_equals_an_uninterrupted_one(
 
 
 def test_the_order_of_suggestions_does_not_matter() -> None:
-    """A gene is the same whether it is asked for first or last."""
+    """A gene is the same whether it is suggested first or last."""
 
     def backwards(trial: Trial) -> float:
         for name in "zy":
@@ -131,7 +131,7 @@ def test_the_order_of_suggestions_does_not_matter() -> None:
 
 
 def test_another_parameter_leaves_the_genes_alone() -> None:
-    """An objective that comes to ask for one more parameter gets the others as before."""
+    """A parameter that is added to an objective does not change the others."""
 
     def extended(trial: Trial) -> float:
         trial.suggest_categorical("w", ("a", "b"))
@@ -143,7 +143,7 @@ def test_another_parameter_leaves_the_genes_alone() -> None:
 
 
 def unpickled(sampler: GASampler) -> GASampler:
-    """Return what arrives where a pickled sampler is sent."""
+    """Return the sampler after pickling, as another process receives it."""
     sent: GASampler = pickle.loads(pickle.dumps(sampler))
     return sent
 
@@ -153,7 +153,7 @@ def unpickled(sampler: GASampler) -> GASampler:
 def test_a_copied_sampler_goes_on_like_the_original(
     duplicate: Callable[[GASampler], GASampler], elitism: bool
 ) -> None:
-    """A sampler may be sent to another process or copied at any time."""
+    """A sampler may be pickled or copied at any time."""
     sampler = of_four(elitism=elitism)
     study = run(sampler, 10)
     study.sampler = duplicate(sampler)
@@ -163,7 +163,7 @@ def test_a_copied_sampler_goes_on_like_the_original(
 
 
 def test_a_copy_without_a_seed_keeps_the_one_it_took() -> None:
-    """The seed from the operating system is sent along."""
+    """The seed from the operating system is pickled along."""
     sampler = GASampler(4)
 
     assert story(run(sampler, 10)) == story(run(unpickled(sampler), 10))
@@ -171,7 +171,7 @@ def test_a_copy_without_a_seed_keeps_the_one_it_took() -> None:
 
 @pytest.mark.parametrize("order", range(3))
 def test_a_generation_may_be_asked_at_once_and_told_in_any_order(order: int) -> None:
-    """Batches of one generation make the same search as one trial after another."""
+    """A generation asked as a batch makes the same search as trials in sequence."""
     shuffle = random.Random(order).shuffle
     study = optuna.create_study(sampler=of_four())
     for _ in range(8):
@@ -199,7 +199,7 @@ def test_reseeding_changes_nothing() -> None:
 def test_one_sampler_serves_two_studies_at_once(
     storages: tuple[InMemoryStorage | None, InMemoryStorage | None],
 ) -> None:
-    """What a sampler remembers of one study never reaches another."""
+    """A sampler's memory of one study never reaches another."""
     sampler = of_four()
     directions = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
     studies = [
@@ -215,14 +215,14 @@ def test_one_sampler_serves_two_studies_at_once(
 
 
 def study_after_a_deleted_one(storage: BaseStorage, sampler: GASampler) -> Study:
-    """Return a new study in the place, and with the id, of one whose last trials were best."""
+    """Return a new study with the id of a deleted one, whose last trials were best."""
     run(sampler, 12, lambda t: constant(t) - t.number, study_name="again", storage=storage)
     optuna.delete_study(study_name="again", storage=storage)
     return optuna.create_study(study_name="again", storage=storage, sampler=sampler)
 
 
 def test_nothing_is_remembered_of_a_deleted_study(open_database: OpenDatabase) -> None:
-    """A study created in the place of a deleted one equals one that never had a predecessor."""
+    """A study with a deleted one's id equals a study that never had a predecessor."""
     study = study_after_a_deleted_one(open_database(), of_four())
     study.optimize(sphere, n_trials=12)
 
@@ -233,7 +233,7 @@ def test_nothing_is_remembered_of_a_deleted_study(open_database: OpenDatabase) -
 def test_nothing_is_remembered_of_a_deleted_study_when_trials_are_added(
     open_database: OpenDatabase, n_added: int, elitism: bool
 ) -> None:
-    """The same holds if the new study begins with trials that the sampler did not start."""
+    """The same holds if the new study begins with added trials."""
     study = study_after_a_deleted_one(open_database(), of_four(elitism=elitism))
     study.add_trials([added(number) for number in range(n_added)])
 
@@ -241,18 +241,18 @@ def test_nothing_is_remembered_of_a_deleted_study_when_trials_are_added(
 
 
 def taken_over(trial: Trial) -> Trial:
-    """Return a running trial as another process takes it over."""
+    """Return a running trial as another process opens it."""
     return Trial(trial.study, trial._trial_id)
 
 
 def the_same(trial: Trial) -> Trial:
-    """Return a running trial as its own process goes on with it."""
+    """Return the running trial itself."""
     return trial
 
 
 @pytest.mark.parametrize("go_on", [taken_over, the_same])
 def test_a_half_suggested_trial_expresses_the_same_genes(go_on: Callable[[Trial], Trial]) -> None:
-    """A trial keeps its parents when its sampler is lost and better ones have come in since."""
+    """A trial keeps its parents when its sampler is lost and better results arrive."""
     stories = []
     for interrupt in (False, True):
         study = run(of_four(), 7)
@@ -271,7 +271,7 @@ def test_a_half_suggested_trial_expresses_the_same_genes(go_on: Callable[[Trial]
 
 @pytest.mark.parametrize("record", [True, False])
 def test_a_trial_keeps_its_parents_while_results_come_in(record: bool) -> None:
-    """All genes of a trial come from two parents, though better ones finish in between."""
+    """All genes of a trial come from two parents, though better trials finish in between."""
     stories = []
     for interrupt in (False, True):
         study = run(of_four(record=record), 7)

@@ -25,7 +25,7 @@ from tests.studies import bred, constant, parents, run, story
     ],
 )
 def test_an_argument_of_the_wrong_type_is_refused(name: str, value: object) -> None:
-    """The error names the argument and shows what was given; a bool is no number."""
+    """The error names the argument and its value; a bool is no number."""
     with pytest.raises(TypeError, match=f"^`{name}` must be ") as error:
         GASampler(**{name: value})  # type: ignore[arg-type]
 
@@ -42,7 +42,7 @@ def test_an_argument_of_the_wrong_type_is_refused(name: str, value: object) -> N
     ],
 )
 def test_an_argument_out_of_its_range_is_refused(name: str, value: float) -> None:
-    """The error names the argument and shows what was given."""
+    """The error names the argument and its value."""
     with pytest.raises(ValueError, match=f"^`{name}` must ") as error:
         GASampler(**{name: value})  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ def test_an_argument_out_of_its_range_is_refused(name: str, value: float) -> Non
 
 @pytest.mark.parametrize(("size", "fraction"), [(2, 0.5), (3, 0.5), (20, 0.05), (20, 0.0999)])
 def test_fewer_than_two_parents_are_refused(size: int, fraction: float) -> None:
-    """Crossover takes two."""
+    """Crossover takes two parents."""
     with pytest.raises(ValueError, match="two parents") as error:
         GASampler(size, parent_fraction=fraction)
 
@@ -59,7 +59,7 @@ def test_fewer_than_two_parents_are_refused(size: int, fraction: float) -> None:
 
 
 def test_options_are_given_by_name() -> None:
-    """Only the population size has a place."""
+    """Only the population size may be given by position."""
     with pytest.raises(TypeError, match="positional"):
         GASampler(20, 0.5)  # type: ignore[call-arg]
 
@@ -78,7 +78,7 @@ def test_options_are_given_by_name() -> None:
 def test_any_number_of_the_right_kind_is_as_good(
     numbers: dict[str, Any], plain: dict[str, Any]
 ) -> None:
-    """NumPy's numbers and others make the same search as Python's own."""
+    """NumPy's numbers and fractions make the same search as Python's own."""
     given, expected = (
         run(GASampler(**{"population_size": 4, "seed": 0, **arguments}), 20)
         for arguments in (numbers, plain)
@@ -101,7 +101,7 @@ def test_any_number_of_the_right_kind_is_as_good(
 def test_the_parents_are_the_whole_part_of_their_share(
     size: int, fraction: float, n_parents: int
 ) -> None:
-    """Rounding errors of the product take none away."""
+    """The product's rounding error costs no parent."""
     sampler = GASampler(size, parent_fraction=fraction, seed=0)
     study = run(sampler, 2 * size, lambda trial: constant(trial) + trial.number)
 
@@ -109,14 +109,14 @@ def test_the_parents_are_the_whole_part_of_their_share(
 
 
 def test_the_defaults_are_the_papers() -> None:
-    """They are 20 trials, the better half as parents and a mutation probability of 0.2."""
+    """A generation has 20 trials, the better half are parents, and genes mutate with 0.2."""
     explicit = GASampler(20, parent_fraction=0.5, mutation_prob=0.2, elitism=False, seed=5)
 
     assert story(run(explicit, 60)) == story(run(GASampler(seed=5), 60))
 
 
 def test_the_population_size_can_be_asked_for() -> None:
-    """It is a plain int, as given or by default."""
+    """It is an int, whether given or by default."""
     seven: Any = np.int64(7)
     sizes = [GASampler().population_size, GASampler(seven).population_size]
 

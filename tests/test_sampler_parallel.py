@@ -1,4 +1,4 @@
-"""Same seed on many workers: they never draw the same, and the first generation is the same."""
+"""Workers with the same seed never draw the same, and agree on the first generation."""
 
 from __future__ import annotations
 

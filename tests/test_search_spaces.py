@@ -1,4 +1,4 @@
-"""Any search space: every kind of parameter, conditional ones, and ranges that change."""
+"""Search spaces with parameters of every kind, conditional ones, and ranges that change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ask_for(space: dict[str, BaseDistribution], n_trials: int) -> list[dict[str,
 def test_every_suggestion_is_contained_in_its_distribution(
     space: dict[str, BaseDistribution],
 ) -> None:
-    """Optuna's own check of a finished trial accepts fresh and bred genes alike."""
+    """Optuna's own check accepts fresh and bred genes alike."""
     for params in ask_for(space, 12):
         assert create_trial(params=params, distributions=space, value=0.0).params == params
 
@@ -57,13 +57,13 @@ def is_plain(distribution: BaseDistribution, value: object) -> bool:
 @settings(max_examples=60)
 @given(SPACES)
 def test_every_suggestion_is_a_plain_python_object(space: dict[str, BaseDistribution]) -> None:
-    """Numbers are Python's own, and choices are the very ones that were given."""
+    """Numbers are Python's own, and choices are the objects that were given."""
     for params in ask_for(space, 12):
         assert all(is_plain(space[name], value) for name, value in params.items())
 
 
 def member(value: float, **genes: tuple[BaseDistribution, Any]) -> FrozenTrial:
-    """Return a finished trial to add to a study, with its genes and their distributions."""
+    """Return a finished trial with these genes and distributions."""
     return create_trial(
         value=value,
         params={name: gene for name, (_, gene) in genes.items()},
@@ -74,7 +74,7 @@ def member(value: float, **genes: tuple[BaseDistribution, Any]) -> FrozenTrial:
 def children_of(
     first: FrozenTrial, second: FrozenTrial, space: dict[str, BaseDistribution], **options: Any
 ) -> list[dict[str, Any]]:
-    """Return the genes of four children that ask for a space, of these two parents."""
+    """Return the genes of four children of these two parents."""
     study = optuna.create_study(sampler=of_four(**{"mutation_prob": 0.0, **options}))
     study.add_trials([first, second, member(9.0), member(9.0)])
     children = [study.ask(space) for _ in range(4)]
@@ -84,7 +84,7 @@ def children_of(
 
 @pytest.mark.parametrize("has_it", [0, 1])
 def test_a_conditional_parameter_comes_from_the_parent_that_has_it(has_it: int) -> None:
-    """A child never draws what it can inherit."""
+    """A gene is never drawn if a parent has it."""
     genes: list[Genes] = [{}, {}]
     genes[has_it] = {"branch": (UNIT, 0.123)}
     first, second = (member(float(number), **genes[number]) for number in (0, 1))
@@ -93,7 +93,7 @@ def test_a_conditional_parameter_comes_from_the_parent_that_has_it(has_it: int) 
 
 
 def test_a_parameter_that_neither_parent_has_is_drawn() -> None:
-    """Each child draws for itself."""
+    """Each child draws a gene of its own."""
     genes = [
         params["branch"] for params in children_of(member(0.0), member(1.0), {"branch": UNIT})
     ]
@@ -102,7 +102,7 @@ def test_a_parameter_that_neither_parent_has_is_drawn() -> None:
 
 
 def test_a_conditional_parameter_mutates_like_any_other() -> None:
-    """A parameter that one parent has is as open to mutation as one that both have."""
+    """A gene that one parent has mutates as often as a gene that both have."""
     parent = member(0.0, branch=(UNIT, 0.123))
     children = children_of(parent, member(1.0), {"branch": UNIT}, mutation_prob=1.0)
 
@@ -153,7 +153,7 @@ def test_every_branch_of_a_conditional_space_is_inherited() -> None:
 def test_an_inherited_value_outside_a_changed_range_becomes_the_nearest_inside(
     old: BaseDistribution, gene: float, new: BaseDistribution, inherited: float
 ) -> None:
-    """Ranges may change during a study, and what still lies inside is inherited as it is."""
+    """A value inside of the new range is inherited unchanged."""
     first, second = (member(value, g=(old, gene)) for value in (0.0, 1.0))
 
     assert children_of(first, second, {"g": new}) == [{"g": inherited}] * 4
@@ -161,7 +161,7 @@ def test_an_inherited_value_outside_a_changed_range_becomes_the_nearest_inside(
 
 @given(grids())
 def test_a_stepped_parameter_keeps_to_its_grid(grid: FloatDistribution | IntDistribution) -> None:
-    """Fresh and inherited values are bit by bit the few that the grid has."""
+    """Fresh and inherited values equal the grid's to the bit."""
     assert grid.step is not None
     values = {grid.low + k * grid.step for k in range(13)} | {grid.high}
 
@@ -169,7 +169,7 @@ def test_a_stepped_parameter_keeps_to_its_grid(grid: FloatDistribution | IntDist
 
 
 def test_a_parameter_added_later_joins_the_others() -> None:
-    """It is drawn in the generation that first asks for it, and inherited from then on."""
+    """It is drawn in the first generation that has it, and inherited from then on."""
     study = optuna.create_study(sampler=of_four(mutation_prob=0.0))
     study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=8)
     for _ in range(12):
@@ -182,7 +182,7 @@ def test_a_parameter_added_later_joins_the_others() -> None:
 
 
 def test_a_whole_space_is_sampled_as_its_parameters_are() -> None:
-    """It makes no difference whether genes are asked for at once or one by one."""
+    """Suggesting genes at once or one by one makes no difference."""
     study = run(of_four(), 8)
     trial = study.ask()
     space: dict[str, BaseDistribution] = dict.fromkeys("xyz", FloatDistribution(-1.0, 1.0))

@@ -1,4 +1,4 @@
-"""Every storage that processes can share, served by the real servers."""
+"""Every storage that processes can share, on the real servers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from optuna import Study, Trial, TrialPruned
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from benchmarks.servers import opened
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
+from tests.servers import opened
 from tests.studies import (
     assert_parents_by_the_rules,
     bred,
@@ -33,8 +33,8 @@ from tests.studies import (
     sphere,
     story,
 )
-from tests.training.test_lineage import Walk
-from tests.training.test_lineage import sampler as walks_on
+from tests.training.walks import Walk
+from tests.training.walks import sampler as walks_on
 
 SPAWN = get_context("spawn")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
@@ -60,14 +60,14 @@ def varied(trial: Trial) -> float:
 
 @pytest.mark.parametrize("elitism", [False, True])
 def test_a_search_is_the_same_on_every_storage(shared_storage: BaseStorage, elitism: bool) -> None:
-    """Trial by trial as in memory: parameters, values, states and parents."""
+    """Parameters, values, states and parents are those of a study in memory."""
     study = run(of_four(elitism=elitism), 22, varied, storage=shared_storage)
 
     assert story(study) == story(run(of_four(elitism=elitism), 22, varied))
 
 
 def test_trainings_go_on_on_every_storage(shared_storage: BaseStorage, tmp_path: Path) -> None:
-    """As in memory, and the states that nobody needs are removed."""
+    """The study is that in memory, and states that no trial needs are removed."""
     folder = tmp_path / "states"
     walks = [
         run(walks_on(), 24, Walk(Checkpoints(folder)), storage=shared_storage),
@@ -82,7 +82,7 @@ def test_trainings_go_on_on_every_storage(shared_storage: BaseStorage, tmp_path:
 def test_processes_make_the_same_search_on_every_storage(
     shared_storage: BaseStorage, processes: Executor
 ) -> None:
-    """Three processes that share generations, and one that goes trial by trial."""
+    """Three processes that share generations make the search of one process."""
     study = optuna.create_study(sampler=of_four(), storage=shared_storage)
     optimize_generations(study, InParallel(varied, processes), 6)
 
@@ -90,7 +90,7 @@ def test_processes_make_the_same_search_on_every_storage(
 
 
 def test_threads_make_the_same_search_on_every_storage(shared_storage: BaseStorage) -> None:
-    """Four threads that share one study object."""
+    """Four threads share one study object."""
     study = optuna.create_study(sampler=of_four(), storage=shared_storage)
     with ThreadPoolExecutor(4) as threads:
         optimize_generations(study, InParallel(varied, threads), 6)
@@ -99,7 +99,7 @@ def test_threads_make_the_same_search_on_every_storage(shared_storage: BaseStora
 
 
 def test_dask_workers_make_the_same_search(postgresql: str) -> None:
-    """Dask's executor, whose workers are processes, in front of PostgreSQL."""
+    """Dask's workers are processes in front of PostgreSQL."""
     with (
         opened(optuna.storages.get_storage(postgresql)) as storage,
         Client(  # type: ignore[no-untyped-call]
@@ -113,14 +113,14 @@ def test_dask_workers_make_the_same_search(postgresql: str) -> None:
 
 
 def example(*arguments: str) -> str:
-    """Run examples/distributed.py and return what it prints."""
+    """Return the output of examples/distributed.py."""
     command = [sys.executable, "-W", "error", str(EXAMPLE), *arguments, "--workers", "3"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return done.stdout
 
 
 def test_the_example_of_distributed_workers_runs(postgresql: str) -> None:
-    """By generations it is exact; free workers make a few trials more than are wanted."""
+    """By generations the number of trials is exact; free workers add a few."""
     assert example(postgresql).startswith("200 trials, best 0.")
     with opened(optuna.storages.get_storage(postgresql)) as storage:
         study = optuna.load_study(study_name="distributed", storage=storage)
@@ -133,7 +133,7 @@ def test_the_example_of_distributed_workers_runs(postgresql: str) -> None:
 
 
 def work(storage: bytes, name: str, make: Callable[[], GASampler], n_trials: int) -> None:
-    """Be a worker that runs freely, in a process of its own."""
+    """Run trials as a free worker in its own process."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with opened(pickle.loads(storage)) as own:
         study = optuna.load_study(study_name=name, storage=own, sampler=make())
@@ -141,7 +141,7 @@ def work(storage: bytes, name: str, make: Callable[[], GASampler], n_trials: int
 
 
 def uneven_sphere(trial: Trial) -> float:
-    """Take a time that depends on the trial."""
+    """Return the sphere's value after a time that depends on the trial."""
     time.sleep(0.01 * (trial.number * 7 % 5))
     return sphere(trial)
 
@@ -150,7 +150,7 @@ def uneven_sphere(trial: Trial) -> float:
 def test_free_workers_with_one_seed_share_every_storage(
     shared_storage: BaseStorage, processes: ProcessPoolExecutor, elitism: bool
 ) -> None:
-    """Generations are exact, nobody repeats another's draws, and nobody lacks parents."""
+    """Generations are exact, no draw is repeated, and no trial lacks parents."""
     study = optuna.create_study(storage=shared_storage)
     packed = pickle.dumps(shared_storage)
     make = partial(of_four, elitism=elitism)
@@ -168,7 +168,7 @@ def test_free_workers_with_one_seed_share_every_storage(
 
 
 def beating(url: str) -> RDBStorage:
-    """Return a database whose running trials must show every second that they live."""
+    """Return a database whose running trials need a heartbeat every second."""
     return RDBStorage(
         url,
         heartbeat_interval=1,
@@ -178,7 +178,7 @@ def beating(url: str) -> RDBStorage:
 
 
 def dying_in_trial_nine(trial: Trial) -> float:
-    """Suggest the first gene and be killed."""
+    """Suggest the first gene of trial 9 and be killed."""
     if trial.number == 9:
         trial.suggest_float("x", -1.0, 1.0)
         time.sleep(1)  # Its heart has beaten.
@@ -187,13 +187,13 @@ def dying_in_trial_nine(trial: Trial) -> float:
 
 
 def work_until_killed(url: str, name: str) -> None:
-    """Be a worker that dies in the study's trial 9."""
+    """Run trials as a worker that is killed in trial 9."""
     study = optuna.load_study(study_name=name, storage=beating(url), sampler=of_four())
     study.optimize(dying_in_trial_nine, n_trials=20)
 
 
 def test_the_trial_of_a_dead_worker_is_tried_again(postgresql: str) -> None:
-    """Its heart stopped, so it fails; its retry has the gene, the parents and the generation."""
+    """It fails for want of a heartbeat; its retry has its gene, parents and generation."""
     with opened(optuna.storages.get_storage(beating(postgresql))) as storage:
         study = optuna.create_study(sampler=of_four(), storage=storage)
         worker = SPAWN.Process(target=work_until_killed, args=(postgresql, study.study_name))
@@ -216,7 +216,7 @@ def test_the_trial_of_a_dead_worker_is_tried_again(postgresql: str) -> None:
 
 
 def stopped_half_way(url: str, name: str) -> None:
-    """Be a driver that is killed while it evaluates generation 2."""
+    """Run generations until the process is killed in generation 2."""
     storage = optuna.storages.get_storage(url)
     study = optuna.load_study(study_name=name, storage=storage, sampler=of_four())
     optimize_generations(study, lambda ts: [dying_in_trial_nine(t) for t in ts], 5)
@@ -225,7 +225,7 @@ def stopped_half_way(url: str, name: str) -> None:
 def test_a_killed_driver_is_replaced_by_one_with_workers(
     postgresql: str, processes: Executor
 ) -> None:
-    """What it left running is evaluated in other processes, and the study is the undisturbed."""
+    """Left-over trials are evaluated in other processes; the study equals an undisturbed one."""
     with opened(optuna.storages.get_storage(postgresql)) as storage:
         study = optuna.create_study(sampler=of_four(), storage=storage)
         driver = SPAWN.Process(target=stopped_half_way, args=(postgresql, study.study_name))
@@ -241,7 +241,7 @@ def test_a_killed_driver_is_replaced_by_one_with_workers(
 def test_a_study_copied_to_another_storage_goes_on(
     shared_storage: BaseStorage, tmp_path: Path
 ) -> None:
-    """Half-way, from SQLite, with ids that differ."""
+    """Half-way a study moves from SQLite, where its trials have other ids."""
     with opened(optuna.storages.get_storage(f"sqlite:///{tmp_path}/original.db")) as storage:
         original = run(of_four(), 10, storage=storage, study_name=f"copied to {shared_storage}")
         optuna.copy_study(
@@ -259,7 +259,7 @@ def test_a_study_copied_to_another_storage_goes_on(
 
 
 def test_searches_of_two_samplers_alternate(shared_storage: BaseStorage) -> None:
-    """From TPE to GASampler and back and forth: always bred from what the generation before is."""
+    """TPE and GASampler take turns; children are bred from the generation before."""
     study: Study = optuna.create_study(storage=shared_storage)
     for sampler, n_trials in [
         (optuna.samplers.TPESampler(seed=0), 6),

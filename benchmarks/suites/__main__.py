@@ -15,14 +15,13 @@ from pkgutil import resolve_name
 from time import monotonic
 
 from benchmarks.options import Options, at_least
-from benchmarks.processes import in_processes
-from benchmarks.run import Row, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.rows import RESULTS, Row, environment, read_rows, rows_to_continue, write_rows
+from benchmarks.runner import in_processes
 from benchmarks.suites import report
 from benchmarks.suites.samplers import ABLATIONS, LIMITS, SAMPLERS
 from benchmarks.suites.study import row_of
 from benchmarks.suites.task import Suite, Task
 
-RESULTS = Path(__file__).parents[1] / "results"
 # Where they are, to be imported by name: each needs packages of its own.
 SUITES = {
     "bbob": "benchmarks.suites.bbob:BBOB",

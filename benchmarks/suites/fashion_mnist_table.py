@@ -1,4 +1,4 @@
-"""Suite `fashion-mnist-table`: the paper's problem, looked up; see `benchmarks.table`.
+"""Suite `fashion-mnist-table`: the paper's problem, looked up; see `benchmarks.table.problem`.
 
 Its one task has no noise and is the same for every seed, so that only a sampler's seed differs.
 """
@@ -20,7 +20,7 @@ class TableObjective:
 
     def __init__(self) -> None:
         # They take PyTorch, whose import is slow for who runs another suite.
-        from benchmarks.table import table_problem
+        from benchmarks.table.problem import table_problem
         from optuna_ga.fashion_mnist import SEARCH_SPACE
 
         self.space: Mapping[str, BaseDistribution] = dict(SEARCH_SPACE)

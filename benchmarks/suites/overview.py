@@ -16,8 +16,8 @@ from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options
-from benchmarks.run import Row, read_rows
-from benchmarks.suites.__main__ import RESULTS, SUITES
+from benchmarks.rows import RESULTS, Row, read_rows
+from benchmarks.suites.__main__ import SUITES
 from benchmarks.suites.plot import TICKS, Curves, ranks
 from benchmarks.suites.ranks import MeanRank, mean_ranks, nearly_complete, scores_after, signs
 from benchmarks.suites.report import BUDGETS

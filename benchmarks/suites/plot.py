@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from benchmarks.run import Row
+from benchmarks.rows import Row
 from benchmarks.suites.ranks import mean_ranks, nearly_complete, scores_after
 from benchmarks.suites.study import CHECKPOINTS
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchmarks.run import Row
+from benchmarks.rows import Row
 
 NEARLY_ALL = 0.9  # A run that was stopped lacks some studies of its last seed.
 N_RESAMPLES = 1000

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import holm
-from benchmarks.run import Row
+from benchmarks.rows import Row
 from benchmarks.suites.plot import plot
 from benchmarks.suites.ranks import (
     Field,

@@ -17,7 +17,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from benchmarks.run import Row
+from benchmarks.rows import Row
 from benchmarks.suites.samplers import ABLATIONS, SAMPLERS
 from benchmarks.suites.task import Objective
 

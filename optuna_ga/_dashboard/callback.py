@@ -1,4 +1,4 @@
-"""A report of the search for optuna-dashboard, kept up to date by a callback."""
+"""`DashboardReport`: a callback that reports the search in optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int
-from optuna_ga._dashboard.note import HEADING, write_note
+from optuna_ga._dashboard.note import HEADING, note_text
 from optuna_ga._optuna_internals import only_direction, read_trials
 from optuna_ga._results.history import population_size_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_N_TRIALS = 20  # Between reports on a study without generations.
+_TRIALS_BETWEEN_REPORTS = 20  # On a study without generations.
 
-# Of a figure: optuna-dashboard writes 2,045 characters at a time, and reads all each few seconds.
-_N_DRAWN = 500
-_N_TOLD = 200
-_MOST_CHARACTERS = 150_000
-_N_GENES = 6
-# The dashboard leaves room for 450 pixels of height, and for half of the page's width.
+# Limits of a figure. optuna-dashboard stores figures in pieces of 2,045 characters, and its page
+# reads all of them again every few seconds.
+_MAX_TRIALS = 500
+_MAX_DETAILED_TRIALS = 200
+_MAX_CHARACTERS = 150_000
+_MAX_GENES = 6
+# The dashboard shows a figure 450 pixels high and half as wide as the page.
 _LAYOUT = {
     "template": "plotly_white",
     "height": 450,
@@ -45,25 +46,25 @@ _logger = optuna.logging.get_logger("optuna.generations")
 
 
 class DashboardReport:
-    """Callback that shows a search in optuna-dashboard.
+    """Callback that reports a search in optuna-dashboard.
 
-    After each generation it writes the study's note: the sampler's settings, the best trials of
-    the study and of the final generation, and a table of the last 50 generations. What stands in
-    the note above the report's heading stays.
+    After each generation it writes the study's note: the sampler's settings, the best trial of
+    the study, the best trial of the final generation, and a table of the last 50 generations.
+    Text above the report's heading is the user's own and stays.
 
-    On the study's page it keeps the figures of `optuna_ga.visualization` up to date, within
-    bounds. Where there are more than 500 trials, or more than 150,000 characters in a figure, it
-    shows the last generations as if the study had begun with them; where it shows more than 200
-    trials, points tell their trial's number only; and genes are those of six parameters, the
-    first by name. With such a study an update takes about a second.
+    It also keeps the figures of `optuna_ga.visualization` on the study's page up to date, within
+    limits. A figure shows the last generations only, as if the study had begun with them, if the
+    study has more than 500 trials or the figure more than 150,000 characters. With more than 200
+    trials, a point's hover text is only its trial number and generation. Genes are shown for the
+    first six parameters by name. An update within these limits takes about a second.
 
-    A study that no `GASampler` has worked on has no generations. Its note is written every 20
+    A study that no `GASampler` has worked on has no generations: its note is written every 20
     trials, and it gets no figures.
 
-    It never stops a study. What cannot be written, because a package is missing or a storage
-    refuses it, waits for the next generation, and one warning is logged. Every worker may have
-    one: who finishes a generation's last trial writes. Where two processes write at once, a
-    figure may be broken, and is then not drawn until the next generation.
+    The callback never stops a study. If a package is missing or the storage refuses a write, it
+    logs one warning and tries again after the next generation. Every worker may have the
+    callback; the worker that finishes a generation's last trial writes the report. If two
+    processes write a figure at once, the figure may stay blank until the next generation.
 
     Example:
         >>> import optuna
@@ -77,11 +78,11 @@ class DashboardReport:
         ... )
 
     Args:
-        every: Write after every so many generations, at least 1.
+        every: Number of generations per report, at least 1.
 
     Raises:
-        TypeError: If `every` is no integer.
-        ValueError: If it is smaller than 1.
+        TypeError: If `every` is not an integer.
+        ValueError: If `every` is less than 1.
     """
 
     def __init__(self, *, every: int = 1) -> None:
@@ -90,27 +91,30 @@ class DashboardReport:
         self._warned = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the lock, which is of this process."""
+        """Return everything but the lock, which cannot be pickled."""
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the rest."""
+        """Restore the settings, with a new lock."""
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Write the report if all trials of this one's generation have finished."""
+        """Write the report if all trials of this trial's generation have finished."""
         try:
             if len(study.directions) > 1 or self._is_due(study, trial):
                 self.write(study)
-        except Exception as error:  # Whatever it is, the search is worth more.
+        except Exception as error:  # A failed report must not stop the search.
             self._warn(error)
 
     def write(self, study: Study) -> None:
-        """Write the report now, also for a study that had no callback.
+        """Write the report now; works for any study, with or without the callback.
+
+        Args:
+            study: A study with one objective.
 
         Raises:
-            ImportError: If a package is missing.
+            ImportError: If optuna-dashboard or Plotly is not installed.
             ValueError: If the study has several objectives.
         """
         only_direction(study)
@@ -118,15 +122,15 @@ class DashboardReport:
 
         size = _population_size(study)
         with self._lock:
-            users_own = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
-            between = "\n\n" if users_own else ""
-            save_note(study, users_own + between + write_note(study, size))
+            user_text = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
+            separator = "\n\n" if user_text else ""
+            save_note(study, user_text + separator + note_text(study, size))
             if size is not None:
                 for name, figure in _figures(study, size):
                     save_plotly_graph_object(study, figure, graph_object_id=name)
 
     def _is_due(self, study: Study, trial: FrozenTrial) -> bool:
-        size = _population_size(study) or _N_TRIALS
+        size = _population_size(study) or _TRIALS_BETWEEN_REPORTS
         generation = trial.number // size
         if (generation + 1) % self._every:
             return False
@@ -140,12 +144,12 @@ class DashboardReport:
             return
         hint = ""
         if isinstance(error, ImportError):
-            hint = ' `pip install "optuna-ga[dashboard]"` installs what is missing.'
-        _logger.warning(f"The report for optuna-dashboard is not complete: {error!r}.{hint}")
+            hint = ' Run `pip install "optuna-ga[dashboard]"`.'
+        _logger.warning(f"The report for optuna-dashboard is incomplete: {error!r}.{hint}")
 
 
 def _population_size(study: Study) -> int | None:
-    """Return how many trials make a generation, None if the study has no generations."""
+    """Return the number of trials in a generation; None if the study has no generations."""
     try:
         return population_size_of(study, None)
     except ValueError:
@@ -153,7 +157,7 @@ def _population_size(study: Study) -> int | None:
 
 
 class _LastTrials(NamedTuple):
-    """What figures read of a study, as if it had begun with these trials."""
+    """Stands in for a `Study` whose first generations are left out of the figures."""
 
     directions: Sequence[StudyDirection]
     trials: Sequence[FrozenTrial]
@@ -164,7 +168,7 @@ class _LastTrials(NamedTuple):
 
 
 def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure]]:
-    """Yield each figure and its name in the dashboard."""
+    """Yield each figure with its name in the dashboard."""
     from optuna_ga import visualization
 
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
@@ -184,13 +188,14 @@ def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure]]:
 
 
 def _plot_genes(study: Study, *, population_size: int) -> go.Figure:
-    """Plot as many of the parameters as are legible."""
+    """Plot the first parameters by name, as many as are legible."""
     from optuna_ga.visualization import plot_genes
 
     trials = study.get_trials(deepcopy=False)
     names = sorted({name for trial in trials for name in trial.params})
-    figure = plot_genes(study, names[:_N_GENES], population_size=population_size)
-    return figure.update_xaxes(title=None)  # The figure's title says it, and rows are near.
+    figure = plot_genes(study, names[:_MAX_GENES], population_size=population_size)
+    # The rows are too close for axis titles, and the figure's title names the generations.
+    return figure.update_xaxes(title=None)
 
 
 def _bounded(
@@ -199,24 +204,27 @@ def _bounded(
     trials: Sequence[FrozenTrial],
     size: int,
 ) -> go.Figure | None:
-    """Return the figure of as many of the last generations as it may show."""
+    """Return the figure of as many of the last generations as the limits allow.
+
+    None if a single generation already exceeds them.
+    """
     last = max(trial.number for trial in trials) // size
-    n_generations = min(last + 1, max(_N_DRAWN // size, 1))
+    n_generations = min(last + 1, max(_MAX_TRIALS // size, 1))
     while n_generations:
         first = last + 1 - n_generations
         drawn = [trial for trial in trials if trial.number // size >= first]
         figure = plot(cast(Study, _LastTrials(directions, drawn)), population_size=size)
         figure.update_layout(_LAYOUT)
-        if len(drawn) > _N_TOLD:
-            _shorten(figure)
-        if len(figure.to_json()) <= _MOST_CHARACTERS:
+        if len(drawn) > _MAX_DETAILED_TRIALS:
+            _shorten_hover_texts(figure)
+        if len(figure.to_json()) <= _MAX_CHARACTERS:
             return figure
         n_generations //= 2
     return None
 
 
-def _shorten(figure: go.Figure) -> None:
-    """Let the texts that appear over points have their first line only, which names the trial."""
+def _shorten_hover_texts(figure: go.Figure) -> None:
+    """Cut every point's hover text down to its first line, which names the trial."""
     for trace in figure.data:
         if trace.text is not None:
             trace.text = [text.partition("<br>")[0] for text in trace.text]

@@ -1,4 +1,4 @@
-"""What `DashboardReport` says of a study, in Markdown as optuna-dashboard shows it."""
+"""The note of `DashboardReport`: a summary of a study in optuna-dashboard's Markdown."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ from optuna_ga._sampler import GASampler
 
 HEADING = "# Report of optuna_ga"
 
-# Of the table of generations. Links name every trial, so that large generations have none.
-_N_ROWS = 50
-_N_LINKED = 50
-_COUNTED = {
+# Limits of the table of generations. A link to a generation lists all its trials, so a large
+# generation gets none.
+_MAX_ROWS = 50
+_MAX_LINKED_TRIALS = 50
+_COUNTED_STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
 
 
-def write_note(study: Study, size: int | None) -> str:
-    """Return the note, from its heading on.
+def note_text(study: Study, size: int | None) -> str:
+    """Return the note from its heading on, as Markdown.
 
     Args:
         study: A study with one objective.
-        size: Trials in a generation; None if the study has no generations.
+        size: Number of trials in a generation; None if the study has no generations.
     """
     trials = study.get_trials(deepcopy=False)
-    # To the dashboard's list of trials; it knows a study by the storage's id.
+    # The dashboard's list of trials, to which numbers are appended. Its addresses contain the
+    # study's id in the storage.
     link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
     parts = [HEADING, _settings(study), "## Best of the study", _best(study, link)]
     if size is None:
-        parts += ["## Trials", _table(["trials", *_COUNTED], [_counts(trials)])]
+        parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
     else:
         parts += ["## Best of the final generation", _final(study, link)]
         parts += ["## Generations", _generations(trials, size, study.direction, link)]
@@ -61,7 +63,7 @@ def _settings(study: Study) -> str:
         settings["adaptive"] = True
         settings["screen"] = sampler._settings.screened
     settings["seed"] = sampler._seed
-    return _pairs("setting", settings)
+    return _value_table("setting", settings)
 
 
 def _best(study: Study, link: str) -> str:
@@ -74,32 +76,32 @@ def _best(study: Study, link: str) -> str:
 def _final(study: Study, link: str) -> str:
     try:
         return _described(best_of_final_generation(study), link)
-    except ValueError as error:  # No generation is complete, or all of it failed.
+    except ValueError as error:  # No generation has finished, or all its trials failed.
         return str(error)
 
 
 def _described(trial: FrozenTrial, link: str) -> str:
     summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(trial.value)}"
-    return f"{summary}\n\n{_pairs('parameter', trial.params)}"
+    return f"{summary}\n\n{_value_table('parameter', trial.params)}"
 
 
 def _generations(
     trials: Iterable[FrozenTrial], size: int, direction: StudyDirection, link: str
 ) -> str:
-    """Return a table of the last generations, the latest first."""
+    """Return the table of the last generations, the latest first."""
     generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
     for trial in trials:
         generations[trial.number // size].append(trial)
-    last = sorted(generations, reverse=True)[:_N_ROWS]
+    last = sorted(generations, reverse=True)[:_MAX_ROWS]
     rows = [_row(generation, generations[generation], direction, link) for generation in last]
-    return _table(["generation", "trials", *_COUNTED, "best", "median"], rows)
+    return _table(["generation", "trials", *_COUNTED_STATES, "best", "median"], rows)
 
 
 def _row(
     generation: int, trials: Sequence[FrozenTrial], direction: StudyDirection, link: str
 ) -> list[str]:
     name = str(generation)
-    if len(trials) <= _N_LINKED:
+    if len(trials) <= _MAX_LINKED_TRIALS:
         name = f"[{name}]({link}{','.join(str(trial.number) for trial in trials)})"
     best = fittest((trial for trial in trials if trial.state.is_finished()), 1, direction)
     complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
@@ -113,16 +115,16 @@ def _row(
 
 
 def _counts(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Return how many trials there are, and how many of each outcome."""
+    """Return the number of trials, then the number in each counted state."""
     states = Counter(trial.state for trial in trials)
-    return [str(len(trials)), *(str(states[state]) for state in _COUNTED.values())]
+    return [str(len(trials)), *(str(states[state]) for state in _COUNTED_STATES.values())]
 
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-def _pairs(name: str, values: Mapping[str, Any]) -> str:
+def _value_table(name: str, values: Mapping[str, Any]) -> str:
     return _table([name, "value"], [[_code(key), _code(value)] for key, value in values.items()])
 
 
@@ -132,6 +134,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _code(value: object) -> str:
-    """Return any text as Markdown that shows it as it is, in a cell of a table, too."""
+    """Return a value as inline code that is safe in a cell of a Markdown table."""
     text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
     return f"`{text}`"

@@ -1,9 +1,9 @@
-"""FashionMNIST as tensors: all of it, or the subset that is shipped with the package.
+"""FashionMNIST as tensors: the full data set, or the subset that ships with the package.
 
-The 60,000 official training images are split into 50,000 for training and 10,000 for validation
-by a fixed permutation. The 10,000 official test images are kept apart.
+A fixed permutation splits the 60,000 official training images into 50,000 for training and 10,000
+for validation. The 10,000 official test images stay the test set.
 
-Shapes: N images in a data set.
+Shapes: N is the number of images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
-# Of the 60,000 training images, to four digits.
+# Of the pixels of the 60,000 official training images, in [0, 1], to four digits.
 MEAN, STANDARD_DEVIATION = 0.2860, 0.3530
 N_TRAINING = 50_000
 FOLDER_VARIABLE = "FASHION_MNIST_DIR"
@@ -39,7 +39,7 @@ class Images(NamedTuple):
     """Images and their classes.
 
     Attributes:
-        pixels: `(N, 1, 28, 28)` uint8, as they are stored; `normalize` makes numbers of them.
+        pixels: `(N, 1, 28, 28)` uint8 in 0 to 255; see `normalize`.
         labels: `(N,)` int64 in 0 to 9.
     """
 
@@ -47,16 +47,22 @@ class Images(NamedTuple):
     labels: Tensor
 
     def take(self, index: Tensor | slice) -> Images:
-        """Return the images at these positions."""
+        """Return the images at the given positions."""
         return Images(self.pixels[index], self.labels[index])
 
     def to(self, device: torch.device) -> Images:
-        """Return the images on a device."""
+        """Return the images on the given device."""
         return Images(self.pixels.to(device), self.labels.to(device))
 
 
 class Data(NamedTuple):
-    """A data set for tuning: train on one part, validate on another, test once at the end."""
+    """A data set for tuning.
+
+    Attributes:
+        training: Images to train on.
+        validation: Images whose loss is the fitness.
+        test: Images for the final answer of a search; None if the data set has none.
+    """
 
     training: Images
     validation: Images
@@ -64,7 +70,7 @@ class Data(NamedTuple):
 
 
 def normalize(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return pixels as numbers with mean 0 and deviation 1 over the training images."""
+    """Return pixels scaled to mean 0 and deviation 1 over the official training images."""
     return pixels.to(dtype).div_(255).sub_(MEAN).div_(STANDARD_DEVIATION)
 
 
@@ -72,13 +78,15 @@ def normalize(pixels: Tensor, dtype: torch.dtype) -> Tensor:
 def load_full(folder: Path | None, device: torch.device) -> Data:
     """Return all of FashionMNIST on a device: 50,000 / 10,000 / 10,000 images.
 
+    The result is cached, so each process loads the data once per folder and device.
+
     Args:
-        folder: Where to look first and to download to; see `read_full`.
-        device: Where the tensors go. They are loaded once per process.
+        folder: Folder to look in first, and to download to; see `read_full`.
+        device: Device of the tensors.
 
     Raises:
-        FileNotFoundError: If the files are nowhere and cannot be downloaded.
-        ValueError: If they are damaged.
+        FileNotFoundError: If the files are not found and cannot be downloaded.
+        ValueError: If the files are damaged.
     """
     official, test = read_full(folder)
     return Data(*(part.to(device) for part in (*split(official), test)))
@@ -86,7 +94,7 @@ def load_full(folder: Path | None, device: torch.device) -> Data:
 
 @lru_cache(maxsize=4)
 def load_subset(device: torch.device) -> Data:
-    """Return the shipped subset on a device: 6,000 / 2,000 images and no test images."""
+    """Return the shipped subset on a device: 6,000 / 2,000 images, no test images; cached."""
     with (
         resources.as_file(resources.files(__package__) / "subset.npz") as path,
         np.load(path) as arrays,
@@ -103,7 +111,7 @@ def load_subset(device: torch.device) -> Data:
 
 def split(official: Images) -> tuple[Images, Images]:
     """Return the 50,000 training and the 10,000 validation images of the official 60,000."""
-    # RandomState's streams are frozen, unlike those of newer generators.
+    # NumPy guarantees RandomState's stream for ever; newer generators may change theirs.
     permutation = np.random.RandomState(_SPLIT_SEED).permutation(len(official.labels))
     order = torch.from_numpy(permutation)
     return official.take(order[:N_TRAINING]), official.take(order[N_TRAINING:])
@@ -112,16 +120,17 @@ def split(official: Images) -> tuple[Images, Images]:
 def read_full(folder: Path | None) -> tuple[Images, Images]:
     """Return the 60,000 official training images and the 10,000 official test images.
 
-    The four idx files, packed or not, are looked for in `folder`, in the folder that the
-    environment variable FASHION_MNIST_DIR names, and in that of Debian's package
-    dataset-fashion-mnist; torchvision downloads them if they are in none.
+    The four idx files, gzipped or not, are searched for in `folder`, in the folder named by the
+    environment variable FASHION_MNIST_DIR, in that of Debian's package dataset-fashion-mnist, and
+    in the folder of earlier downloads. If they are in none of these, torchvision downloads them
+    to `folder`, else to the variable's folder, else to ~/.cache/optuna_ga.
 
     Raises:
-        FileNotFoundError: If they are nowhere and cannot be downloaded.
-        ValueError: If they are damaged.
+        FileNotFoundError: If the files are not found and cannot be downloaded.
+        ValueError: If the files are damaged.
     """
-    named = os.environ.get(FOLDER_VARIABLE)
-    own = [path for path in (folder, Path(named) if named else None) if path is not None]
+    variable = os.environ.get(FOLDER_VARIABLE)
+    own = [path for path in (folder, Path(variable) if variable else None) if path is not None]
     download_folder = own[0] if own else Path.home() / ".cache" / "optuna_ga"
     for candidate in [*own, DEBIAN_FOLDER, download_folder]:
         for idx_folder in (candidate, candidate / "FashionMNIST" / "raw"):
@@ -132,11 +141,12 @@ def read_full(folder: Path | None) -> tuple[Images, Images]:
 
 
 def _find(folder: Path, name: str) -> Path | None:
+    """Return the path of an idx file in a folder, gzipped or not; None if there is none."""
     return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
 
 
 def _read(folder: Path) -> tuple[Images, Images]:
-    # torchvision wants the files unpacked and in folders of its own naming.
+    # torchvision reads unpacked files from its own layout of folders only.
     with tempfile.TemporaryDirectory() as root:
         raw = Path(root) / "FashionMNIST" / "raw"
         raw.mkdir(parents=True)
@@ -172,7 +182,7 @@ def _download(folder: Path, tried: list[Path]) -> None:
         places = ", ".join(str(path) for path in tried)
         raise FileNotFoundError(
             f"FashionMNIST was not found in {places}, and downloading it to {folder} failed: "
-            f"{error}\nPut its four idx files (.gz or unpacked) into a folder and name that in "
-            f"the environment variable {FOLDER_VARIABLE}, install Debian's package "
+            f"{error}\nEither put its four idx files (.gz or unpacked) into a folder and set the "
+            f"environment variable {FOLDER_VARIABLE} to it, or install Debian's package "
             'dataset-fashion-mnist, or use the subset that needs no download (data="subset").'
         ) from error

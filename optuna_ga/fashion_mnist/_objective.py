@@ -1,4 +1,4 @@
-"""The paper's fitness: the validation loss of the network after training (section 4.2)."""
+"""`FashionMNISTObjective`: the paper's fitness, a validation loss after training (section 4.2)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from optuna_ga.fashion_mnist._training import (
 
 PRECISIONS = get_args(Precision)
 
-# Section 5: each sampled uniformly, not by its logarithm.
+# Section 5. The paper samples uniformly, not on a logarithmic scale.
 SEARCH_SPACE: Mapping[str, FloatDistribution] = {
     "learning_rate": FloatDistribution(1e-4, 1.0),
     "momentum": FloatDistribution(0.0, 0.9),
@@ -49,11 +49,11 @@ SEARCH_SPACE: Mapping[str, FloatDistribution] = {
 
 
 class Score(NamedTuple):
-    """How a trained network does on images it has not seen.
+    """The performance of a trained network on unseen images.
 
     Attributes:
-        loss: Mean cross-entropy; infinite if the training diverged.
-        accuracy: Fraction classified correctly, in [0, 1]; NaN if the training diverged.
+        loss: Mean cross-entropy in nats; infinite if the training diverged.
+        accuracy: Fraction of correct classifications, in [0, 1]; NaN if the training diverged.
     """
 
     loss: float
@@ -63,56 +63,55 @@ class Score(NamedTuple):
 class FashionMNISTObjective:
     """Objective that trains the paper's CNN on FashionMNIST and returns its validation loss.
 
-    The value is the loss after the last epoch, not the best on the way, since section 4.2 says
-    "after training". The paper does not state the number of epochs; 14 is that of PyTorch's
-    MNIST example, from which its other settings come.
-
-    A run whose loss is no longer finite ends at once and returns infinity: it takes its place
-    in the generation and ranks last, and every sampler learns where training diverges, which a
-    failed trial would hide.
-
-    Every trial starts from the same weights and sees the same batches, so that trials differ by
-    their hyperparameters alone; `seed_per_trial` gives each its own. Equal hyperparameters and
-    seeds give equal results on the same device with the same number of threads.
-
-    Each trial reports its validation loss after every epoch, so that pruners work, and records
-    the user attributes `training_loss` (mean of the last epoch), `validation_loss`,
-    `validation_accuracy` and `training_s` (seconds, validation included), or `training_s` and
-    `diverged`.
-
-    With `checkpoints` it is for `GASampler.population_based_training`: a trial goes on from the
-    weights and momenta of its parent, in the order of images that comes next for the parent's
-    seed, and its learning rate is constant, since the search finds the schedule. The validation
-    images are the same in every generation. What diverges leaves no state.
-
-    It comes in two forms: `study.optimize(objective)` trains trial by trial, and
+    Use it in one of two forms: `study.optimize(objective)` trains trial by trial, and
     `optimize_generations(study, objective.evaluate_generation, ...)` a generation at a time.
 
+    - The value is the loss after the last epoch, not the best of all epochs: section 4.2 says
+      "after training". The paper does not state the number of epochs. 14 is that of PyTorch's
+      MNIST example, the source of the paper's other settings.
+    - A training that diverges ends at once, and its value is infinity. The trial counts in its
+      generation and ranks last, and every sampler learns where training diverges, which a failed
+      trial would hide.
+    - All trials start from the same weights and see the same batches, so they differ by their
+      hyperparameters alone; see `seed_per_trial`. Equal hyperparameters and seeds give equal
+      results on the same device with the same number of threads.
+    - Each trial reports its validation loss after every epoch, so pruners work. It records the
+      user attributes `training_loss` (mean of the last epoch), `validation_loss`,
+      `validation_accuracy` and `training_s` (seconds, validation included); if it diverged,
+      `training_s` and `diverged`.
+
+    With `checkpoints` the objective is for `GASampler.population_based_training`. A trial resumes
+    training with its parent's weights and momenta, and with the next batches of the parent's seed.
+    The learning rate is constant within a trial, since the search finds the schedule. The
+    validation images are the same in every generation. A diverged trial saves no state.
+
     Args:
-        data: "full" for all images, 50,000 / 10,000, which may be downloaded; "subset" for
-            6,000 / 2,000 of them that are shipped with the package.
-        epochs: Epochs of each training, at least 1.
-        n_training_images: Train on the first so many images only, at least 1. None takes all.
-        n_validation_images: Evaluate on the first so many validation images only, likewise.
+        data: "full" for all images, 50,000 / 10,000, which may be downloaded; "subset" for the
+            6,000 / 2,000 that ship with the package.
+        epochs: Number of epochs of each training, at least 1.
+        n_training_images: Number of training images, at least 1: the first of the data. None
+            takes all.
+        n_validation_images: Number of validation images, likewise.
         seed: Seed of initial weights and batches, at least 0.
-        seed_per_trial: Whether trial n trains with seed + n instead.
+        seed_per_trial: Whether trial n trains with the seed `seed + n`.
         device: A PyTorch device. None takes the GPU if there is one, else the CPU.
-        folder: Where to look for the full data first, and to download it to. After that come
-            the folder that FASHION_MNIST_DIR names, and Debian's package dataset-fashion-mnist.
-        precision: "float32"; "tf32", on a GPU, for its matrix products; or "bfloat16" for all
-            computing but weights and losses, much faster where the processor has it and far
-            slower where it has not.
-        dropout: Whether to train with the dropout of PyTorch's MNIST example, with the same
-            masks for every trial of a seed.
-        checkpoints: Where a trial leaves its state, and finds its parent's. None trains each
-            from scratch. With `Checkpoints()` the states of a generation stay on the device.
-        show_progress_bar: Whether to show the epochs of a training, or of a generation's, and the
-            time left, on a terminal or in a notebook.
+        folder: Folder to look in for the full data first, and to download them to. The next are
+            the folder named by FASHION_MNIST_DIR and that of Debian's package
+            dataset-fashion-mnist.
+        precision: "float32"; "tf32" for matrix products in TF32, on a GPU only; or "bfloat16" for
+            all computation but weights and losses, which is much faster on processors that
+            support it and far slower on others.
+        dropout: Whether to train with the dropout of PyTorch's MNIST example. Trials with the same
+            seed have the same masks.
+        checkpoints: Where trials save their states and load their parents'. None trains each
+            trial from scratch. `Checkpoints()` without a folder keeps the states on the device.
+        show_progress_bar: Whether to show the epochs of the current training or generation and
+            the time left, on a terminal or in a notebook.
 
     Raises:
-        TypeError: If an argument has the wrong type; a bool is no number.
-        ValueError: If an argument is out of its range, or the data are damaged.
-        FileNotFoundError: If the full data are nowhere and cannot be downloaded.
+        TypeError: If an argument has the wrong type; a bool is not a number.
+        ValueError: If an argument is out of range, or if the data are damaged.
+        FileNotFoundError: If the full data are not found and cannot be downloaded.
     """
 
     def __init__(
@@ -136,18 +135,8 @@ class FashionMNISTObjective:
         self._epochs = check_int("epochs", epochs, minimum=1)
         self._seed = check_int("seed", seed, minimum=0)
         self._seed_per_trial = check_bool("seed_per_trial", seed_per_trial)
-        self._n_images = {"training": n_training_images, "validation": n_validation_images}
-        for part, n in self._n_images.items():
-            if n is not None:
-                check_int(f"n_{part}_images", n, minimum=1)
-        self._device = _device(device)
-        if precision not in PRECISIONS:
-            raise ValueError(
-                f"`precision` must be one of {PRECISIONS}, but {precision!r} was given."
-            )
-        if precision == "tf32" and self._device.type != "cuda":
-            raise ValueError(f"`precision` must not be 'tf32' on a device like {self._device}.")
-        self._precision: Precision = precision
+        self._device = _checked_device(device)
+        self._precision = _checked_precision(precision, self._device)
         self._dropout = check_bool("dropout", dropout)
         if not isinstance(checkpoints, Checkpoints | None):
             raise TypeError(
@@ -156,27 +145,21 @@ class FashionMNISTObjective:
         self._checkpoints = checkpoints
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._trainer: Trainer | None = None
-        self._name = data
+        self._data_name = data
         self._folder = None if folder is None else Path(folder)
-        loaded = self._all_data()._asdict()  # What is amiss shows up here.
-        for part, n in self._n_images.items():
-            n_available = len(loaded[part].labels)
-            if n is not None and n > n_available:
-                raise ValueError(
-                    f"`n_{part}_images` must be at most {n_available}, the {part} images of "
-                    f'"{data}", but {n!r} was given.'
-                )
+        self._n_images = {"training": n_training_images, "validation": n_validation_images}
+        self._check_n_images()
 
     @property
     def device(self) -> torch.device:
-        """Where the training runs."""
+        """Device of the training."""
         return self._device
 
     def __call__(self, trial: Trial) -> float:
         """Train with the trial's hyperparameters and return the validation loss.
 
         Raises:
-            optuna.TrialPruned: If the study's pruner says so after an epoch but the last.
+            optuna.TrialPruned: If the study's pruner stops the trial before its last epoch.
         """
         (result,) = self._evaluate([trial], self._new_trainer(LoopTrainer))
         if isinstance(result, TrialPruned):
@@ -184,21 +167,21 @@ class FashionMNISTObjective:
         return result
 
     def evaluate_generation(self, trials: Sequence[Trial]) -> list[float | TrialPruned]:
-        """Train a whole generation together and return a result for each trial.
+        """Train a whole generation together and return one result per trial.
 
-        This is the form for `optimize_generations`. It records what calling the objective trial
-        by trial records, and the losses are the same up to rounding, which a long training in
-        float32 amplifies. A trial's `training_s` is its share of the time.
+        Pass this method to `optimize_generations`. Reports, attributes and losses are those of
+        calling the objective trial by trial, up to rounding, which a long training in float32
+        amplifies. `training_s` is the trial's share of the generation's time.
 
-        On a GPU networks of one seed are stacked, in chunks of up to 16, and trained as CUDA
-        graphs; on a CPU each core trains a network.
+        On a GPU, networks with the same seed are stacked in chunks of up to 16 and trained as CUDA
+        graphs. On a CPU, each core trains one network at a time.
 
         Args:
-            trials: The trials, whose hyperparameters are suggested here.
+            trials: Running trials, without suggested hyperparameters.
 
         Returns:
-            For each trial its validation loss, infinity if it diverged, or an
-            `optuna.TrialPruned` if the study's pruner ended it.
+            A result for each trial: its validation loss, infinity if the training diverged, or an
+            `optuna.TrialPruned` if the study's pruner stopped the trial.
         """
         if self._trainer is None:
             kind = StackedTrainer if self._device.type == "cuda" else ThreadsTrainer
@@ -206,23 +189,25 @@ class FashionMNISTObjective:
         return self._evaluate(trials, self._trainer)
 
     def test(self, params: Mapping[str, float], seed: int | None = None) -> Score:
-        """Train with these hyperparameters and score the network on the official test images.
+        """Train a network with the given hyperparameters and score it on the official test images.
 
-        This is for the final answer of a search. Whoever chooses by it has no test set left.
+        Use it once, for the final answer of a search: test images that select hyperparameters are
+        no test images any more.
 
         Args:
             params: A value for each name of `SEARCH_SPACE`.
-            seed: Seed of initial weights and batches. None takes the objective's.
+            seed: Seed of initial weights and batches, at least 0. None takes the objective's.
 
         Raises:
-            ValueError: If a name is missing or unknown, if the data are the subset, which has
-                no test images, or if the objective has checkpoints: `test_trained` is for these.
+            ValueError: If `params` lacks a name or has an unknown one; if the data are the subset,
+                which has no test images; or if the objective has checkpoints, which need
+                `test_trained`.
         """
         test = self._test_images()
         if self._checkpoints is not None:
             raise ValueError(
-                "`checkpoints` must be None to train anew for a test score, but "
-                f"{self._checkpoints!r} was given. `test_trained` scores a trained network."
+                "`checkpoints` must be None to train from scratch for a test score, but "
+                f"{self._checkpoints!r} was given. Use `test_trained` to score a trained network."
             )
         if set(params) != set(SEARCH_SPACE):
             raise ValueError(
@@ -251,29 +236,33 @@ class FashionMNISTObjective:
             return Score(math.inf, math.nan)
 
     def test_trained(self, trial: FrozenTrial) -> Score:
-        """Score the network that a trial has left in `checkpoints` on the official test images.
+        """Score a trial's saved network on the official test images.
 
-        For the final answer of population-based training, as `test` is for that of other
-        searches.
+        Use it once, for the final answer of population-based training.
 
         Args:
-            trial: The trial, such as `best_of_final_generation` returns it.
+            trial: A trial with a state in `checkpoints`, such as the result of
+                `best_of_final_generation`.
 
         Raises:
-            FileNotFoundError: If it left none, since it diverged, or if it is no longer there.
-            TypeError: If `trial` is no `optuna.trial.FrozenTrial`.
-            ValueError: If the data are the subset, or if the objective has no checkpoints.
+            FileNotFoundError: If the trial saved no state because it diverged, or if the state
+                was removed.
+            TypeError: If `trial` is not an `optuna.trial.FrozenTrial`.
+            ValueError: If the data are the subset, which has no test images, or if the objective
+                has no checkpoints.
         """
         test = self._test_images()
         if self._checkpoints is None:
-            raise ValueError("`checkpoints` must be given to the objective for a trained network.")
+            raise ValueError(
+                "`checkpoints` must be given to score a trained network, but None was given."
+            )
         state = State(**self._checkpoints.load(trial, self._device))
         network = initial_network(state.seed, self._device)
         network.load_state_dict(state.weights)
         return Score(*evaluate(network, test, self._precision))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the settings; a worker makes its own trainer and loads its own data."""
+        """Return the settings; a worker process creates its own trainer and loads its own data."""
         return {**self.__dict__, "_trainer": None}
 
     def _test_images(self) -> Images:
@@ -282,8 +271,27 @@ class FashionMNISTObjective:
             raise ValueError('`data` must be "full" for a test score, but "subset" was given.')
         return test
 
+    def _check_n_images(self) -> None:
+        """Check the numbers of images against the data, which are loaded for it.
+
+        Raises:
+            TypeError: If a number is not an integer.
+            ValueError: If a number is out of range.
+        """
+        for part, n in self._n_images.items():
+            if n is not None:
+                check_int(f"n_{part}_images", n, minimum=1)
+        data = self._all_data()._asdict()
+        for part, n in self._n_images.items():
+            n_available = len(data[part].labels)
+            if n is not None and n > n_available:
+                raise ValueError(
+                    f"`n_{part}_images` must be at most {n_available}, the number of {part} "
+                    f'images in "{self._data_name}", but {n!r} was given.'
+                )
+
     def _data(self) -> Data:
-        """Return the images to train and to evaluate on."""
+        """Return the data, limited to the requested numbers of images."""
         data = self._all_data()
         return data._replace(
             training=data.training.take(slice(self._n_images["training"])),
@@ -292,16 +300,16 @@ class FashionMNISTObjective:
 
     def _all_data(self) -> Data:
         """Return the data, which are loaded once per process and never pickled."""
-        if self._name == "full":
+        if self._data_name == "full":
             return load_full(self._folder, self._device)
         return load_subset(self._device)
 
     def _evaluate(self, trials: Sequence[Trial], trainer: Trainer) -> list[float | TrialPruned]:
         members = [self._member(trial) for trial in trials]
         data = self._data()
-        words = f"training {len(members)} network{'s' * (len(members) > 1)}"
+        title = f"training {len(members)} network{'s' * (len(members) > 1)}"
         with progress_bar(
-            self._show_progress_bar, total=self._epochs, desc=words, unit="epoch", leave=False
+            self._show_progress_bar, total=self._epochs, desc=title, unit="epoch", leave=False
         ) as progress:
             reporter = _Reporter(trials, self._epochs, progress)
             states = trainer.train(
@@ -326,14 +334,14 @@ class FashionMNISTObjective:
             trial.suggest_float(name, distribution.low, distribution.high)
             for name, distribution in SEARCH_SPACE.items()
         )
-        start = self._start(trial)
-        if start is not None:
-            return Member(rate, momentum, decay, start.seed, start)
+        state = self._parent_state(trial)
+        if state is not None:
+            return Member(rate, momentum, decay, state.seed, state)
         seed = self._seed + trial.number if self._seed_per_trial else self._seed
         return Member(rate, momentum, decay, seed)
 
-    def _start(self, trial: Trial) -> State | None:
-        """Return what the trial goes on from, if it does."""
+    def _parent_state(self, trial: Trial) -> State | None:
+        """Return the state from which the trial resumes; None if it trains from scratch."""
         if self._checkpoints is None:
             return None
         parent = parent_to_continue(trial)
@@ -343,7 +351,7 @@ class FashionMNISTObjective:
 
 
 class _Reporter:
-    """Reports what each epoch gives to the trials, and prunes."""
+    """Reports each epoch's losses to the trials, prunes, and collects the trials' results."""
 
     def __init__(self, trials: Sequence[Trial], epochs: int, progress: tqdm[Any]) -> None:
         self.results: list[float | TrialPruned] = [math.inf] * len(trials)
@@ -355,7 +363,12 @@ class _Reporter:
         self._start = time.perf_counter()
 
     def after_epoch(self, ended: Epochs) -> Collection[int]:
-        """Report and record; return the positions of pruned trials."""
+        """Report an epoch's losses, and return the positions of the trials to prune.
+
+        Args:
+            ended: The finished epoch of each trial in training, None if it diverged, by the
+                trial's position in the generation.
+        """
         self._epoch += 1
         share = (time.perf_counter() - self._start) / len(ended)
         for position, epoch in ended.items():
@@ -368,7 +381,7 @@ class _Reporter:
         return pruned
 
     def _end(self, position: int, epoch: Epoch | None) -> bool:
-        """Record the trial's last epoch, if it was, and return whether that is by pruning."""
+        """Record the epoch if it is the trial's last; return whether the trial is pruned."""
         trial = self._trials[position]
         is_last = self._epoch == self._epochs
         pruned = epoch is not None and not is_last and trial.should_prune()
@@ -383,7 +396,7 @@ class _Reporter:
         return pruned
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def _checked_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -394,3 +407,13 @@ def _device(device: str | torch.device | None) -> torch.device:
             f"`device` must be a device that PyTorch can use here, but {device!r} was given: "
             f"{error}"
         ) from error
+
+
+def _checked_precision(precision: Precision, device: torch.device) -> Precision:
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` must be one of {PRECISIONS}, but {precision!r} was given.")
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(
+            f"`precision` must not be {precision!r} on {device}, because TF32 needs a GPU."
+        )
+    return precision

@@ -1,8 +1,8 @@
-"""Draw the subset that is shipped with the package: `python -m optuna_ga.fashion_mnist._subset`.
+"""Writes the subset that ships with the package: `python -m optuna_ga.fashion_mnist._subset`.
 
-600 training and 200 validation images of each class, the first of their class in the training
-and the validation part of the full split, so that neither part holds images of the other's.
-The classes take turns, so that every prefix is stratified too.
+The subset has 600 training and 200 validation images of each class: the first of each class in
+the full data's training and validation images, so the two parts do not overlap. Classes alternate,
+so every prefix is stratified too.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ TRAINING_PER_CLASS, VALIDATION_PER_CLASS = 600, 200
 
 
 def draw_subset(official: Images) -> dict[str, np.ndarray]:
-    """Return the arrays of the subset, drawn from the official 60,000 training images.
+    """Return the subset of the 60,000 official training images, as arrays by name.
 
-    Images are `(N, 28, 28)` uint8 and labels `(N,)` uint8.
+    Images are `(N, 28, 28)` uint8, labels `(N,)` uint8; N is 6,000 or 2,000.
     """
     training, validation = split(official)
     arrays = {}
@@ -36,7 +36,7 @@ def draw_subset(official: Images) -> dict[str, np.ndarray]:
 
 
 def _stratified(labels: torch.Tensor, per_class: int) -> torch.Tensor:
-    """Return the positions of the first images of each class, one class after the other's turn."""
+    """Return the positions of the first images of each class, with alternating classes."""
     positions = [torch.nonzero(labels == c).flatten()[:per_class] for c in range(N_CLASSES)]
     return torch.stack(positions, dim=1).flatten()  # (per_class * N_CLASSES,)
 

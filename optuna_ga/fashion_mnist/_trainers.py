@@ -5,7 +5,7 @@ Every backend gives what separate trainings with `_training.train` give, up to r
 - `loop` is those trainings, one member after the other: the specification.
 - `threads` is the same with a thread per core, each of which computes with one thread. On a
   CPU it is the fastest: stacking networks there gains nothing.
-- `stacked`, in `_stacked.py`, trains a chunk of members as one network, on a GPU as a CUDA graph.
+- `stacked`, in `_stacked.py`, trains chunks of members as one, on a GPU as CUDA graphs.
 
 Shapes: P members of a population.
 """

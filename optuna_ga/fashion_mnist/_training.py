@@ -20,7 +20,12 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from optuna_ga.fashion_mnist._data import Images, normalize
-from optuna_ga.fashion_mnist._network import Network, dropout_seed, initial_network
+from optuna_ga.fashion_mnist._network import (
+    Network,
+    draw_kept,
+    dropout_seed,
+    initial_network,
+)
 
 # float32 throughout; its matrix products in TF32, on a GPU alone; or in bfloat16, the weights
 # remaining float32.
@@ -131,11 +136,11 @@ def initial_state(seed: int, device: torch.device) -> State:
 
 def image_orders(n: int, seed: int, first: int = 0) -> Iterator[Tensor]:
     """Yield the order `(N,)` of `n` images in each epoch, beginning with epoch `first`."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     for _ in range(first):
-        torch.randperm(n, generator=generator)
+        torch.randperm(n, generator=generator, device="cpu")
     while True:
-        yield torch.randperm(n, generator=generator)
+        yield torch.randperm(n, generator=generator, device="cpu")
 
 
 def evaluate(
@@ -148,7 +153,7 @@ def evaluate(
     """
     dtype = network.fc2.weight.dtype
     loss = torch.zeros((), device=images.labels.device, dtype=dtype)
-    correct = torch.zeros((), device=images.labels.device)
+    correct = torch.zeros((), device=images.labels.device, dtype=torch.float32)
     with computing(precision, images.labels.device), torch.no_grad():
         for pixels, labels in zip(
             images.pixels.split(EVALUATION_BATCH_SIZE),
@@ -175,9 +180,11 @@ def _train_epoch(
     batches = order.to(images.labels.device).split(BATCH_SIZE)  # (B,), the last one shorter
     for step, batch in enumerate(batches):
         pixels, labels = images.take(batch)
-        loss = F.cross_entropy(network(normalize(pixels, dtype), masks), labels)
+        kept = None if masks is None else draw_kept(len(batch), masks)
         optimizer.zero_grad()
-        loss.backward()
+        with torch.enable_grad():  # Whatever the caller has set.
+            loss = F.cross_entropy(network(normalize(pixels, dtype), kept), labels)
+            loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)
         if step % _STEPS_BETWEEN_CHECKS == _STEPS_BETWEEN_CHECKS - 1:

@@ -1,8 +1,8 @@
-"""Plotly figures of what a genetic algorithm did, in the manner of `optuna.visualization`.
+"""Plotly figures of a genetic algorithm's search, in the style of `optuna.visualization`.
 
-They take any study in which `GASampler` took part, also one with failed, pruned, infeasible, added
-and enqueued trials and with other samplers'. `pip install "optuna-ga[visualization]"` installs
-what they need.
+They show any study that `GASampler` took part in, including failed, pruned, infeasible, added and
+enqueued trials and trials of other samplers. Install their requirements with
+`pip install "optuna-ga[visualization]"`.
 """
 
 from optuna_ga.visualization._fitness import plot_fitness

@@ -1,7 +1,7 @@
-"""What the figures share: what they read of a study, where trials stand, colours and hover texts.
+"""Shared parts of the figures: the history, the axis of generations, markers and hover texts.
 
-All data of figures are plain lists without NaN and infinity, which other readers of their JSON,
-such as optuna-dashboard, may not know.
+The figures contain only plain lists without NaN and infinity, since other readers of their JSON,
+such as optuna-dashboard, may not support these.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _ORIGIN_MARKERS = {
     "crossover": {"color": "#0072b2", "symbol": "circle", "size": 8, "line": _OUTLINE},
     "mutation": {"color": "#e69f00", "symbol": "diamond", "size": 9, "line": _OUTLINE},
 }
-_MOST_TICKS = 10
-_BREADTH = 0.6  # What a generation takes of the space up to the next one.
+_MAX_TICKS = 10
+_GENERATION_WIDTH = 0.6  # Of the distance between two generations.
 
 
-def read_finished(study: Study, population_size: int | None) -> History:
-    """Return the finished trials, of which there is at least one.
+def read_nonempty_history(study: Study, population_size: int | None) -> History:
+    """Return the history of a study that has at least one finished trial.
 
     Raises:
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, if the study has several objectives, or if it
-            has no finished trial.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, or if the study has several
+            objectives or no finished trial.
     """
     history = read_history(study, population_size)
     if not history.individuals:
@@ -46,42 +46,46 @@ def read_finished(study: Study, population_size: int | None) -> History:
     return history
 
 
-def by_generation(history: History) -> Mapping[int, list[Individual]]:
-    """Return the individuals of each generation that has some, from first to last."""
+def by_generation(individuals: Iterable[Individual]) -> Mapping[int, list[Individual]]:
+    """Return the individuals of each nonempty generation, from first to last."""
     generations: defaultdict[int, list[Individual]] = defaultdict(list)
-    for individual in history.individuals:
+    for individual in individuals:
         generations[individual.generation].append(individual)
     return generations
 
 
 def finite(value: float | None) -> float | None:
-    """Return the value, or None if it cannot be drawn."""
+    """Return the value if it is finite, so that it can be drawn, else None."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def place(individual: Individual, population_size: int) -> float:
-    """Return where an individual stands on the axis of generations, around its generation."""
+def generation_position(individual: Individual, population_size: int) -> float:
+    """Return an individual's position on the axis of generations.
+
+    The individuals of a generation are spread around its number, in the order of their numbers.
+    """
     offset = (individual.trial.number % population_size + 0.5) / population_size - 0.5
-    return individual.generation + _BREADTH * offset
+    return individual.generation + _GENERATION_WIDTH * offset
 
 
 def generation_axis(history: History) -> dict[str, Any]:
-    """Return an axis of generations that shows whole numbers only."""
+    """Return the axis of generations, with ticks at whole numbers only."""
     first, last = history.individuals[0].generation, history.individuals[-1].generation
     return {
         "title": "Generation",
         "range": [first - 0.5, last + 0.5],
         "tick0": first,
-        "dtick": 1 + (last - first) // _MOST_TICKS,
+        "dtick": 1 + (last - first) // _MAX_TICKS,
     }
 
 
 def hover_text(individual: Individual, target_name: str) -> str:
-    """Return what an individual is, as lines of HTML."""
+    """Return the description of an individual, as lines of HTML."""
     trial = individual.trial
     lines = [f"<b>Trial {trial.number}</b>, generation {individual.generation}"]
-    lines.append(f"{escape(target_name)}: {described_value(individual)}")
-    lines += [f"{escape(name)}: {shown(value)}" for name, value in sorted(trial.params.items())]
+    lines.append(f"{escape(target_name)}: {value_text(individual)}")
+    params = sorted(trial.params.items())
+    lines += [f"{escape(name)}: {param_text(value)}" for name, value in params]
     if individual.parents:
         lines.append(f"parents: {', '.join(map(str, individual.parents))}")
     if individual.mutated:
@@ -89,8 +93,8 @@ def hover_text(individual: Individual, target_name: str) -> str:
     return "<br>".join(lines)
 
 
-def described_value(individual: Individual) -> str:
-    """Return the value as text, with what keeps it from being a candidate's."""
+def value_text(individual: Individual) -> str:
+    """Return an individual's value as text, with its state unless it is complete and feasible."""
     state = individual.trial.state.name.lower()
     value = individual.trial.value
     text = "none" if value is None else f"{value:.6g}"
@@ -99,8 +103,8 @@ def described_value(individual: Individual) -> str:
     return f"{text} ({'infeasible' if state == 'complete' else state})"
 
 
-def shown(value: object) -> str:
-    """Return the value of a parameter as text."""
+def param_text(value: object) -> str:
+    """Return the value of a parameter as HTML."""
     return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
 
 
@@ -113,7 +117,16 @@ def markers(
     y: Callable[[Individual], float | None],
     text: Callable[[Individual], str],
 ) -> go.Scatter:
-    """Return a trace of individuals, which functions place and describe."""
+    """Return a trace with one marker per individual.
+
+    Args:
+        individuals: The individuals.
+        name: The trace's name in the legend.
+        marker: Plotly's options of the markers.
+        x: Position of an individual on the x-axis.
+        y: Position of an individual on the y-axis.
+        text: Hover text of an individual.
+    """
     return go.Scatter(
         x=[x(individual) for individual in individuals],
         y=[y(individual) for individual in individuals],
@@ -125,12 +138,17 @@ def markers(
     )
 
 
-def origin_markers(individuals: Iterable[Individual], **how: Any) -> list[go.Scatter]:
-    """Return a trace for each origin, in its colour; the options are those of `markers`."""
+def origin_markers(individuals: Iterable[Individual], **options: Any) -> list[go.Scatter]:
+    """Return one trace of markers per origin, in the origin's colour.
+
+    Args:
+        individuals: The individuals.
+        **options: `x`, `y` and `text` of `markers`.
+    """
     groups: dict[str, list[Individual]] = {origin: [] for origin in ORIGINS}
     for individual in individuals:
         groups[individual.origin].append(individual)
     return [
-        markers(group, ORIGIN_NAMES[origin], _ORIGIN_MARKERS[origin], **how)
+        markers(group, ORIGIN_NAMES[origin], _ORIGIN_MARKERS[origin], **options)
         for origin, group in groups.items()
     ]

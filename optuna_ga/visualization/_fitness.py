@@ -1,4 +1,4 @@
-"""The fitness of each generation."""
+"""`plot_fitness`: the values of each generation and the best so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from optuna_ga.visualization._common import (
     generation_axis,
     hover_text,
     markers,
-    read_finished,
+    read_nonempty_history,
 )
 from optuna_ga.visualization._plotly import go
 
@@ -28,37 +28,35 @@ from optuna_ga.visualization._plotly import go
 def plot_fitness(
     study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
 ) -> go.Figure:
-    """Plot how fit each generation is: all its values, its best, its median, the best so far.
+    """Plot the values of each generation: a box of all, the best, the median, the best so far.
 
-    The boxes, their medians and the best of each generation are those of its complete and
-    feasible trials with finite values. Infeasible and pruned trials stand beside them. What has
-    no finite value is counted under the title, and for each generation where its best is hovered
-    over. `figure.update_yaxes(type="log")` spreads small values.
+    Boxes, medians and bests are those of complete and feasible trials with finite values.
+    Infeasible and pruned trials have markers of their own. Trials without a finite value are
+    counted below the title; hover over a generation's best or median for the generation's counts.
+    `figure.update_yaxes(type="log")` spreads small values.
 
     Args:
         study: A study with one objective.
         population_size: Trials in a generation, at least 2. None takes it from the study's
-            sampler if that is a `GASampler`, else from what one has recorded on the study.
-        target_name: The objective's name on the axis.
+            sampler if that is a `GASampler`, else from the study's attribute
+            `ga_population_size`.
+        target_name: Name of the objective, for the axis and hover texts.
 
     Raises:
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, if the study has several objectives, or if it
-            has no finished trial.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, or if the study has several
+            objectives or no finished trial.
     """
-    history = read_finished(study, population_size)
-    generations = by_generation(history)
-    drawn = [one for one in history.individuals if finite(one.trial.value) is not None]
-    candidates = [one for one in drawn if one.is_candidate]
+    history = read_nonempty_history(study, population_size)
+    generations = by_generation(history.individuals)
+    drawn = [
+        individual
+        for individual in history.individuals
+        if finite(individual.trial.value) is not None
+    ]
+    candidates = [individual for individual in drawn if individual.is_candidate]
     text = partial(hover_text, target_name=target_name)
-    figure = go.Figure([_boxes(candidates, text)])
-    for name, marker, state in (
-        ("Infeasible", {**CROSS, "symbol": "circle-open"}, TrialState.COMPLETE),
-        ("Pruned", CROSS, TrialState.PRUNED),
-    ):
-        others = [one for one in drawn if not one.is_candidate and one.trial.state == state]
-        if others:
-            figure.add_trace(markers(others, name, marker, x=_generation, y=_value, text=text))
+    figure = go.Figure([_boxes(candidates, text), *_other_markers(drawn, text)])
     best = max if history.direction == StudyDirection.MAXIMIZE else min
     figure.add_traces(
         [
@@ -77,8 +75,8 @@ def plot_fitness(
 
 def _boxes(candidates: Sequence[Individual], text: Callable[[Individual], str]) -> go.Box:
     return go.Box(
-        x=[_generation(one) for one in candidates],
-        y=[_value(one) for one in candidates],
+        x=[_generation(individual) for individual in candidates],
+        y=[_value(individual) for individual in candidates],
         name="Trials",
         boxpoints="all",
         pointpos=0,
@@ -87,9 +85,28 @@ def _boxes(candidates: Sequence[Individual], text: Callable[[Individual], str]) 
         line={"color": "rgba(110, 110, 110, 0.6)", "width": 1},
         marker={"color": "rgba(90, 90, 90, 0.55)", "size": 5},
         hoveron="points",
-        text=[text(one) for one in candidates],
+        text=[text(individual) for individual in candidates],
         hovertemplate="%{text}<extra></extra>",
     )
+
+
+def _other_markers(
+    individuals: Sequence[Individual], text: Callable[[Individual], str]
+) -> list[go.Scatter]:
+    """Return a trace of the infeasible and a trace of the pruned individuals, if any."""
+    traces = []
+    for name, marker, state in (
+        ("Infeasible", {**CROSS, "symbol": "circle-open"}, TrialState.COMPLETE),
+        ("Pruned", CROSS, TrialState.PRUNED),
+    ):
+        others = [
+            individual
+            for individual in individuals
+            if not individual.is_candidate and individual.trial.state == state
+        ]
+        if others:
+            traces.append(markers(others, name, marker, x=_generation, y=_value, text=text))
+    return traces
 
 
 def _line(
@@ -100,7 +117,7 @@ def _line(
     color: str,
     dash: str = "solid",
 ) -> go.Scatter:
-    """Return a statistic of each generation's finite values, with gaps where there are none."""
+    """Return a line of a statistic of each generation, with gaps where it has no finite value."""
     values = [
         statistic(finite_values) if (finite_values := _finite_values(individuals)) else None
         for individuals in generations.values()
@@ -142,13 +159,13 @@ def _finite_values(individuals: Sequence[Individual]) -> list[float]:
 
 
 def _subtitle(individuals: Sequence[Individual]) -> str:
-    """Return a second line that counts the trials that cannot be drawn, if there are some."""
-    missing = [one for one in individuals if finite(one.trial.value) is None]
+    """Return a second line of the title that counts the trials that cannot be drawn, if any."""
+    missing = [individual for individual in individuals if finite(individual.trial.value) is None]
     return f"<br><sub>Without a finite value: {_counts(missing)}</sub>" if missing else ""
 
 
 def _counts(individuals: Sequence[Individual]) -> str:
-    """Return how many trials of each kind there are, as in "2 infinite, 1 failed"."""
+    """Return the number of trials of each kind, as in "2 infinite, 1 failed"."""
     counts = Counter(_kind(individual) for individual in individuals)
     return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 

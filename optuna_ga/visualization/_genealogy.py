@@ -1,4 +1,4 @@
-"""Who descends from whom."""
+"""`plot_genealogy`: parents, children, and the ancestors of the fittest trial."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from optuna_ga.visualization._common import (
     HIGHLIGHT,
     by_generation,
     generation_axis,
+    generation_position,
     hover_text,
     markers,
     origin_markers,
-    place,
-    read_finished,
+    read_nonempty_history,
 )
 from optuna_ga.visualization._plotly import go
 
-Edge = tuple[int, int]  # The numbers of parent and child.
+Edge = tuple[int, int]  # Trial numbers of a parent and its child.
 
 _STAR = {
     "color": HIGHLIGHT,
@@ -37,77 +37,82 @@ _STAR = {
 def plot_genealogy(
     study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
 ) -> go.Figure:
-    """Plot who descends from whom, and the fittest trial's ancestors.
+    """Plot the family tree of all finished trials, and the ancestors of the fittest trial.
 
-    Each trial stands in its generation, the fitter the higher, and failed ones lowest. Lines lead
-    from parents to children. Highlighted are all ancestors of the fittest trial of the study, and
-    strongest the line that goes from it to the fitter parent each time. Without records, as with
-    `record=False`, no parents are known.
+    Trials are arranged by generation, and within a generation from the fittest at the top to
+    failed trials at the bottom. Lines lead from parents to children. The study's fittest trial
+    and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. The
+    sampler records parents unless it has `record=False`.
 
     Args:
         study: A study with one objective.
         population_size: Trials in a generation, at least 2. None takes it from the study's
-            sampler if that is a `GASampler`, else from what one has recorded on the study.
-        target_name: The objective's name in what is shown of a trial.
+            sampler if that is a `GASampler`, else from the study's attribute
+            `ga_population_size`.
+        target_name: Name of the objective in hover texts.
 
     Raises:
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, if the study has several objectives, or if it
-            has no finished trial.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, or if the study has several
+            objectives or no finished trial.
     """
-    family = _Family(read_finished(study, population_size))
-    how: Any = {
-        "x": family.x,
-        "y": family.y,
+    genealogy = _Genealogy(read_nonempty_history(study, population_size))
+    options: Any = {
+        "x": genealogy.x,
+        "y": genealogy.y,
         "text": partial(hover_text, target_name=target_name),
     }
-    individuals = family.history.individuals
-    alive = [one for one in individuals if one.trial.state != TrialState.FAIL]
-    failed = [one for one in individuals if one.trial.state == TrialState.FAIL]
-    figure = go.Figure([*_lines(family), *origin_markers(alive, **how)])
+    individuals = genealogy.history.individuals
+    alive = [individual for individual in individuals if individual.trial.state != TrialState.FAIL]
+    failed = [
+        individual for individual in individuals if individual.trial.state == TrialState.FAIL
+    ]
+    figure = go.Figure([*_lines(genealogy), *origin_markers(alive, **options)])
     if failed:
-        figure.add_trace(markers(failed, "Failed", CROSS, **how))
-    if family.best is not None:
-        name = f"Fittest: trial {family.best.trial.number}"
-        figure.add_trace(markers([family.best], name, _STAR, **how))
+        figure.add_trace(markers(failed, "Failed", CROSS, **options))
+    if genealogy.best is not None:
+        name = f"Fittest: trial {genealogy.best.trial.number}"
+        figure.add_trace(markers([genealogy.best], name, _STAR, **options))
     figure.update_layout(
         title="Genealogy",
-        xaxis=generation_axis(family.history),
+        xaxis=generation_axis(genealogy.history),
         yaxis={
             "title": "Rank in the generation (1 = fittest)",
-            "range": [family.depth + 0.7, 0.3],
+            "range": [genealogy.max_rank + 0.7, 0.3],  # Reversed: the fittest at the top.
         },
         hovermode="closest",
     )
     return figure
 
 
-class _Family:
-    """The finished trials as a graph, and where each of them stands."""
+class _Genealogy:
+    """The finished trials as a graph from parents to children, and their positions."""
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.members = {one.trial.number: one for one in history.individuals}
-        best = fittest((one.trial for one in history.individuals), 1, history.direction)
+        self.members = {individual.trial.number: individual for individual in history.individuals}
+        best = fittest(
+            (individual.trial for individual in history.individuals), 1, history.direction
+        )
         self.best = self.members[best[0].number] if best else None
-        generations = by_generation(history).values()
-        self.depth = max(map(len, generations))
+        generations = by_generation(history.individuals).values()
+        self.max_rank = max(map(len, generations))
         self._ranks = {
-            one.trial.number: position
+            individual.trial.number: position
             for generation in generations
-            for position, one in enumerate(sorted(generation, key=self._order), start=1)
+            for position, individual in enumerate(sorted(generation, key=self._order), start=1)
         }
 
     def x(self, individual: Individual) -> float:
-        """Return where an individual stands on the axis of generations."""
-        return place(individual, self.history.population_size)
+        """Return the position of an individual on the axis of generations."""
+        return generation_position(individual, self.history.population_size)
 
     def y(self, individual: Individual) -> int:
-        """Return the rank of an individual in its generation."""
+        """Return the rank of an individual in its generation, 1 for the fittest."""
         return self._ranks[individual.trial.number]
 
     def edges(self, children: Iterable[Individual]) -> list[Edge]:
-        """Return the edges that lead to these children."""
+        """Return the edges from known parents to the children."""
         return [
             (parent, child.trial.number)
             for child in children
@@ -116,7 +121,7 @@ class _Family:
         ]
 
     def ancestors(self, individual: Individual) -> list[Individual]:
-        """Return an individual and all that it descends from, by number."""
+        """Return an individual and all its ancestors, in the order of their numbers."""
         found: set[int] = set()
         new = {individual.trial.number}
         while new:
@@ -124,8 +129,8 @@ class _Family:
             new = {parent for parent, _ in self.edges(self.members[n] for n in new)} - found
         return [self.members[number] for number in sorted(found)]
 
-    def line(self, individual: Individual) -> list[Edge]:
-        """Return the edges from the fitter parent each time down to the individual."""
+    def lineage(self, individual: Individual) -> list[Edge]:
+        """Return the edges of the lineage that follows the fitter parent of each individual."""
         edges: list[Edge] = []
         while known := [self.members[n] for n in individual.parents if n in self.members]:
             parent = min(known, key=self._order)
@@ -138,30 +143,30 @@ class _Family:
         return (True, individual.trial.number) if key is None else (False, key)
 
 
-def _lines(family: _Family) -> list[go.Scatter]:
-    edges = family.edges(family.history.individuals)
-    lines = [_segments(family, edges, "Parent to child", "rgba(140, 140, 140, 0.35)", 0.7)]
-    if family.best is not None:
-        name = f"Ancestors of trial {family.best.trial.number}"
-        ancestry = family.edges(family.ancestors(family.best))
-        line = family.line(family.best)
+def _lines(genealogy: _Genealogy) -> list[go.Scatter]:
+    edges = genealogy.edges(genealogy.history.individuals)
+    lines = [_segments(genealogy, edges, "Parent to child", "rgba(140, 140, 140, 0.35)", 0.7)]
+    if genealogy.best is not None:
+        name = f"Ancestors of trial {genealogy.best.trial.number}"
+        ancestry = genealogy.edges(genealogy.ancestors(genealogy.best))
+        lineage = genealogy.lineage(genealogy.best)
         lines += [
-            _segments(family, ancestry, name, "#e38aa5", 1.3),
-            _segments(family, line, "Line of the fitter parents", HIGHLIGHT, 3),
+            _segments(genealogy, ancestry, name, "#e38aa5", 1.3),
+            _segments(genealogy, lineage, "Lineage of fitter parents", HIGHLIGHT, 3),
         ]
     return lines
 
 
 def _segments(
-    family: _Family, edges: Collection[Edge], name: str, color: str, width: float
+    genealogy: _Genealogy, edges: Collection[Edge], name: str, color: str, width: float
 ) -> go.Scatter:
-    """Return lines between parents and children, as one trace."""
+    """Return one trace with a line for each edge."""
     x: list[float | None] = []
     y: list[int | None] = []
     for parent, child in edges:
-        ends = family.members[parent], family.members[child]
-        x += [*map(family.x, ends), None]
-        y += [*map(family.y, ends), None]
+        ends = genealogy.members[parent], genealogy.members[child]
+        x += [*map(genealogy.x, ends), None]
+        y += [*map(genealogy.y, ends), None]
     return go.Scatter(
         x=x,
         y=y,

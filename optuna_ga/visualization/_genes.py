@@ -1,10 +1,10 @@
-"""How each gene converges."""
+"""`plot_genes`: the convergence of each gene over the generations."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
 from typing import Any
@@ -19,18 +19,19 @@ from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
     by_generation,
-    described_value,
     generation_axis,
+    generation_position,
     markers,
-    place,
-    read_finished,
-    shown,
+    param_text,
+    read_nonempty_history,
+    value_text,
 )
 from optuna_ga.visualization._plotly import go, make_subplots
 
-_MOST_COLUMNS = 3
-_ROW_HEIGHT = 280
-_MOST_DECADES = 8
+_MAX_COLUMNS = 3
+_ROW_HEIGHT = 280  # Pixels.
+_MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
+_HALF_BOX = 0.4  # Half the width of a box, of the distance between two generations.
 
 
 def plot_genes(
@@ -40,49 +41,42 @@ def plot_genes(
     population_size: int | None = None,
     target_name: str = "Objective Value",
 ) -> go.Figure:
-    """Plot how each gene converges over the generations.
+    """Plot the convergence of each gene over the generations.
 
-    Every parameter has a plot in its own scale, with a point for each finished trial that has it,
-    the darker the fitter. For numerical ones there is the median of each generation, on a
-    logarithmic scale the geometric one, and the range of its parents' genes; where no parents are
-    recorded there is no range. Trials in which a parameter was of another kind than in the last
-    one, or had other choices, are left out of its plot.
+    Each parameter has a plot in its own scale, with a point for each finished trial that has the
+    parameter; darker points are fitter. A numerical parameter also has the median of each
+    generation, on a logarithmic scale the geometric median, and the range of the parents' genes
+    if parents are recorded. If a parameter changed its kind or its choices during the study, its
+    plot shows only the trials that agree with the last trial.
 
     Args:
         study: A study with one objective.
-        params: The names of the parameters to plot, in this order. None takes all, by name.
+        params: Names of the parameters to plot, in this order. None takes all, sorted by name.
         population_size: Trials in a generation, at least 2. None takes it from the study's
-            sampler if that is a `GASampler`, else from what one has recorded on the study.
-        target_name: The objective's name in what is shown of a trial.
+            sampler if that is a `GASampler`, else from the study's attribute
+            `ga_population_size`.
+        target_name: Name of the objective in hover texts.
 
     Raises:
-        TypeError: If `params` is a single string, or if `population_size` is no integer.
+        TypeError: If `params` is a string, or if `population_size` is not an integer.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
-            `population_size` is too small or unknown, if the study has several objectives, or if
-            it has no finished trial or none with a parameter.
+            `population_size` is too small or unknown, or if the study has several objectives or
+            no finished trial with a parameter.
     """
-    history = read_finished(study, population_size)
-    names = _checked(params, history)
-    rows = math.ceil(len(names) / _MOST_COLUMNS)
-    columns = math.ceil(len(names) / rows)
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[escape(name) for name in names],
-        horizontal_spacing=0.2 / columns,
-        vertical_spacing=0.3 / rows,
-    )
+    history = read_nonempty_history(study, population_size)
+    names = _checked_names(params, history)
+    figure, rows, columns = _empty_plots(names)
     fitness = _fitness(history)
     for index, name in enumerate(names):
         cell = {"row": index // columns + 1, "col": index % columns + 1}
-        gene = _Gene(name, history)
-        for trace in gene.traces(fitness, target_name):
+        plot = _GenePlot(name, history)
+        for trace in plot.traces(fitness, target_name):
             figure.add_trace(trace, **cell)
         figure.update_xaxes(generation_axis(history), **cell)
-        if index + columns < len(names):  # The plot below has the same.
+        if index + columns < len(names):  # The plot below has the same axis title.
             figure.update_xaxes(title=None, **cell)
-        figure.update_yaxes(gene.axis, **cell)
-    _name_once(figure)
+        figure.update_yaxes(plot.axis, **cell)
+    _share_legend(figure)
     figure.update_layout(
         title="Genes over the Generations",
         height=max(450, 150 + _ROW_HEIGHT * rows),
@@ -92,9 +86,23 @@ def plot_genes(
     return figure
 
 
-def _checked(params: Sequence[str] | None, history: History) -> list[str]:
-    """Return the names of the parameters to plot, each once."""
-    known = {name for one in history.individuals for name in one.trial.params}
+def _empty_plots(names: Sequence[str]) -> tuple[go.Figure, int, int]:
+    """Return a figure with an empty plot for each name, its rows and its columns."""
+    rows = math.ceil(len(names) / _MAX_COLUMNS)
+    columns = math.ceil(len(names) / rows)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=[escape(name) for name in names],
+        horizontal_spacing=0.2 / columns,  # Of the figure's width: room for the axis labels.
+        vertical_spacing=0.3 / rows,
+    )
+    return figure, rows, columns
+
+
+def _checked_names(params: Sequence[str] | None, history: History) -> list[str]:
+    """Return the names of the parameters to plot, without duplicates."""
+    known = {name for individual in history.individuals for name in individual.trial.params}
     if not known:
         raise ValueError("No finished trial of the study has a parameter.")
     if params is None:
@@ -106,38 +114,39 @@ def _checked(params: Sequence[str] | None, history: History) -> list[str]:
     for name in params:
         if name not in known:
             raise ValueError(
-                "`params` must name parameters that finished trials have, "
-                f"which are {sorted(known)}, but {name!r} was given."
+                "`params` must name parameters of finished trials, which are "
+                f"{sorted(known)}, but {name!r} was given."
             )
     return list(dict.fromkeys(params))
 
 
-class _Gene:
-    """One parameter, and the finished trials that have it."""
+class _GenePlot:
+    """The plot of one parameter, and the finished trials that have it."""
 
     def __init__(self, name: str, history: History) -> None:
         self._name = name
         self._size = history.population_size
-        self._all = {one.trial.number: one for one in history.individuals}
-        generations = {
-            generation: [one for one in individuals if name in one.trial.params]
-            for generation, individuals in by_generation(history).items()
+        self._individuals = {
+            individual.trial.number: individual for individual in history.individuals
         }
-        *_, last = [one for having in generations.values() for one in having]
-        kind = last.trial.distributions[name]
-        self._generations = {
-            generation: alike
-            for generation, having in generations.items()
-            if (alike := [one for one in having if same_kind(one.trial.distributions[name], kind)])
-        }
-        self._owners = [one for having in self._generations.values() for one in having]
-        self._distributions = [one.trial.distributions[name] for one in self._owners]
-        self._choices = _labels(self._distributions[-1])
-        self._is_log = all(getattr(it, "log", False) for it in self._distributions)
+        owners = [
+            individual for individual in history.individuals if name in individual.trial.params
+        ]
+        latest = owners[-1].trial.distributions[name]
+        self._owners = [
+            individual
+            for individual in owners
+            if same_kind(individual.trial.distributions[name], latest)
+        ]
+        self._generations = by_generation(self._owners)
+        self._choices = _labels(latest)
+        self._is_log = all(
+            getattr(owner.trial.distributions[name], "log", False) for owner in self._owners
+        )
 
     @property
     def axis(self) -> dict[str, Any]:
-        """The parameter's axis: categories, logarithmic or linear."""
+        """The y-axis: categories, logarithmic or linear."""
         if self._choices is not None:
             ticks = list(range(len(self._choices)))
             return {
@@ -150,35 +159,37 @@ class _Gene:
         return {"type": "linear"}
 
     def traces(self, fitness: dict[int, int], target_name: str) -> list[go.Scatter]:
-        """Return what is drawn of the parameter."""
-        fit = [one for one in self._owners if one.trial.number in fitness]
-        colors = [fitness[one.trial.number] for one in fit]
+        """Return the traces of the plot."""
+        fit = [individual for individual in self._owners if individual.trial.number in fitness]
+        colors = [fitness[individual.trial.number] for individual in fit]
         outline = {"color": "rgba(90, 90, 90, 0.6)", "width": 0.5}
         marker = {"color": colors, "coloraxis": "coloraxis", "size": 6, "line": outline}
-        how: Any = {
-            "x": partial(place, population_size=self._size),
+        options: Any = {
+            "x": partial(generation_position, population_size=self._size),
             "y": self._number,
-            "text": partial(self._hover, target_name=target_name),
+            "text": partial(self._hover_text, target_name=target_name),
         }
-        points = [markers(fit, "Trials", marker, **how)]
-        failed = [one for one in self._owners if one.trial.number not in fitness]
+        points = [markers(fit, "Trials", marker, **options)]
+        failed = [
+            individual for individual in self._owners if individual.trial.number not in fitness
+        ]
         if failed:
-            points.append(markers(failed, "Failed", CROSS, **how))
+            points.append(markers(failed, "Failed", CROSS, **options))
         if self._choices is not None:
             return points
         return [self._parents_ranges(), *points, self._medians()]
 
     def _decades_per_tick(self) -> int | None:
-        """Return a distance of ticks that leaves room for them; None lets Plotly choose it."""
-        genes = [self._number(one) for one in self._owners]
+        """Return a distance of ticks that leaves room for labels; None for Plotly's default."""
+        genes = [self._number(owner) for owner in self._owners]
         decades = math.log10(max(genes) / min(genes))
-        return math.ceil(decades / _MOST_DECADES) if decades >= 2 else None
+        return math.ceil(decades / _MAX_TICKS) if decades >= 2 else None
 
     def _medians(self) -> go.Scatter:
         median = _geometric_median if self._is_log else statistics.median
         return go.Scatter(
             x=list(self._generations),
-            y=[median([self._number(o) for o in having]) for having in self._generations.values()],
+            y=[median(map(self._number, owners)) for owners in self._generations.values()],
             mode="lines",
             name="Median",
             line={"color": HIGHLIGHT, "width": 2},
@@ -186,13 +197,13 @@ class _Gene:
         )
 
     def _parents_ranges(self) -> go.Scatter:
-        """Return a box around the parents' genes of each generation."""
+        """Return a box for each generation, around the genes of its parents."""
         x: list[float | None] = []
         y: list[float | None] = []
-        for generation, having in self._generations.items():
-            genes = self._parents_genes(having)
+        for generation, owners in self._generations.items():
+            genes = self._parents_genes(owners)
             if genes:
-                left, right = generation - 0.4, generation + 0.4
+                left, right = generation - _HALF_BOX, generation + _HALF_BOX
                 x += [left, right, right, left, left, None]
                 y += [min(genes), min(genes), max(genes), max(genes), min(genes), None]
         return go.Scatter(
@@ -208,41 +219,41 @@ class _Gene:
 
     def _parents_genes(self, children: Sequence[Individual]) -> list[float]:
         numbers = {number for child in children for number in child.parents}
-        parents = [self._all[number] for number in numbers if number in self._all]
-        return [self._number(one) for one in parents if self._name in one.trial.params]
+        parents = [self._individuals[number] for number in numbers if number in self._individuals]
+        return [self._number(parent) for parent in parents if self._name in parent.trial.params]
 
     def _number(self, individual: Individual) -> float:
-        """Return the gene, a choice as its position among the choices."""
+        """Return the gene as a number; a choice is its index among the choices."""
         value = individual.trial.params[self._name]
         if self._choices is not None:
             return int(individual.trial.distributions[self._name].to_internal_repr(value))
         number: float = value
         return number
 
-    def _hover(self, individual: Individual, target_name: str) -> str:
+    def _hover_text(self, individual: Individual, target_name: str) -> str:
         trial = individual.trial
         mutated = " (mutated)" if self._name in individual.mutated else ""
         return (
             f"<b>Trial {trial.number}</b>, generation {individual.generation}<br>"
-            f"{escape(self._name)}: {shown(trial.params[self._name])}{mutated}<br>"
-            f"{escape(target_name)}: {described_value(individual)}"
+            f"{escape(self._name)}: {param_text(trial.params[self._name])}{mutated}<br>"
+            f"{escape(target_name)}: {value_text(individual)}"
         )
 
 
 def _labels(distribution: object) -> list[str] | None:
-    """Return the choices as different texts, None if the parameter is numerical."""
+    """Return distinct labels of the choices; None if the parameter is numerical."""
     if not isinstance(distribution, CategoricalDistribution):
         return None
     labels = [str(choice) for choice in distribution.choices]
     return labels if len(set(labels)) == len(labels) else list(map(repr, distribution.choices))
 
 
-def _geometric_median(values: Sequence[float]) -> float:
+def _geometric_median(values: Iterable[float]) -> float:
     return math.exp(statistics.median(map(math.log, values)))
 
 
 def _fitness(history: History) -> dict[int, int]:
-    """Return how many of all trials that have a fitness each of them is fitter than."""
+    """Return the number of less fit trials, by the number of each trial that has a fitness."""
     trials = [individual.trial for individual in history.individuals]
     ranked = fittest(trials, len(trials), history.direction)
     return {trial.number: n_worse for n_worse, trial in enumerate(reversed(ranked))}
@@ -262,8 +273,8 @@ def _color_axis(fitness: dict[int, int]) -> dict[str, Any]:
     }
 
 
-def _name_once(figure: go.Figure) -> None:
-    """Let the legend show each kind of trace once, and switch it in all plots together."""
+def _share_legend(figure: go.Figure) -> None:
+    """Show each kind of trace once in the legend, and toggle it in all plots together."""
     seen = set()
     for trace in figure.data:
         trace.legendgroup = trace.name

@@ -1,4 +1,4 @@
-"""Where the improvements of the best came from."""
+"""`plot_improvements`: the origins of the trials that improved the best value."""
 
 from __future__ import annotations
 
@@ -15,50 +15,51 @@ from optuna_ga.visualization._common import (
     finite,
     hover_text,
     origin_markers,
-    read_finished,
+    read_nonempty_history,
 )
 from optuna_ga.visualization._plotly import go, make_subplots
 
-_HEADROOM = 1.12  # For the number above the highest bar.
+_HEADROOM = 1.12  # Leaves room for the number above the highest bar.
 
 
 def plot_improvements(
     study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
 ) -> go.Figure:
-    """Plot where improvements of the best came from: start, crossover or mutation.
+    """Plot the origins of the trials that improved the best value: start, crossover or mutation.
 
-    The bars compare the share that each origin has in the improvements with its share in the
-    finished trials. The line is the best of the complete and feasible trials so far, with a
-    marker for each improvement. The first such trial counts as one, unless its value is
-    infinitely bad. Infinite values are counted, but not drawn. A trial without recorded parents
-    belongs to the start: drawn at random, enqueued, added or from another sampler.
+    The bars compare each origin's share of the improvements with its share of the finished trials.
+    The line is the best value so far of the complete and feasible trials, with a marker for each
+    improvement. The first such trial counts as an improvement, unless its value is infinitely
+    bad. Infinite values are counted but not drawn. The origin of a trial without recorded parents
+    is the start: it was drawn at random, enqueued, added, or sampled by another sampler.
 
     Args:
         study: A study with one objective.
         population_size: Trials in a generation, at least 2. None takes it from the study's
-            sampler if that is a `GASampler`, else from what one has recorded on the study.
-        target_name: The objective's name on the axis.
+            sampler if that is a `GASampler`, else from the study's attribute
+            `ga_population_size`.
+        target_name: Name of the objective, for the axis and hover texts.
 
     Raises:
-        TypeError: If `population_size` is no integer.
-        ValueError: If it is too small or unknown, if the study has several objectives, or if it
-            has no finished trial.
+        TypeError: If `population_size` is not an integer.
+        ValueError: If `population_size` is too small or unknown, or if the study has several
+            objectives or no finished trial.
     """
-    history = read_finished(study, population_size)
+    history = read_nonempty_history(study, population_size)
     titles = ["Shares of the Origins", "Best So Far"]
     figure = make_subplots(
         1, 2, column_widths=[0.4, 0.6], horizontal_spacing=0.15, subplot_titles=titles
     )
-    improvements = [one for one in history.individuals if one.improved]
-    trials = Counter(one.origin for one in history.individuals)
-    improved = Counter(one.origin for one in improvements)
+    improvements = [individual for individual in history.individuals if individual.improved]
+    trials = Counter(individual.origin for individual in history.individuals)
+    improved = Counter(individual.origin for individual in improvements)
     bars = [_shares(trials, "Trials", "#c4c4c4"), _shares(improved, "Improvements", HIGHLIGHT)]
     figure.add_traces(bars, rows=1, cols=1)
     figure.add_trace(_best_so_far(history), row=1, col=2)
     points = origin_markers(
-        [one for one in improvements if finite(one.trial.value) is not None],
-        x=lambda one: one.trial.number,
-        y=lambda one: one.trial.value,
+        [individual for individual in improvements if finite(individual.trial.value) is not None],
+        x=lambda individual: individual.trial.number,
+        y=lambda individual: individual.trial.value,
         text=partial(hover_text, target_name=target_name),
     )
     for trace in points:
@@ -95,8 +96,8 @@ def _shares(counts: Counter[str], name: str, color: str) -> go.Bar:
 
 def _best_so_far(history: History) -> go.Scatter:
     return go.Scatter(
-        x=[one.trial.number for one in history.individuals],
-        y=[finite(one.best_so_far) for one in history.individuals],
+        x=[individual.trial.number for individual in history.individuals],
+        y=[finite(individual.best_so_far) for individual in history.individuals],
         mode="lines",
         name="Best so far",
         line={"color": GRAY, "shape": "hv", "width": 1.5},

@@ -1,4 +1,4 @@
-"""Plotly, or an error that says how to get it."""
+"""Plotly, or an ImportError that says how to install it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ try:
     from plotly.subplots import make_subplots
 except ImportError as error:
     raise ImportError(
-        "`optuna_ga.visualization` needs Plotly, which is not installed; "
-        '`pip install "optuna-ga[visualization]"` installs it.'
+        "`optuna_ga.visualization` needs Plotly, which is not installed. "
+        'Run `pip install "optuna-ga[visualization]"`.'
     ) from error
 
 __all__ = ["go", "make_subplots"]

@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 from optuna_dashboard import get_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-from benchmarks import overhead, precision, trainer_speed
-from benchmarks.__main__ import main
-from benchmarks.memory import peak_mb
-from benchmarks.report import read_runs, table
+from benchmarks.paper.tune import main
+from benchmarks.paper.tune_report import read_runs, table
+from benchmarks.performance import overhead, precision, trainer_speed
+from benchmarks.performance.memory import peak_mb
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._training import lower_precisions
@@ -151,10 +151,10 @@ def test_the_progress_bar_tells_study_generation_and_best_value(
 
 ENDING_EARLY = """
 import os, sys
-import benchmarks.run
-from benchmarks.__main__ import main
+import benchmarks.paper.studies
+from benchmarks.paper.tune import main
 
-class Progress(benchmarks.run.tqdm):
+class Progress(benchmarks.paper.studies.tqdm):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options | {"disable": False})
 
@@ -165,7 +165,7 @@ class Progress(benchmarks.run.tqdm):
                 os._exit(9)
             raise KeyboardInterrupt
 
-benchmarks.run.tqdm = Progress
+benchmarks.paper.studies.tqdm = Progress
 main(sys.argv[3:])
 """
 

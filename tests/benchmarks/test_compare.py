@@ -13,11 +13,12 @@ import pytest
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from benchmarks import compare_report, ga_settings, ga_settings_report, hyperparameters
-from benchmarks.__main__ import main
+from benchmarks import compare_report
 from benchmarks.compare import best_so_far
-from benchmarks.run import read_rows, write_rows
-from benchmarks.table import CPU_TABLE, table_problem
+from benchmarks.paper.tune import main
+from benchmarks.rows import read_rows, write_rows
+from benchmarks.table import ga_settings, ga_settings_report, hyperparameters
+from benchmarks.table.problem import CPU_TABLE, table_problem
 from optuna_ga import GASampler
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
@@ -159,7 +160,7 @@ def test_importances_add_up_and_find_the_learning_rate() -> None:
 
 def test_training_needs_no_package_of_the_comparison() -> None:
     """`python -m benchmarks` imports neither scikit-learn nor cmaes."""
-    code = "import sys, benchmarks.__main__; print({'sklearn', 'cmaes'} & set(sys.modules))"
+    code = "import sys, benchmarks.paper.tune; print({'sklearn', 'cmaes'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert ran.stdout.strip() == "set()"

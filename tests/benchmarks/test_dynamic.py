@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import dynamic, dynamic_report
-from benchmarks.run import read_rows
+from benchmarks.paper import dynamic, dynamic_report
+from benchmarks.rows import RESULTS, read_rows
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
@@ -143,7 +143,7 @@ def test_the_report_judges_made_up_rows() -> None:
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """To the letter."""
-    path = dynamic.RESULTS / "dynamic_cpu.csv"
+    path = RESULTS / "dynamic_cpu.csv"
 
     assert path.with_suffix(".md").read_text() == dynamic_report.report(read_rows(path), path.stem)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import make_table
-from benchmarks.make_table import HIGH, LOW, cloud, read_table, sobol
+from benchmarks.table import make as make_table
+from benchmarks.table.make import HIGH, LOW, cloud, read_table, sobol
 from benchmarks.trainings import load, train_settings
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._training import train

@@ -12,10 +12,10 @@ import optuna
 import pytest
 import torch
 
-from benchmarks import digits, leak, leak_report, reproduce, reproduce_report
-from benchmarks.leak import experiment
-from benchmarks.paper import PAPER
-from benchmarks.run import Row, read_rows, write_rows
+from benchmarks.paper import digits, leak, leak_report, reproduce, reproduce_report
+from benchmarks.paper.leak import experiment
+from benchmarks.paper.runs import PAPER
+from benchmarks.rows import Row, read_rows, write_rows
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.fashion_mnist._training import train

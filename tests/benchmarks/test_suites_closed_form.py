@@ -230,7 +230,7 @@ def test_leading_bits_count_only_after_those_before_them() -> None:
 
 def test_the_table_s_score_is_the_regret() -> None:
     """It is 0 at the optimum and that of guessing where training diverges."""
-    from benchmarks.table import table_problem
+    from benchmarks.table.problem import table_problem
 
     problem = table_problem()
     objective = task_of(TABLE, "fashion-mnist").objective(7)

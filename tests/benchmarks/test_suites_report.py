@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import recheck
-from benchmarks.run import Row, read_rows, write_rows
-from benchmarks.suites import overview, plot, ranks, report
-from benchmarks.suites.__main__ import RESULTS, SUITES
+from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.suites import overview, plot, ranks, recheck, report
+from benchmarks.suites.__main__ import SUITES
 
 Scores = Mapping[str, Sequence[float]]
 

@@ -20,8 +20,8 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.processes import in_processes
-from benchmarks.run import read_rows, write_rows
+from benchmarks.rows import read_rows, write_rows
+from benchmarks.runner import in_processes
 from benchmarks.suites import __main__ as suites
 from benchmarks.suites.differential_evolution import DESampler
 from benchmarks.suites.samplers import SAMPLERS, Limit

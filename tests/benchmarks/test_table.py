@@ -19,11 +19,11 @@ from scipy.stats import qmc
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from benchmarks import table_model
-from benchmarks.make_table import HIGH, LOW, read_table
-from benchmarks.run import read_rows
-from benchmarks.table import CPU_TABLE, TableProblem, table_problem
-from benchmarks.table_card import card
+from benchmarks.rows import read_rows
+from benchmarks.table import model as table_model
+from benchmarks.table.card import card
+from benchmarks.table.make import HIGH, LOW, read_table
+from benchmarks.table.problem import CPU_TABLE, TableProblem, table_problem
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 

@@ -12,8 +12,9 @@ import pytest
 from optuna import create_trial
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks import candidates, workers
-from benchmarks.run import Row
+from benchmarks.rows import Row
+from benchmarks.workers import experiments as workers
+from tests import oracles
 from tests.benchmarks.test_benchmarks import read
 
 SMALL: dict[str, Callable[[], Iterator[Row]]] = {
@@ -87,9 +88,9 @@ def test_a_result_that_is_passed_over_is_counted() -> None:
         trial(4, 0.0, 9, 10, parents=[0, 3]),
     ]
 
-    assert candidates.passed_over(trials, 2, 2) == 1
+    assert oracles.passed_over(trials, 2, 2) == 1
     trials[4].user_attrs["ga_parents"] = [3, 1]
-    assert candidates.passed_over(trials, 2, 2) == 0
+    assert oracles.passed_over(trials, 2, 2) == 0
 
 
 def test_a_result_of_the_last_second_may_be_unknown() -> None:
@@ -99,7 +100,7 @@ def test_a_result_of_the_last_second_may_be_unknown() -> None:
         trial(4, 0.0, 9, 10, parents=[0, 3]),
     ]
 
-    assert candidates.passed_over(trials, 2, 2) == 0
+    assert oracles.passed_over(trials, 2, 2) == 0
 
 
 def test_a_parent_from_outside_the_pool_is_counted() -> None:
@@ -110,8 +111,8 @@ def test_a_parent_from_outside_the_pool_is_counted() -> None:
         trial(5, 0.0, 9, 10, parents=[2, 4]),
     ]
 
-    assert candidates.from_outside(trials, 2, elitism=False) == 2
-    assert candidates.from_outside(trials, 2, elitism=True) == 1
+    assert oracles.from_outside(trials, 2, elitism=False) == 2
+    assert oracles.from_outside(trials, 2, elitism=True) == 1
 
 
 def test_pruned_trials_rank_by_how_far_they_came() -> None:
@@ -123,7 +124,7 @@ def test_pruned_trials_rank_by_how_far_they_came() -> None:
     for number, one in enumerate([*pruned, complete := trial(4, 1e9, 0, 1)]):
         one.number = number
 
-    ranked = sorted([*pruned, complete], key=candidates.fitness)
+    ranked = sorted([*pruned, complete], key=oracles.fitness)
     assert [one.number for one in ranked] == [4, 3, 2, 1, 0]
 
 
@@ -136,17 +137,17 @@ def test_results_that_no_pool_had_are_counted() -> None:
         trial(6, 4.0, 10, 11, parents=[4, 5]),
     ]
 
-    assert candidates.never_candidates(trials, 2, elitism=False) == (0, 6)
+    assert oracles.never_candidates(trials, 2, elitism=False) == (0, 6)
     trials[4].params = trials[5].params = {}
-    assert candidates.never_candidates(trials, 2, elitism=False) == (3, 6)
-    assert candidates.never_candidates(trials, 2, elitism=True) == (0, 6)
+    assert oracles.never_candidates(trials, 2, elitism=False) == (3, 6)
+    assert oracles.never_candidates(trials, 2, elitism=True) == (0, 6)
 
 
 def test_trials_without_parents_are_counted() -> None:
     """Trial 2 could have had parents; trials 0 and 1 could not."""
     trials = [trial(0, 5.0, 0, 1), trial(1, 1.0, 0, 1), trial(2, 9.0, 5, 6)]
     trials.append(trial(3, 1.0, 5, 6, parents=[0, 1]))
-    assert candidates.without_parents(trials, 2) == 1
+    assert oracles.without_parents(trials, 2) == 1
 
     trials[2].params = {}  # It asked for none.
-    assert candidates.without_parents(trials, 2) == 0
+    assert oracles.without_parents(trials, 2) == 0

@@ -51,7 +51,7 @@ def random_trials(n: int) -> list[FrozenTrial]:
 
 
 def two_levels(genes: dict[str, Any]) -> set[str]:
-    """Return what a choice within a choice asks for."""
+    """Return the parameters of an objective with a choice within a choice."""
     if genes["a"] == "deep":
         return {"a", "b", "x"} if genes["b"] == "deeper" else {"a", "b"}
     return {"a", "y"}
@@ -66,7 +66,7 @@ TWO_LEVELS: dict[str, BaseDistribution] = {
 
 
 def branching(n: int) -> list[FrozenTrial]:
-    """Return finished trials of an objective that branches by two levels, some of them failed."""
+    """Return finished trials of an objective with two levels of branches, some of them failed."""
     rng = np.random.default_rng(1)
     trials = []
     for number in range(n):

@@ -53,6 +53,6 @@ def points(study: Study) -> list[tuple[object, ...]]:
 
 
 def ask_together(study: Study, n: int, objective: Objective) -> list[tuple[Trial, float]]:
-    """Return trials that are all asked before any suggests, and their values."""
+    """Return trials that are all asked before any of them suggests, and their values."""
     trials = [study.ask() for _ in range(n)]
     return [(trial, objective(trial)) for trial in trials]

@@ -47,7 +47,7 @@ from tests.studies import bred, parents, run, sphere, story
 def test_generation_0_is_a_latin_hypercube(
     make: Make, gene: BaseDistribution, share: Callable[[float], float]
 ) -> None:
-    """Each tenth of a range, on its own scale, has one of ten trials."""
+    """Each tenth of a range, on the range's own scale, holds one of ten trials."""
     study = optuna.create_study(sampler=make(10, seed=0))
     trials = [study.ask({"gene": gene, "other": FloatDistribution(0.0, 1.0)}) for _ in range(10)]
 
@@ -59,7 +59,7 @@ def test_generation_0_is_a_latin_hypercube(
 def test_generation_0_has_every_choice_as_often(
     make: Make, choices: str, counts: set[int]
 ) -> None:
-    """Choices are balanced, but for what does not divide."""
+    """Each choice has the same number of trials, or one more where the division leaves a rest."""
     study = run(make(10, seed=0), 10, lambda trial: sphere(trial) + 0.0 * choice(trial, choices))
     found = Counter(trial.params["choice"] for trial in study.trials)
 
@@ -67,7 +67,7 @@ def test_generation_0_has_every_choice_as_often(
 
 
 def test_parameters_of_generation_0_are_independent() -> None:
-    """No two are in the same order, as they would be if they shared their strata."""
+    """No two parameters order the trials alike, as they would if they shared their strata."""
     study = run(model_free(30, seed=0), 30)
     columns = np.array([list(trial.params.values()) for trial in study.trials]).T
 
@@ -76,7 +76,7 @@ def test_parameters_of_generation_0_are_independent() -> None:
 
 @adaptive
 def test_parents_are_finished_trials_from_the_fittest_on(make: Make) -> None:
-    """They are recorded as plain numbers, from generation 1 on, and none appears twice."""
+    """Parents are recorded from generation 1 on as ints, the fittest first, and none twice."""
     study = run(make(5, seed=0), 20)
     for trial in bred(study):
         values = [study.trials[number].value for number in parents(trial)]
@@ -89,7 +89,7 @@ def test_parents_are_finished_trials_from_the_fittest_on(make: Make) -> None:
 
 
 def test_a_running_trial_is_no_parent() -> None:
-    """A trial is bred from those that have finished."""
+    """A trial is bred from finished trials alone."""
     study = run(model_free(4, seed=0), 6)
     running = [trial.number for trial, _ in ask_together(study, 3, sphere)]
     study.optimize(sphere, n_trials=12)
@@ -98,7 +98,7 @@ def test_a_running_trial_is_no_parent() -> None:
 
 
 def test_a_late_better_result_becomes_a_parent() -> None:
-    """It counts from the next trial on, whatever generation it belongs to."""
+    """A result counts from the next trial on, whatever generation it belongs to."""
     study = run(model_free(4, seed=0), 6)
     ((late, _),) = ask_together(study, 1, sphere)
     study.optimize(sphere, n_trials=6)
@@ -119,13 +119,13 @@ def test_results_count_at_once() -> None:
 
 
 def chosen(trial: Trial) -> float:
-    """Return a value that depends on nothing but choices, of which there are many."""
+    """Return a value that depends on choices alone, of which there are many."""
     return float(sum(choice(trial, string.ascii_letters, name) for name in "xyz"))
 
 
 @of_every_kind
 def test_choices_that_no_parent_has_are_recorded_as_mutated(make: Make) -> None:
-    """What is drawn afresh is named, in the order of the alphabet."""
+    """Freshly drawn choices are recorded, in the order of the alphabet."""
     trials = run(make(5, seed=0), 40, chosen).trials
     n_strange = n_recorded = 0
     for trial in filter(parents, trials):
@@ -151,17 +151,17 @@ def best(sampler: optuna.samplers.BaseSampler, n_trials: int) -> float:
 
 @pytest.fixture(scope="module")
 def random_bests() -> list[float]:
-    """What random search finds in sixty trials."""
+    """The best values of random search after sixty trials."""
     return [best(RandomSampler(seed=seed), 60) for seed in range(5)]
 
 
 def test_breeding_beats_random_search(random_bests: list[float]) -> None:
-    """In sixty trials most runs are better than all random ones."""
+    """After sixty trials most runs are better than every random run."""
     assert median(best(model_free(seed=seed), 60) for seed in range(5)) < min(random_bests)
 
 
 def test_the_model_beats_random_search_sooner(random_bests: list[float]) -> None:
-    """In forty trials every run is better than all random ones in sixty."""
+    """After forty trials every run is better than every random run after sixty."""
     assert max(best(KINDS["screened"](seed=seed), 40) for seed in range(5)) < min(random_bests)
 
 
@@ -177,7 +177,7 @@ def test_the_model_beats_random_search_sooner(random_bests: list[float]) -> None
     ],
 )
 def test_a_bad_argument_is_named(name: str, value: Any, error: type[Exception]) -> None:
-    """The error shows what was given; a bool is no number."""
+    """The error shows the value that was given; a bool is no number."""
     with pytest.raises(error, match=f"^`{name}` must be ") as raised:
         GASampler.adaptive(**{"screen": False, name: value})
 
@@ -185,13 +185,13 @@ def test_a_bad_argument_is_named(name: str, value: Any, error: type[Exception]) 
 
 
 def test_options_are_given_by_name() -> None:
-    """Only the population size has a place."""
+    """Only the population size may be given by position."""
     with pytest.raises(TypeError, match="positional"):
         GASampler.adaptive(10, False)  # type: ignore[call-arg]
 
 
 def test_the_population_size_is_the_length_of_generation_0() -> None:
-    """Two trials are enough, and more may be wanted."""
+    """Two trials are enough for a generation, and so are seven."""
     for size in (2, 7):
         study = run(model_free(size, seed=0), 10)
         assert study.user_attrs == {"ga_population_size": size}

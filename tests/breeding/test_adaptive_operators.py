@@ -24,7 +24,7 @@ AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
 
 
 def only(step_prob: float, **options: Any) -> Settings:
-    """Return settings with one way of making numbers, and without mutation unless it is given."""
+    """Return settings with one operator for numbers, and without mutation unless it is given."""
     options = {"fresh_prob": 0.0, "fresh_choice_prob": 0.0, **options}
     return replace(SCREENED, step_prob=step_prob, **options)
 
@@ -54,7 +54,7 @@ def children(
 @pytest.mark.parametrize("n_parents", [2, 3, 14])
 @pytest.mark.parametrize("choices", [False, True])
 def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
-    """The affine way takes all with weights that sum to one, a step one, or two for choices."""
+    """Affine children weight all parents by a sum of one; a step has one parent, choices two."""
     plan = adaptive_operators.plan(500, n_parents, SCREENED, np.random.default_rng(0))
     for candidate, affine in enumerate(plan.affine.tolist()):
         named = plan.parents(candidate, choices=choices)
@@ -66,7 +66,7 @@ def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: boo
 
 
 def test_fitter_parents_have_more_children() -> None:
-    """The rank decides how often a trial is a parent."""
+    """A parent's rank decides how often it is chosen."""
     plan = adaptive_operators.plan(20_000, 10, SCREENED, np.random.default_rng(0))
     shares = np.bincount(plan.first, minlength=10) / 20_000
 
@@ -74,7 +74,7 @@ def test_fitter_parents_have_more_children() -> None:
 
 
 def test_affine_children_are_weighted_sums_of_their_parents() -> None:
-    """Wherever these do not leave the range."""
+    """A sum outside of the range becomes the nearest end."""
     parents = np.linspace(0.45, 0.55, 7)
     plan = adaptive_operators.plan(400, 7, only(AFFINE), np.random.default_rng(1))
     sums = plan.weights @ parents
@@ -84,7 +84,7 @@ def test_affine_children_are_weighted_sums_of_their_parents() -> None:
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.3])
 def test_affine_children_have_the_covariance_of_their_parents(exponent: float) -> None:
-    """Genes that go together stay together, around a mean that leans to the fitter parents."""
+    """Children scatter as their parents do, around a mean that leans to the fitter parents."""
     spread = np.random.default_rng(0).normal(0.0, 0.02, (2, 8))
     genes = np.sort(0.5 + np.vstack([spread[0], 0.5 * spread[0] + 0.3 * spread[1]]))
     way = only(AFFINE, log_spread=(exponent, exponent))
@@ -104,7 +104,7 @@ def test_affine_children_have_the_covariance_of_their_parents(exponent: float) -
 def test_a_gene_does_not_depend_on_the_others(
     kinds: list[BaseDistribution], order: Literal["C", "F"], source: random.Random
 ) -> None:
-    """Expressed alone it is, to the bit, what it is among others, however these lie in memory."""
+    """Alone or among others a gene is the same to the bit, in any memory layout."""
     parents = np.array([[source.random() for _ in range(9)] for _ in kinds])
     parents[0, :3] = math.nan
     spare = [np.array([source.random() for _ in range(source.randint(0, 9))]) for _ in kinds]
@@ -129,7 +129,7 @@ def test_a_gene_does_not_depend_on_the_others(
 
 @pytest.mark.parametrize("distribution", [UNIT, IntDistribution(1, 9), IntDistribution(0, 1)])
 def test_a_step_leaves_its_parent(distribution: BaseDistribution) -> None:
-    """Parents that agree still have other children, on a coarse grid too."""
+    """Parents that agree have children that differ from them, on a coarse grid too."""
     parent = float(resolved(distribution, np.array([0.6]))[0])
     genes = children([parent] * 3, distribution, only(STEP))
 
@@ -143,7 +143,7 @@ def test_a_step_leaves_its_parent(distribution: BaseDistribution) -> None:
 def test_genes_are_positions_of_values(
     distribution: BaseDistribution, parents: list[float]
 ) -> None:
-    """Whatever the parents have, children are inside of the range and on its grid."""
+    """Whatever the parents have, a child's gene lies inside the range and on its grid."""
     genes = children(resolved(distribution, np.nan_to_num(parents)), distribution, SCREENED)
     lacking = children(parents, distribution, SCREENED)
     for found in (genes, lacking):
@@ -153,7 +153,7 @@ def test_genes_are_positions_of_values(
 
 @pytest.mark.parametrize("parents", [[math.nan, 0.3], [0.3, math.nan, math.nan], [math.nan] * 4])
 def test_parents_that_lack_a_gene_are_passed_over(parents: list[float]) -> None:
-    """It comes from those that have it or, if none does, from another trial that does."""
+    """The gene comes from a parent that has it or, if none has, from another trial."""
     found = children(parents, UNIT, only(AFFINE), donors=[0.3] * len(parents))
 
     assert found == pytest.approx(0.3)
@@ -167,7 +167,7 @@ def test_a_gene_that_nobody_has_is_drawn() -> None:
 
 
 def test_half_the_genes_are_fresh_where_few_trials_have_the_parameter() -> None:
-    """A branch that was hardly taken is searched, not copied."""
+    """A branch that few trials took is searched, not copied."""
     found = children([math.nan] * 3, UNIT, only(AFFINE), donors=[0.3], n=10_000)
 
     assert np.mean(np.isclose(found, 0.3)) == pytest.approx(0.5, abs=0.02)
@@ -175,7 +175,7 @@ def test_half_the_genes_are_fresh_where_few_trials_have_the_parameter() -> None:
 
 @pytest.mark.parametrize("way", [AFFINE, STEP])
 def test_choices_come_from_parents(way: float) -> None:
-    """No way makes a choice that no parent has; a fresh draw makes any."""
+    """Neither operator makes a choice that no parent has; a fresh draw makes any choice."""
     distribution = CategoricalDistribution("abcde")
     donors = [0.1, 0.5, 0.1]
     inherited = children([0.1, 0.5, math.nan], distribution, only(way), donors)

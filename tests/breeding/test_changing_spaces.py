@@ -1,4 +1,4 @@
-"""Adaptive searches of spaces that change, or of which nothing is known."""
+"""Adaptive searches of spaces that change, or that are unknown at first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RANGES: list[tuple[BaseDistribution, BaseDistribution]] = [
 
 
 def ask_for(study: Study, space: dict[str, BaseDistribution], n_trials: int) -> None:
-    """Ask for trials, each of which must be one that Optuna takes."""
+    """Ask for trials, each of which Optuna must accept."""
     for _ in range(n_trials):
         trial = study.ask(space)
         study.tell(trial, float(trial.number % 5))
@@ -45,7 +45,7 @@ def ask_for(study: Study, space: dict[str, BaseDistribution], n_trials: int) -> 
 
 @of_every_kind
 def test_ranges_may_change(make: Make) -> None:
-    """What is suggested lies in the range that is asked for, and on its grid."""
+    """Every suggestion lies in the range of its own trial, and on its grid."""
     study = optuna.create_study(sampler=make(4, seed=0))
     old, new = ({f"{i}": pair[which] for i, pair in enumerate(RANGES)} for which in (0, 1))
     ask_for(study, old, 8)
@@ -58,7 +58,7 @@ def test_ranges_may_change(make: Make) -> None:
 @cheap
 @pytest.mark.parametrize("new", range(5))
 def test_a_parameter_may_have_been_of_another_kind(make: Make, new: int) -> None:
-    """Storage in memory takes trials with other choices or another class under the same name."""
+    """In-memory storage accepts other choices and other classes under the same name."""
     kinds: list[tuple[BaseDistribution, Any]] = [
         (CategoricalDistribution(["a", "b"]), "b"),
         (CategoricalDistribution(["a", "z"]), "z"),
@@ -72,7 +72,7 @@ def test_a_parameter_may_have_been_of_another_kind(make: Make, new: int) -> None
 
 
 def with_another(trial: Trial, worth: float) -> float:
-    """Return a value to which a late parameter adds, by so much for either end of its range."""
+    """Return a value that a late parameter raises or lowers by up to `worth`."""
     return sphere(trial) + worth * (trial.suggest_float("late", 0.0, 8.0) - 6.0) ** 2 / 36
 
 
@@ -85,7 +85,7 @@ def with_another(trial: Trial, worth: float) -> float:
     ],
 )
 def test_a_parameter_that_appears_later_is_searched(kind: str, worth: float) -> None:
-    """Whether trials that have it are better or worse than those before."""
+    """A late parameter is searched whether the trials that have it are better or worse."""
     study = run(KINDS[kind](4, seed=0), 15)
     study.optimize(lambda trial: with_another(trial, worth), n_trials=15)
 
@@ -94,7 +94,7 @@ def test_a_parameter_that_appears_later_is_searched(kind: str, worth: float) -> 
 
 @cheap
 def test_a_parameter_may_vanish(make: Make) -> None:
-    """An objective that no longer asks for it goes on, though all that is left was tried."""
+    """The search goes on without the parameter, though every remaining point was tried with it."""
     study = run(make(4, seed=0), 4, lambda t: stepped(t) + t.suggest_float("extra", 0, 1))
     study.optimize(stepped, n_trials=36)
 
@@ -103,7 +103,7 @@ def test_a_parameter_may_vanish(make: Make) -> None:
 
 @cheap
 def test_not_every_trial_needs_parameters(make: Make) -> None:
-    """An objective may ask in every third trial only."""
+    """Here only every third trial has a parameter."""
     study = run(make(4, seed=0), 12, lambda t: 0.0 if t.number % 3 else t.suggest_float("x", 0, 1))
 
     assert len({trial.params["x"] for trial in study.trials[::3]}) == 4
@@ -111,7 +111,7 @@ def test_not_every_trial_needs_parameters(make: Make) -> None:
 
 @of_every_kind
 def test_parameters_may_appear_after_a_generation_without_any(make: Make) -> None:
-    """Then nothing is known of the search space, though there are parents."""
+    """There are parents then, but the search space is still unknown."""
     study = run(make(4, seed=0), 9, lambda trial: float(trial.number))
     study.optimize(sphere, n_trials=3)
 
@@ -131,7 +131,7 @@ SINGLE: dict[str, BaseDistribution] = {
 @of_every_kind
 @pytest.mark.parametrize("others", [constant, lambda trial: 0.0])
 def test_parameters_of_one_value_have_it(make: Make, others: Objective) -> None:
-    """They are no search, alone or among others."""
+    """Such parameters need no search, alone or among others."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for _ in range(12):
         trial = study.ask(SINGLE)

@@ -25,7 +25,7 @@ from tests.breeding.test_known_trials import trial_with
 
 
 def layers(genes: dict[str, Any]) -> set[str]:
-    """Return what a number of layers asks for."""
+    """Return the parameters of an objective with a number of layers."""
     return {"n_layers", "rate", *(f"units {k}" for k in range(genes["n_layers"]))}
 
 
@@ -37,7 +37,7 @@ LAYERS: dict[str, BaseDistribution] = {
 
 
 def switches(genes: dict[str, Any]) -> set[str]:
-    """Return what many independent switches ask for."""
+    """Return the parameters of an objective with many independent switches."""
     return {*"abcdefgh", *(name.upper() for name in "abcdefgh" if genes[name])}
 
 
@@ -48,7 +48,7 @@ SWITCHES: dict[str, BaseDistribution] = {
 
 
 def everything(genes: dict[str, Any]) -> set[str]:
-    """Return what an objective without branches asks for."""
+    """Return the parameters of an objective without branches."""
     return set(genes)
 
 
@@ -59,7 +59,7 @@ def everything(genes: dict[str, Any]) -> set[str]:
 def test_what_a_child_is_asked_for_is_foreseen(
     asks: Callable[[dict[str, Any]], set[str]], space: dict[str, BaseDistribution]
 ) -> None:
-    """After 60 random trials it is known of any child."""
+    """After 60 random trials the parameters of any child are predicted without an error."""
     rng = np.random.default_rng(0)
     genes = np.column_stack([resolved(found, rng.random(260)) for found in space.values()])
     values = [
@@ -73,7 +73,7 @@ def test_what_a_child_is_asked_for_is_foreseen(
 
 
 def random_children(knowledge: Knowledge, n: int = 200) -> np.ndarray:
-    """Return positions of values of all parameters that are known."""
+    """Return positions of values of all known parameters."""
     rng = np.random.default_rng(2)
     kinds = knowledge.archive.distributions.values()
     return np.column_stack([resolved(kind, rng.random(n)) for kind in kinds])
@@ -83,7 +83,7 @@ def random_children(knowledge: Knowledge, n: int = 200) -> np.ndarray:
 def test_branches_are_the_same_whenever_they_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, recent: int
 ) -> None:
-    """One that is told of trials one by one foresees what one that is told of all does."""
+    """Trials added one by one lead to the same predictions as all trials at once."""
     monkeypatch.setattr(known_trials, "_RECENT", recent)
     known: list[FrozenTrial] = []
     followed = Knowledge(MINIMIZE, 10, known)
@@ -97,7 +97,7 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
 
 
 def test_branches_agree_with_every_complete_trial() -> None:
-    """They are learnt anew when one was not foreseen; failed ones say nothing."""
+    """A complete trial that was mispredicted makes the trees anew; failed trials do not."""
     known: list[FrozenTrial] = []
     knowledge = Knowledge(MINIMIZE, 10, known)
     for trial in branching(80):
@@ -109,7 +109,7 @@ def test_branches_agree_with_every_complete_trial() -> None:
 
 
 def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An objective may ask otherwise from some trial on."""
+    """An objective may have other branches from some trial on."""
     monkeypatch.setattr(known_trials, "_RECENT", 20)
     before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
     since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
@@ -123,7 +123,7 @@ def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
 def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing else is known of what children will be asked for."""
+    """Without recent complete trials, failed ones are all there is to predict from."""
     monkeypatch.setattr(known_trials, "_RECENT", 5)
     failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
     for n_failures, y in [(4, math.nan), (6, 0.5)]:

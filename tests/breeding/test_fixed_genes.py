@@ -20,7 +20,7 @@ from tests.studies import bred, parents, run, sphere
 
 @cheap
 def test_enqueued_and_added_trials_are_bred_from(make: Make) -> None:
-    """They count by their number like any other, and what they fix is taken over."""
+    """Their numbers decide their generations, as any trial's do, and their values are kept."""
     study = optuna.create_study(sampler=make(4, seed=0))
     source = run(RandomSampler(seed=1), 4)
     study.add_trials(source.trials)
@@ -42,7 +42,7 @@ def corner(trial: Trial) -> float:
 @of_every_kind
 @pytest.mark.parametrize("fix", ["enqueued", "partially fixed"])
 def test_what_a_trial_gets_from_elsewhere_counts_as_its_own(make: Make, fix: str) -> None:
-    """Where a gene is given, the others are chosen so that the trial is new."""
+    """Where a gene is fixed, the other genes are chosen so that the trial is new."""
     study = run(make(4, seed=0), 1, corner)
     if fix == "enqueued":
         for _ in range(4):
@@ -56,7 +56,7 @@ def test_what_a_trial_gets_from_elsewhere_counts_as_its_own(make: Make, fix: str
 
 @of_every_kind
 def test_enqueued_genes_of_running_trials_are_foreseen(make: Make) -> None:
-    """A trial differs from an older one that has not been asked for its genes yet."""
+    """A trial avoids the enqueued point of a running trial that has not suggested yet."""
     study = run(make(4, seed=0), 4, corner)
     left = sorted(set(product(range(3), range(4))) - set(points(study)))
     for n, m in left[1:]:
@@ -71,7 +71,7 @@ def test_enqueued_genes_of_running_trials_are_foreseen(make: Make) -> None:
 @cheap
 @pytest.mark.parametrize("value", [None, "a", math.nan, math.inf, -7, 9.5, [1]])
 def test_nonsense_that_is_enqueued_is_not_bred_with(make: Make, value: Any) -> None:
-    """What becomes of it is Optuna's business, as it is with any sampler."""
+    """Such trials end as they do with `RandomSampler`."""
     ends = []
     for sampler in (make(4, seed=0), RandomSampler(seed=0)):
         study = run(sampler, 5, corner)
@@ -88,13 +88,13 @@ def test_nonsense_that_is_enqueued_is_not_bred_with(make: Make, value: Any) -> N
 
 
 def fixing(value: Any) -> dict[str, Any]:
-    """Return how Optuna notes what is enqueued."""
+    """Return the system attributes of an enqueued trial, as Optuna writes them."""
     return {"fixed_params": {"n": value}}
 
 
 @cheap
 def test_an_enqueued_value_outside_the_range_stays_without_heirs(make: Make) -> None:
-    """Optuna lets an enqueued trial leave the range; its children stay inside."""
+    """Optuna lets an enqueued trial leave the range; the genes of later trials lie inside."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for _ in range(4):
         study.enqueue_trial({"x": 9.0, "y": -9.0, "z": 0.5})
@@ -108,7 +108,7 @@ def test_an_enqueued_value_outside_the_range_stays_without_heirs(make: Make) -> 
 @cheap
 @pytest.mark.parametrize("bound", [-1.0, 1.0])
 def test_a_gene_on_a_bound_is_inherited(make: Make, bound: float) -> None:
-    """Where that is best, some children stay there bit by bit."""
+    """Where the bound is best, some children have it to the bit."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for number in range(4):
         study.enqueue_trial({"x": bound, "y": number / 4, "z": -number / 4})
@@ -119,7 +119,7 @@ def test_a_gene_on_a_bound_is_inherited(make: Make, bound: float) -> None:
 
 @cheap
 def test_what_is_fixed_is_left_to_others(make: Make) -> None:
-    """`PartialFixedSampler` leaves the other genes to the sampler."""
+    """`PartialFixedSampler` fixes one gene and leaves the others to the sampler."""
     study = run(PartialFixedSampler({"x": 0.25}, make(4, seed=0)), 16)
 
     assert {trial.params["x"] for trial in study.trials} == {0.25}
@@ -127,7 +127,7 @@ def test_what_is_fixed_is_left_to_others(make: Make) -> None:
 
 
 def failing_first(trial: Trial) -> float:
-    """Fail once, before the rest of the parameters of one branch are asked for."""
+    """Fail in one trial, before the second parameter of its branch."""
     left = trial.suggest_categorical("left", [True, False])
     if left and trial.number == trial.study.user_attrs["failing"]:
         raise RuntimeError
@@ -137,7 +137,7 @@ def failing_first(trial: Trial) -> float:
 @of_every_kind
 @pytest.mark.parametrize("failing", range(3))
 def test_a_failure_in_the_middle_of_a_branch_does_not_ban_it(make: Make, failing: int) -> None:
-    """The trial says nothing of the parameters that it was not asked for."""
+    """A failed trial does not show that the branch lacks the parameters after the failure."""
     study = optuna.create_study(sampler=make(4, seed=1))
     study.set_user_attr("failing", failing)
     for _ in range(3):
@@ -149,7 +149,7 @@ def test_a_failure_in_the_middle_of_a_branch_does_not_ban_it(make: Make, failing
 
 
 def test_a_result_may_arrive_while_parents_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may even bring a parameter that nobody knew."""
+    """The late trial may even have a parameter that no earlier trial has."""
     study = run(KINDS["distinct"](4, seed=0), 3)
     straggler = study.ask()
     value = sphere(straggler) + straggler.suggest_float("new", 0.0, 1.0) - 9.0

@@ -1,4 +1,4 @@
-"""Running trials are predicted from what they have so far."""
+"""Running trials are predicted from the parameters that they have so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.breeding.histories import MINIMIZE, UNIT
 
 
 def trial_with(state: TrialState = TrialState.COMPLETE, **params: Any) -> FrozenTrial:
-    """Return a trial that was asked for choices, if they are letters, and for numbers."""
+    """Return a trial with these parameters: letters are choices, numbers are floats."""
     return create_trial(
         state=state,
         value=0.0 if state == TrialState.COMPLETE else None,
@@ -27,14 +27,14 @@ def trial_with(state: TrialState = TrialState.COMPLETE, **params: Any) -> Frozen
 
 
 def foreseen(knowledge: Knowledge, genes: dict[str, float], **params: Any) -> list[float]:
-    """Return the genes of a running trial that has some and will become others."""
+    """Return the predicted genes of a running trial that has some parameters so far."""
     knowledge.take_in()
     knowledge.foresee([trial_with(TrialState.RUNNING, **params)], lambda trial: genes)
     return list(knowledge.running[0])
 
 
 def test_what_running_trials_have_got_is_followed() -> None:
-    """They are asked for more and more, and ranges change meanwhile."""
+    """The prediction takes over each suggested gene, and follows changes of the range."""
     known = [trial_with(x=0.5, y=0.5)]
     knowledge, genes = Knowledge(MINIMIZE, 10, known), {"x": 0.9, "y": 0.75}
 
@@ -48,7 +48,7 @@ def test_what_running_trials_have_got_is_followed() -> None:
 
 
 def test_running_trials_are_foreseen_without_what_they_will_not_be_asked() -> None:
-    """What they will become has a gene for every parameter."""
+    """The plan has a gene for every parameter; the prediction has those of the branch."""
     knowledge = Knowledge(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
 
     assert foreseen(knowledge, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]

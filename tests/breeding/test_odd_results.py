@@ -17,7 +17,7 @@ from tests.studies import Objective, bred, constant, run, sphere
 
 
 def odd(trial: Trial) -> float:
-    """End in one of the ways in which trials end."""
+    """End in one of seven ways, by the trial's number."""
     value = mixed(trial)
     end = trial.number % 7
     if end == 1:
@@ -31,7 +31,7 @@ def odd(trial: Trial) -> float:
 
 
 def prunes(trial: Trial) -> float:
-    """Give up before the first report."""
+    """Prune before the first report."""
     mixed(trial)
     raise TrialPruned
 
@@ -47,7 +47,7 @@ def violates(trial: Trial) -> float:
     [*product(CHEAP, ("minimize", "maximize")), ("screened", "maximize")],
 )
 def test_trials_may_end_in_any_way(kind: str, direction: Any) -> None:
-    """Failed, pruned, infinite and infeasible trials are survived without a warning."""
+    """Failed, pruned, infinite and infeasible trials neither stop the search nor warn."""
     study = optuna.create_study(sampler=KINDS[kind](4, seed=0), direction=direction)
     study.optimize(odd, n_trials=28, catch=RuntimeError)
 
@@ -74,7 +74,7 @@ def test_trials_may_end_in_any_way(kind: str, direction: Any) -> None:
     ],
 )
 def test_all_trials_may_end_alike(make: Make, objective: Objective) -> None:
-    """Where no trial is better than another the search goes on."""
+    """The search goes on where no trial is fitter than another."""
     study = run(make(4, seed=0), 9, objective)
 
     assert len(study.trials) == 9
@@ -82,7 +82,7 @@ def test_all_trials_may_end_alike(make: Make, objective: Objective) -> None:
 
 @of_every_kind
 def test_values_may_be_huge(make: Make) -> None:
-    """Their differences are beyond what a float can hold."""
+    """Differences of values may overflow a float."""
     study = run(make(4, seed=0), 12, lambda trial: 1.7e308 * trial.suggest_float("x", -1, 1))
 
     assert len(study.trials) == 12
@@ -90,7 +90,7 @@ def test_values_may_be_huge(make: Make) -> None:
 
 @of_every_kind
 def test_maximizing_mirrors_minimizing(make: Make) -> None:
-    """The same search has the opposite values."""
+    """Negated values and the other direction make the same search."""
     minimized = run(make(4, seed=0), 12, mixed)
     maximized = run(make(4, seed=0), 12, lambda trial: -mixed(trial), direction="maximize")
 
@@ -99,7 +99,7 @@ def test_maximizing_mirrors_minimizing(make: Make) -> None:
 
 @of_every_kind
 def test_a_study_of_several_objectives_is_refused(make: Make) -> None:
-    """The error names a sampler that serves it, and no trial is left running."""
+    """The error names a sampler for several objectives, and no trial is left running."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
     with pytest.raises(ValueError, match=r"one objective, but the study has 2.*NSGAIISampler"):
         study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=1)
@@ -109,7 +109,7 @@ def test_a_study_of_several_objectives_is_refused(make: Make) -> None:
 
 @cheap
 def test_the_refusal_can_be_caught(make: Make) -> None:
-    """It is the objective's own error, where it asks for a parameter."""
+    """The error is raised inside of the objective, where it suggests a parameter."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
     study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=3, catch=ValueError)
 
@@ -118,7 +118,7 @@ def test_the_refusal_can_be_caught(make: Make) -> None:
 
 @cheap
 def test_several_objectives_without_parameters_are_none_of_its_business(make: Make) -> None:
-    """Hooks around a trial do not raise."""
+    """The hooks before and after a trial do not raise."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
     study.optimize(lambda trial: (0.0, 0.0), n_trials=3)
 

@@ -63,12 +63,12 @@ def first_generation() -> list[FrozenTrial]:
 
 
 def is_fair(successes: int, tries: int, prob: float) -> bool:
-    """Return whether a count fits a probability."""
+    """Return whether a count agrees with a probability."""
     return bool(stats.binomtest(successes, tries, prob).pvalue > UNLIKELY)
 
 
 def sources(study: Study, name: str) -> list[int | None]:
-    """Return from which parent, 0 or 1, each bred gene comes; None for a fresh one.
+    """Return from which parent, 0 or 1, each bred gene comes; None for a fresh gene.
 
     Children of parents that share the gene are left out, since they do not show it.
     """
@@ -104,7 +104,7 @@ def test_a_generation_is_as_many_trials_as_the_population(diverse: Study) -> Non
 def test_parents_are_the_best_of_the_pool(
     elitism: bool, direction: str, size: int, fraction: float, n_parents: int
 ) -> None:
-    """They are the best share of the last generation, or with elitism of all earlier ones."""
+    """The pool is the last generation or, with elitism, all earlier ones."""
     sampler = GASampler(size, parent_fraction=fraction, elitism=elitism, seed=1)
     trials = run(sampler, 12 * size, scattered, direction=direction).trials
 
@@ -174,7 +174,7 @@ def test_either_parent_is_as_likely_to_pass_on_a_gene(diverse: Study, name: str)
 
 
 def test_genes_are_inherited_and_mutated_independently() -> None:
-    """The coin and the mutation of one gene say nothing about those of another."""
+    """One gene's coin and mutation are independent of the other genes'."""
     study = run(GASampler(1500, mutation_prob=0.3, seed=0), 3000, scattered)
     pairs = Counter(zip(sources(study, "x"), sources(study, "y"), strict=True))
     table = [[pairs[x, y] for y in (0, 1, None)] for x in (0, 1, None)]
@@ -207,7 +207,7 @@ def test_all_pairs_of_parents_are_equally_likely(diverse: Study) -> None:
 def test_a_continuous_first_gene_is_uniform_in_its_scale(
     first_generation: list[FrozenTrial], name: str, unit: Callable[[float], float]
 ) -> None:
-    """The initial population is uniform, in the logarithm where the distribution is."""
+    """The initial population is uniform, on the logarithm's scale where `log=True`."""
     positions = [unit(trial.params[name]) for trial in first_generation]
 
     assert stats.kstest(positions, "uniform").pvalue > UNLIKELY
@@ -269,7 +269,7 @@ def test_a_mutated_gene_is_uniform(diverse: Study) -> None:
 
 
 def test_mutated_genes_are_recorded(diverse: Study) -> None:
-    """They are those that a child has from neither parent; where there are none, none are."""
+    """The record holds exactly the genes that the trial has from neither parent."""
     trials = diverse.trials
     for trial in trials:
         given = [trials[number].params for number in parents(trial)]
@@ -278,13 +278,13 @@ def test_mutated_genes_are_recorded(diverse: Study) -> None:
 
 
 def branching(trial: Trial) -> float:
-    """Return a value of one of two branches, whose genes the other one lacks."""
+    """Return a value of one of two branches, each with a parameter of its own."""
     left = trial.suggest_categorical("left", [True, False])
     return trial.suggest_float("l" if left else "r", 0.0, 1.0)
 
 
 def test_genes_that_no_parent_has_are_recorded_as_mutated() -> None:
-    """They are drawn afresh without a mutation; what was enqueued is no mutation."""
+    """A gene that both parents lack is drawn, and recorded; an enqueued gene is not."""
     study = optuna.create_study(sampler=GASampler(4, mutation_prob=0.0, seed=0))
     for left in [True] * 4 + [False] * 4:
         study.enqueue_trial({"left": left})
@@ -295,7 +295,7 @@ def test_genes_that_no_parent_has_are_recorded_as_mutated() -> None:
 
 
 def test_what_was_enqueued_is_never_a_mutation() -> None:
-    """Not even if it is what a mutation would have drawn."""
+    """An enqueued value is no mutation even where it equals the mutation's draw."""
     study = run(GASampler(4, mutation_prob=1.0, seed=0), 4, branching)
     for _ in range(20):
         study.enqueue_trial({"left": True})
@@ -305,12 +305,12 @@ def test_what_was_enqueued_is_never_a_mutation() -> None:
 
 
 def superb_at_three(trial: Trial) -> float:
-    """Return the same always, but for one superb trial of the first generation."""
+    """Return 1, except for one superb trial of the first generation."""
     return constant(trial) - (trial.number == 3)
 
 
 def test_children_replace_their_parents() -> None:
-    """However good a trial was, it breeds no generation but the next."""
+    """However good a trial is, it breeds the next generation only."""
     study = run(GASampler(10, seed=0), 60, superb_at_three)
 
     assert {t.number // 10 for t in bred(study) if 3 in parents(t)} == {1}

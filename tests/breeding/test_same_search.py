@@ -82,7 +82,7 @@ def test_another_seed_makes_another_search(make: Make) -> None:
 
 
 def unpickled(sampler: GASampler, make: Make) -> GASampler:
-    """Return what arrives where a pickled sampler is sent."""
+    """Return the sampler after pickling, as another process receives it."""
     sent: GASampler = pickle.loads(pickle.dumps(sampler))
     return sent
 
@@ -104,7 +104,7 @@ def anew(sampler: GASampler, make: Make) -> GASampler:
 def test_a_search_goes_on_with_another_sampler_object(
     make: Make, replace: Callable[[GASampler, Make], GASampler]
 ) -> None:
-    """A sampler replaced before every trial makes the search of one that stays."""
+    """Replacing the sampler before every trial changes nothing."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for _ in range(16):
         study.optimize(mixed, n_trials=1)
@@ -116,7 +116,7 @@ def test_a_search_goes_on_with_another_sampler_object(
 
 @cheap
 def test_one_sampler_serves_two_studies_at_once(make: Make) -> None:
-    """What a sampler remembers of one study never reaches another."""
+    """A sampler's memory of one study never reaches another."""
     sampler = make(4, seed=0)
     directions = [StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE]
     studies = [optuna.create_study(sampler=sampler, direction=d) for d in directions]
@@ -128,7 +128,7 @@ def test_one_sampler_serves_two_studies_at_once(make: Make) -> None:
 
 
 def completed_late(make: Make, *, lost: bool, between: bool) -> dict[str, Any]:
-    """Return the genes of a trial that suggests one, and later the rest.
+    """Return the parameters of a trial that suggests one of them first and the rest later.
 
     Args:
         make: Makes the sampler.
@@ -151,14 +151,14 @@ def completed_late(make: Make, *, lost: bool, between: bool) -> dict[str, Any]:
 @of_every_kind
 @pytest.mark.parametrize("between", [False, True])
 def test_a_half_suggested_trial_goes_on_with_another_sampler(make: Make, between: bool) -> None:
-    """Its other genes are what they would have been, as long as nothing has ended since."""
+    """Its other genes are the same, as long as no other trial has finished in between."""
     kept, lost = (completed_late(make, lost=lost, between=between) for lost in (False, True))
 
     assert kept == lost
 
 
 def narrow(trial: Trial) -> float:
-    """Return a value of ranges of which one is narrow, and another one soon changes."""
+    """Return a value of five parameters, one of a narrow range and one whose range changes."""
     x = trial.suggest_float("narrow", 1.7e9, 1.7e9 + 1.0) - 1.7e9
     y = trial.suggest_float("changing", 0.0, 1.0 if trial.number < 9 else 3.0)
     return (x - 0.3) ** 2 + (y - 0.9) ** 2 + sphere(trial)
@@ -166,7 +166,7 @@ def narrow(trial: Trial) -> float:
 
 @of_every_kind
 def test_a_search_in_odd_ranges_goes_on_with_another_sampler_object(make: Make) -> None:
-    """Before every trial, and between the genes of one."""
+    """A new sampler before every trial and between two genes changes nothing."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for _ in range(18):
         study.sampler = make(4, seed=0)
@@ -179,7 +179,7 @@ def test_a_search_in_odd_ranges_goes_on_with_another_sampler_object(make: Make) 
 
 
 def overlapping(make: Make, *, lost: bool) -> Study:
-    """Return a study of which two trials run at a time, and every other one outlives the next."""
+    """Return a study in which two trials run at a time and every other one outlives the next."""
     study = optuna.create_study(sampler=make(4, seed=0))
     (older,) = ask_together(study, 1, sphere)
     for number in range(16):
@@ -193,7 +193,7 @@ def overlapping(make: Make, *, lost: bool) -> Study:
 
 @cheap
 def test_results_may_arrive_in_any_order(make: Make) -> None:
-    """A sampler that saw them arrive goes on as one that finds them all."""
+    """A sampler that saw the results arrive continues as one that reads them all at once."""
     kept, lost = (overlapping(make, lost=lost) for lost in (False, True))
 
     assert story(kept) == story(lost)

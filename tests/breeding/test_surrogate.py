@@ -23,13 +23,13 @@ from tests.studies import added, failed, pruned
 
 
 def losses_of(*trials: FrozenTrial, direction: StudyDirection = MINIMIZE) -> np.ndarray:
-    """Return the losses that the model sees."""
+    """Return the losses that the model is fitted to."""
     return warped([fitness.rank(trial, direction) for trial in trials], 0.1)
 
 
 @given(st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=30))
 def test_the_model_sees_losses_in_their_order(values: list[float]) -> None:
-    """A better value is no worse a loss; together they have mean 0 and deviation 1, or are 0."""
+    """A better value is never a larger loss; losses have mean 0 and deviation 1, or are all 0."""
     losses = losses_of(*(added(value) for value in values))
 
     assert (np.diff(losses[np.argsort(values, kind="stable")]) >= -1e-12).all()
@@ -38,7 +38,7 @@ def test_the_model_sees_losses_in_their_order(values: list[float]) -> None:
 
 
 def test_the_model_sees_small_differences_of_good_trials() -> None:
-    """The scale is the logarithm of what a trial is above the best."""
+    """Losses are logarithms of the distance to the best value."""
     losses = losses_of(*(added(10.0**power) for power in range(-6, 7)))
 
     assert losses[3] - losses[2] > 0.5 * (losses[12] - losses[11])
@@ -46,7 +46,7 @@ def test_the_model_sees_small_differences_of_good_trials() -> None:
 
 @pytest.mark.parametrize("direction", [MINIMIZE, MAXIMIZE])
 def test_a_trial_without_a_value_is_as_bad_as_the_worst(direction: StudyDirection) -> None:
-    """So are infeasible ones and an infinity in the wrong direction; the other is the best."""
+    """So are infeasible trials and the wrong infinity; the other one is as good as the best."""
     sign = 1.0 if direction == MINIMIZE else -1.0
     bad = [failed(), pruned(), added(-sign * 9.0, constraints={"c": 1.0}), added(sign * math.inf)]
     good = [added(sign * value) for value in (3.0, 1.0, 2.0)]
@@ -56,7 +56,7 @@ def test_a_trial_without_a_value_is_as_bad_as_the_worst(direction: StudyDirectio
 
 
 def test_a_pruned_trial_is_no_better_than_half_of_the_complete_ones() -> None:
-    """Its last report counts as its value if it is worse than that."""
+    """Its loss is its last report's or the median, whichever is worse."""
     complete = [added(value) for value in (0.0, 1.0, 2.0, 3.0, 4.0)]
     reports = [pruned(intermediate_values={1: 9.0, 2: v}) for v in (-5.0, 1.0, 3.0, math.nan)]
     losses = losses_of(*complete, *reports)
@@ -66,7 +66,7 @@ def test_a_pruned_trial_is_no_better_than_half_of_the_complete_ones() -> None:
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e300, math.inf])
 def test_equal_losses_tell_nothing(value: float) -> None:
-    """They are all zero, with or without failures among them."""
+    """Equal values have a loss of zero, with or without failed trials beside them."""
     assert losses_of(*[added(value)] * 5) == pytest.approx(np.zeros(5))
     assert losses_of(added(value), failed(), pruned()) == pytest.approx(np.zeros(3))
 
@@ -83,7 +83,7 @@ def test_all_choices_are_equally_far_apart(n: int) -> None:
 
 
 def test_what_is_not_asked_for_has_a_feature_of_its_own() -> None:
-    """A number that is lacking stands in the middle, and a choice that is lacking is none."""
+    """A missing number stands in the middle; a missing choice is none of the choices."""
     choices = CategoricalDistribution("abc")
     found = features(np.array([[math.nan, 0.2], [0.5, math.nan]]), [choices, UNIT])
 
@@ -92,7 +92,7 @@ def test_what_is_not_asked_for_has_a_feature_of_its_own() -> None:
 
 
 def test_the_kernel_is_fitted_on_a_schedule() -> None:
-    """It depends on the number of trials alone, and is never far behind it."""
+    """The schedule depends on the number of trials alone, and never lags by half."""
     due = [scheduled(n) for n in range(1, 400)]
 
     assert due == sorted(due)
@@ -112,7 +112,7 @@ def two_valleys(u: float) -> float:
 
 
 def measured(loss: Callable[[float], float], positions: Sequence[float]) -> Archive:
-    """Return an archive of trials at these positions."""
+    """Return the matrix of trials at these positions."""
     archive = Archive(MINIMIZE, 200)
     for number, u in enumerate(positions):
         trial = create_trial(value=loss(u), params={"x": u}, distributions={"x": UNIT})
@@ -133,14 +133,14 @@ def chosen(screen: Screen, archive: Archive, *running: float) -> float:
 
 
 def test_the_model_finds_the_minimum_of_a_parabola() -> None:
-    """After fifteen trials the candidate that it prefers is nearly the best."""
+    """After fifteen trials the preferred candidate is close to the minimum."""
     archive = measured(parabola, SPREAD)
 
     assert chosen(Screen(SCREENED), archive) == pytest.approx(0.3, abs=0.05)
 
 
 def test_the_model_leaves_alone_what_is_running() -> None:
-    """Where two places are equally good, the second worker gets the other one."""
+    """Of two equally good places, the second worker gets the one that the first left."""
     archive, screen = measured(two_valleys, BOTH_HALVES), Screen(SCREENED)
     first = chosen(screen, archive)
     second = chosen(screen, archive, first)
@@ -150,7 +150,7 @@ def test_the_model_leaves_alone_what_is_running() -> None:
 
 
 def test_a_new_model_prefers_what_the_old_one_would() -> None:
-    """Its memory saves time and changes nothing, so that a resumed search is the same."""
+    """Memory saves time and changes nothing, so that a resumed search is the same."""
     old = Screen(SCREENED)
     for end in range(2, 16):
         archive, running = measured(two_valleys, SPREAD[:end]), SPREAD[end - 1] / 2

@@ -25,7 +25,7 @@ from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT, branching, random
 
 
 def archive_of(trials: Sequence[FrozenTrial], direction: Any = MINIMIZE, n: int = 200) -> Archive:
-    """Return an archive of these trials, which keeps the order of the n fittest."""
+    """Return the matrix of these trials, which keeps the order of the n fittest."""
     archive = Archive(direction, n)
     for trial in trials:
         archive.add(trial)
@@ -34,7 +34,7 @@ def archive_of(trials: Sequence[FrozenTrial], direction: Any = MINIMIZE, n: int 
 
 @pytest.mark.parametrize("direction", [MINIMIZE, MAXIMIZE])
 def test_the_fittest_are_known_at_any_time(direction: StudyDirection) -> None:
-    """They are those that ranking all trials anew would find."""
+    """They are the trials that ranking all trials anew gives."""
     trials, archive = random_trials(150), Archive(direction, 7)
     for end, trial in enumerate(trials, start=1):
         archive.add(trial)
@@ -46,7 +46,7 @@ def test_the_fittest_are_known_at_any_time(direction: StudyDirection) -> None:
 
 
 def test_the_rows_of_trials_are_found_by_their_numbers() -> None:
-    """Trials are kept in the order of their arrival, which need not be that of their numbers."""
+    """Rows are in the order of arrival, which may differ from the order of the numbers."""
     trials = random_trials(100)[::-1]
     archive = archive_of(trials)
 
@@ -55,7 +55,7 @@ def test_the_rows_of_trials_are_found_by_their_numbers() -> None:
 
 
 def test_which_trials_are_complete_is_known() -> None:
-    """Rather than failed or pruned, however many there are."""
+    """The mask tells complete trials from failed and pruned ones."""
     trials = branching(150)
 
     assert list(archive_of(trials).complete) == [
@@ -82,14 +82,14 @@ def with_changing_ranges(n: int) -> list[FrozenTrial]:
 
 
 def position(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> float:
-    """Return where a parameter, or the nearest value inside, stands; NaN if there is none."""
+    """Return the position of a parameter, or of the nearest value inside; NaN if it is missing."""
     if name not in trial.params:
         return math.nan
     return to_unit(distribution, fit(distribution, trial.params[name]))
 
 
 def test_genes_are_those_of_one_range() -> None:
-    """All of a parameter's are expressed in the one that the archive names."""
+    """Each column holds positions in the one range that the matrix names for it."""
     trials = with_changing_ranges(90)
     archive = archive_of(trials)
 
@@ -101,7 +101,7 @@ def test_genes_are_those_of_one_range() -> None:
 
 
 def test_a_range_that_changes_once_is_taken_over_at_once() -> None:
-    """The genes before are expressed in it."""
+    """Earlier genes become positions in the new range."""
     old, new = FloatDistribution(0.0, 1.0), FloatDistribution(0.3, 2.0)
     trials = [create_trial(value=0.0, params={"x": 0.9}, distributions={"x": old})] * 9
     archive = archive_of([*trials, with_range(new)])
@@ -111,7 +111,7 @@ def test_a_range_that_changes_once_is_taken_over_at_once() -> None:
 
 
 def test_ranges_that_always_change_are_rarely_taken_over() -> None:
-    """Expressing all genes anew for every trial would take ever longer."""
+    """Converting all genes for every trial would take quadratic time."""
     archive = Archive(MINIMIZE, 200)
     for n in range(1, 1001):
         archive.add(with_range(FloatDistribution(0.0, float(n))))
@@ -121,14 +121,14 @@ def test_ranges_that_always_change_are_rarely_taken_over() -> None:
 
 
 def with_range(distribution: FloatDistribution) -> FrozenTrial:
-    """Return a finished trial whose gene is in the middle of its range."""
+    """Return a finished trial whose gene lies in the middle of its range."""
     middle = (distribution.low + distribution.high) / 2
     return create_trial(value=0.0, params={"x": middle}, distributions={"x": distribution})
 
 
 @pytest.mark.parametrize("name", RANGES)
 def test_genes_can_be_had_in_any_range(name: str) -> None:
-    """A trial's gene is the nearest value inside; one that has none shows as NaN."""
+    """A gene becomes the nearest value inside; a missing gene is NaN."""
     trials = with_changing_ranges(30)
     distribution = RANGES[name][0]
     genes = archive_of(trials).genes(range(30), {name: distribution})

@@ -48,7 +48,7 @@ GRID: dict[Objective, set[tuple[object, ...]]] = {
 def test_no_trial_repeats_another_until_all_has_been_tried(
     make: Make, objective: Objective
 ) -> None:
-    """The first trials of a small space are all of its points, and then it goes on."""
+    """The first trials of a small space are all of its points; then the search goes on."""
     grid = GRID[objective]
     tried = points(run(make(4, seed=0), len(grid) + 4, objective))
 
@@ -58,7 +58,7 @@ def test_no_trial_repeats_another_until_all_has_been_tried(
 
 @pytest.mark.parametrize("objective", GRID)
 def test_the_papers_algorithm_repeats_trials(objective: Objective) -> None:
-    """Unless it is asked to avoid that."""
+    """`avoid_duplicates` is off by default."""
     grid = GRID[objective]
 
     assert len(set(points(run(GASampler(4, seed=0), len(grid), objective)))) < len(grid)
@@ -69,7 +69,7 @@ def test_the_papers_algorithm_repeats_trials(objective: Objective) -> None:
 def test_trials_that_run_together_do_not_repeat_each_other(
     make: Make, objective: Objective
 ) -> None:
-    """Eight are asked and suggested before any of them is told."""
+    """Eight trials suggest before the first of them is told."""
     study = run(make(4, seed=0), len(GRID[objective]) - 8, objective)
     for trial, value in ask_together(study, 8, objective):
         study.tell(trial, value)
@@ -79,7 +79,7 @@ def test_trials_that_run_together_do_not_repeat_each_other(
 
 @cheap
 def test_trials_of_dead_workers_are_not_repeated(make: Make) -> None:
-    """What never finishes counts as tried, and stops nothing."""
+    """A trial that never finishes counts as tried, and stops no other."""
     study = run(make(4, seed=0), 3, stepped)
     ask_together(study, 3, stepped)
     study.optimize(stepped, n_trials=8)
@@ -90,7 +90,7 @@ def test_trials_of_dead_workers_are_not_repeated(make: Make) -> None:
 
 @of_every_kind
 def test_trials_of_four_threads_do_not_repeat_each_other(make: Make) -> None:
-    """Whichever thread is first, another one's trial is foreseen."""
+    """Each thread avoids the points of the other threads' running trials."""
     study = run(make(4, seed=0), 1, stepped)
     study.optimize(stepped, n_trials=11, n_jobs=4)
 
@@ -105,7 +105,7 @@ def layers(trial: Trial) -> float:
 
 @cheap
 def test_no_trial_repeats_another_where_branches_are_barely_known(make: Make) -> None:
-    """A child that is asked for more or less than foreseen is no repeat either."""
+    """A child with more or fewer parameters than predicted is no repeat either."""
     searches = [points(run(make(5, seed=seed), 15, layers)) for seed in range(6, 10)]
 
     assert [len(set(search)) for search in searches] == [15] * 4
@@ -123,7 +123,7 @@ def test_trials_that_are_asked_together_differ_in_a_continuous_space() -> None:
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None, np.True_])
 def test_duplicates_are_avoided_or_not(value: Any) -> None:
-    """There is nothing between True and False."""
+    """`avoid_duplicates` must be True or False."""
     with pytest.raises(TypeError, match=r"^`avoid_duplicates` must be True") as raised:
         GASampler(avoid_duplicates=value)
 

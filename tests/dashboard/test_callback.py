@@ -1,4 +1,4 @@
-"""The report for optuna-dashboard: what it says, when it is written, and what it never stops."""
+"""The report for optuna-dashboard: its note, its figures, and when they are written."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def system_attrs(study: Study) -> dict[str, Any]:
-    """Return what the dashboard has on the study."""
+    """Return the study's system attributes, where the dashboard keeps its data."""
     return study._storage.get_study_system_attrs(study._study_id)
 
 
 def n_reports(study: Study) -> int:
-    """Return how often the note was written, which is its version."""
+    """Return how often the note was written."""
     n: int = system_attrs(study).get("dashboard:note_ver", 0)
     return n
 
@@ -95,14 +95,14 @@ def reported(study: Study) -> str:
 def test_the_note_tells_the_samplers_settings(
     sampler: GASampler, settings: dict[str, Any]
 ) -> None:
-    """Each setting that the sampler uses has a row."""
+    """Each setting of the sampler has a row."""
     note = reported(run(sampler, 10))
 
     assert table(note, "setting") == {f"`{k}`": [f"`{v}`"] for k, v in settings.items()}
 
 
 def test_the_note_names_the_best_trials(open_database: OpenDatabase) -> None:
-    """Links lead to them by the study's id, and parameters are told in full."""
+    """Links have the study's id, and parameters are given in full."""
     run(RandomSampler(), 1, storage=open_database(), study_name="one more")
     study = run(of_four(), 12, storage=open_database(), study_name="s")
     note = reported(study)
@@ -116,7 +116,7 @@ def test_the_note_names_the_best_trials(open_database: OpenDatabase) -> None:
 
 
 def test_the_note_has_a_row_for_each_generation() -> None:
-    """It counts the trials of each outcome, and tells their best and median value."""
+    """It counts the trials of each state, and shows their best and median value."""
     history = [added(3), pruned(), failed(), added(1), added(5), added(6), added(9), added(7)]
     study = study_with(*history)
     study.ask()
@@ -131,7 +131,7 @@ def test_the_note_has_a_row_for_each_generation() -> None:
 
 
 def test_the_table_of_generations_has_an_end() -> None:
-    """The last fifty are shown."""
+    """The last fifty generations are shown."""
     rows = table(reported(run(of_four(), 240)), "generation")
 
     assert [int(row.partition("]")[0][1:]) for row in rows] == list(range(59, 9, -1))
@@ -139,7 +139,7 @@ def test_the_table_of_generations_has_an_end() -> None:
 
 @pytest.mark.parametrize("text", ["a|b", "``", "*x*", "one\ntwo", "<b>"])
 def test_no_parameter_breaks_a_table(text: str) -> None:
-    """Names and choices are shown as code, with what tables need."""
+    """Names and choices are shown as code, escaped for a table."""
     study = run(of_four(), 4, lambda trial: len(trial.suggest_categorical(text, [text])))
     rows = reported(study).splitlines()
 
@@ -152,7 +152,7 @@ OWN = ["My own words.", "# Mine\n\n## Report of optuna_ga, what I tried\n\npreci
 
 @pytest.mark.parametrize("words", OWN)
 def test_ones_own_words_stay_however_they_end(words: str) -> None:
-    """Only a line that is the report's heading begins the report."""
+    """The report begins at the line that is its heading, and nowhere else."""
     study = run(of_four(), 4)
     save_note(study, words)
     DashboardReport().write(study)
@@ -164,7 +164,7 @@ def test_ones_own_words_stay_however_they_end(words: str) -> None:
 
 
 def test_workers_may_be_sent_a_report() -> None:
-    """It is pickled without its lock."""
+    """A report is pickled without its lock."""
     study = run(of_four(), 4)
     pickle.loads(pickle.dumps(DashboardReport(every=2))).write(study)
 
@@ -172,7 +172,7 @@ def test_workers_may_be_sent_a_report() -> None:
 
 
 def test_what_stands_above_the_report_stays() -> None:
-    """A note of one's own is not overwritten."""
+    """The user's own note is not overwritten."""
     study = run(of_four(), 4)
     save_note(study, "My own words.\n\n")
     notes = [reported(study), reported(study)]
@@ -182,7 +182,7 @@ def test_what_stands_above_the_report_stays() -> None:
 
 
 def test_it_is_written_once_for_each_generation() -> None:
-    """A generation that is not complete has none."""
+    """An incomplete generation has no report."""
     study = run(of_four(), 0)
     versions: list[int] = []
 
@@ -196,7 +196,7 @@ def test_it_is_written_once_for_each_generation() -> None:
 
 
 def test_it_can_be_written_less_often() -> None:
-    """Every second generation, for example."""
+    """Here every second generation has a report."""
     study = run(of_four(), 0)
     study.optimize(sphere, n_trials=20, callbacks=[DashboardReport(every=2)])
 
@@ -214,7 +214,7 @@ def test_the_driver_calls_it_too() -> None:
 
 
 def test_the_last_of_a_generation_to_finish_counts() -> None:
-    """Numbers do not: trials of later generations may finish earlier."""
+    """Trials of later generations may finish earlier."""
     study, report, versions = run(of_four(), 0), DashboardReport(), []
     trials = [study.ask() for _ in range(8)]
     for number in (3, 4, 5, 6, 7, 0, 2, 1):
@@ -225,7 +225,7 @@ def test_the_last_of_a_generation_to_finish_counts() -> None:
 
 
 def test_threads_write_whole_reports(open_database: OpenDatabase) -> None:
-    """After the last trial the report has all of them, and all figures can be read."""
+    """After the last trial the report holds all trials, and all figures can be read."""
     study = run(of_four(), 0, storage=open_database(), study_name="s")
     study.optimize(sphere, n_trials=16, n_jobs=4, callbacks=[DashboardReport()])
 
@@ -236,7 +236,7 @@ def test_threads_write_whole_reports(open_database: OpenDatabase) -> None:
 
 
 def test_a_study_without_generations_has_a_note_alone(logged: list[str]) -> None:
-    """It tells the sampler, the best trial and how many trials there are."""
+    """The note shows the sampler, the best trial and the number of trials."""
     study = run(RandomSampler(seed=0), 0)
     study.optimize(sphere, n_trials=40, callbacks=[DashboardReport()])
     note = get_note(study)
@@ -250,7 +250,7 @@ def test_a_study_without_generations_has_a_note_alone(logged: list[str]) -> None
 
 
 def test_another_sampler_may_go_on_with_the_generations() -> None:
-    """The population size is on the study."""
+    """The population size is recorded on the study."""
     study = run(of_four(), 4)
     study.sampler = RandomSampler(seed=0)
     study.optimize(sphere, n_trials=8, callbacks=[DashboardReport()])
@@ -273,7 +273,7 @@ def test_another_sampler_may_go_on_with_the_generations() -> None:
 def test_no_generation_is_too_bad_to_be_shown(
     history: list[FrozenTrial], logged: list[str]
 ) -> None:
-    """Failed, pruned, infinite, infeasible and empty trials have their row."""
+    """Failed, pruned, infinite, infeasible and empty trials have a row."""
     study = study_with(*history)
     DashboardReport()(study, study.trials[3])
 
@@ -293,7 +293,7 @@ def test_several_objectives_are_warned_about_once(logged: list[str]) -> None:
 
 
 class RefusingStorage(InMemoryStorage):
-    """A storage that takes nothing of a dashboard."""
+    """A storage that accepts no system attributes of a study."""
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         raise StorageInternalError("the disk is full")
@@ -311,7 +311,7 @@ def test_a_storage_that_refuses_does_not_stop_the_study(logged: list[str]) -> No
 
 @pytest.mark.parametrize("package", ["optuna_dashboard", "plotly"])
 def test_a_missing_package_does_not_stop_the_study(package: str) -> None:
-    """One warning tells how to install it; without Plotly there is still the note."""
+    """One warning says how to install it; without Plotly there is still the note."""
     code = f"""
 import sys
 sys.modules[{package!r}] = None
@@ -334,7 +334,7 @@ print(len(study.trials), len(study._storage.get_study_system_attrs(study._study_
 
 
 def test_figures_stay_small_however_large_the_study() -> None:
-    """They show the latest generations, and fit in what the dashboard loads."""
+    """They show the latest generations, within the size that the dashboard loads."""
     study = run(GASampler(20, seed=0), 1200)
     DashboardReport().write(study)
 
@@ -350,7 +350,7 @@ def wide(trial: Trial) -> float:
 
 
 def test_figures_stay_small_however_many_genes() -> None:
-    """Fewer generations are shown, and the genes of six parameters."""
+    """Fewer generations and six parameters are shown."""
     study = run(of_four(), 80, wide)
     DashboardReport().write(study)
 
@@ -363,7 +363,7 @@ def test_figures_stay_small_however_many_genes() -> None:
 
 
 def test_figures_are_replaced_by_shorter_ones() -> None:
-    """Nothing of a longer figure is left behind it."""
+    """Nothing is left of a longer figure."""
     study = run(GASampler(20, seed=0), 200)
     DashboardReport().write(study)
     longer = {name: len(json.dumps(figure)) for name, figure in figures(study).items()}
@@ -377,6 +377,6 @@ def test_figures_are_replaced_by_shorter_ones() -> None:
     ("value", "error"), [(0, ValueError), (1.0, TypeError), (True, TypeError)]
 )
 def test_a_bad_interval_is_named(value: Any, error: type[Exception]) -> None:
-    """The error shows what was given."""
+    """The error shows the value that was given."""
     with pytest.raises(error, match=f"`every` must .* but {value!r} was given"):
         DashboardReport(every=value)

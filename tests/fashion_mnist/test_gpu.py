@@ -79,18 +79,44 @@ def test_graphs_equal_separate_trainings_in_float64(dropout: bool) -> None:
     assert largest_difference(mine, theirs) < 1e-12
 
 
-def test_graphs_equal_separate_trainings_in_float32() -> None:
-    """20 steps within 2e-5."""
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_graphs_equal_separate_trainings_in_float32(fused: bool, dropout: bool) -> None:
+    """20 steps within 2e-5, by the fused kernels as by vmap."""
     members = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
-    mine, theirs = (on_gpu(t(GPU), members, 20 * 64) for t in (StackedTrainer, LoopTrainer))
+    stacked = StackedTrainer(GPU, dropout=dropout, fused=fused)
+    mine, theirs = (
+        on_gpu(trainer, members, 20 * 64)
+        for trainer in (stacked, LoopTrainer(GPU, dropout=dropout))
+    )
 
     assert largest_difference(mine, theirs) < 2e-5
 
 
-def test_a_diverging_member_changes_no_other_on_the_gpu() -> None:
+@pytest.mark.parametrize("n_images", [37, 64 + 5, 2 * 64 + 16])
+def test_the_last_batch_may_have_any_size(n_images: int) -> None:
+    """The fused kernels pad what is no power of two."""
+    mine, theirs = (on_gpu(t(GPU), MEMBERS, n_images) for t in (StackedTrainer, LoopTrainer))
+
+    assert largest_difference(mine, theirs) < 2e-5
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_training_by_fused_kernels_repeats_exactly(precision: Precision) -> None:
+    """Every sum has a fixed order."""
+    first, second = (
+        on_gpu(StackedTrainer(GPU, precision=precision, fused=True), MEMBERS, 800)
+        for _ in range(2)
+    )
+
+    assert first == second
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_diverging_member_changes_no_other_on_the_gpu(fused: bool) -> None:
     """In a chunk of the same size the others are bitwise the same."""
-    healthy = on_gpu(StackedTrainer(GPU), MEMBERS, 800)
-    diverging = on_gpu(StackedTrainer(GPU), [MEMBERS[0], DIVERGING, MEMBERS[2]], 800)
+    healthy = on_gpu(StackedTrainer(GPU, fused=fused), MEMBERS, 800)
+    diverging = on_gpu(StackedTrainer(GPU, fused=fused), [MEMBERS[0], DIVERGING, MEMBERS[2]], 800)
 
     assert diverging[0][1] is None
     assert diverging[0][0] == healthy[0][0]
@@ -119,20 +145,21 @@ def test_dropping_members_leaves_the_others_unchanged_on_the_gpu() -> None:
         assert largest_difference([{5: dropping[epoch][5]}], [{5: whole[epoch][5]}]) < 2e-5
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
+def test_lower_precision_trains_alike_on_the_gpu(precision: Precision, fused: bool) -> None:
     """It is another computation, not another problem."""
-    (exact,) = on_gpu(StackedTrainer(GPU), MEMBERS, 320)
-    (rough,) = on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 320)
+    (exact,) = on_gpu(LoopTrainer(GPU), MEMBERS, 320)
+    (rough,) = on_gpu(StackedTrainer(GPU, precision=precision, fused=fused), MEMBERS, 320)
 
     assert 0 < largest_difference([exact], [rough]) < 0.3
 
 
 def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:
-    """Twenty members are two chunks of ten, and the graphs are used again."""
-    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 20, 144)
+    """Fifty members are chunks of 17, 17 and 16, and the graphs are used again."""
+    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 50, 144)
 
-    assert len(ended) == 20
+    assert len(ended) == 50
     assert all(
         epoch is not None and math.isfinite(epoch.validation_loss) for epoch in ended.values()
     )

@@ -18,8 +18,8 @@ from optuna_ga import GASampler, optimize_generations
 from optuna_ga.fashion_mnist import (
     SEARCH_SPACE,
     FashionMNISTObjective,
+    _chunks,
     _objective,
-    _stacked,
     _training,
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
@@ -198,7 +198,7 @@ def test_both_forms_make_the_same_study_in_float64(monkeypatch: pytest.MonkeyPat
     data = load_subset(torch.device("cpu"))
     few = Data(data.training.take(slice(64)), data.validation.take(slice(64)), None)
     monkeypatch.setattr(_objective, "load_subset", lambda device: few)
-    for module in (_training, _stacked):
+    for module in (_training, _chunks):
         monkeypatch.setattr(module, "BATCH_SIZE", 8)
     objective = tiny(n_training_images=64)
     one_by_one, together = (optuna.create_study(sampler=GASampler(4, seed=0)) for _ in range(2))

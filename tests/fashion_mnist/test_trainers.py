@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from optuna_ga.fashion_mnist import _stacked, _training
+from optuna_ga.fashion_mnist import _chunks, _training
+from optuna_ga.fashion_mnist._chunks import Chunk, Stack, VmapChunk
 from optuna_ga.fashion_mnist._data import Images, load_subset
-from optuna_ga.fashion_mnist._network import drop_out, initial_network
+from optuna_ga.fashion_mnist._network import draw_kept, drop_out, initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer, split_evenly
 from optuna_ga.fashion_mnist._trainers import Epochs, LoopTrainer, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._training import DivergedError, train
@@ -69,7 +70,7 @@ def largest_difference(first: list[Epochs], second: list[Epochs]) -> float:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 8 rather than 64 images, so that many steps in float64 take seconds."""
-    for module in (_training, _stacked):
+    for module in (_training, _chunks):
         monkeypatch.setattr(module, "BATCH_SIZE", 8)
 
 
@@ -111,19 +112,22 @@ def test_the_last_batch_of_16_images_weighs_16(trainer: MakeTrainer) -> None:
 
 def test_stacked_weights_equal_separate_trainings_in_float64(small_batches: None) -> None:
     """After 40 steps, epochs of 3 whole batches and a smaller one, within 1e-12."""
-    stack = _stacked._Stack(MEMBERS, CPU, torch.float64)
-    chunk = _stacked._Chunk(3, images(26), images(50), torch.float64, "float32", False)
+    stack = Stack(MEMBERS, CPU, torch.float64)
+    chunk = VmapChunk(
+        3, images(26), images(50), dtype=torch.float64, precision="float32", dropout=False,
+        capture=None,
+    )  # fmt: skip
     orders = torch.Generator().manual_seed(0)
     for _ in range(10):
         chunk.load(stack, [0, 1, 2])
         chunk.train_epoch(torch.randperm(26, generator=orders), 0)
         chunk.store(stack, [0, 1, 2])
-        stack.learning_rate *= 0.7
+        stack.decay_learning_rates(0.7)
 
     for row, member in enumerate(MEMBERS):
         network = initial_network(0, CPU).double()
         list(train(network, images(26), images(50), **member._asdict(), epochs=10))
-        for mine, theirs in zip(stack.weights, network.parameters(), strict=True):
+        for mine, theirs in zip(stack.weights.values(), network.parameters(), strict=True):
             torch.testing.assert_close(mine[row], theirs, rtol=0, atol=1e-12)
 
 
@@ -189,13 +193,13 @@ def test_training_ends_when_all_have_dropped_out(trainer: MakeTrainer) -> None:
 def test_work_falls_as_members_drop_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stacked trainer takes chunks no larger than the members left need."""
     sizes = []
-    load = _stacked._Chunk.load
+    load = Chunk.load
 
-    def counting(chunk: _stacked._Chunk, stack: _stacked._Stack, rows: list[int]) -> None:
-        sizes.append(len(chunk._total))
+    def counting(chunk: Chunk, stack: Stack, rows: list[int]) -> None:
+        sizes.append(chunk.size)
         load(chunk, stack, rows)
 
-    monkeypatch.setattr(_stacked._Chunk, "load", counting)
+    monkeypatch.setattr(Chunk, "load", counting)
     trained(StackedTrainer(CPU), [MEMBERS[0]] * 7, 64, epochs=3, drop={1: {0, 1}, 2: {2, 3, 4}})
 
     assert sizes == [8, 5, 2]
@@ -225,9 +229,9 @@ def test_dropout_is_that_of_separate_trainings(trainer: MakeTrainer, small_batch
 
 def test_dropout_leaves_out_the_stated_shares() -> None:
     """A quarter and a half are zero, and the mean stays."""
-    ones = torch.ones(200, 500)
-    for prob in (0.25, 0.5):
-        dropped = drop_out(ones, prob, torch.Generator().manual_seed(0))
+    kept = draw_kept(800, torch.Generator().manual_seed(0))
+    for prob, each in zip((0.25, 0.5), kept, strict=True):
+        dropped = drop_out(torch.ones(each.shape), each, prob)
         assert abs((dropped == 0).double().mean().item() - prob) < 0.01
         assert abs(dropped.mean().item() - 1) < 0.02
 
@@ -245,14 +249,14 @@ def test_too_little_memory_makes_smaller_chunks(
     monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
     """With one warning, and with the same results as separate trainings."""
-    create = _stacked._Chunk.__init__
+    create = Chunk.__init__
 
-    def scarce(chunk: _stacked._Chunk, size: int, *rest: Any) -> None:
+    def scarce(chunk: Chunk, size: int, *rest: Any, **options: Any) -> None:
         if size > 1:
             raise torch.OutOfMemoryError
-        create(chunk, size, *rest)
+        create(chunk, size, *rest, **options)
 
-    monkeypatch.setattr(_stacked._Chunk, "__init__", scarce)
+    monkeypatch.setattr(Chunk, "__init__", scarce)
     members = [*MEMBERS, *MEMBERS]
     with pytest.warns(RuntimeWarning, match="no memory to train 6 networks") as warned:
         mine = trained(on_cpu(StackedTrainer), members, 18, 2)
@@ -264,10 +268,10 @@ def test_too_little_memory_makes_smaller_chunks(
 def test_too_little_memory_for_one_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing smaller to try."""
 
-    def none_left(*_: Any) -> None:
+    def none_left(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(_stacked._Chunk, "__init__", none_left)
+    monkeypatch.setattr(Chunk, "__init__", none_left)
     with pytest.raises(torch.OutOfMemoryError, match="no memory to train a single network"):
         trained(StackedTrainer(CPU), MEMBERS[:1])
 

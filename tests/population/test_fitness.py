@@ -44,7 +44,7 @@ def constrained(value: float, **constraints: float) -> FrozenTrial:
 def test_complete_trials_go_by_value_and_then_by_number(
     history: list[FrozenTrial], best: set[int]
 ) -> None:
-    """Infinite values are legal, the earlier of equals is fitter, failed trials have no value."""
+    """Infinite values are legal, ties go to the earlier trial, failed trials have no fitness."""
     assert next_parents(study_with(*history)) == best
 
 
@@ -65,7 +65,7 @@ def test_complete_trials_go_by_value_and_then_by_number(
 def test_pruned_trials_follow_complete_ones_by_step_and_then_by_report(
     history: list[FrozenTrial], best: set[int]
 ) -> None:
-    """A later last step is fitter, then a better last report; no report is last of all."""
+    """A later last step is fitter, then a better last report; a trial without reports is last."""
     assert next_parents(study_with(*history)) == best
 
 
@@ -84,7 +84,7 @@ def test_pruned_trials_follow_complete_ones_by_step_and_then_by_report(
 def test_feasible_trials_precede_infeasible_ones(
     history: list[FrozenTrial], best: set[int]
 ) -> None:
-    """Infeasible trials go by their total violation, and only then by what else they are."""
+    """Infeasible trials are ordered by their total violation first."""
     assert next_parents(study_with(*history)) == best
 
 
@@ -98,12 +98,12 @@ def test_feasible_trials_precede_infeasible_ones(
     ],
 )
 def test_the_largest_values_are_fittest_when_maximizing(history: list[FrozenTrial]) -> None:
-    """The direction turns values and reports around, and nothing else."""
+    """The direction reverses values and reports, and nothing else."""
     assert next_parents(study_with(*history, direction="maximize")) == {0, 3}
 
 
 def test_constraints_set_by_an_objective_count() -> None:
-    """Parents are feasible trials if there are enough of them, however bad their values."""
+    """Feasible trials become parents, however bad their values, if there are enough of them."""
 
     def objective(trial: Trial) -> float:
         value = sphere(trial)
@@ -115,21 +115,21 @@ def test_constraints_set_by_an_objective_count() -> None:
 
 
 def returns_nan(trial: Trial) -> float:
-    """Return no number."""
+    """Return NaN."""
     return math.nan
 
 
 def returns_none(trial: Trial) -> Any:
-    """Return nothing."""
+    """Return None."""
 
 
 def raises(trial: Trial) -> float:
-    """Fail."""
+    """Raise."""
     raise RuntimeError
 
 
 def prunes(trial: Trial) -> float:
-    """Give up before the first report."""
+    """Prune before the first report."""
     raise TrialPruned
 
 
@@ -137,7 +137,7 @@ def prunes(trial: Trial) -> float:
 def test_a_trial_without_a_value_takes_its_place_and_is_no_parent(
     give_up: Callable[[Trial], float],
 ) -> None:
-    """It counts in its generation, whose others are the parents of the next."""
+    """It counts as a member of its generation; the other members are the parents."""
 
     def objective(trial: Trial) -> float:
         value = sphere(trial)
@@ -155,19 +155,19 @@ def test_a_trial_without_a_value_takes_its_place_and_is_no_parent(
 def test_a_trial_is_random_if_its_generation_has_fewer_than_two_parents(
     history: list[FrozenTrial],
 ) -> None:
-    """Crossover takes two parents; a trial without them is drawn at random."""
+    """Crossover takes two parents; without them a trial is drawn at random."""
     assert next_parents(study_with(*history)) == set()
 
 
 def test_two_parents_are_enough() -> None:
-    """A trial is bred from as few as there are, if there are two."""
+    """A pool of two usable trials is enough to breed."""
     history = [failed(), added(1), failed(), added(0)]
 
     assert next_parents(study_with(*history, parent_fraction=1.0)) == {1, 3}
 
 
 def test_after_a_failed_generation_older_trials_are_the_pool() -> None:
-    """The latest four that have a fitness; the one that did not fail is among them."""
+    """The pool is the latest four usable trials, the one of the failed generation among them."""
     history = [added(0), added(8), added(9), failed(), added(7), added(6), *[failed()] * 5]
 
     assert next_parents(study_with(*history, added(5))) == {11, 5}
@@ -175,7 +175,7 @@ def test_after_a_failed_generation_older_trials_are_the_pool() -> None:
 
 
 def test_two_of_a_generation_that_did_not_fail_are_the_pool() -> None:
-    """Older trials are fitter, and yet have had their turn."""
+    """Older trials are fitter, but belong to an earlier pool."""
     history = [*[added(0)] * 4, failed(), added(8), failed(), added(9)]
 
     assert next_parents(study_with(*history)) == {5, 7}

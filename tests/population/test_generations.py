@@ -1,4 +1,4 @@
-"""Workers that overlap, come late or die."""
+"""Pools of parents where workers overlap, come late or die."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.studies import (
 
 
 def test_more_workers_than_members_draw_at_random_and_lose_nothing() -> None:
-    """Trials asked before any has finished are random, and all of them are parents' candidates."""
+    """Trials asked before the first result are random, and all of them can become parents."""
     study = optuna.create_study(sampler=of_four())
     trials = [study.ask() for _ in range(12)]
     for trial in trials:
@@ -45,7 +45,7 @@ def test_more_workers_than_members_draw_at_random_and_lose_nothing() -> None:
 
 
 def late_trial() -> Study:
-    """Return a study whose trial 3, the best, finished only after generation 1 had."""
+    """Return a study whose best trial, 3, finished after generation 1 had."""
     study = optuna.create_study(sampler=of_four())
     trials = [study.ask() for _ in range(4)]
     for trial in trials[:3]:
@@ -57,7 +57,7 @@ def late_trial() -> Study:
 
 
 def test_a_late_result_is_in_the_next_pool() -> None:
-    """What finished too late for its own successors is a candidate of the generation after."""
+    """A result too late for its own successors is in the pool of the generation after."""
     study = late_trial()
     study.optimize(sphere, n_trials=4)
 
@@ -66,7 +66,7 @@ def test_a_late_result_is_in_the_next_pool() -> None:
 
 
 def test_a_late_result_is_in_one_pool_only() -> None:
-    """After that one it has had its turn."""
+    """Later pools no longer have it."""
     study = late_trial()
     study.optimize(sphere, n_trials=12)
 
@@ -74,7 +74,7 @@ def test_a_late_result_is_in_one_pool_only() -> None:
 
 
 def test_the_pool_of_a_running_generation_is_filled_up_with_the_latest_older_trials() -> None:
-    """Two of generation 1 have finished, so the last two of generation 0 join them."""
+    """Two trials of generation 1 have finished; the last two of generation 0 join them."""
     study = study_with(added(0), added(1), added(7), added(8))
     trials = [study.ask() for _ in range(4)]
     for trial, value in zip(trials[:2], (9, 10), strict=True):
@@ -90,7 +90,7 @@ def sphere_in_unit(trial: Trial) -> float:
 
 
 def test_a_trial_that_runs_for_ever_stops_nothing() -> None:
-    """Later generations are bred by the rules from all others."""
+    """Later generations are bred from all other trials by the rules."""
     study = run(of_four(), 5)
     study.ask()
     study.optimize(sphere, n_trials=34)
@@ -116,7 +116,7 @@ class LaggingStorage(JournalStorage):
 
 
 def test_a_trial_that_is_not_listed_yet_is_done_without(tmp_path: Path) -> None:
-    """Trials are known by their numbers, not by their places in a list."""
+    """Trials are found by their numbers, not by their places in a list."""
     storage = LaggingStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
     study = optuna.create_study(storage=storage, sampler=of_four())
     study.add_trials([added(value) for value in (9, 9, 9, 9, 3, 0, 1, 2)])
@@ -150,7 +150,7 @@ class CountingStorage(InMemoryStorage):
 
 @pytest.mark.parametrize("elitism", [False, True])
 def test_a_long_study_is_not_read_again(elitism: bool) -> None:
-    """A generation reads as many trials late as early, though one trial runs for ever."""
+    """Late generations read as few trials as early ones, though one trial runs for ever."""
     storage, reads = CountingStorage(), []
     study = optuna.create_study(sampler=of_four(elitism=elitism), storage=storage)
     study.ask()
@@ -180,7 +180,7 @@ def finish(study: Study, trial: Trial, rng: random.Random) -> None:
 def odd_search(
     make: Callable[[], GASampler], rng: random.Random, **options: Any
 ) -> Iterator[tuple[int, list[FrozenTrial], set[int]]]:
-    """Do anything at any time; yield each trial's number, what it could know and its parents."""
+    """Run trials in random order and overlap; yield their number, what they could see, parents."""
     study = optuna.create_study(sampler=make(), **options)
     asked: list[Trial] = []
     running: list[Trial] = []
@@ -204,7 +204,7 @@ def odd_search(
 def assert_parents_in_an_odd_search(
     size: int, n_parents: int, elitism: bool, direction: str, **options: Any
 ) -> None:
-    """Assert that each trial's parents are of the best of the pool as it was."""
+    """Assert that each trial's parents are among the best of the pool when it started."""
     make = partial(GASampler, size, parent_fraction=n_parents / size, elitism=elitism, seed=0)
     searches = odd_search(make, random.Random(size), direction=direction, **options)
     for number, history, found in searches:
@@ -226,11 +226,11 @@ def assert_parents_in_an_odd_search(
 def test_parents_follow_the_rules_in_any_history(
     size: int, n_parents: int, direction: str, elitism: bool
 ) -> None:
-    """Whatever happens in whatever order, parents are the best of the pool as it then is."""
+    """Parents are the best of the pool at that time, in whatever order trials run and end."""
     assert_parents_in_an_odd_search(size, n_parents, elitism, direction)
 
 
 @pytest.mark.parametrize("elitism", [False, True])
 def test_parents_follow_the_rules_on_any_storage(storage: BaseStorage, elitism: bool) -> None:
-    """Storages are read in different ways, to the same effect."""
+    """Storages are read in different ways, with the same result."""
     assert_parents_in_an_odd_search(4, 2, elitism, "minimize", storage=storage)

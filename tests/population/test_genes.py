@@ -31,7 +31,7 @@ LAST = 1 - 2**-53  # The largest position that is drawn.
 
 
 def contains(distribution: BaseDistribution, value: object) -> bool:
-    """Return Optuna's word on whether a distribution contains a value."""
+    """Return whether a distribution contains a value by Optuna's own check."""
     return distribution._contains(distribution.to_internal_repr(value))
 
 
@@ -54,7 +54,7 @@ def test_every_position_is_a_value_of_the_distribution(
 def test_the_scale_runs_from_one_end_of_the_range_to_the_other(
     distribution: FloatDistribution | IntDistribution,
 ) -> None:
-    """The first position is the low end, and the last one the high end but for rounding."""
+    """Position 0 is the low end, and the last position the high end, but for rounding."""
     low, high = from_unit(distribution, 0.0), from_unit(distribution, LAST)
 
     assert low == pytest.approx(distribution.low)
@@ -65,7 +65,7 @@ def test_the_scale_runs_from_one_end_of_the_range_to_the_other(
 @given(st.one_of(plain_floats(), log_floats(), stepped_floats(), plain_ints(), log_ints()))
 @pytest.mark.parametrize("u", [0.0, 0.2, 0.5, 0.9])
 def test_the_scale_increases(u: float, distribution: FloatDistribution | IntDistribution) -> None:
-    """A later position is no smaller a value."""
+    """A larger position has no smaller value."""
     value, later = from_unit(distribution, u), from_unit(distribution, u + 0.1 - 2**-53)
 
     assert isinstance(value, (float, int)) and isinstance(later, (float, int))
@@ -89,7 +89,7 @@ def test_a_logarithmic_float_is_geometric(low: float, high: float, u: float) -> 
 
 
 def test_the_widest_range_has_a_middle() -> None:
-    """The difference of the ends may overflow."""
+    """The difference of a range's ends may overflow."""
     distribution = FloatDistribution(-1.7e308, 1.7e308)
 
     assert from_unit(distribution, 0.5) == pytest.approx(0.0)
@@ -109,7 +109,7 @@ def test_the_widest_range_has_a_middle() -> None:
 def test_the_values_of_a_discrete_scale_have_equal_shares(
     distribution: BaseDistribution, values: list[object]
 ) -> None:
-    """Of equally spaced positions each value has as many as any other, in their order."""
+    """Equally spaced positions hit every value equally often, in order."""
     n = 7 * len(values)
     genes = [from_unit(distribution, (position + 0.5) / n) for position in range(n)]
 
@@ -117,7 +117,7 @@ def test_the_values_of_a_discrete_scale_have_equal_shares(
 
 
 def test_a_logarithmic_integer_has_the_share_of_its_rounding_interval() -> None:
-    """The integer k has what k - 1/2 to k + 1/2 has of the logarithmic scale, the ends too."""
+    """The integer k has the logarithmic share of k - 1/2 to k + 1/2, at the ends too."""
     distribution = IntDistribution(1, 4, log=True)
     counts = Counter(from_unit(distribution, (position + 0.5) / 9000) for position in range(9000))
 
@@ -128,7 +128,7 @@ def test_a_logarithmic_integer_has_the_share_of_its_rounding_interval() -> None:
 
 @given(distributions(), units())
 def test_a_contained_value_fits_as_it_is(distribution: BaseDistribution, u: float) -> None:
-    """An inherited gene stays what it was bit by bit, and of the same type."""
+    """An inherited gene keeps its bits and its type."""
     value = from_unit(distribution, u)
     fitted = fit(distribution, value)
 
@@ -147,7 +147,7 @@ def test_a_value_that_a_grid_contains_but_for_rounding_fits_as_it_is() -> None:
 
 
 def test_an_equal_choice_becomes_the_one_that_was_given() -> None:
-    """A choice keeps the type that it has in the distribution."""
+    """A choice has the type that the distribution gives it."""
     distribution = CategoricalDistribution((1.0, 2.0))
 
     assert fit(distribution, 2) is distribution.choices[1]
@@ -157,7 +157,7 @@ def test_an_equal_choice_becomes_the_one_that_was_given() -> None:
 def test_another_value_becomes_the_nearest_of_a_grid(
     grid: FloatDistribution | IntDistribution, data: st.DataObject
 ) -> None:
-    """No value of the grid is nearer to the inherited one."""
+    """A value between two grid points becomes the nearer one."""
     margin = grid.high - grid.low + 1
     value = data.draw(
         st.integers(int(grid.low - margin), int(grid.high + margin))

@@ -1,4 +1,4 @@
-"""Histories of other origin than one objective's trials, one after another."""
+"""Histories with enqueued, added, retried, copied and other samplers' trials."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.studies import (
 
 
 def test_a_wholly_fixed_trial_is_a_parent_and_has_none() -> None:
-    """An enqueued trial counts by its number like any other."""
+    """An enqueued trial belongs to the generation of its number, as any other."""
     study = run(of_four(), 5)
     study.enqueue_trial({"x": 0.0, "y": 0.0, "z": 0.0})
     study.optimize(sphere, n_trials=10)
@@ -41,7 +41,7 @@ def test_a_wholly_fixed_trial_is_a_parent_and_has_none() -> None:
 
 
 def test_the_rest_of_a_partly_fixed_trial_is_bred() -> None:
-    """What an enqueued trial does not fix is inherited, and what it fixes is passed on."""
+    """Parameters that are not enqueued are inherited; enqueued ones are passed on."""
     study = run(of_four(mutation_prob=0.0), 4)
     study.enqueue_trial({"x": 0.0})
     study.optimize(sphere, n_trials=1)
@@ -87,7 +87,7 @@ def test_thousands_of_added_trials_are_a_history_like_any_other(
 
 
 def test_added_trials_of_a_real_study_are_a_history_like_any_other() -> None:
-    """Their own parents and generations, recorded in another study, change nothing."""
+    """Parents and generations that another study recorded are ignored."""
     source = run(GASampler(7, seed=5), 30)
     study = study_with(*source.trials)
     study.optimize(sphere, n_trials=10)
@@ -96,7 +96,7 @@ def test_added_trials_of_a_real_study_are_a_history_like_any_other() -> None:
 
 
 def test_parents_that_the_study_does_not_have_are_chosen_anew(storage: BaseStorage) -> None:
-    """A waiting trial that was copied from another study may name some."""
+    """A waiting trial copied from another study may record parents that do not exist here."""
     study = run(of_four(), 4, storage=storage)
     study.enqueue_trial({"x": 0.5}, user_attrs={"ga_parents": [1000, 1001]})
     study.optimize(sphere, n_trials=4)
@@ -109,7 +109,7 @@ def test_parents_that_the_study_does_not_have_are_chosen_anew(storage: BaseStora
 def test_the_trials_of_another_sampler_are_bred_from_at_once(
     other: BaseSampler, n_trials: int
 ) -> None:
-    """They make up generations by their numbers, though they record none."""
+    """Their numbers decide their generations, though they record none."""
     study = run(other, n_trials)
     study.sampler = of_four()
     study.optimize(sphere, n_trials=12)
@@ -118,7 +118,7 @@ def test_the_trials_of_another_sampler_are_bred_from_at_once(
 
 
 def test_a_partly_fixed_sampler_passes_the_rest_on() -> None:
-    """`PartialFixedSampler` fixes its parameters and leaves breeding the others to GASampler."""
+    """`PartialFixedSampler` fixes its parameters and leaves the others to GASampler."""
     study = run(of_four(), 8)
     study.sampler = PartialFixedSampler({"x": 0.25}, study.sampler)
     study.optimize(sphere, n_trials=12)
@@ -128,7 +128,7 @@ def test_a_partly_fixed_sampler_passes_the_rest_on() -> None:
 
 
 def test_a_partly_fixed_sampler_leaves_the_other_genes_alone() -> None:
-    """What is fixed has no influence on the other genes of the first generation."""
+    """Fixing a parameter does not change the other genes of the first generation."""
     fixed = run(PartialFixedSampler({"x": 0.25}, of_four()), 4)
 
     for free, bound in zip(run(of_four(), 4).trials, fixed.trials, strict=True):
@@ -136,7 +136,7 @@ def test_a_partly_fixed_sampler_leaves_the_other_genes_alone() -> None:
 
 
 def test_a_generation_cut_short_is_filled_up() -> None:
-    """A search that stopped within a generation goes on within it."""
+    """A search that stopped within a generation resumes within it."""
     study = run(of_four(), 6)
     study.optimize(sphere, n_trials=6)
 
@@ -145,7 +145,7 @@ def test_a_generation_cut_short_is_filled_up() -> None:
 
 
 def test_the_population_size_may_change_on_resumption() -> None:
-    """All trials then count in generations of the new size, which the study shows."""
+    """All trials then count in generations of the new size, which the study records."""
     study = run(of_four(), 14)
     study.sampler = GASampler(6, parent_fraction=1 / 3, seed=0)
     study.optimize(sphere, n_trials=16)
@@ -156,7 +156,7 @@ def test_the_population_size_may_change_on_resumption() -> None:
 
 @pytest.mark.parametrize("elitism", [False, True])
 def test_a_copied_study_goes_on_like_the_original(elitism: bool) -> None:
-    """Parents are known by their numbers, which a copy keeps."""
+    """Parents are recorded by number, which a copy keeps."""
     storages = [InMemoryStorage(), InMemoryStorage()]
     run(RandomSampler(seed=1), 3, storage=storages[1])  # Makes the ids differ.
     run(of_four(elitism=elitism), 10, study_name="s", storage=storages[0])
@@ -173,7 +173,7 @@ def test_a_copied_study_goes_on_like_the_original(elitism: bool) -> None:
 
 @pytest.fixture
 def retried(open_database: OpenDatabase) -> Study:
-    """A study whose trial 7 went stale after its gene x and waits to be retried as trial 8."""
+    """Return a study whose trial 7 died after its gene x and waits to be retried as trial 8."""
     study = run(of_four(mutation_prob=0.0), 7, storage=open_database())
     stale = study.ask()
     stale.suggest_float("x", -1.0, 1.0)
@@ -183,7 +183,7 @@ def retried(open_database: OpenDatabase) -> Study:
 
 
 def test_a_retried_trial_keeps_what_came_with_its_genes(retried: Study) -> None:
-    """A heartbeat's retry has the genes, the generation and the parents of the stale trial."""
+    """A retry has the dead trial's genes, generation and parents."""
     retried.optimize(sphere, n_trials=1)
     stale, retry = retried.trials[7:]
 
@@ -194,7 +194,7 @@ def test_a_retried_trial_keeps_what_came_with_its_genes(retried: Study) -> None:
 
 
 def test_a_retried_trial_inherits_its_other_genes_from_the_same_parents(retried: Study) -> None:
-    """Genes that the stale trial had not come to are bred from the parents that it recorded."""
+    """Genes that the dead trial had not suggested come from the parents that it recorded."""
     retried.optimize(sphere, n_trials=1)
     retry = retried.trials[8]
 
@@ -204,7 +204,7 @@ def test_a_retried_trial_inherits_its_other_genes_from_the_same_parents(retried:
 
 
 def test_a_study_goes_on_after_a_retry(retried: Study) -> None:
-    """Stale and retried trials count by their numbers."""
+    """Dead and retried trials belong to the generations of their numbers."""
     retried.optimize(sphere, n_trials=12)
 
     assert_parents_by_the_rules(retried, 9)
@@ -230,7 +230,7 @@ def test_parents_come_from_all_brackets_of_hyperband(storage: BaseStorage) -> No
 
 
 def test_a_study_of_several_objectives_is_refused_with_advice() -> None:
-    """The error names a sampler that serves it, and no trial is left running."""
+    """The error names a sampler for several objectives, and no trial is left running."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=GASampler())
     with pytest.raises(ValueError, match=r"one objective, but the study has 2.*NSGAIISampler"):
         study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=1)
@@ -240,7 +240,7 @@ def test_a_study_of_several_objectives_is_refused_with_advice() -> None:
 
 
 def test_a_study_of_several_objectives_without_parameters_is_none_of_its_business() -> None:
-    """Hooks around a trial do not raise, since that would leave it running."""
+    """The hooks do not raise, since that would leave a trial running."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=GASampler())
     study.optimize(lambda trial: (0.0, 0.0), n_trials=3)
 
@@ -248,7 +248,7 @@ def test_a_study_of_several_objectives_without_parameters_is_none_of_its_busines
 
 
 def test_attributes_of_another_study_are_not_believed() -> None:
-    """A warm start with an old trial's attributes is bred by this study's own rules."""
+    """A trial that was added with recorded parents is bred from by this study's rules."""
     study = study_with(*(added(value) for value in (3, 2, 1, 0)))
     study.enqueue_trial(
         {"y": 0.5}, user_attrs={"ga_generation": 9, "ga_parents": [0, 90_000], "note": "old"}
@@ -264,7 +264,7 @@ def test_attributes_of_another_study_are_not_believed() -> None:
 
 
 def test_a_choice_that_is_gone_is_not_inherited() -> None:
-    """Storage in memory takes added trials with other choices; their gene is passed over."""
+    """In-memory storage accepts trials with other choices; such a gene is passed over."""
     study = optuna.create_study(sampler=of_four(mutation_prob=0.0))
     choices = CategoricalDistribution(["a", "z"])
     study.add_trials(
@@ -276,7 +276,7 @@ def test_a_choice_that_is_gone_is_not_inherited() -> None:
 
 
 def test_times_before_any_clock_are_a_history_too() -> None:
-    """A trial dated before what the platform can tell is older than all others."""
+    """A trial dated before the platform's earliest time is older than all others."""
     ancient = added(0.0)
     ancient.datetime_start = ancient.datetime_complete = datetime.min
     study = study_with(ancient, ancient, ancient, ancient)
@@ -285,7 +285,7 @@ def test_times_before_any_clock_are_a_history_too() -> None:
 
 
 def test_a_refused_study_is_not_written_to() -> None:
-    """Nothing is recorded where the sampler does not serve."""
+    """Nothing is recorded in a study that the sampler refuses."""
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
     study.tell(study.ask(), [0.0, 0.0])
 
@@ -295,7 +295,7 @@ def test_a_refused_study_is_not_written_to() -> None:
 def test_a_trial_left_running_is_looked_up_and_not_searched_for(
     open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a database too, a dead worker's trial costs no look at the whole study."""
+    """On a database, a dead worker's trial costs no scan of the study."""
     storage = open_database()
     study = optuna.create_study(storage=storage, sampler=of_four())
     study.ask()

@@ -42,7 +42,7 @@ DISCRETE = (
 
 @given(DISCRETE, units())
 def test_a_discrete_value_is_found_again(distribution: BaseDistribution, u: float) -> None:
-    """The position of a value leads back to the value, of whatever type it is."""
+    """A value's position leads back to the value, of whatever type."""
     value = from_unit(distribution, u)
     again = from_unit(distribution, min(to_unit(distribution, value), LAST))
 
@@ -51,7 +51,7 @@ def test_a_discrete_value_is_found_again(distribution: BaseDistribution, u: floa
 
 @given(plain_floats(), units())
 def test_a_float_is_found_again(distribution: FloatDistribution, u: float) -> None:
-    """The position of a value leads back to it, but for rounding."""
+    """A value's position leads back to the value, but for rounding."""
     value = from_unit(distribution, u)
     again = from_unit(distribution, min(to_unit(distribution, value), LAST))
 
@@ -60,7 +60,7 @@ def test_a_float_is_found_again(distribution: FloatDistribution, u: float) -> No
 
 @given(log_floats(), units())
 def test_a_logarithmic_float_is_found_again(distribution: FloatDistribution, u: float) -> None:
-    """The position of a value leads back to it, but for rounding on the logarithm's scale."""
+    """A value's position leads back to it, but for rounding of the logarithm."""
     value = from_unit(distribution, u)
     again = from_unit(distribution, min(to_unit(distribution, value), LAST))
 
@@ -70,7 +70,7 @@ def test_a_logarithmic_float_is_found_again(distribution: FloatDistribution, u: 
 
 @given(distributions(), units())
 def test_every_value_has_a_position(distribution: BaseDistribution, u: float) -> None:
-    """It lies in [0, 1]."""
+    """A position lies in [0, 1]."""
     assert 0.0 <= to_unit(distribution, from_unit(distribution, u)) <= 1.0
 
 
@@ -78,7 +78,7 @@ def test_every_value_has_a_position(distribution: BaseDistribution, u: float) ->
 def test_positions_are_resolved_to_the_middle_of_their_share(
     distribution: BaseDistribution, k: int, inside: float
 ) -> None:
-    """That is the position of the value that they stand for."""
+    """The middle is the position of the value that the share stands for."""
     cells = n_cells(distribution)
     assert cells is not None
     u = (k % cells + inside) / cells
@@ -92,7 +92,7 @@ def test_positions_are_resolved_to_the_middle_of_their_share(
 def test_positions_of_logarithmic_integers_are_resolved_to_integers(
     distribution: IntDistribution, u: float
 ) -> None:
-    """They have the positions of their logarithms, the ends within theirs."""
+    """Integers stand at their logarithms; the ends stand inside of their shares."""
     found = resolved(distribution, np.array([u]))
 
     assert found == pytest.approx([to_unit(distribution, from_unit(distribution, u))])
@@ -102,7 +102,7 @@ def test_positions_of_logarithmic_integers_are_resolved_to_integers(
 def test_positions_of_a_continuous_range_are_resolved_as_they_are(
     distribution: FloatDistribution, u: float
 ) -> None:
-    """Any position is one of a value."""
+    """Every position is the position of a value."""
     assert resolved(distribution, np.array([u])) == [u]
     assert grid(distribution) is None
 
@@ -111,7 +111,7 @@ def test_positions_of_a_continuous_range_are_resolved_as_they_are(
 def test_a_grid_lists_the_positions_of_all_values(
     distribution: FloatDistribution | IntDistribution,
 ) -> None:
-    """In the order of the values, each once."""
+    """Positions are in the order of the values, each once."""
     step = distribution.step or 1
     n = round((distribution.high - distribution.low) / step) + 1
     values = [fit(distribution, distribution.low + k * step) for k in range(n)]
@@ -122,7 +122,7 @@ def test_a_grid_lists_the_positions_of_all_values(
 
 @pytest.mark.parametrize("choices", [("a",), ("a", None, 3.5), tuple(range(10))])
 def test_a_grid_lists_the_positions_of_all_choices(choices: tuple[Any, ...]) -> None:
-    """In the order of the choices, each once."""
+    """Positions are in the order of the choices, each once."""
     distribution = CategoricalDistribution(choices)
 
     assert grid(distribution) == pytest.approx([to_unit(distribution, c) for c in choices])

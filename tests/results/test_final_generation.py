@@ -26,21 +26,21 @@ def test_it_is_the_best_of_the_last_generation() -> None:
 
 
 def test_it_is_the_largest_when_maximizing() -> None:
-    """The direction of the study decides."""
+    """The direction of the study decides which value is best."""
     study = study_with(*[added(9)] * 4, *LAST_FOUR, direction="maximize")
 
     assert best_of_final_generation(study).number == 7
 
 
 def test_a_generation_that_is_not_full_does_not_count() -> None:
-    """Until the last generation is full, the one before is the final one."""
+    """The final generation is the last full one."""
     study = study_with(*LAST_FOUR, added(0), added(0), added(0))
 
     assert best_of_final_generation(study).number == 1
 
 
 def test_a_generation_with_a_running_trial_does_not_count() -> None:
-    """Until all its trials have finished, a generation is not the final one."""
+    """The final generation is the last one whose trials have all finished."""
     study = study_with(*LAST_FOUR)
     running = study.ask()
     study.add_trials([added(0)] * 3)
@@ -70,7 +70,7 @@ def test_a_generation_with_a_running_trial_does_not_count() -> None:
     ],
 )
 def test_it_is_ranked_as_parents_are(final: list[FrozenTrial], best: int) -> None:
-    """Feasible before infeasible, complete before pruned, and never a failed trial."""
+    """Feasible precedes infeasible, complete precedes pruned, and failed trials never count."""
     assert best_of_final_generation(study_with(*[added(0)] * 4, *final)).number == 4 + best
 
 
@@ -87,7 +87,7 @@ def final_numbers(study: Study, size: int) -> list[int]:
 
 
 def test_the_population_size_is_the_samplers() -> None:
-    """A study knows its sampler, even if nothing is recorded."""
+    """The study's sampler has the population size, even if nothing is recorded."""
     study = run(of_four(record=False), 8)
 
     assert best_of_final_generation(study).number == final_numbers(study, 4)[0]
@@ -97,7 +97,7 @@ def test_the_population_size_is_the_samplers() -> None:
 def test_the_population_size_of_another_samplers_study_is_the_recorded_one(
     open_database: OpenDatabase, sampler: Any
 ) -> None:
-    """A study that is loaded without its sampler shows its population size."""
+    """A study that is loaded without its sampler has the recorded size."""
     recorded_study(open_database())
     study = optuna.load_study(study_name="s", storage=open_database(), sampler=sampler)
 

@@ -25,7 +25,7 @@ def gene(trial: BaseTrial) -> float:
 
 
 class Repeats:
-    """An objective that has a list of values for each gene `x`, and keeps its calls."""
+    """An objective with a list of values for each gene `x`, which keeps its calls."""
 
     def __init__(self, values: Mapping[float, Sequence[float]]) -> None:
         self.calls: list[tuple[int, float]] = []
@@ -42,7 +42,7 @@ def noisy() -> Repeats:
 
 
 def genes(rechecked: Sequence[Any]) -> list[float]:
-    """Return the gene `x` of each of them."""
+    """Return the gene `x` of each trial."""
     return [one.trial.params["x"] for one in rechecked]
 
 
@@ -50,7 +50,7 @@ def genes(rechecked: Sequence[Any]) -> list[float]:
     ("direction", "order"), [("minimize", [0.1, 0.5, 0.9]), ("maximize", [0.5, 0.3, 0.1])]
 )
 def test_the_best_mean_of_the_repeats_comes_first(direction: str, order: list[float]) -> None:
-    """The search says who is evaluated again, and the repeats alone say who is best."""
+    """The search decides which trials are evaluated again, the repeats alone their order."""
     rechecked = recheck_best(study_with(*LUCKY, direction=direction), noisy(), n_best=3)
 
     assert genes(rechecked) == order
@@ -58,7 +58,7 @@ def test_the_best_mean_of_the_repeats_comes_first(direction: str, order: list[fl
 
 
 def test_the_mean_and_the_repeats_leave_out_the_value_of_the_search() -> None:
-    """The trial shows that value, and what came of its repeats stands beside it."""
+    """The trial shows the value of the search, beside the values of its repeats."""
     lucky = recheck_best(study_with(added(-99.0)), lambda trial: 7.0, n_repeats=4)[0]
 
     assert lucky.trial.value == -99.0
@@ -67,7 +67,7 @@ def test_the_mean_and_the_repeats_leave_out_the_value_of_the_search() -> None:
 
 @pytest.mark.parametrize("n_repeats", [1, 3])
 def test_every_trial_is_evaluated_once_before_any_is_again(n_repeats: int) -> None:
-    """The calls go round the best in the order of the search, as often as there are repeats."""
+    """The calls go round the best trials in the order of the search."""
     objective = noisy()
     recheck_best(study_with(*LUCKY), objective, n_best=2, n_repeats=n_repeats)
 
@@ -75,7 +75,7 @@ def test_every_trial_is_evaluated_once_before_any_is_again(n_repeats: int) -> No
 
 
 def test_every_call_has_a_number_of_its_own() -> None:
-    """It is no trial's of the study, so that noise seeded by it is fresh."""
+    """No trial of the study has this number, so noise that is seeded by it is fresh."""
     objective = noisy()
     study = study_with(*LUCKY, failed())
     study.ask()
@@ -87,7 +87,7 @@ def test_every_call_has_a_number_of_its_own() -> None:
 
 
 def test_the_study_stays_as_it_is() -> None:
-    """No trial and no attribute is added, even if the caller writes on what is returned."""
+    """No trial and no attribute is added, even if the caller changes what is returned."""
     study = run(RandomSampler(seed=0), 6)
     before = story(study), study.user_attrs
     rechecked = recheck_best(study, lambda trial: trial.suggest_float("x", -1.0, 1.0))
@@ -99,7 +99,7 @@ def test_the_study_stays_as_it_is() -> None:
 
 
 def test_parameters_that_were_tried_twice_are_evaluated_as_one() -> None:
-    """Of trials with the same parameters the best one stands for them."""
+    """The best of several trials with the same parameters stands for all of them."""
     searched = [(3, 0.1), (1, 0.1), (2, 0.3), (4, 0.5), (0, 0.3)]
     history = [added(value, x=x) for value, x in searched]
     rechecked = recheck_best(study_with(*history), gene, n_best=3)
@@ -120,7 +120,7 @@ def test_parameters_that_were_tried_twice_are_evaluated_as_one() -> None:
 def test_the_best_complete_trials_are_evaluated_again(
     history: list[FrozenTrial], n_best: int, numbers: list[int]
 ) -> None:
-    """Feasible ones come first, and where there are fewer than wanted all of them are taken."""
+    """Feasible trials come first; if there are too few complete ones, all are taken."""
     rechecked = recheck_best(study_with(*history), gene, n_best=n_best)
 
     assert [one.trial.number for one in rechecked] == numbers
@@ -128,13 +128,13 @@ def test_the_best_complete_trials_are_evaluated_again(
 
 @pytest.mark.parametrize("history", [[], [failed()], [pruned(intermediate_values={1: 0.0})]])
 def test_a_study_without_a_complete_trial_is_refused(history: list[FrozenTrial]) -> None:
-    """There is nothing that could be evaluated again."""
+    """There is no trial to evaluate again."""
     with pytest.raises(ValueError, match="no complete trial"):
         recheck_best(study_with(*history), gene)
 
 
 def test_a_study_of_several_objectives_is_refused() -> None:
-    """It has no best trial."""
+    """Such a study has no best trial."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     study.optimize(lambda trial: (gene(trial), 0.0), n_trials=1)
     with pytest.raises(ValueError, match="one objective, but the study has 2"):
@@ -147,7 +147,7 @@ def test_a_study_of_several_objectives_is_refused() -> None:
     [(0, ValueError), (-3, ValueError), (1.0, TypeError), (True, TypeError), (None, TypeError)],
 )
 def test_a_bad_argument_is_named(name: str, value: Any, error: type[Exception]) -> None:
-    """The error shows what was given, and nothing is evaluated."""
+    """The error shows the value that was given, and nothing is evaluated."""
     objective = noisy()
     with pytest.raises(error, match=f"^`{name}` must .* but {value!r} was given"):
         recheck_best(study_with(*LUCKY), objective, **{name: value})
@@ -157,7 +157,7 @@ def test_a_bad_argument_is_named(name: str, value: Any, error: type[Exception]) 
 
 @pytest.mark.parametrize("values", [(1.0, 2.0), (0.25, -3.0, 7.5), (1e-9, 2e-9, 4e-9, 1e9)])
 def test_the_standard_error_is_that_of_the_mean(values: tuple[float, ...]) -> None:
-    """SciPy computes the same."""
+    """It equals SciPy's."""
     study = study_with(added(0.0))
     one = recheck_best(study, Repeats({0.5: values}), n_repeats=len(values))[0]
 
@@ -183,7 +183,7 @@ def test_there_is_no_standard_error_of_one_repeat_or_of_infinity(
 def test_infinite_means_have_their_order_and_nan_is_last(
     direction: str, order: list[float]
 ) -> None:
-    """Infinities are legal values, and a mean that is no number is the worst either way."""
+    """Infinities are legal values; a mean of NaN is worst in either direction."""
     values = {0.9: [math.nan], 0.5: [1.0], 0.1: [-math.inf], 0.3: [1e300]}
     study = study_with(*LUCKY, direction=direction)
 
@@ -195,7 +195,7 @@ def test_infinite_means_have_their_order_and_nan_is_last(
     [((math.inf, -math.inf), math.nan), ((1e308, 1e308), 1e308), ((-1e308,) * 3, -1e308)],
 )
 def test_any_repeats_have_a_mean(values: tuple[float, ...], mean: float) -> None:
-    """Opposite infinities average to no number, and the largest numbers to themselves."""
+    """Opposite infinities have a mean of NaN, and the largest numbers do not overflow."""
     study = study_with(added(0.0))
     one = recheck_best(study, Repeats({0.5: values}), n_repeats=len(values))[0]
 
@@ -210,7 +210,7 @@ def conditional(trial: BaseTrial) -> float:
 
 
 def test_an_objective_that_branches_is_evaluated_again() -> None:
-    """What has no noise gets the values that it had in the search."""
+    """An objective without noise gives the values of the search."""
     study = run(RandomSampler(seed=0), 20, conditional)
     rechecked = recheck_best(study, conditional, n_best=8)
 
@@ -220,7 +220,7 @@ def test_an_objective_that_branches_is_evaluated_again() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), TrialPruned("no"), KeyboardInterrupt()])
 def test_what_the_objective_raises_is_passed_on(error: BaseException) -> None:
-    """It is for the caller to say what a failed repeat means."""
+    """The caller decides what a failed repeat means."""
 
     def raises(trial: BaseTrial) -> float:
         raise error
@@ -231,7 +231,7 @@ def test_what_the_objective_raises_is_passed_on(error: BaseException) -> None:
 
 
 def seeded(trial: BaseTrial) -> float:
-    """Return the gene and noise that is seeded by the trial's number."""
+    """Return the gene plus noise that is seeded by the trial's number."""
     return gene(trial) + math.sin(1e4 * trial.number)
 
 

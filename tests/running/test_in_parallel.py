@@ -1,14 +1,12 @@
-"""An ordinary objective over an executor: the same study, whatever happens in the workers."""
+"""An ordinary objective over an executor makes the same study."""
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +15,16 @@ import pytest
 from optuna import Study, Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
-from optuna.storages import InMemoryStorage, JournalStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.storages import InMemoryStorage, get_storage
 
-from benchmarks.servers import opened
 from optuna_ga import GASampler, InParallel, optimize_generations
+from tests.running.evaluations import COMPLETE, FAIL, PRUNED, ending_in_every_way, journal, states
+from tests.servers import opened
 from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
-
-COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
-
-Submit = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ProcessPoolExecutor]:
-    """Three worker processes that share nothing with this one."""
-    with ProcessPoolExecutor(3, get_context("spawn")) as executor:
-        yield executor
-
-
-@pytest.fixture(scope="module")
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Three worker threads."""
-    with ThreadPoolExecutor(3) as executor:
-        yield executor
-
-
-@pytest.fixture(params=["threads", "processes"])
-def executor(request: pytest.FixtureRequest) -> Executor:
-    """Workers of both kinds."""
-    found: Executor = request.getfixturevalue(request.param)
-    return found
-
-
-def journal(folder: Path, **options: Any) -> Study:
-    """Return a new study that other processes can open."""
-    storage = JournalStorage(JournalFileBackend(f"{folder}/journal.log"))
-    return optuna.create_study(storage=storage, **{"sampler": of_four(), **options})
 
 
 def uneven(trial: Trial) -> float:
-    """Take longest for the first of a generation, and say who ran where."""
+    """Take longest for the first trial of a generation, and report and record on the way."""
     time.sleep(0.02 * (3 - trial.number % 4))
     branch = trial.suggest_categorical("branch", ["flat", "steep"])
     steepness = trial.suggest_float("steepness", 1.0, 10.0) if branch == "steep" else 0.5
@@ -69,20 +35,8 @@ def uneven(trial: Trial) -> float:
     return value
 
 
-def ending_in_every_way(trial: Trial) -> float:
-    """Fail, prune, diverge or complete, by the trial's number."""
-    value = sphere(trial)
-    ending = trial.number % 5
-    if ending == 0:
-        raise OSError("no space left")
-    if ending == 1:
-        trial.report(value, 7)
-        raise TrialPruned("too slow")
-    return {2: math.inf, 3: math.nan}.get(ending, value)
-
-
 def pruned_by_the_threshold(trial: Trial) -> float:
-    """Ask the study's pruner."""
+    """Report once, and prune where the study's pruner says so."""
     value = sphere(trial)
     trial.report(value, 0)
     if trial.should_prune():
@@ -91,42 +45,16 @@ def pruned_by_the_threshold(trial: Trial) -> float:
 
 
 def stopping_at_five(trial: Trial) -> float:
-    """Stop the study."""
+    """Stop the study in trial 5."""
     if trial.number == 5:
         trial.study.stop()
     return sphere(trial)
 
 
-class UnreadableError(Exception):
-    """An error that is pickled but cannot be read again."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(f"{code}: {why}")
-
-
-def raising_an_unreadable_error(trial: Trial) -> float:
-    """Fail in one trial."""
-    if trial.number == 2:
-        raise UnreadableError(7, "cannot be read")
-    return sphere(trial)
-
-
-def dying_in_trial_two(trial: Trial) -> float:
-    """Take the worker down."""
-    if trial.number == 2:
-        os._exit(1)
-    return sphere(trial)
-
-
 def process_id(trial: Trial) -> float:
-    """Tell where it ran."""
+    """Record the process that evaluates the trial."""
     trial.set_user_attr("process", os.getpid())
     return sphere(trial)
-
-
-def states(study: Study) -> list[TrialState]:
-    """Return the state of every trial."""
-    return [trial.state for trial in study.trials]
 
 
 @pytest.mark.parametrize("elitism", [False, True])
@@ -134,7 +62,7 @@ def states(study: Study) -> list[TrialState]:
 def test_a_study_in_parallel_is_the_study_in_sequence(
     objective: Callable[[Trial], float], elitism: bool, executor: Executor, tmp_path: Path
 ) -> None:
-    """All that a trial is, reports, attributes, failed and pruned ones included."""
+    """Reports, attributes, failed and pruned trials are the same too."""
     sequence = run(of_four(elitism=elitism), 0)
     sequence.optimize(objective, n_trials=20, catch=OSError)
     parallel = journal(tmp_path, sampler=of_four(elitism=elitism))
@@ -146,7 +74,7 @@ def test_a_study_in_parallel_is_the_study_in_sequence(
 
 
 def test_trials_of_a_generation_run_at_the_same_time(threads: ThreadPoolExecutor) -> None:
-    """Three trials that wait for each other all end."""
+    """Three trials that wait for each other all finish."""
     barrier = threading.Barrier(3, timeout=30)
 
     def together(trial: Trial) -> float:
@@ -160,7 +88,7 @@ def test_trials_of_a_generation_run_at_the_same_time(threads: ThreadPoolExecutor
 
 
 def test_processes_are_others_than_this_one(processes: Executor, tmp_path: Path) -> None:
-    """Their trials' attributes arrive in the study."""
+    """The attributes that workers set arrive in the study."""
     study = journal(tmp_path)
     optimize_generations(study, InParallel(process_id, processes), 2)
 
@@ -172,7 +100,7 @@ def test_processes_are_others_than_this_one(processes: Executor, tmp_path: Path)
 def test_sqlite_can_be_opened_by_processes(
     processes: Executor, open_database: OpenDatabase
 ) -> None:
-    """What this process has cached of the study does not travel."""
+    """This process's cache of the study is not sent along."""
     study = optuna.create_study(sampler=of_four(), storage=open_database())
     optimize_generations(study, InParallel(sphere, processes), 3)
 
@@ -180,7 +108,7 @@ def test_sqlite_can_be_opened_by_processes(
 
 
 def test_pruners_are_asked_in_the_workers(executor: Executor, tmp_path: Path) -> None:
-    """By the study's own pruner."""
+    """The study's own pruner decides."""
     study = journal(tmp_path, pruner=ThresholdPruner(upper=1.0))
     optimize_generations(study, InParallel(pruned_by_the_threshold, executor), 3)
 
@@ -190,7 +118,7 @@ def test_pruners_are_asked_in_the_workers(executor: Executor, tmp_path: Path) ->
 
 
 def test_an_objective_may_stop_the_study(executor: Executor, tmp_path: Path) -> None:
-    """Its generation is finished, and no other is begun."""
+    """Its generation is finished, and no other is started."""
     study = journal(tmp_path)
     optimize_generations(study, InParallel(stopping_at_five, executor), 5)
     assert states(study) == [COMPLETE] * 8
@@ -200,7 +128,7 @@ def test_an_objective_may_stop_the_study(executor: Executor, tmp_path: Path) -> 
 
 
 def stopping_and_pruned(trial: Trial) -> float:
-    """Stop the study, and be pruned."""
+    """Stop the study and be pruned in trial 1."""
     if trial.number == 1:
         trial.study.stop()
         raise TrialPruned
@@ -208,7 +136,7 @@ def stopping_and_pruned(trial: Trial) -> float:
 
 
 def test_a_pruned_trial_may_stop_the_study_too(executor: Executor, tmp_path: Path) -> None:
-    """Now, and not when the next trial succeeds."""
+    """The stop holds at once, not when the next trial completes."""
     study, parallel = journal(tmp_path), InParallel(stopping_and_pruned, executor)
     optimize_generations(study, parallel, 5)
     assert states(study) == [COMPLETE, PRUNED, COMPLETE, COMPLETE]
@@ -218,7 +146,7 @@ def test_a_pruned_trial_may_stop_the_study_too(executor: Executor, tmp_path: Pat
 
 
 class UnknownThreads(ThreadPoolExecutor):
-    """Threads that are not known to share the study, as those of one Dask worker."""
+    """Threads that `InParallel` takes for processes, as the threads of a Dask worker."""
 
 
 def stopping_at_once(trial: Trial) -> float:
@@ -228,7 +156,7 @@ def stopping_at_once(trial: Trial) -> float:
 
 
 def test_a_stop_arrives_from_threads_that_share_a_worker(tmp_path: Path) -> None:
-    """They open the study once among them."""
+    """The threads open the study once among them."""
     study = journal(tmp_path)
     with UnknownThreads(4) as executor:
         optimize_generations(study, InParallel(stopping_at_once, executor), 5)
@@ -239,7 +167,7 @@ def test_a_stop_arrives_from_threads_that_share_a_worker(tmp_path: Path) -> None
 def test_other_samplers_learn_from_the_generations_before(
     executor: Executor, tmp_path: Path
 ) -> None:
-    """NSGA-II sees them complete; what Optuna keeps for each thread would hide them."""
+    """NSGA-II sees complete generations, which Optuna's cache of each thread would hide."""
     study = journal(tmp_path, sampler=NSGAIISampler(population_size=4, seed=0))
     optimize_generations(study, InParallel(sphere, executor), 5)
 
@@ -253,7 +181,7 @@ def test_other_samplers_learn_from_the_generations_before(
 
 
 def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path: Path) -> None:
-    """The study may get a new sampler between two calls."""
+    """A study may get a new sampler between two calls."""
     study = journal(tmp_path, sampler=RandomSampler(seed=0))
     parallel = InParallel(sphere, executor)
     optimize_generations(study, parallel, 1, population_size=4)
@@ -263,152 +191,17 @@ def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path:
     assert all(len(parents(trial)) == 2 for trial in study.trials[4:])
 
 
-class UnreadablePruned(TrialPruned):
-    """A pruning that is pickled but cannot be read again."""
-
-    def __init__(self, step: int, why: str) -> None:
-        super().__init__(f"{step}: {why}")
-
-
-class UnreadableFloat(float):
-    """A number that is pickled but cannot be read again."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return UnreadableFloat, (1, 2, 3)
-
-
-def unreadable_results(trial: Trial) -> float:
-    """Prune a trial and return a number, neither of which can be read elsewhere."""
-    if trial.number == 1:
-        raise UnreadablePruned(3, "too slow")
-    return UnreadableFloat(2.0) if trial.number == 2 else sphere(trial)
-
-
-def test_a_result_that_cannot_be_read_costs_no_other(processes: Executor, tmp_path: Path) -> None:
-    """A pruned trial is pruned, and a strange number an error that says so."""
-    study = journal(tmp_path)
-    with pytest.raises(TypeError, match="must return a value that can be pickled"):
-        optimize_generations(study, InParallel(unreadable_results, processes), 5)
-
-    assert states(study) == [COMPLETE, PRUNED, FAIL, COMPLETE]
-
-
-def test_an_error_says_where_it_was_raised(processes: Executor, tmp_path: Path) -> None:
-    """Its note has the traceback of the worker."""
-    study = journal(tmp_path)
-    with pytest.raises(OSError) as caught:
-        optimize_generations(study, InParallel(ending_in_every_way, processes), 5)
-
-    notes = getattr(caught.value, "__notes__", ["in ending_in_every_way"])  # From Python 3.11 on.
-    assert "in ending_in_every_way" in notes[0]
-
-
-def test_an_error_of_one_trial_costs_no_other(executor: Executor, tmp_path: Path) -> None:
-    """It is raised once all results of its generation are told."""
-    study = journal(tmp_path)
-    with pytest.raises(OSError, match="no space left"):
-        optimize_generations(study, InParallel(ending_in_every_way, executor), 5)
-
-    assert states(study) == [FAIL, PRUNED, COMPLETE, FAIL]
-
-
-def test_an_error_that_cannot_be_read_is_told_in_words(
-    processes: Executor, tmp_path: Path
-) -> None:
-    """It does not break the executor, as it would by itself."""
-    study = journal(tmp_path)
-    with pytest.raises(RuntimeError, match="UnreadableError: 7: cannot be read"):
-        optimize_generations(study, InParallel(raising_an_unreadable_error, processes), 5)
-
-    assert states(study) == [COMPLETE, COMPLETE, FAIL, COMPLETE]
-
-
-def test_a_dying_worker_costs_what_its_executor_gives_up(tmp_path: Path) -> None:
-    """No trial is left running, finished ones count, and another executor goes on."""
-    study = journal(tmp_path)
-    with (
-        ProcessPoolExecutor(1, get_context("spawn")) as mortal,
-        pytest.raises(RuntimeError, match="terminated abruptly"),
-    ):
-        optimize_generations(study, InParallel(dying_in_trial_two, mortal), 5)
-    assert states(study) == [COMPLETE, COMPLETE, FAIL, FAIL]
-
-    with ThreadPoolExecutor(2) as threads:
-        optimize_generations(study, InParallel(sphere, threads), 2)
-    assert states(study)[4:] == [COMPLETE] * 4
-
-
-def test_a_closed_executor_is_an_error_and_leaves_no_trial_running(tmp_path: Path) -> None:
-    """As any other error of the evaluation."""
-    study = journal(tmp_path)
-    with ThreadPoolExecutor(1) as executor:
-        parallel = InParallel(sphere, executor)
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        optimize_generations(study, parallel, 1)
-
-    assert states(study) == [FAIL] * 4
-
-
-class Interrupting(Executor):
-    """An executor whose user presses Ctrl-C while its third trial runs."""
-
-    def __init__(self) -> None:
-        self.futures: list[Future[Any]] = []
-
-    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.futures.append(future)
-        if len(self.futures) == 3:
-            future.exception = self._interrupt  # type: ignore[method-assign]
-        elif len(self.futures) < 3:
-            future.set_result(fn(*args, **kwargs))
-        return future
-
-    def _interrupt(self, timeout: float | None = None) -> None:
-        raise KeyboardInterrupt
-
-
-def test_an_interrupt_begins_no_further_trial(tmp_path: Path) -> None:
-    """The generation fails, as it does without an executor."""
-    study, executor = journal(tmp_path), Interrupting()
-    with pytest.raises(KeyboardInterrupt):
-        optimize_generations(study, InParallel(sphere, executor), 2)
-
-    assert executor.futures[3].cancelled()
-    assert states(study) == [FAIL] * 4
-
-
-class InterruptedWhileSubmitting(Interrupting):
-    """An executor whose user presses Ctrl-C while it takes its third trial."""
-
-    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if len(self.futures) == 2:
-            raise KeyboardInterrupt
-        self.futures.append(Future())
-        return self.futures[-1]
-
-
-def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
-    """Though not all of the generation had been."""
-    study, executor = journal(tmp_path), InterruptedWhileSubmitting()
-    with pytest.raises(KeyboardInterrupt):
-        optimize_generations(study, InParallel(sphere, executor), 2)
-
-    assert [future.cancelled() for future in executor.futures] == [True, True]
-    assert states(study) == [FAIL] * 4
-
-
 class OneAfterAnother(Executor):
-    """An executor of this process that is not known to be one."""
+    """An executor that runs trials in this process, of a class that is not known to do so."""
 
-    def submit(self, fn: Submit, /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
 
 
 class KeepingTheSeed(RandomSampler):
-    """A sampler that tells when it is reseeded."""
+    """A sampler that remembers whether it was reseeded."""
 
     def reseed_rng(self) -> None:
         super().reseed_rng()
@@ -416,12 +209,12 @@ class KeepingTheSeed(RandomSampler):
 
 
 def tell_whether_reseeded(trial: Trial) -> float:
-    """Return whether the sampler was."""
+    """Return 1 if the sampler was reseeded."""
     return float(getattr(trial.study.sampler, "reseeded", False))
 
 
 def test_other_samplers_are_reseeded_in_their_workers(tmp_path: Path) -> None:
-    """Otherwise all workers would draw the same; the study's own sampler is let be."""
+    """Otherwise all workers would draw the same; the study's own sampler is not reseeded."""
     sampler = KeepingTheSeed(seed=0)
     study = journal(tmp_path, sampler=sampler)
     parallel = InParallel(tell_whether_reseeded, OneAfterAnother())
@@ -432,7 +225,7 @@ def test_other_samplers_are_reseeded_in_their_workers(tmp_path: Path) -> None:
 
 
 def test_a_worker_opens_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many trials it evaluates, so that it need not be read again for each."""
+    """Opening it anew for each trial would read all trials each time."""
     opened: list[str] = []
 
     def load(**options: Any) -> Study:
@@ -451,7 +244,7 @@ def test_a_worker_opens_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_other_processes_cannot_reach_a_study_in_memory(
     sampler: BaseSampler, processes: Executor
 ) -> None:
-    """The error says what to do, before any trial is asked."""
+    """The error says what to do, and comes before the first trial."""
     study = optuna.create_study(storage=InMemoryStorage(), sampler=sampler)
     with pytest.raises(ValueError, match=r"`executor` must be a `ThreadPoolExecutor`.*Process"):
         optimize_generations(study, InParallel(sphere, processes), 2, population_size=4)
@@ -460,7 +253,7 @@ def test_other_processes_cannot_reach_a_study_in_memory(
 
 
 def test_a_database_in_memory_is_in_memory(processes: Executor) -> None:
-    """SQLite has one as well."""
+    """SQLite in memory is refused as well."""
     with opened(get_storage("sqlite:///:memory:")) as storage:
         study = optuna.create_study(storage=storage, sampler=of_four())
         with pytest.raises(ValueError, match="since the study is in memory"):
@@ -469,7 +262,7 @@ def test_a_database_in_memory_is_in_memory(processes: Executor) -> None:
 
 
 def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
-    """As soon as it is called; before, nobody can know of it."""
+    """The wrapper hides the executor until the first call, whose trials then fail."""
     study, parallel = optuna.create_study(sampler=of_four()), InParallel(sphere, processes)
     with pytest.raises(ValueError, match="since the study is in memory"):
         optimize_generations(study, lambda trials: parallel(trials), 2)
@@ -478,7 +271,7 @@ def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
 
 
 def test_two_studies_may_share_the_workers(executor: Executor, tmp_path: Path) -> None:
-    """In turns: each trial goes to its own."""
+    """Results go to the study that their trials belong to."""
     parallel = InParallel(sphere, executor)
     studies = [journal(tmp_path, sampler=GASampler(4, seed=seed)) for seed in (1, 2)]
     for n_generations in (1, 2, 3):
@@ -497,6 +290,6 @@ def test_two_studies_may_share_the_workers(executor: Executor, tmp_path: Path) -
     ],
 )
 def test_a_wrong_argument_is_named(objective: Any, executor: Any, message: str) -> None:
-    """With what it was."""
+    """The error shows the value that was given."""
     with pytest.raises(TypeError, match=message):
         InParallel(objective, executor)

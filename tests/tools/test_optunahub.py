@@ -41,7 +41,7 @@ sys.exit(pytest.main(["-q", "-n0", "-p", "no:cacheprovider", "-k", wanted, "pack
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the script has written the package."""
+    """A folder with the package that the script wrote."""
     folder = tmp_path_factory.mktemp("registry")
     script = Path(optunahub_package.__file__)
     printed = subprocess.run(
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def module(folder: Path) -> ModuleType:
-    """The package, loaded as a user of OptunaHub does who has a copy of the registry."""
+    """The package, loaded as a user with a copy of the registry loads it."""
     return optunahub.load_local_module(NAME, registry_root=str(folder / "package"))
 
 
@@ -68,7 +68,7 @@ def readme(folder: Path) -> str:
 
 
 def branching(trial: Trial) -> float:
-    """Return a loss to which each of two branches has a parameter of its own."""
+    """Return a loss of two branches, each with a parameter of its own."""
     x = trial.suggest_float("x", 1e-3, 1e3, log=True)
     if trial.suggest_categorical("branch", ["a", "b"]) == "a":
         return x + trial.suggest_int("n", 1, 9)
@@ -88,7 +88,7 @@ def branching(trial: Trial) -> float:
 def test_it_makes_the_same_study(
     module: ModuleType, constructor: str, options: dict[str, Any]
 ) -> None:
-    """For the same seed all trials are the same, their records too."""
+    """The same seed gives the same trials and records."""
     one, other = (
         (sampler if constructor == "__call__" else sampler.adaptive)(seed=1, **options)
         for sampler in (module.GASampler, GASampler)
@@ -99,7 +99,7 @@ def test_it_makes_the_same_study(
 
 
 def test_it_shows_the_sampler_alone(module: ModuleType) -> None:
-    """Its one public name is the sampler's, and the sampler is its own."""
+    """Its one public name is that of its own sampler."""
     assert module.__all__ == ["GASampler"]
     assert module.GASampler.__module__ == "optunahub_registry.package.samplers." + (
         "genetic_algorithm._sampler"
@@ -108,7 +108,7 @@ def test_it_shows_the_sampler_alone(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("code", [RUN_EXAMPLE, RUN_TESTS], ids=["example", "tests"])
 def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
-    """Its example and its own tests import nothing of this project."""
+    """Its example and its tests import nothing of this project."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=folder, capture_output=True, text=True
     )
@@ -117,7 +117,7 @@ def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
 
 
 def test_no_module_is_there_that_the_sampler_does_not_load(folder: Path) -> None:
-    """A process that makes an adaptive sampler has imported every module of the package."""
+    """A process that runs an adaptive sampler has imported every module of the package."""
     code = f"{ALONE}\noptunahub.load_module({NAME!r}).GASampler.adaptive()\nprint(*sys.modules)"
     printed = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
@@ -129,7 +129,7 @@ def test_no_module_is_there_that_the_sampler_does_not_load(folder: Path) -> None
 
 
 def test_the_registrys_fields_are_all_filled(readme: str) -> None:
-    """There are six, of which the tags name the category."""
+    """There are six fields, and the tags name the category."""
     fields = yaml.safe_load(readme.split("---\n")[1])
 
     assert set(fields) == {
@@ -147,14 +147,14 @@ def test_the_registrys_fields_are_all_filled(readme: str) -> None:
 
 
 def test_the_registrys_sections_are_all_there(readme: str) -> None:
-    """In the registry's order."""
+    """The sections are in the registry's order."""
     sections = re.findall(r"^## (.*)", readme, flags=re.MULTILINE)
 
     assert sections == ["Abstract", "APIs", "Installation", "Example", "Others"]
 
 
 def test_the_readme_has_no_html_and_nothing_left_to_fill_in(readme: str) -> None:
-    """The registry refuses tags, and every placeholder got its text."""
+    """The registry refuses tags, and every placeholder is replaced."""
     assert not re.search(r"</?[a-zA-Z!][^>]*>", readme)
     assert "$" not in readme
     assert "optuna-ga" not in readme
@@ -162,13 +162,13 @@ def test_the_readme_has_no_html_and_nothing_left_to_fill_in(readme: str) -> None
 
 @pytest.mark.parametrize("name", ["parent_fraction", "avoid_duplicates", "screen"])
 def test_the_readme_names_all_arguments(readme: str, name: str) -> None:
-    """Each has an entry, and stands in a call with its default."""
+    """Each argument has an entry, and stands in a call with its default."""
     assert re.search(rf"^- `{name}`: [A-Z].*\.$", readme, flags=re.MULTILINE)
     assert re.search(rf"^### `GASampler.*\b{name}=", readme, flags=re.MULTILINE)
 
 
 def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
-    """NumPy, Optuna, and what the adaptive sampler's model takes, each with a lowest version."""
+    """Each imported distribution has a lowest version."""
     lines = (folder / "package" / NAME / "requirements.txt").read_text().splitlines()
 
     assert [re.split(">=", line)[0] for line in lines] == [
@@ -183,7 +183,7 @@ def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
 def test_a_module_that_cannot_be_moved_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that imports the package itself would need it installed."""
+    """A module that imports the package by name would need it installed."""
     source = tmp_path / "optuna_ga"
     source.mkdir()
     (source / "_sampler.py").write_text("from optuna_ga import GASampler\n")

@@ -1,10 +1,8 @@
-"""Trials that continue their fitter parent: who that is, and the schedule that comes of it."""
+"""Trials continue their fitter parent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +16,16 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga import (
     Checkpoints,
     GASampler,
-    InParallel,
     best_of_final_generation,
     optimize_generations,
     parent_to_continue,
-    replay,
     schedule_of,
 )
-from tests.studies import added, failed, parents, pruned, run, story
+from tests.studies import added, failed, parents, pruned, run
+from tests.training.walks import Walk, one_by_one, sampler, walk
 
 COMPLETE = TrialState.COMPLETE
 STATE = {"ga_checkpoint": "somewhere"}
-
-
-def sampler(population_size: int = 4, **options: Any) -> GASampler:
-    """Return a sampler whose trials continue their parents."""
-    return GASampler.population_based_training(population_size, **{"seed": 0, **options})
-
-
-class Walk:
-    """An objective that goes a step from where its parent is, towards a goal.
-
-    Args:
-        checkpoints: Where the trials leave where they are.
-        first: Whether it asks for the parent before it suggests anything.
-    """
-
-    def __init__(self, checkpoints: Checkpoints, first: bool = True) -> None:
-        self.checkpoints = checkpoints
-        self.first = first
-        self.continued: dict[int, int | None] = {}
-
-    def __call__(self, trial: Trial) -> float:
-        if not self.first:
-            trial.suggest_float("step", -1.0, 1.0)
-        parent = parent_to_continue(trial)
-        self.continued[trial.number] = None if parent is None else parent.number
-        x: float = 0.0 if parent is None else self.checkpoints.load(parent)["x"]
-        x += trial.suggest_float("step", -1.0, 1.0)
-        self.checkpoints.save(trial, {"x": x})
-        return abs(x - 3.0)
-
-
-def walk(n_trials: int = 24, first: bool = True, **options: Any) -> tuple[Study, Walk]:
-    """Return a study of walks, and its objective."""
-    objective = Walk(Checkpoints(), first)
-    study = run(sampler(**options), n_trials, objective)
-    return study, objective
 
 
 def fitter(study: Study, trial: FrozenTrial) -> int | None:
@@ -74,14 +35,14 @@ def fitter(study: Study, trial: FrozenTrial) -> int | None:
 
 
 def line(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """Return a trial and its ancestors by fitter parents, the first one first."""
+    """Return a trial and its ancestors by fitter parents, the oldest first."""
     number = fitter(study, trial)
     return [trial] if number is None else [*line(study, study.trials[number]), trial]
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_trial_continues_the_fitter_of_its_recorded_parents(first: bool) -> None:
-    """Whether it asks before or after its first parameter; those of generation 0 have none."""
+    """Asking before or after the first parameter is the same; generation 0 has no parents."""
     study, objective = walk(first=first)
 
     assert all(len(parents(trial)) == 2 for trial in study.trials[4:])
@@ -89,7 +50,7 @@ def test_a_trial_continues_the_fitter_of_its_recorded_parents(first: bool) -> No
 
 
 def test_a_value_is_that_of_all_steps_of_its_line() -> None:
-    """What the parent has come to is where its child begins."""
+    """A child starts from its parent's position."""
     study, _ = walk()
 
     for trial in study.trials:
@@ -98,14 +59,14 @@ def test_a_value_is_that_of_all_steps_of_its_line() -> None:
 
 
 def test_a_trial_that_is_not_recorded_continues_the_same_parent() -> None:
-    """Asking for it takes no records."""
+    """`parent_to_continue` needs no records."""
     recorded, unrecorded = (walk(record=record)[1].continued for record in (True, False))
 
     assert recorded == unrecorded
 
 
 def test_the_higher_value_is_fitter_where_it_is_wanted() -> None:
-    """In a study that maximizes, the state of the higher of the two goes on."""
+    """A study that maximizes continues the parent with the higher value."""
     study = optuna.create_study(sampler=sampler(), direction="maximize")
     study.add_trials([added(float(n), user_attrs=STATE) for n in range(4)])
     trial = study.ask()
@@ -116,7 +77,7 @@ def test_the_higher_value_is_fitter_where_it_is_wanted() -> None:
 
 
 def test_an_enqueued_trial_continues_a_parent_with_its_own_parameters() -> None:
-    """It takes the state and not the genes."""
+    """It takes the parent's state and not its genes."""
     study, objective = walk(8)
     study.enqueue_trial({"step": 0.125})
     study.optimize(objective, n_trials=1)
@@ -135,7 +96,7 @@ UNFIT: dict[str, FrozenTrial] = {
 
 @pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
 def test_what_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
-    """A trial without a finite value and a state that has arrived, however good it looks."""
+    """A parent has a finite value and a saved state."""
     study = optuna.create_study(sampler=sampler(parent_fraction=1.0))
     fit = [added(float(n), user_attrs=STATE) for n in range(1, 4)]
     study.add_trials([unfit, *fit])
@@ -149,7 +110,7 @@ def test_what_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
 
 
 def test_a_generation_that_left_nothing_is_passed_over() -> None:
-    """The next one continues the latest trials that can be."""
+    """The next generation continues the latest trials that have a state."""
     study = optuna.create_study(sampler=sampler())
     study.add_trials([added(float(n), user_attrs=STATE) for n in range(4)])
     study.add_trials([added(math.inf)] * 4)
@@ -160,7 +121,7 @@ def test_a_generation_that_left_nothing_is_passed_over() -> None:
 
 
 def test_trials_begin_from_scratch_where_fewer_than_two_can_be_continued() -> None:
-    """There is no crossover of one."""
+    """Crossover takes two parents."""
     study = optuna.create_study(sampler=sampler())
     study.add_trials([added(1.0, user_attrs=STATE), *[failed()] * 3])
 
@@ -179,7 +140,7 @@ def test_the_parent_is_a_copy() -> None:
 
 @pytest.mark.parametrize("other", [RandomSampler(), GASampler(4)])
 def test_other_samplers_have_nothing_to_continue(other: Any) -> None:
-    """The error says which sampler has."""
+    """The error names the sampler that has."""
     trial = optuna.create_study(sampler=other).ask()
 
     with pytest.raises(ValueError, match="population_based_training"):
@@ -189,7 +150,7 @@ def test_other_samplers_have_nothing_to_continue(other: Any) -> None:
 
 
 def test_only_a_running_trial_has_a_parent_to_continue() -> None:
-    """A finished one is refused by its type."""
+    """A finished trial is refused by its type."""
     with pytest.raises(TypeError, match="`trial` must be a running"):
         parent_to_continue(added(1.0))  # type: ignore[arg-type]
 
@@ -205,13 +166,13 @@ def test_only_a_running_trial_has_a_parent_to_continue() -> None:
     ],
 )
 def test_arguments_are_checked(name: str, value: Any, error: type[Exception]) -> None:
-    """As those of the sampler that each trial of which begins from scratch."""
+    """The same rules hold as for `GASampler`."""
     with pytest.raises(error, match=f"`{name}"):
         GASampler.population_based_training(**{"population_size": 4, name: value})
 
 
 def test_a_schedule_is_the_parameters_of_the_line() -> None:
-    """One dictionary for each epoch that each trial of it trained."""
+    """A schedule has one dictionary for each epoch of each trial of the line."""
     study, _ = walk()
     best = best_of_final_generation(study)
     expected = [trial.params for trial in line(study, best)]
@@ -239,13 +200,13 @@ def test_what_has_no_schedule_is_refused(
 
 
 def test_a_line_that_was_not_recorded_has_no_schedule() -> None:
-    """It might be any."""
+    """The error says that nothing was recorded."""
     with pytest.raises(ValueError, match="record=False"):
         schedule_of(walk(8, record=False)[0], 7)
 
 
 def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
-    """A plain genetic algorithm's children have parents too, whom they do not continue."""
+    """In the plain genetic algorithm children do not continue their parents."""
     study = run(GASampler(4, seed=0), 8)
 
     with pytest.raises(ValueError, match="trial 7 did not continue its parent"):
@@ -253,78 +214,8 @@ def test_trials_that_each_began_from_scratch_have_no_schedule() -> None:
     assert schedule_of(study, 0) == [study.trials[0].params]
 
 
-def one_by_one(objective: Callable[[Trial], Any]) -> Callable[[list[Trial]], Sequence[Any]]:
-    """Return what evaluates a generation by an objective."""
-    return lambda trials: [objective(trial) for trial in trials]
-
-
-def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:
-    """Each repeat goes all steps of the line again, and the study stays as it is."""
-    study, objective = walk()
-    before = story(study)
-    best = best_of_final_generation(study)
-    ended = replay(study, best, one_by_one(objective), 3)
-
-    assert [trial.value for trial in ended] == [best.value] * 3
-    assert [trial.number for trial in ended] == [15, 16, 17]
-    assert story(study) == before
-
-
-def test_repeats_differ_by_the_number_of_their_first_trial() -> None:
-    """An objective that seeds its noise by the number of what begins has a noise per repeat."""
-    study, objective = walk()
-    checkpoints = objective.checkpoints
-
-    def noisy(trial: Trial) -> float:
-        parent = parent_to_continue(trial)
-        noise = trial.number if parent is None else checkpoints.load(parent)["noise"]
-        trial.suggest_float("step", -1.0, 1.0)
-        checkpoints.save(trial, {"noise": noise})
-        return float(noise)
-
-    assert [t.value for t in replay(study, 23, one_by_one(noisy), 4)] == [0.0, 1.0, 2.0, 3.0]
-    assert [t.value for t in replay(study, 23, one_by_one(noisy), 1)] == [0.0]
-
-
-def test_a_repeat_that_diverges_ends_there() -> None:
-    """The others go on; what it came to is an infinite value."""
-    study, objective = walk()
-
-    def diverging(trial: Trial) -> float:
-        value = objective(trial)
-        return math.inf if trial.number == 3 else value  # The second repeat's second trial.
-
-    ended = replay(study, 23, one_by_one(diverging), 2)
-    assert [trial.value for trial in ended] == [study.trials[23].value, math.inf]
-    assert ended[1].number == 3
-
-
-def test_an_error_in_a_replay_is_passed_on() -> None:
-    """As in `optimize_generations`."""
-
-    def raises(trials: list[Trial]) -> list[float]:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        replay(walk(8)[0], 7, raises)
-
-
-def test_processes_cannot_replay_in_memory() -> None:
-    """The error comes before any trial."""
-    study, objective = walk(8)
-    with ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match="in memory"):
-        replay(study, 7, InParallel(objective, executor))
-
-
-def test_the_number_of_repeats_is_checked() -> None:
-    """At least one."""
-    study, objective = walk(8)
-    with pytest.raises(ValueError, match="`n_repeats` must be at least 1, but 0 was given"):
-        replay(study, 7, one_by_one(objective), 0)
-
-
 def test_pruned_trials_are_never_continued() -> None:
-    """A study with a pruner goes on from what it left."""
+    """A study with a pruner continues complete trials alone."""
     checkpoints = Checkpoints()
 
     def reporting(trial: Trial) -> float:
@@ -345,7 +236,7 @@ def test_pruned_trials_are_never_continued() -> None:
 
 
 def test_the_answer_is_the_best_of_the_final_generation(tmp_path: Path) -> None:
-    """By generations it is where the population has come to, which no single step reaches."""
+    """The population gets further than any trial of generation 0."""
     objective = Walk(Checkpoints(tmp_path))
     study = optuna.create_study(sampler=sampler(10))
     optimize_generations(study, one_by_one(objective), 6)

@@ -1,0 +1,128 @@
+"""The paper's network and training on MNIST's digits beside FashionMNIST, one good setting.
+
+The paper's training is that of PyTorch's MNIST example. If its data were the digits of that
+example, too, what losses would it report? Both data sets have 60,000 images to be split into
+50,000 and 10,000; both are trained with and without the example's dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torchvision.datasets import MNIST
+from tqdm import tqdm
+
+from benchmarks.markdown import paragraph, table
+from benchmarks.options import Options, at_least
+from benchmarks.rows import RESULTS, Row, device_name, environment, read_rows, write_rows
+from benchmarks.trainings import default_device
+from optuna_ga.fashion_mnist._data import N_TRAINING, Images, load_full
+from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._training import train
+
+SETTING = {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.0}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    device = default_device()
+    out = options.out or RESULTS / f"digits_{device.type}.csv"
+    if options.step == "run":
+        fashion = load_full(None, device)
+        sets = {
+            "FashionMNIST": (fashion.training, fashion.validation),
+            "MNIST": digits(options.folder, device),
+        }
+        rows = list(_rows(sets, options.images, options.epochs, device))
+        write_rows(out, rows)
+    elif not out.exists():
+        parser.error(f"argument --out: there is no {out.name} to report on")
+    text = report(read_rows(out))
+    out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def digits(folder: Path, device: torch.device) -> tuple[Images, Images]:
+    """Return training and validation images of MNIST, downloaded into the folder if need be."""
+    data = MNIST(str(folder), train=True, download=True)
+    order = torch.randperm(len(data.targets), generator=torch.Generator().manual_seed(0))
+    images = Images(data.data[:, None][order], data.targets[order]).to(device)
+    return images.take(slice(N_TRAINING)), images.take(slice(N_TRAINING, None))
+
+
+def _rows(
+    sets: Mapping[str, tuple[Images, Images]],
+    n_images: int | None,
+    epochs: int,
+    device: torch.device,
+) -> Iterator[Row]:
+    runs = [(name, dropout) for name in sets for dropout in (False, True)]
+    with tqdm(total=len(runs) * epochs, unit="epoch", disable=None) as progress:
+        for name, dropout in runs:
+            training, validation = sets[name]
+            training = training.take(slice(n_images))
+            ended = train(
+                initial_network(0, device), training, validation,
+                learning_rate=SETTING["learning_rate"], momentum=SETTING["momentum"],
+                weight_decay=SETTING["weight_decay"], epochs=epochs, seed=0, dropout=dropout,
+            )  # fmt: skip
+            for number, epoch in enumerate(ended, start=1):
+                progress.update()
+                yield {
+                    "data": name,
+                    "dropout": dropout,
+                    "training_images": len(training.labels),
+                    "epoch": number,
+                    **{k: f"{v:.5g}" for k, v in epoch._asdict().items()},
+                    **SETTING,
+                    **environment(device_name(device)),
+                }
+
+
+def report(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the losses after the last epoch as Markdown."""
+    last = max(int(row["epoch"]) for row in rows)
+    setting = ", ".join(f"{name.replace('_', ' ')} {rows[0][name]}" for name in SETTING)
+    lines = [
+        (row["data"], "yes" if row["dropout"] == "True" else "no",
+         f"{float(row['training_loss']):.4f}", f"{float(row['validation_loss']):.4f}",
+         f"{float(row['validation_loss']) / float(row['training_loss']):.2f}",
+         f"{float(row['validation_accuracy']):.4f}")
+        for row in rows
+        if int(row["epoch"]) == last
+    ]  # fmt: skip
+    header = (
+        "data", "dropout", "training loss", "validation loss", "validation / training",
+        "accuracy",
+    )  # fmt: skip
+    return "\n".join(
+        [
+            "# The paper's network on digits\n",
+            paragraph(
+                f"""{int(rows[0]["training_images"]):,} training and 10,000 validation images,
+                {last} epochs, {setting}; one seed. Made by `python -m benchmarks.paper.digits`,
+                which with `report` at its end makes this page again from the rows."""
+            ),
+            table(header, lines),
+        ]
+    )
+
+
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.paper.digits", __doc__)
+    parser.add_step(run="trains and reports", report="only reports")
+    parser.add("--epochs", "epochs of each training", 14, type=at_least(1))
+    parser.add("--images", "train on so many only (default: all)", type=at_least(64))
+    parser.add("--folder", "folder of MNIST, downloaded to if need be", Path("mnist"), type=Path)
+    parser.add(
+        "--out", "file of rows (default: digits_DEVICE.csv in benchmarks/results)", type=Path
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

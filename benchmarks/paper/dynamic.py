@@ -1,0 +1,285 @@
+"""Hyperparameters that change while networks train, against ones that are found trial by trial.
+
+`dynamic` is `GASampler.population_based_training`: a population of networks, each of whose
+generations trains for one epoch more. `ga`, `random` and `tpe` train every trial from scratch, for
+as many epochs as `dynamic` has generations, with the paper's StepLR. All train as many epochs in
+total; with `--limit seconds` the others search as long as `dynamic` took instead.
+
+`dynamic` answers with the best network of its final generation, the others with that of their best
+trial. Each answer is scored once on the test images. Then its schedule is followed again by
+networks of other seeds, which says what it is worth without the luck for which it was chosen. A
+row is one study. A run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import optuna
+import torch
+from optuna import Trial
+from optuna.pruners import NopPruner
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from benchmarks.options import Options, at_least
+from benchmarks.paper import dynamic_report
+from benchmarks.rows import (
+    RESULTS,
+    Row,
+    device_name,
+    environment,
+    read_rows,
+    rows_to_continue,
+    write_rows,
+)
+from benchmarks.runner import in_processes
+from benchmarks.samplers import samplers
+from benchmarks.trainings import default_device
+from optuna_ga import (
+    Checkpoints,
+    GASampler,
+    Result,
+    best_of_final_generation,
+    optimize_generations,
+    replay,
+    schedule_of,
+)
+from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective, Score
+from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY
+
+METHODS = ("dynamic", "ga", "random", "tpe")
+LIMITS = ("epochs", "seconds")
+KEY = ("method", "limit", "seed")
+FIRST_REPLAY_SEED = 1000
+
+Evaluate = Callable[[list[Trial]], Sequence[Result]]
+
+# Trials that the other methods train together, the population of `ga`: few, so that they learn
+# often, or as many as a GPU trains of `dynamic` at once, so that nobody's seconds are wasted.
+ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
+
+
+class Setting(NamedTuple):
+    """What all studies have in common.
+
+    Attributes:
+        population_size: Networks of `dynamic`.
+        epochs: Its generations, and the epochs of each trial of the others.
+        training_images: Images to train on.
+        validation_images: Images to evaluate on.
+        replays: Networks of other seeds that follow an answer's schedule.
+    """
+
+    population_size: int
+    epochs: int
+    training_images: int
+    validation_images: int
+    replays: int
+
+    def objective(self, epochs: int, **options: Any) -> FashionMNISTObjective:
+        """Return an objective on these images."""
+        return FashionMNISTObjective(
+            epochs=epochs,
+            n_training_images=self.training_images,
+            n_validation_images=self.validation_images,
+            **options,
+        )
+
+
+def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float) -> Row:
+    """Return what one study adds to its row.
+
+    Args:
+        method: One of `METHODS`.
+        limit: One of `LIMITS`.
+        seed: Seed of the sampler, and of initial weights and batches.
+        setting: The setting.
+        seconds: How long to search, infinity to train as many epochs as `dynamic`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    start = perf_counter()
+    if method == "dynamic":
+        study, objective = _dynamic(seed, setting)
+    else:
+        study, objective = _static(method, seed, setting, seconds, ASKED_AT_ONCE[limit])
+    found = {"seconds": f"{perf_counter() - start:.4g}", "trials": len(study.trials)}
+    if method == "dynamic":
+        answer = best_of_final_generation(study)
+        diverged = math.isinf(answer.value or 0.0)
+        test = Score(math.inf, math.nan) if diverged else objective.test_trained(answer)
+        schedule = schedule_of(study, answer)
+        ended = replay(study, answer, _replaying(setting, 1, Checkpoints()), setting.replays)
+    else:
+        answer = study.best_trial
+        test = objective.test(answer.params)
+        schedule = _step_lr(answer.params, setting.epochs)
+        ended = _repeated(answer, setting)
+    return (
+        found
+        | _results(study, answer, test)
+        | {
+            "replay_losses": " ".join(f"{trial.value:.6g}" for trial in ended),
+            **{name: " ".join(f"{one[name]:.6g}" for one in schedule) for name in SEARCH_SPACE},
+        }
+    )
+
+
+def _dynamic(seed: int, setting: Setting) -> tuple[Study, FashionMNISTObjective]:
+    objective = setting.objective(1, seed=seed, checkpoints=Checkpoints())
+    sampler = GASampler.population_based_training(setting.population_size, seed=seed)
+    study = optuna.create_study(sampler=sampler, pruner=NopPruner())
+    optimize_generations(study, objective.evaluate_generation, setting.epochs)
+    return study, objective
+
+
+def _static(
+    method: str, seed: int, setting: Setting, seconds: float, asked: int
+) -> tuple[Study, FashionMNISTObjective]:
+    objective = setting.objective(setting.epochs, seed=seed)
+    sampler: BaseSampler = samplers(asked)[method](seed)
+    study = optuna.create_study(sampler=sampler, pruner=NopPruner())
+    n_generations = setting.population_size // asked  # As many epochs as `dynamic`.
+    timed = math.isfinite(seconds)
+    optimize_generations(
+        study,
+        objective.evaluate_generation,
+        1_000_000 if timed else n_generations,
+        population_size=asked,
+        timeout=seconds if timed else None,
+    )
+    return study, objective
+
+
+def _replaying(setting: Setting, epochs: int, checkpoints: Checkpoints | None) -> Evaluate:
+    """Return what evaluates trials with seeds that no search has."""
+    objective = setting.objective(
+        epochs, seed=FIRST_REPLAY_SEED, seed_per_trial=True, checkpoints=checkpoints
+    )
+    return objective.evaluate_generation
+
+
+def _repeated(answer: FrozenTrial, setting: Setting) -> list[FrozenTrial]:
+    """Return trials with the answer's parameters and other seeds."""
+    study = optuna.create_study(pruner=NopPruner())
+    for _ in range(setting.replays):
+        study.enqueue_trial(answer.params)
+    evaluate = _replaying(setting, setting.epochs, None)
+    optimize_generations(study, evaluate, 1, population_size=setting.replays)
+    return study.trials
+
+
+def _step_lr(params: Mapping[str, float], epochs: int) -> list[dict[str, float]]:
+    """Return the paper's schedule: the learning rate is multiplied by 0.7 after each epoch."""
+    rates = (params["learning_rate"] * LEARNING_RATE_DECAY**epoch for epoch in range(epochs))
+    return [{**params, "learning_rate": rate} for rate in rates]
+
+
+def _results(study: Study, answer: FrozenTrial, test: Score) -> Row:
+    return {
+        "diverged": sum("diverged" in trial.user_attrs for trial in study.trials),
+        "validation_loss": f"{answer.value:.6g}",
+        "training_loss": f"{answer.user_attrs.get('training_loss', math.inf):.6g}",
+        "accuracy": answer.user_attrs.get("validation_accuracy", 0.1),
+        "test_loss": f"{test.loss:.6g}",
+        "test_accuracy": test.accuracy,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    device = default_device()
+    path = (options.out or RESULTS / f"dynamic_{device.type}").with_suffix(".csv")
+    if options.step == "run":
+        setting = Setting(*(getattr(options, name) for name in Setting._fields))
+        if setting.population_size % (few := ASKED_AT_ONCE["epochs"]):
+            parser.error(
+                f"argument --population-size: must be a multiple of {few}, but "
+                f"{setting.population_size} was given"
+            )
+        try:
+            setting.objective(1)  # What is amiss shows up here.
+            rows = rows_to_continue(path, setting._asdict())
+        except (FileNotFoundError, ValueError) as error:
+            parser.error(str(error))
+        _run(rows, path, setting, options, device)
+    if not (rows := read_rows(path)):
+        parser.error(f"argument --out: {path.name} has no rows to report on")
+    text = dynamic_report.report(rows, path.stem)
+    path.with_suffix(".md").write_text(text)
+    dynamic_report.plot(rows, path.with_suffix(".png"))
+    print(text)
+
+
+def _run(
+    rows: list[Row],
+    path: Path,
+    setting: Setting,
+    options: argparse.Namespace,
+    device: torch.device,
+) -> None:
+    facts = setting._asdict() | environment(device_name(device))
+    end = perf_counter() + 60 * options.minutes
+    # Those that are limited by its time begin when `dynamic` has ended.
+    for methods in (METHODS[:1], METHODS[1:]):
+        chosen = [method for method in methods if method in options.methods]
+        jobs = list(_missing(rows, chosen, setting, options))
+        ended = in_processes(row_of, jobs, options.processes, end - perf_counter())
+        for (method, limit, seed, *_), found in ended:
+            key = dict(zip(KEY, (method, limit, seed), strict=True))
+            rows.append(key | found | facts)
+            write_rows(path, sorted(rows, key=_order))
+
+
+def _missing(
+    rows: Sequence[Row], methods: Sequence[str], setting: Setting, options: argparse.Namespace
+) -> Iterator[tuple[str, str, int, Setting, float]]:
+    """Yield a job for each study that the rows have not."""
+    done = {tuple(str(row[name]) for name in KEY) for row in rows}
+    taken = {int(r["seed"]): float(r["seconds"]) for r in rows if r["method"] == "dynamic"}
+    for seed in range(options.seeds):
+        for method in methods:
+            limit = "epochs" if method == "dynamic" else options.limit
+            if (method, limit, str(seed)) in done:
+                continue
+            if limit == "epochs":
+                yield method, limit, seed, setting, math.inf
+            elif seed in taken:
+                yield method, limit, seed, setting, taken[seed]
+
+
+def _order(row: Row) -> tuple[str, int, int]:
+    return row["limit"], METHODS.index(row["method"]), int(row["seed"])
+
+
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.paper.dynamic", __doc__)
+    parser.add_step(run="runs what is missing and reports", report="only reports")
+    parser.add("--methods", "methods to compare", list(METHODS), nargs="+", choices=METHODS)
+    parser.add("--seeds", "number of seeds", 10, type=at_least(1))
+    parser.add("--limit", "what all have the same of", LIMITS[0], choices=LIMITS)
+    parser.add("--population-size", "networks of `dynamic`", 20, type=at_least(5))
+    parser.add("--epochs", "generations of `dynamic`, epochs of a trial", 14, type=at_least(2))
+    parser.add("--training-images", "images to train on", 50_000, type=at_least(64))
+    parser.add("--validation-images", "images to evaluate on", 10_000, type=at_least(64))
+    parser.add("--replays", "networks that follow each answer again", 5, type=at_least(2))
+    parser.add("--processes", "worker processes", 1, type=at_least(1))
+    parser.add("--minutes", "begin no study after so many", math.inf, type=float)
+    parser.add(
+        "--out",
+        "results, without ending (default: dynamic_DEVICE in benchmarks/results)",
+        type=Path,
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The paper's five runs, each repeated with many seeds, beside random search and TPE.
+
+Every run has its population, generations and mutation probability from the paper, where it states
+them; the baseline's are assumed. Random search and TPE have the same number of trials, and are
+asked a generation at a time too. Runs with equally many trials share their studies. The final
+answer of each study, the best of the final generation for the genetic algorithm and the best trial
+for the others, is trained once more and scored on the test images.
+
+All is kept in one storage, so that a run that was stopped goes on where it was. The rows are one
+per trial; the report is made of them alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from time import monotonic
+
+import optuna
+import torch
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from tqdm import tqdm
+
+from benchmarks.options import Options, at_least
+from benchmarks.paper import reproduce_report
+from benchmarks.paper.runs import PAPER, PaperRun
+from benchmarks.paper.studies import (
+    ENVIRONMENT,
+    PROBLEM,
+    SAMPLER,
+    SEED,
+    Job,
+    Problem,
+    is_complete,
+    run_jobs,
+)
+from benchmarks.rows import RESULTS, Row, device_name, write_rows
+from benchmarks.samplers import Factory, samplers
+from benchmarks.trainings import default_device
+from optuna_ga import GASampler, best_of_final_generation
+from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective
+from optuna_ga.fashion_mnist._objective import PRECISIONS
+
+TEST = "benchmark:test"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    device = torch.device(options.device) if options.device else default_device()
+    out = options.out or RESULTS / f"reproduce_{device.type}"
+    rows, facts, text, figure = (
+        out.with_name(f"{out.name}.{ending}") for ending in ("csv", "json", "md", "png")
+    )
+    if options.step == "run":
+        _run(parser, options, rows, facts)
+    elif not rows.exists():
+        parser.error(f"argument --out: there is no {rows.name} to report on")
+    found = reproduce_report.read(rows)
+    report = reproduce_report.report(PAPER, found, facts)
+    text.write_text(report)
+    reproduce_report.plot(PAPER, found, figure)
+    print(report)
+
+
+def _run(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, rows: Path, facts: Path
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        objective = _objective(options)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    options.storage.parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.get_storage(f"sqlite:///{options.storage.as_posix()}")
+    end = monotonic() + 60 * options.minutes
+    studies = run_jobs(jobs(objective, options), storage, 60 * options.minutes)
+    for study in tqdm(studies, desc="test", unit="answer", disable=None):
+        if monotonic() < end:
+            _test(study, objective)
+    tested = _tested(storage, _name(options))
+    if not tested:
+        parser.error(
+            f"argument --minutes: no study is complete and tested after {options.minutes}"
+        )
+    write_rows(rows, [row for study in tested for row in _rows(study)])
+    facts.write_text(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
+
+
+def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[Job]:
+    """Return a job per sampler and seed of each run, the runs of a seed together."""
+    found: dict[tuple[int, int, str, int], Job] = {}
+    for seed in options.seeds:
+        for run in PAPER:
+            if run.name not in options.runs:
+                continue
+            problem = Problem(
+                _name(options),
+                objective.evaluate_generation,
+                run.population_size,
+                run.n_generations,
+                device_name(objective.device),
+            )
+            for name, factory in _samplers(run).items():
+                key = (run.population_size, run.n_generations, name, seed)
+                found[key] = Job(problem, name, factory, seed)
+    return list(found.values())
+
+
+def _samplers(run: PaperRun) -> dict[str, Factory]:
+    others = samplers(run.population_size)
+    return {
+        run.sampler: lambda seed: GASampler(
+            run.population_size, mutation_prob=run.mutation_prob, seed=seed
+        ),
+        "random": others["random"],
+        "tpe": others["tpe"],
+    }
+
+
+def _objective(options: argparse.Namespace) -> FashionMNISTObjective:
+    return FashionMNISTObjective(
+        epochs=options.epochs,
+        n_training_images=options.training_images,
+        n_validation_images=options.validation_images,
+        device=options.device,
+        folder=options.folder,
+        precision=options.precision,
+    )
+
+
+def _name(options: argparse.Namespace) -> str:
+    training = options.training_images or 50_000
+    validation = options.validation_images or 10_000
+    epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
+    return (
+        f"FashionMNIST, {training} + {validation} images, {epochs}, {options.precision}, "
+        "training seed 0"
+    )
+
+
+def _answer(study: Study) -> FrozenTrial:
+    """Return what the algorithm answers with: section 4.6 for the genetic one."""
+    if study.user_attrs[SAMPLER].startswith("ga"):
+        return best_of_final_generation(study)
+    return study.best_trial
+
+
+def _test(study: Study, objective: FashionMNISTObjective) -> None:
+    """Score the study's answer on the test images, once."""
+    if TEST not in study.user_attrs:
+        study.set_user_attr(TEST, objective.test(_answer(study).params).accuracy)
+
+
+def _tested(storage: BaseStorage, problem: str) -> list[Study]:
+    """Return the problem's studies that have all their trials and a test accuracy."""
+    names = sorted(optuna.get_all_study_names(storage))
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+    return [
+        study
+        for study in studies
+        if TEST in study.user_attrs and study.user_attrs[PROBLEM].startswith(f"{problem}, ")
+    ]
+
+
+def _rows(study: Study) -> list[Row]:
+    answer = _answer(study).number
+    trials = [trial for trial in study.get_trials(deepcopy=False) if is_complete(trial)]
+    *_, generations = study.user_attrs[PROBLEM].rpartition(", ")
+    n_generations, _, _, population_size = generations.split()
+    return [
+        {
+            "population_size": population_size,
+            "generations": n_generations,
+            "sampler": study.user_attrs[SAMPLER],
+            "seed": study.user_attrs[SEED],
+            "trial": trial.number,
+            "validation_loss": _digits(trial.value),
+            "training_loss": _digits(trial.user_attrs.get("training_loss")),
+            "accuracy": trial.user_attrs.get("validation_accuracy"),
+            "seconds": _digits(trial.user_attrs["training_s"]),
+            **{name: _digits(trial.params[name]) for name in SEARCH_SPACE},
+            "test_accuracy": study.user_attrs[TEST] if trial.number == answer else None,
+        }
+        for trial in trials
+    ]
+
+
+def _digits(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"
+
+
+def _facts(studies: Sequence[Study], problem: str) -> Row:
+    """Return the problem, and what it was run with."""
+    ran = [e for study in studies for e in study.user_attrs[ENVIRONMENT].values()]
+    environments = [dict(items) for items in sorted({tuple(sorted(e.items())) for e in ran})]
+    return {"problem": problem, "date": str(date.today()), "environments": environments}
+
+
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.paper.reproduce", __doc__)
+    parser.add_step(run="runs what is missing and reports", report="only reports")
+    names = [run.name for run in PAPER]
+    parser.add("--runs", "the paper's runs", names, nargs="+", choices=names)
+    parser.add("--seeds", "seeds of the samplers", list(range(10)), nargs="+", type=at_least(0))
+    parser.add("--epochs", "epochs of each training; the paper states none", 14, type=at_least(1))
+    parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
+    parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
+    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
+    parser.add("--folder", "folder of the full data (default: see README)", type=Path)
+    parser.add("--minutes", "begin no generation and no test after so many", math.inf, type=float)
+    parser.add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
+    parser.add(
+        "--out",
+        "results, without ending (default: reproduce_DEVICE in benchmarks/results)",
+        type=Path,
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Run problem x sampler x seed as studies in one storage, and turn them into flat rows.
+
+Everything is kept in the storage, so a second call runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.pruners import NopPruner
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from benchmarks.rows import Row, environment
+from benchmarks.samplers import Factory
+from optuna_ga import GASampler, Result, best_of_final_generation, optimize_generations
+
+Callback = Callable[[Study, FrozenTrial], None]
+
+PROBLEM, SAMPLER, SEED, ENVIRONMENT = (
+    f"benchmark:{name}" for name in ("problem", "sampler", "seed", "environment")
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is optimized.
+
+    Attributes:
+        name: Its name with all settings that change a value, part of the studies' names.
+        evaluate: What evaluates a generation's trials at once, for `optimize_generations`; its
+            results are minimized.
+        population_size: Trials in a generation.
+        n_generations: Number of generations.
+        device: Where the objective computes.
+    """
+
+    name: str
+    evaluate: Callable[[list[optuna.Trial]], Sequence[Result]]
+    population_size: int
+    n_generations: int
+    device: str
+
+    @property
+    def n_trials(self) -> int:
+        """The budget, the same for every sampler."""
+        return self.population_size * self.n_generations
+
+
+class Job(NamedTuple):
+    """One study to run.
+
+    Attributes:
+        problem: What is optimized.
+        sampler: The sampler's name.
+        factory: Makes the sampler from the seed.
+        seed: Seed of the sampler.
+    """
+
+    problem: Problem
+    sampler: str
+    factory: Factory
+    seed: int
+
+
+def run(
+    problem: Problem,
+    factories: Mapping[str, Factory],
+    seeds: Sequence[int],
+    storage: BaseStorage,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Run each sampler with each seed on one problem; see `run_jobs`."""
+    jobs = [Job(problem, name, f, seed) for seed in seeds for name, f in factories.items()]
+    run_jobs(jobs, storage, callbacks=callbacks)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    storage: BaseStorage,
+    seconds: float = math.inf,
+    callbacks: Sequence[Callback] = (),
+) -> list[Study]:
+    """Run each job until its study has the problem's number of results; return those that have.
+
+    One process at a time: trials that are still running are taken for those of a killed run,
+    and evaluated again.
+
+    Args:
+        jobs: The studies, in the order in which they are run.
+        storage: Where they are kept.
+        seconds: No generation is begun after so many.
+        callbacks: Called with the study and each of its trials that has ended.
+    """
+    end = monotonic() + seconds
+    studies = [_study(job, storage) for job in jobs]
+    n_done = sum(map(_n_results, studies))
+    n_trials = sum(job.problem.n_trials for job in jobs)
+    with tqdm(total=n_trials, initial=n_done, unit="trial", disable=None) as progress:
+        for study, job in zip(studies, jobs, strict=True):
+            if monotonic() < end:
+                _complete(study, job, end - monotonic(), [_advance(job, progress), *callbacks])
+    pairs = zip(studies, jobs, strict=True)
+    return [study for study, job in pairs if _n_results(study) >= job.problem.n_trials]
+
+
+def rows(storage: BaseStorage) -> list[Row]:
+    """Return one flat row per trial of every benchmark study in the storage."""
+    return [
+        row
+        for summary in optuna.get_all_study_summaries(storage)
+        if PROBLEM in summary.user_attrs
+        for row in _rows(optuna.load_study(study_name=summary.study_name, storage=storage))
+    ]
+
+
+def is_complete(trial: FrozenTrial) -> bool:
+    """Return whether the trial has a result."""
+    return trial.state == TrialState.COMPLETE
+
+
+def _study(job: Job, storage: BaseStorage) -> Study:
+    problem = job.problem
+    generations = f"{problem.n_generations} generations of {problem.population_size}"
+    settings = f"{problem.name}, {generations}"
+    name = f"{job.sampler}, seed {job.seed}: {settings}"
+    # Optuna's default would prune, each sampler another number of trials.
+    study = optuna.create_study(
+        study_name=name, storage=storage, pruner=NopPruner(), load_if_exists=True
+    )
+    if PROBLEM not in study.user_attrs:
+        study.set_user_attr(SAMPLER, job.sampler)
+        study.set_user_attr(SEED, job.seed)
+        study.set_user_attr(PROBLEM, settings)
+    return study
+
+
+def _advance(job: Job, progress: tqdm[Any]) -> Callback:
+    """Return a callback that moves the progress bar, which names the job at once."""
+    name = f"{job.sampler}, seed {job.seed}"
+    progress.set_description(name)
+
+    def advance(study: Study, trial: FrozenTrial) -> None:
+        if is_complete(trial):
+            generation = trial.number // job.problem.population_size
+            progress.set_description(f"{name}, generation {generation}", refresh=False)
+            progress.set_postfix_str(f"best {study.best_value:.4f}", refresh=False)
+            progress.update()
+
+    return advance
+
+
+def _complete(study: Study, job: Job, seconds: float, callbacks: Sequence[Callback]) -> None:
+    problem, factory, seed = job.problem, job.factory, job.seed
+    n_done = _n_results(study)
+    if n_done >= problem.n_trials:
+        return
+    # Where a run is continued elsewhere, each trial's row tells where it ran.
+    environments = study.user_attrs.get(ENVIRONMENT, {})
+    first = str(len(study.trials))
+    study.set_user_attr(ENVIRONMENT, {**environments, first: environment(problem.device)})
+    study.sampler = factory(seed)
+    if n_done and not isinstance(study.sampler, GASampler):
+        # A sampler whose random stream starts over would repeat its first suggestions.
+        study.sampler = factory(int(np.random.SeedSequence([seed, n_done]).generate_state(1)[0]))
+
+    # An interrupted run has failed a generation, in whose place another one comes.
+    n_failed = len(study.get_trials(deepcopy=False, states=[TrialState.FAIL]))
+    optimize_generations(
+        study,
+        problem.evaluate,
+        math.ceil((problem.n_trials + n_failed) / problem.population_size),
+        population_size=problem.population_size,
+        timeout=seconds if math.isfinite(seconds) else None,
+        callbacks=callbacks,
+    )
+
+
+def _n_results(study: Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+
+
+def _rows(study: Study) -> Iterator[Row]:
+    answer = _answer(study)
+    for trial in study.get_trials(deepcopy=False):
+        yield {
+            "problem": study.user_attrs[PROBLEM],
+            "sampler": study.user_attrs[SAMPLER],
+            "seed": study.user_attrs[SEED],
+            "trial": trial.number,
+            "generation": trial.user_attrs.get("ga_generation"),
+            "answer": trial.number == answer,
+            "state": trial.state.name,
+            "value": trial.value,
+            **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga_")},
+            **trial.params,
+            **_environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
+        }
+
+
+def _environment_of(trial: FrozenTrial, environments: Mapping[str, Row]) -> Row:
+    """Return the last of the environments that begin at or before the trial's number."""
+    begun = [int(first) for first in environments if int(first) <= trial.number]
+    return environments[str(max(begun))] if begun else {}
+
+
+def _answer(study: Study) -> int | None:
+    """Return the number of the trial that the paper's algorithm answers with, if it ran."""
+    if study.user_attrs[SAMPLER] != "ga":
+        return None
+    try:
+        return best_of_final_generation(study).number
+    except ValueError:  # The study is not that far.
+        return None

@@ -1,0 +1,1 @@
+"""What a suggestion costs, and how fast and how exactly a generation trains."""

@@ -1,0 +1,359 @@
+"""How fast a generation of P networks trains, against what users write.
+
+Variants, each on the same images with the same settings:
+
+- `loader`: torchvision's transforms, a DataLoader and a plain loop, one network after another.
+- `loop`: images on the device as tensors, a plain loop, one network after another.
+- `graph`: our stacked trainer with one network a chunk, so the step is a CUDA graph (GPU only).
+- `ours`: what `evaluate_generation` uses: stacked on a GPU, a thread per core on a CPU.
+- `processes`: a single-threaded process per core, each with the images, in which the plain loop
+  trains one network after another (CPU only).
+- `-tf32`, `-bfloat16`: the same with that precision, where the device computes it faster.
+
+All take turns in one run. A turn of the first three trains one network, whatever P is, since P
+of them take P times as long; the figures are seconds per network and epoch, validation included.
+A variant's ratio is `loader`'s seconds by its own, turn by turn: median and the 95 % interval of
+the median; likewise to `loop` and to `graph`. What is built once (CUDA graphs, processes) is
+apart, as `setup_s`. Memory is what the first epoch took beyond what there was: reserved on the
+GPU; on a CPU, with `--memory`, resident in a fresh process and all of its workers.
+
+The floor is what the device's measured ceilings allow: 4.58 GFLOP of matrix work per network and
+step of 64 images in training and a third of that in validation, by the ceiling of a large matrix
+product, in the fastest precision of these; and 57 MB moved per network and step
+(weights, gradients and momenta with SGD in one pass 28.8 MB, activations in bfloat16 with
+everything fused 28.2 MB), by that of a large copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from tqdm import tqdm
+
+from benchmarks.options import at_least
+from benchmarks.performance.memory import peak_mb
+from benchmarks.performance.overhead import interval_of_median
+from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
+from optuna_ga.fashion_mnist._data import (
+    MEAN,
+    STANDARD_DEVIATION,
+    Data,
+    Images,
+    load_full,
+    load_subset,
+)
+from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import (
+    LoopTrainer,
+    Member,
+    ThreadsTrainer,
+    Trainer,
+    n_cores,
+)
+from optuna_ga.fashion_mnist._training import (
+    BATCH_SIZE,
+    EVALUATION_BATCH_SIZE,
+    Precision,
+    lower_precisions,
+)
+
+FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
+BYTES_PER_STEP = 57.0e6
+SETTINGS = Member(0.05, 0.5, 0.001)
+
+Variant = Callable[[int], int]  # Trains as many networks for an epoch; returns how many.
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write the rows; see `--help`."""
+    options = _parser().parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    load = partial(_data, options.data, device, options.images)
+    weigh = partial(_resident_mb, load) if options.memory and device.type == "cpu" else None
+    data = load()
+    before = ceilings(device)
+    with variants(data, device) as choices:
+        measured = [
+            row
+            for n_members in options.members
+            for row in measure(choices, device, n_members, options.turns, weigh)
+        ]
+    # Whatever else the machine did meanwhile can only have lowered one of them.
+    flops, bandwidth = map(max, before, ceilings(device))
+    rows = [
+        {**row, **_floor(row, data, flops, bandwidth), **environment(device_name(device))}
+        for row in measured
+    ]
+    path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
+    write_rows(path, rows)
+    for row in rows:
+        print(
+            f"P={row['members']:<3} {row['variant']:14} {row['s_per_network_epoch']:9.4f} s "
+            f"{row['ratio']:8.2f} ({row['low']:.2f}-{row['high']:.2f}) times loader, "
+            f"{100 * row['share_of_floor']:.0f} % of the floor"
+        )
+
+
+def measure(
+    choices: Mapping[str, Variant],
+    device: torch.device,
+    n_members: int,
+    n_turns: int,
+    weigh: Callable[[str, int], int | None] | None = None,
+) -> Iterator[Row]:
+    """Yield a row per variant for a population of P members.
+
+    `weigh` returns the MB that the named variant takes for P members.
+    """
+    first = {name: _first_epoch(variant, n_members, device) for name, variant in choices.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in choices}
+    for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn", disable=None):
+        for name in list(choices) if turn % 2 else reversed(list(choices)):
+            total, n_trained = _seconds(choices[name], n_members)
+            seconds[name].append(total / n_trained)
+    for name, each in seconds.items():
+        median = statistics.median(each)
+        total, n_trained, reserved = first[name]
+        yield {
+            "members": n_members,
+            "variant": name,
+            "s_per_network_epoch": round(median, 5),
+            **_ratios("", seconds["loader"], each),
+            **_ratios("_to_loop", seconds["loop"], each),
+            **_ratios("_to_graph", seconds.get("graph", []), each),
+            "turns": n_turns,
+            "setup_s": round(max(total - n_trained * median, 0.0), 3),
+            "memory_mb": reserved if weigh is None else weigh(name, n_members),
+        }
+
+
+def _ratios(name: str, theirs: Sequence[float], mine: Sequence[float]) -> Row:
+    if not theirs:
+        return {f"{figure}{name}": "" for figure in ("ratio", "low", "high")}
+    ratios = [other / own for other, own in zip(theirs, mine, strict=True)]
+    low, high = interval_of_median(ratios)
+    figures = {"ratio": statistics.median(ratios), "low": low, "high": high}
+    return {f"{figure}{name}": round(value, 3) for figure, value in figures.items()}
+
+
+@contextmanager
+def variants(data: Data, device: torch.device) -> Iterator[Mapping[str, Variant]]:
+    """Hold what is compared on this device."""
+
+    def train(trainer: Trainer, together: bool) -> Variant:
+        def epoch(n_members: int) -> int:
+            n = n_members if together else 1
+            trainer.train([SETTINGS] * n, data.training, data.validation, 1, lambda _: ())
+            return n
+
+        return epoch
+
+    loaders = {
+        "training": DataLoader(_Pictures(data.training), BATCH_SIZE, shuffle=True),
+        "validation": DataLoader(_Pictures(data.validation), EVALUATION_BATCH_SIZE),
+    }
+
+    def loader(n_members: int) -> int:
+        _train_as_users_do(loaders, device)
+        return 1
+
+    chosen: dict[str, Variant] = {
+        "loader": loader,
+        "loop": train(LoopTrainer(device), together=False),
+    }
+    precisions: dict[str, Precision] = {"": "float32"}
+    precisions |= {f"-{name}": name for name in lower_precisions(device)}
+    if device.type == "cuda":
+        for ending, precision in precisions.items():
+            alone = StackedTrainer(device, precision=precision, largest_chunk=1)
+            chosen[f"graph{ending}"] = train(alone, together=False)
+            stacked = StackedTrainer(device, precision=precision)
+            chosen[f"ours{ending}"] = train(stacked, together=True)
+        yield chosen
+        return
+    with ProcessPoolExecutor(
+        n_cores(), get_context("spawn"), initializer=_begin_process, initargs=(data,)
+    ) as executor:
+        for ending, precision in precisions.items():
+            threads = ThreadsTrainer(device, precision=precision)
+            chosen[f"ours{ending}"] = train(threads, together=True)
+            chosen[f"processes{ending}"] = partial(_train_in_processes, executor, precision)
+        yield chosen
+
+
+def _train_in_processes(
+    executor: ProcessPoolExecutor, precision: Precision, n_members: int
+) -> int:
+    list(executor.map(_train_one, [precision] * n_members))
+    return n_members
+
+
+_data_of_process: Data
+
+
+def _begin_process(data: Data) -> None:
+    global _data_of_process
+    _data_of_process = data
+    torch.set_num_threads(1)
+
+
+def _train_one(precision: Precision) -> None:
+    data = _data_of_process
+    trainer = LoopTrainer(torch.device("cpu"), precision=precision)
+    trainer.train([SETTINGS], data.training, data.validation, 1, lambda _: ())
+
+
+class _Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """The images as torchvision's FashionMNIST gives them: a PIL image, then the transforms."""
+
+    def __init__(self, images: Images) -> None:
+        self._pixels, self._labels = images.pixels.squeeze(1).cpu(), images.labels.cpu()
+        self._transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize((MEAN,), (STANDARD_DEVIATION,))]
+        )
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = Image.fromarray(self._pixels[index].numpy(), mode=None)
+        return self._transform(image), int(self._labels[index])
+
+
+def _train_as_users_do(
+    loaders: Mapping[str, DataLoader[tuple[torch.Tensor, int]]], device: torch.device
+) -> None:
+    network = initial_network(0, torch.device("cpu")).to(memory_format=torch.contiguous_format)
+    network = network.to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum,
+        weight_decay=SETTINGS.weight_decay,
+    )  # fmt: skip
+    for pixels, labels in loaders["training"]:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(pixels.to(device)), labels.to(device))
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        for pixels, labels in loaders["validation"]:
+            nn.functional.cross_entropy(network(pixels.to(device)), labels.to(device)).item()
+
+
+def ceilings(device: torch.device) -> tuple[float, float]:
+    """Return the device's operations per second in a matrix product and bytes in a copy."""
+    n = 8192 if device.type == "cuda" else 2048
+    dtypes = [torch.float32, *([torch.bfloat16] if lower_precisions(device) else [])]
+    matrices = [torch.ones(n, n, device=device, dtype=dtype) for dtype in dtypes]
+    large = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
+    target = torch.empty_like(large)
+    fastest_s = min(_fastest(partial(torch.matmul, each, each), device) for each in matrices)
+    bandwidth = 2 * large.numel() * 4 / _fastest(lambda: target.copy_(large), device)
+    return 2 * n**3 / fastest_s, bandwidth
+
+
+def _floor(row: Row, data: Data, flops: float, bandwidth: float) -> Row:
+    n_training, n_validation = len(data.training.labels), len(data.validation.labels)
+    compute_s = FLOP_PER_IMAGE * (n_training + n_validation / 3) / flops
+    memory_s = BYTES_PER_STEP * n_training / BATCH_SIZE / bandwidth
+    floor_s = max(compute_s, memory_s)
+    return {
+        "training_images": n_training,
+        "validation_images": n_validation,
+        "floor_s": round(floor_s, 6),
+        "share_of_floor": round(floor_s / row["s_per_network_epoch"], 4),
+        "ceiling_tflop_per_s": round(flops / 1e12, 3),
+        "ceiling_gb_per_s": round(bandwidth / 1e9, 1),
+    }
+
+
+def _fastest(work: Callable[[], object], device: torch.device) -> float:
+    times = []
+    for _ in range(10):
+        _wait(device)
+        start = perf_counter()
+        work()
+        _wait(device)
+        times.append(perf_counter() - start)
+    return min(times)
+
+
+def _seconds(variant: Variant, n_members: int) -> tuple[float, int]:
+    start = perf_counter()
+    n_trained = variant(n_members)  # Ends by reading the losses, so it has waited for the GPU.
+    return perf_counter() - start, n_trained
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _first_epoch(
+    variant: Variant, n_members: int, device: torch.device
+) -> tuple[float, int, float | str]:
+    """Return its seconds, how many networks it trained, and the MB it reserved on a GPU."""
+    if device.type != "cuda":
+        return *_seconds(variant, n_members), ""
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    seconds, n_trained = _seconds(variant, n_members)
+    return seconds, n_trained, round((torch.cuda.max_memory_reserved() - before) / 1e6)
+
+
+def _resident_mb(load: Callable[[], Data], name: str, n_members: int) -> int | None:
+    """Return the MB that a variant takes on the CPU, measured in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(_peak_of_variant, load, name, n_members).result()
+
+
+def _peak_of_variant(load: Callable[[], Data], name: str, n_members: int) -> int | None:
+    with variants(load(), torch.device("cpu")) as choices:
+        return peak_mb(lambda: choices[name](n_members))
+
+
+def _data(name: str, device: torch.device, n_images: int) -> Data:
+    data = load_full(None, device) if name == "full" else load_subset(device)
+    return data._replace(
+        training=data.training.take(slice(n_images)),
+        validation=data.validation.take(slice(max(n_images // 5, 1))),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.trainer_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--members", nargs="+", type=at_least(1), default=[1, 5, 10, 20, 50],
+        help="populations P (default: 1 5 10 20 50)")  # fmt: skip
+    add("--data", choices=["subset", "full"], default="subset",
+        help="images (default: subset)")  # fmt: skip
+    add("--images", type=at_least(64), default=336,
+        help="training images; a fifth as many for validation (default: 336, so that the last "
+        "batch has 16, as in 50,000)")  # fmt: skip
+    add("--turns", type=at_least(6), default=7, help="turns (default: 7)")
+    add("--memory", action="store_true",
+        help="measure memory on a CPU too, in a process per row (default: no)")  # fmt: skip
+    add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What learning rate, momentum and weight decay do to training.
+
+Optuna's evaluators judge how important each is in random searches on `fashion-mnist-table` with
+its noise, one search per seed: over all trials, where divergence counts as guessing, and over the
+better half of them. And a figure shows the loss over learning rate and momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+import optuna
+from matplotlib.figure import Figure
+from optuna.importance import (
+    BaseImportanceEvaluator,
+    FanovaImportanceEvaluator,
+    MeanDecreaseImpurityImportanceEvaluator,
+    PedAnovaImportanceEvaluator,
+    get_param_importances,
+)
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from benchmarks.markdown import paragraph, table
+from benchmarks.options import Options, at_least
+from benchmarks.paired import with_interval
+from benchmarks.rows import Row, environment, read_rows, write_rows
+from benchmarks.runner import in_processes
+from benchmarks.table.problem import (
+    CPU_TABLE,
+    TableProblem,
+    fingerprint,
+    results_on,
+    table_problem,
+)
+from benchmarks.trainings import GUESSING
+from optuna_ga.fashion_mnist import SEARCH_SPACE
+
+N_TRIALS = 200
+EVALUATORS: Mapping[str, Callable[[int], BaseImportanceEvaluator]] = {
+    "fANOVA": lambda seed: FanovaImportanceEvaluator(seed=seed),
+    "mean decrease of impurity": lambda seed: MeanDecreaseImpurityImportanceEvaluator(seed=seed),
+    "PED-ANOVA": lambda seed: PedAnovaImportanceEvaluator(),
+}
+DECAYS = (0.0, 0.01, 0.05)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compute, then report; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    out = options.out or results_on(options.table, "hyperparameters")
+    if options.step == "run":
+        jobs = [(seed, options.table) for seed in range(options.seeds)]
+        made_by = environment("CPU")
+        facts = {
+            "table": fingerprint(options.table),
+            "optuna": made_by["optuna"],
+            "commit": made_by["commit"],
+        }
+        found = in_processes(importances, jobs, options.processes)
+        rows = [row | facts for _, of_seed in found for row in of_seed]
+        write_rows(out, sorted(rows, key=lambda row: row["seed"]))
+        plot(table_problem(options.table), out.with_suffix(".png"))
+    elif not out.exists():
+        parser.error(f"argument --out: there is no {out.name} to report on")
+    text = report(read_rows(out))
+    out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def importances(seed: int, table: Path) -> list[Row]:
+    """Return a row per evaluator and choice of trials, for one random search."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=RandomSampler(seed=seed), pruner=NopPruner())
+    study.optimize(table_problem(table, seed), n_trials=N_TRIALS)
+    return [
+        {"seed": seed, "trials": words, "evaluator": name}
+        | {k: round(v, 4) for k, v in _importances(chosen, evaluator(seed)).items()}
+        for words, chosen in _choices(study)
+        for name, evaluator in EVALUATORS.items()
+    ]
+
+
+def _choices(study: Study) -> Iterator[tuple[str, Study]]:
+    yield "all", study
+    trials = sorted(study.get_trials(deepcopy=False), key=_loss)
+    better = optuna.create_study()
+    better.add_trials(trials[: len(trials) // 2])
+    yield "better half", better
+
+
+def _importances(study: Study, evaluator: BaseImportanceEvaluator) -> dict[str, float]:
+    with catch_warnings():
+        # PED-ANOVA warns of a target: low ones are what is wanted.
+        simplefilter("ignore", UserWarning)
+        found = get_param_importances(study, evaluator=evaluator, target=_loss)
+    return {name: found[name] for name in SEARCH_SPACE}
+
+
+def _loss(trial: FrozenTrial) -> float:
+    return GUESSING if trial.value is None else min(trial.value, GUESSING)
+
+
+def report(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the report as Markdown."""
+    n_seeds = len({row["seed"] for row in rows})
+    lines = []
+    for trials, evaluator in dict.fromkeys((row["trials"], row["evaluator"]) for row in rows):
+        chosen = [r for r in rows if (r["trials"], r["evaluator"]) == (trials, evaluator)]
+        cells = [_cell([float(row[name]) for row in chosen]) for name in SEARCH_SPACE]
+        lines.append([trials, evaluator, *cells])
+    names = [name.replace("_", " ") for name in SEARCH_SPACE]
+    return "\n".join(
+        [
+            "# What each hyperparameter does\n",
+            paragraph(
+                f"""Importance in {n_seeds} random searches of {N_TRIALS} trials on
+                `{rows[0]["table"]}` with noise: mean over seeds with its 95 % interval, and the
+                standard deviation over seeds. Divergence counts as guessing. Made by
+                `python -m benchmarks.table.hyperparameters`, which with `report` at its end makes
+                this page again from the rows."""
+            ),
+            table(["trials", "evaluator", *names], lines),
+        ]
+    )
+
+
+def plot(problem: TableProblem, path: Path) -> None:
+    """Draw the loss over learning rate and momentum at three weight decays.
+
+    Learning rates below the lowest of the table are left out: nothing is known of them.
+    """
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    rates = np.geomspace(problem.lowest_rate, SEARCH_SPACE["learning_rate"].high, 90)
+    momenta = np.linspace(SEARCH_SPACE["momentum"].low, SEARCH_SPACE["momentum"].high, 60)
+    grid = np.meshgrid(rates, momenta)
+    levels = np.linspace(np.floor(problem.optimum.loss * 10) / 10, GUESSING, 15)
+    all_axes = figure.subplots(1, len(DECAYS), sharey=True)
+    for axes, decay in zip(all_axes, DECAYS, strict=True):
+        settings = np.column_stack(
+            [*(values.ravel() for values in grid), np.full(grid[0].size, decay)]
+        )
+        losses = problem.losses(settings)[:, -1].reshape(grid[0].shape)
+        shown = axes.contourf(*grid, np.clip(losses, levels[0], GUESSING), levels, cmap="viridis")
+        axes.contourf(*grid, np.isinf(losses), [0.5, 1.5], colors="none", hatches=["xxx"])
+        axes.set(xscale="log", xlabel="learning rate", title=f"weight decay {decay}")
+    all_axes[0].set_ylabel("momentum")
+    figure.colorbar(shown, ax=all_axes, label="validation loss; hatched: diverges")
+    figure.savefig(path, dpi=110)
+
+
+def _cell(values: Sequence[float]) -> str:
+    return f"{with_interval(values, 2)}, {np.std(values, ddof=1):.2f}"
+
+
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.table.hyperparameters", __doc__)
+    parser.add_step(run="computes and reports", report="only reports")
+    parser.add("--seeds", "number of seeds, 0 and up", 20, type=at_least(2))
+    parser.add("--processes", "worker processes", 2, type=at_least(1))
+    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
+    parser.add("--out", "file of rows (default: hyperparameters_DEVICE.csv in results)", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

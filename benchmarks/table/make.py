@@ -1,0 +1,177 @@
+"""Train a dense design over the paper's hyperparameters, and keep what each epoch gave.
+
+The design is a scrambled Sobol sequence over the search space and then, where the loss is low, a
+cloud: draws from a kernel density estimate of the best tenth of the Sobol settings, over the
+logarithm of the learning rate. Every setting is trained with the same training seeds. What
+diverged is kept as such.
+
+The table is written after every batch of settings, so that a run that was stopped goes on where
+it was; `--minutes` stops it in time. It is an npz file of
+
+- `settings` `(n, 3)`: learning rate, momentum, weight decay; the Sobol settings first;
+- `loss`, `accuracy` `(n, seeds, epochs)`: of the validation images after each epoch; inf and NaN
+  from the epoch on in which the training diverged;
+- `facts`: how it was made, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.stats import qmc
+from tqdm import tqdm
+
+from benchmarks.options import Options, at_least
+from benchmarks.rows import RESULTS, device_name, environment
+from benchmarks.trainings import Outcomes, default_device, load, train_settings
+from optuna_ga.fashion_mnist import SEARCH_SPACE
+from optuna_ga.fashion_mnist._objective import PRECISIONS
+from optuna_ga.fashion_mnist._training import Precision
+
+BATCH = 16  # Settings between two writings of the file.
+BEST = 0.1  # Share of the Sobol settings around which the cloud lies.
+LOW, HIGH = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a table holds, but for rounding.
+
+    Attributes:
+        data: "subset" or "full".
+        training_images: How many of them are trained on; None for all.
+        validation_images: How many are evaluated on; None for all.
+        epochs: Epochs of each training.
+        seeds: Number of training seeds, 0 and up.
+        sobol: Settings of the Sobol sequence.
+        cloud: Settings of the cloud.
+        precision: What is computed with.
+    """
+
+    data: str
+    training_images: int | None
+    validation_images: int | None
+    epochs: int
+    seeds: int
+    sobol: int
+    cloud: int
+    precision: Precision
+
+
+@dataclass
+class Table:
+    """A table, of which the first so many settings have been trained; shapes as in the file."""
+
+    recipe: Recipe
+    settings: np.ndarray
+    outcomes: Outcomes
+    parts: list[dict[str, Any]]
+
+    @property
+    def trained(self) -> np.ndarray:
+        """The settings that have been trained `(n_trained, 3)`."""
+        return self.settings[: len(self.outcomes.loss)]
+
+    def save(self, path: Path) -> None:
+        """Write the file, in one step."""
+        facts = json.dumps({"recipe": asdict(self.recipe), "parts": self.parts})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f"{path.name}.new")
+        with new.open("wb") as file:
+            np.savez_compressed(
+                file,
+                settings=self.settings,
+                loss=self.outcomes.loss.astype(np.float32),
+                accuracy=self.outcomes.accuracy.astype(np.float32),
+                facts=facts,
+            )
+        new.replace(path)
+
+
+def read_table(path: Path) -> Table:
+    """Return the table of a file, whole or not."""
+    with np.load(path) as file:
+        facts = json.loads(str(file["facts"]))
+        outcomes = Outcomes(file["loss"].astype(float), file["accuracy"].astype(float))
+        return Table(Recipe(**facts["recipe"]), file["settings"], outcomes, facts["parts"])
+
+
+def sobol(n: int) -> np.ndarray:
+    """Return the first n settings `(n, 3)` of a scrambled Sobol sequence."""
+    return np.asarray(qmc.scale(qmc.Sobol(len(LOW), rng=0).random(n), LOW, HIGH))
+
+
+def cloud(settings: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
+    """Return n settings `(n, 3)` around those whose losses `(n_settings,)` are the lowest."""
+    best = settings[np.argsort(losses, kind="stable")[: max(8, int(BEST * len(settings)))]]
+    rate, *others = best.T
+    rate, *others = stats.gaussian_kde([np.log(rate), *others]).resample(n, seed=0)
+    return np.asarray(np.clip(np.column_stack([np.exp(rate), *others]), LOW, HIGH))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make a table, or go on with one; see `--help`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    recipe = Recipe(**{name: getattr(options, name) for name in Recipe.__dataclass_fields__})
+    device = default_device()
+    out = options.out or RESULTS / f"fashion_mnist_table_{device.type}.npz"
+    empty = Outcomes(*np.empty((2, 0, recipe.seeds, recipe.epochs)))
+    table = read_table(out) if out.exists() else Table(recipe, sobol(recipe.sobol), empty, [])
+    if table.recipe != recipe:
+        parser.error(f"argument --out: {str(out)!r} was made otherwise: {table.recipe}")
+    first = len(table.outcomes.loss)
+    made = {"first": first, "date": str(date.today()), **environment(device_name(device))}
+    table.parts.append(made)
+    try:
+        data = load(recipe.data, device, recipe.training_images, recipe.validation_images)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    end = monotonic() + 60 * options.minutes
+    n = recipe.sobol + recipe.cloud
+    with tqdm(total=n, initial=first, unit="setting", disable=None) as progress:
+        while len(table.outcomes.loss) < n:
+            if len(table.outcomes.loss) == len(table.settings):
+                losses = table.outcomes.loss[:, :, -1].mean(axis=1)
+                around = cloud(table.settings, losses, recipe.cloud)
+                table.settings = np.vstack([table.settings, around])
+            start = len(table.outcomes.loss)
+            batch = table.settings[start : start + BATCH]
+            seeds = range(recipe.seeds)
+            ended = train_settings(batch, seeds, data, recipe.epochs, device, recipe.precision)
+            table.outcomes = Outcomes(
+                *map(np.concatenate, zip(table.outcomes, ended, strict=True))
+            )
+            table.save(out)
+            progress.update(len(batch))
+            if monotonic() >= end:
+                break
+
+
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.table.make", __doc__)
+    parser.add("--data", "images", "subset", choices=["subset", "full"])
+    parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
+    parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
+    parser.add("--epochs", "epochs of each training", 3, type=at_least(1))
+    parser.add("--seeds", "training seeds", 2, type=at_least(1))
+    parser.add("--sobol", "settings of the Sobol sequence", 256, type=at_least(16))
+    parser.add("--cloud", "settings of the cloud", 128, type=at_least(0))
+    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add("--minutes", "stop after the first batch beyond so many", float("inf"), type=float)
+    parser.add(
+        "--out", "file (default: fashion_mnist_table_DEVICE.npz in benchmarks/results)", type=Path
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

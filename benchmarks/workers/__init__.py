@@ -1,0 +1,1 @@
+"""What is lost, repeated or different when many workers share a study and die."""

@@ -1,0 +1,247 @@
+"""Results of evaluations: numbers, prunings, errors and nonsense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna import Trial, TrialPruned
+from optuna.trial import TrialState
+
+from optuna_ga import optimize_generations
+from tests.running.evaluations import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    REPORTS,
+    after_results,
+    random_study,
+    several_objectives,
+    spheres,
+    states,
+    values,
+)
+from tests.studies import sphere
+
+
+@pytest.mark.parametrize(
+    "result",
+    [1.0, 1, True, np.float32(1.0), np.int64(1), np.bool_(True), np.array(1.0), [1.0], (1,)],
+)
+def test_a_number_is_a_result(result: Any) -> None:
+    """Any kind of number is accepted, also as the only item of a sequence."""
+    assert values(after_results(random_study(), result)) == [[1.0]]
+
+
+@pytest.mark.parametrize("result", [math.inf, -math.inf])
+def test_an_infinity_is_a_result(result: float) -> None:
+    """Infinite values are legal in Optuna."""
+    study = after_results(random_study(), result, 0.0)
+
+    assert values(study) == [[result], [0.0]]
+    assert states(study) == [COMPLETE] * 2
+
+
+@pytest.mark.parametrize("result", [math.nan, None, np.float64("nan")])
+def test_no_value_fails_the_trial_alone(result: float | None) -> None:
+    """NaN and None fail the trial and raise nothing."""
+    study = after_results(random_study(), 1.0, result, 2.0)
+
+    assert states(study) == [COMPLETE, FAIL, COMPLETE]
+    assert values(study) == [[1.0], None, [2.0]]
+
+
+def test_a_pruned_trial_has_the_value_of_its_last_report() -> None:
+    """Without a report it has no value, as in `study.optimize`."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        for step in range(REPORTS):
+            trials[0].report(10.0 + step, step)
+        return [TrialPruned("no use"), TrialPruned(), 1.0]
+
+    study = random_study()
+    optimize_generations(study, evaluate, 1, population_size=3)
+    assert states(study) == [PRUNED, PRUNED, COMPLETE]
+    assert values(study) == [[12.0], None, [1.0]]
+
+
+def test_the_error_of_a_trial_is_raised_once_all_are_told() -> None:
+    """The first error is raised after the other values are recorded."""
+    study = random_study()
+    first, second = RuntimeError("first"), ValueError("second")
+
+    with pytest.raises(RuntimeError) as caught:
+        after_results(study, 0.0, first, second, 3.0)
+    assert caught.value is first
+    assert states(study) == [COMPLETE, FAIL, FAIL, COMPLETE]
+    assert values(study) == [[0.0], None, None, [3.0]]
+
+
+@pytest.mark.parametrize(
+    "catch", [ZeroDivisionError, ArithmeticError, (KeyError, ZeroDivisionError), [Exception]]
+)
+def test_a_caught_error_ends_nothing(catch: Any) -> None:
+    """The trial fails and the next generation starts."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        return [ZeroDivisionError(), 1.0]
+
+    study = random_study()
+    optimize_generations(study, evaluate, 2, population_size=2, catch=catch)
+    assert states(study) == [FAIL, COMPLETE] * 2
+
+
+def test_another_error_is_not_caught() -> None:
+    """`catch` is for the errors that it names."""
+    with pytest.raises(ZeroDivisionError):
+        after_results(random_study(), ZeroDivisionError(), 1.0, catch=(KeyError, OSError))
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("catch", [(), OSError])
+def test_an_error_of_the_evaluation_fails_the_generation(
+    kind: type[BaseException], catch: Any
+) -> None:
+    """All trials of the generation fail, and none is left running."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        if trials[0].number:
+            sphere(trials[0])
+            raise kind("halt")
+        return spheres(trials)
+
+    study = random_study()
+    with pytest.raises(kind, match="halt"):
+        optimize_generations(study, evaluate, 4, population_size=3, catch=catch)
+    assert states(study) == [COMPLETE] * 3 + [FAIL] * 3
+
+
+def test_a_caught_error_of_the_evaluation_ends_nothing() -> None:
+    """The generation fails and the next one starts."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        if trials[0].number:
+            return spheres(trials)
+        raise ValueError
+
+    study = random_study()
+    optimize_generations(study, evaluate, 2, population_size=3, catch=ValueError)
+    assert states(study) == [FAIL] * 3 + [COMPLETE] * 3
+
+
+def test_an_evaluation_may_prune_the_generation() -> None:
+    """All its trials are pruned, and the next generation starts."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        for trial in trials:
+            trial.report(float(trial.number), 0)
+        raise TrialPruned
+
+    study = random_study()
+    optimize_generations(study, evaluate, 2, population_size=2)
+    assert states(study) == [PRUNED] * 4
+    assert values(study) == [[0.0], [1.0], [2.0], [3.0]]
+
+
+@pytest.mark.parametrize("results", [[], [1.0], [1.0] * 4, {}])
+def test_the_wrong_number_of_results_fails_the_generation(results: Any) -> None:
+    """Results cannot be matched to trials; the error names the trials."""
+    study = random_study()
+
+    with pytest.raises(ValueError, match=rf"\b0, 1, 2\b.*{len(results)}"):
+        optimize_generations(study, lambda trials: results, 1, population_size=3)
+    assert states(study) == [FAIL] * 3
+
+
+@pytest.mark.parametrize("results", [None, 1.0])
+def test_results_must_be_a_sequence(results: Any) -> None:
+    """An evaluation that returns anything else fails the generation."""
+    study = random_study()
+
+    with pytest.raises(TypeError):
+        optimize_generations(study, lambda trials: results, 1, population_size=2)
+    assert states(study) == [FAIL] * 2
+
+
+@pytest.mark.parametrize("result", ["abc", "1", object(), 1j, [], [1.0, 2.0], ValueError])
+def test_a_result_of_the_wrong_type_fails_the_trial(result: Any) -> None:
+    """The error names the trial, and the other trials keep their values."""
+    study = random_study()
+
+    with pytest.raises(TypeError, match="trial 1,"):
+        after_results(study, 0.0, result, 2.0)
+    assert states(study) == [COMPLETE, FAIL, COMPLETE]
+    assert values(study) == [[0.0], None, [2.0]]
+
+
+def test_an_error_about_a_result_can_be_caught() -> None:
+    """`catch` applies to the errors that `optimize_generations` itself raises about results."""
+    study = after_results(random_study(), "abc", 1.0, catch=TypeError)
+
+    assert states(study) == [FAIL, COMPLETE]
+
+
+@pytest.mark.parametrize("kind", [tuple, list, np.array])
+def test_several_objectives_have_a_sequence_of_values(
+    kind: Callable[[Sequence[float]], Any],
+) -> None:
+    """Each trial has as many values as the study has directions."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        return [kind([sphere(trial), float(trial.number)]) for trial in trials]
+
+    study = several_objectives()
+    optimize_generations(study, evaluate, 3)
+    assert [pair[1] for pair in values(study) if pair] == list(range(12))
+
+
+@pytest.mark.parametrize("result", [1.0, [1.0], [1.0, 2.0, 3.0], "ab", [1.0, "b"]])
+def test_several_objectives_need_as_many_values(result: Any) -> None:
+    """The error names the trial, and the other trials keep their values."""
+    study = several_objectives()
+
+    with pytest.raises(TypeError, match="trial 2,"):
+        after_results(study, *[[0.0, 0.0]] * 2, result, [1.0, 1.0])
+    assert states(study) == [COMPLETE, COMPLETE, FAIL, COMPLETE]
+
+
+def test_one_nan_among_several_values_fails_the_trial() -> None:
+    """A trial that lacks one of its values has failed."""
+    study = after_results(several_objectives(), [0.0, math.nan], [0.0, 1.0])
+
+    assert states(study) == [FAIL, COMPLETE]
+
+
+class Unconvertible:
+    """A result whose conversion to float raises an unusual error."""
+
+    def __float__(self) -> float:
+        """Fail."""
+        raise RuntimeError("lost")
+
+
+@pytest.mark.parametrize("result", [10**400, Unconvertible(), b"1", {1.0: 2.0}])
+def test_a_result_that_is_no_number_costs_no_other_trial_its_value(result: Any) -> None:
+    """Whatever the conversion raises, that trial fails and an error names it."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    with pytest.raises(TypeError, match="for trial 1"):
+        optimize_generations(study, lambda trials: [0.0, result, 2.0], 1, population_size=3)
+
+    assert [trial.value for trial in study.trials] == [0.0, None, 2.0]
+    assert study.trials[1].state == TrialState.FAIL
+
+
+def test_evaluate_may_empty_its_list() -> None:
+    """The list is a copy, so all results are still recorded."""
+
+    def evaluate(trials: list[Trial]) -> list[float]:
+        return [float(trials.pop().number) for _ in range(len(trials))]
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    optimize_generations(study, evaluate, 1, population_size=3)
+
+    assert [trial.value for trial in study.trials] == [2.0, 1.0, 0.0]

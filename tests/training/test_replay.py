@@ -1,0 +1,78 @@
+"""Schedules trained again."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from optuna import Trial
+
+from optuna_ga import InParallel, best_of_final_generation, parent_to_continue, replay
+from tests.studies import story
+from tests.training.walks import one_by_one, walk
+
+
+def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:
+    """Each repeat takes all steps of the line again, and the study does not change."""
+    study, objective = walk()
+    before = story(study)
+    best = best_of_final_generation(study)
+    ended = replay(study, best, one_by_one(objective), 3)
+
+    assert [trial.value for trial in ended] == [best.value] * 3
+    assert [trial.number for trial in ended] == [15, 16, 17]
+    assert story(study) == before
+
+
+def test_repeats_differ_by_the_number_of_their_first_trial() -> None:
+    """Noise that is seeded by the first trial's number differs from repeat to repeat."""
+    study, objective = walk()
+    checkpoints = objective.checkpoints
+
+    def noisy(trial: Trial) -> float:
+        parent = parent_to_continue(trial)
+        noise = trial.number if parent is None else checkpoints.load(parent)["noise"]
+        trial.suggest_float("step", -1.0, 1.0)
+        checkpoints.save(trial, {"noise": noise})
+        return float(noise)
+
+    assert [t.value for t in replay(study, 23, one_by_one(noisy), 4)] == [0.0, 1.0, 2.0, 3.0]
+    assert [t.value for t in replay(study, 23, one_by_one(noisy), 1)] == [0.0]
+
+
+def test_a_repeat_that_diverges_ends_there() -> None:
+    """Its value is infinite, and the other repeats continue."""
+    study, objective = walk()
+
+    def diverging(trial: Trial) -> float:
+        value = objective(trial)
+        return math.inf if trial.number == 3 else value  # The second repeat's second trial.
+
+    ended = replay(study, 23, one_by_one(diverging), 2)
+    assert [trial.value for trial in ended] == [study.trials[23].value, math.inf]
+    assert ended[1].number == 3
+
+
+def test_an_error_in_a_replay_is_passed_on() -> None:
+    """The error of the evaluation is raised, as in `optimize_generations`."""
+
+    def raises(trials: list[Trial]) -> list[float]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        replay(walk(8)[0], 7, raises)
+
+
+def test_processes_cannot_replay_in_memory() -> None:
+    """The error comes before the first trial."""
+    study, objective = walk(8)
+    with ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match="in memory"):
+        replay(study, 7, InParallel(objective, executor))
+
+
+def test_the_number_of_repeats_is_checked() -> None:
+    """There must be at least one repeat."""
+    study, objective = walk(8)
+    with pytest.raises(ValueError, match="`n_repeats` must be at least 1, but 0 was given"):
+        replay(study, 7, one_by_one(objective), 0)

@@ -1,0 +1,172 @@
+"""Facts about every figure, and about the table that figures are drawn from."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna import Study
+from optuna.samplers import RandomSampler, TPESampler
+
+from optuna_ga import GASampler, generations_dataframe
+from optuna_ga.visualization import plot_genealogy, plot_genes
+from tests.studies import added, failed, of_four, pruned, run, study_with
+from tests.visualization.figures import FIGURES, Plot, numbers, odd_study, three_generations
+
+READERS: list[Plot] = [generations_dataframe, *FIGURES]
+each_figure = pytest.mark.parametrize("plot", FIGURES, ids=lambda plot: str(plot.__name__))
+each_reader = pytest.mark.parametrize("read", READERS, ids=lambda read: str(read.__name__))
+
+
+def leaves(node: Any) -> Iterator[Any]:
+    """Yield all values of nested dicts and sequences."""
+    if isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, (list, tuple, np.ndarray)):
+        for part in node:
+            yield from leaves(part)
+    else:
+        yield node
+
+
+@each_figure
+@pytest.mark.parametrize(
+    "study",
+    [
+        odd_study,
+        lambda: odd_study("maximize"),
+        lambda: study_with(*[failed()] * 5),
+        lambda: study_with(*[pruned()] * 5),
+        lambda: study_with(*[added(math.inf)] * 5),
+        lambda: study_with(*[added(1, constraints={"c": 1})] * 5),
+        lambda: study_with(added(1)),
+        lambda: run(of_four(record=False), 12),
+        lambda: run(GASampler.adaptive(4, seed=0, screen=False), 20),
+        lambda: run(GASampler(20, seed=0), 500),
+    ],
+    ids=[
+        *("odd", "odd-maximized", "failed", "pruned", "infinite", "infeasible", "single"),
+        *("unrecorded", "adaptive", "large"),
+    ],
+)
+def test_every_figure_of_every_study_is_plain_json(plot: Plot, study: Callable[[], Study]) -> None:
+    """There is no NaN, no infinity and no binary array, which older readers do not know."""
+    figure = plot(study())
+
+    numbers = [leaf for leaf in leaves(figure.to_dict()) if isinstance(leaf, (float, np.number))]
+    assert all(map(math.isfinite, numbers))
+    assert "bdata" not in figure.to_json()
+    assert len(json.loads(figure.to_json())["data"]) == len(figure.data) > 0
+
+
+@pytest.mark.parametrize("plot", [plot_genealogy, plot_genes])
+def test_every_finished_trial_of_an_odd_study_is_a_point(plot: Plot) -> None:
+    """Neither its state, its value nor its origin hides a trial."""
+    study = odd_study()
+    figure = plot(study) if plot is plot_genealogy else plot(study, ["x"])
+
+    finished = [t.number for t in study.trials if t.state.is_finished() and "x" in t.params]
+    points = [t for t in figure.data if t.mode == "markers" and not t.name.startswith("Fittest")]
+    assert sorted(number for found in points for number in numbers(found)) == finished
+
+
+@each_figure
+def test_the_objective_has_the_name_that_is_given(plot: Plot) -> None:
+    """The name stands on the axis or where the mouse hovers over a trial."""
+    study = three_generations()
+
+    assert "Loss" in plot(study, target_name="Loss").to_json()
+    assert "Objective Value" in plot(study).to_json()
+
+
+@each_figure
+def test_a_study_without_a_finished_trial_has_no_figure(plot: Plot) -> None:
+    """A running trial is not enough."""
+    study = study_with()
+    study.ask()
+
+    with pytest.raises(ValueError, match="no finished trial"):
+        plot(study)
+
+
+@each_reader
+def test_a_study_with_several_objectives_is_refused(read: Plot) -> None:
+    """The error says how many objectives the study has."""
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
+
+    with pytest.raises(ValueError, match="one objective, but the study has 2"):
+        read(study)
+
+
+@each_reader
+def test_an_unknown_population_size_must_be_given(read: Plot) -> None:
+    """The error names the argument and the sampler that does not know."""
+    study = run(RandomSampler(seed=0), 8)
+
+    with pytest.raises(ValueError, match=r"`population_size` must be given.*RandomSampler"):
+        read(study)
+    read(study, population_size=4)
+
+
+@each_reader
+@pytest.mark.parametrize(("size", "error"), [(1, ValueError), (4.0, TypeError), (True, TypeError)])
+def test_a_population_size_that_is_none_is_refused(
+    read: Plot, size: Any, error: type[Exception]
+) -> None:
+    """The error names the argument and the value."""
+    with pytest.raises(error, match=f"`population_size` must be .* but {size!r} was given"):
+        read(three_generations(), population_size=size)
+
+
+def test_the_population_size_is_given_or_the_samplers_or_the_recorded_one() -> None:
+    """The argument precedes the sampler, and the sampler the record."""
+    study = run(of_four(), 12)
+
+    assert list(generations_dataframe(study, 6)["generation"]) == [0] * 6 + [1] * 6
+    study.sampler = GASampler(5)
+    assert generations_dataframe(study)["generation"].max() == 11 // 5
+    study.sampler = TPESampler()
+    assert generations_dataframe(study)["generation"].max() == 11 // 4
+
+
+def python(code: str) -> str:
+    """Return the output of a new process."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=120
+    ).stdout
+
+
+def test_a_search_that_nobody_looks_at_imports_nothing_to_show_it() -> None:
+    """Neither the sampler nor a new report imports Plotly, pandas or optuna-dashboard."""
+    code = """
+import sys
+import optuna
+from optuna_ga import DashboardReport, GASampler
+DashboardReport()
+study = optuna.create_study(sampler=GASampler(4))
+study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=8)
+print({"plotly", "pandas", "optuna_dashboard"} & set(sys.modules))
+"""
+
+    assert python(code) == "set()\n"
+
+
+def test_without_plotly_the_error_says_how_to_get_it() -> None:
+    """Importing the figures raises it."""
+    code = """
+import sys
+sys.modules["plotly"] = None
+try:
+    import optuna_ga.visualization
+except ImportError as error:
+    print(error)
+"""
+
+    assert 'Run `pip install "optuna-ga[visualization]"`.' in python(code)

@@ -1,0 +1,82 @@
+"""The figure of fitness by generation."""
+
+from __future__ import annotations
+
+import math
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+
+from optuna_ga.visualization import plot_fitness
+from tests.studies import added, failed, pruned, study_with
+from tests.visualization.figures import numbers, three_generations, trace
+
+
+def test_boxes_hold_the_feasible_finite_values() -> None:
+    """Infeasible and pruned trials stand beside the boxes; the title counts the other trials."""
+    figure = plot_fitness(
+        study_with(
+            added(1),
+            added(math.inf),
+            added(0, constraints={"c": 1}),
+            failed(),
+            pruned(value=7, intermediate_values={1: 7}),
+            pruned(),
+            added(-math.inf),
+            added(2),
+            added(math.inf),
+        )
+    )
+
+    boxes = trace(figure, "Trials")
+    assert list(zip(boxes.x, boxes.y, numbers(boxes), strict=True)) == [(0, 1, 0), (1, 2, 7)]
+    assert trace(figure, "Best of").y == trace(figure, "Median").y == (1, 2, None)
+    assert numbers(trace(figure, "Infeasible")) == [2]
+    assert numbers(trace(figure, "Pruned")) == [4]
+    assert figure.layout.title.text.endswith(": 3 infinite, 1 failed, 1 pruned</sub>")
+    assert trace(figure, "Best of").text[1] == "2 pruned, 1 infinite, 1 complete"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_lines_are_best_median_and_best_so_far(sign: int) -> None:
+    """The values of each generation are known, in both directions."""
+    figure = plot_fitness(three_generations(sign))
+
+    for name, values in {
+        "Median": [2.5, 1.5, 0.25],
+        "Best of": [1, 0.5, 0.125],
+        "Best so far": [1, 0.5, 0.125],
+    }.items():
+        assert list(trace(figure, name).x) == [0, 1, 2]
+        assert list(trace(figure, name).y) == [sign * value for value in values]
+
+
+def test_lines_have_gaps_where_nothing_can_be_drawn() -> None:
+    """A failed generation has no best value, and an infinite one has no place."""
+    last = [added(2), added(-math.inf), added(4), added(6)]
+    figure = plot_fitness(study_with(added(3), *[failed()] * 7, *last))
+
+    assert trace(figure, "Best of").y == (3, None, 2)
+    assert trace(figure, "Median").y == (3, None, 4)
+    assert trace(figure, "Best so far").y == (3, 3, None)
+
+
+def test_hovering_shows_number_value_parameters_and_family() -> None:
+    """Each has a line, in which names and choices are escaped for HTML."""
+    attrs = {"ga_parents": [0], "ga_mutated": ["<x>"]}
+    trial = optuna.create_trial(
+        value=1 / 3,
+        params={"<x>": "a<b"},
+        distributions={"<x>": CategoricalDistribution(["a<b", "c"])},
+        user_attrs=attrs,
+    )
+    text = trace(plot_fitness(study_with(added(9), trial), target_name="<l>"), "Trials").text[1]
+
+    assert text.split("<br>") == [
+        "<b>Trial 1</b>, generation 0",
+        "&lt;l&gt;: 0.333333",
+        "&lt;x&gt;: a&lt;b",
+        "parents: 0",
+        "mutated: &lt;x&gt;",
+    ]

@@ -1,0 +1,89 @@
+"""The figure of parents and children."""
+
+from __future__ import annotations
+
+import pytest
+
+from optuna_ga import GASampler
+from optuna_ga.visualization import plot_genealogy
+from tests.studies import added, run, study_with
+from tests.visualization.figures import child, edges, numbers, places, three_generations, trace
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_genealogy_joins_parents_and_children(sign: int) -> None:
+    """Further traces join the ancestors of the fittest trial, and its line of fitter parents."""
+    figure = plot_genealogy(three_generations(sign))
+
+    assert edges(figure, "Parent to child") == {
+        *{(3, 4), (2, 4), (3, 5), (1, 5), (2, 6), (3, 6), (3, 7), (2, 7)},
+        *{(5, 8), (4, 8), (5, 9), (6, 9), (4, 10), (6, 10), (4, 11), (5, 11)},
+    }
+    assert edges(figure, "Ancestors of trial 9") == {
+        (5, 9),
+        (6, 9),
+        (3, 5),
+        (1, 5),
+        (2, 6),
+        (3, 6),
+    }
+    assert edges(figure, "Lineage of fitter") == {(3, 5), (5, 9)}
+    assert numbers(trace(figure, "Fittest: trial 9")) == [9]
+
+
+def test_genealogy_places_trials_by_generation_and_rank() -> None:
+    """Fitter trials stand higher, ties by number, and failed trials last."""
+    at = {number: place for place, number in places(plot_genealogy(three_generations())).items()}
+
+    assert [round(at[number][0]) for number in range(12)] == [0] * 4 + [1] * 4 + [2] * 4
+    assert [at[number][1] for number in range(12)] == [4, 3, 2, 1, 2, 1, 3, 4, 2, 1, 4, 3]
+
+
+def test_genealogy_marks_origins() -> None:
+    """Mutated and failed trials have markers of their own."""
+    figure = plot_genealogy(three_generations())
+    origins = [trace(figure, name) for name in ("Start", "Crossover", "Mutation", "Failed")]
+
+    assert list(map(numbers, origins)) == [[0, 1, 2, 3], [4, 5, 8, 10, 11], [6, 9], [7]]
+    assert trace(figure, "Mutation").marker.symbol not in {
+        trace(figure, name).marker.symbol for name in ("Start", "Crossover", "Failed")
+    }
+
+
+def test_ancestors_may_be_of_any_earlier_generation() -> None:
+    """With elitism parents live on, and the adaptive sampler breeds within a generation."""
+    study = study_with(*[added(9)] * 7, child(5, [0]), child(1, [7, 2]), child(0, [8, 0, 7]))
+    figure = plot_genealogy(study)
+
+    assert edges(figure, "Ancestors") == {(0, 7), (7, 8), (2, 8), (8, 9), (0, 9), (7, 9)}
+    assert edges(figure, "Line") == {(0, 7), (7, 8), (8, 9)}
+
+
+def test_a_fittest_trial_without_parents_has_no_line() -> None:
+    """The fittest trial then stands alone."""
+    figure = plot_genealogy(study_with(*[added(1)] * 4, child(2, [0, 1])))
+
+    assert numbers(trace(figure, "Fittest")) == [0]
+    assert edges(figure, "Ancestors") == edges(figure, "Line") == set()
+
+
+def test_a_parent_that_has_not_finished_is_not_drawn() -> None:
+    """A trial without a place has no lines."""
+    study = study_with(added(3))
+    study.ask()
+    study.add_trial(child(2, [0, 1]))
+
+    assert edges(plot_genealogy(study), "Parent to child") == {(0, 2)}
+
+
+def test_the_genealogy_of_a_large_study_is_a_few_traces() -> None:
+    """A thousand lines are one trace."""
+    study = run(GASampler(20, seed=0), 500)
+    figure = plot_genealogy(study)
+
+    assert len(figure.data) < 10
+    assert edges(figure, "Parent to child") == {
+        (parent, trial.number)
+        for trial in study.trials
+        for parent in trial.user_attrs.get("ga_parents", [])
+    }

@@ -1,0 +1,188 @@
+"""The figure of the genes by generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from optuna_ga.visualization import plot_fitness, plot_genes
+from tests.studies import of_four, run, study_with
+from tests.visualization.figures import names, numbers, three_generations, trace
+
+
+def gene_study(
+    genes: Sequence[tuple[Any, list[int]]], distribution: BaseDistribution, name: str = "g"
+) -> Study:
+    """Return a study of these genes and parents; later trials are fitter."""
+    return study_with(
+        *[
+            optuna.create_trial(
+                value=-position,
+                params={} if gene is ... else {name: gene},
+                distributions={} if gene is ... else {name: distribution},
+                user_attrs={"ga_parents": parents} if parents else {},
+            )
+            for position, (gene, parents) in enumerate(genes)
+        ]
+    )
+
+
+RATES: list[tuple[float, list[int]]] = [(1e-4, []), (1e-2, []), (1e-3, []), (1e-1, [])]
+RATES_OF_CHILDREN = [(1e-4, [0, 1]), (1e-4, [1, 2]), (1e-2, [2, 0]), (1.0, [1, 0])]
+
+
+@pytest.mark.parametrize(
+    ("log", "medians"), [(True, [10**-2.5, 1e-3]), (False, [0.0055, 0.00505])]
+)
+def test_medians_and_parents_ranges_are_in_the_parameters_own_scale(
+    log: bool, medians: list[float]
+) -> None:
+    """On a logarithmic axis the median of two values is their geometric mean."""
+    distribution = FloatDistribution(1e-5, 1.0, log=log)
+    figure = plot_genes(gene_study(RATES + RATES_OF_CHILDREN, distribution))
+
+    assert figure.layout.yaxis.type == ("log" if log else "linear")
+    assert trace(figure, "Median").y == pytest.approx(medians)
+    box = trace(figure, "Parents")
+    assert (min(box.x[:5]), max(box.x[:5])) == (0.6, 1.4)
+    assert (set(box.y[:5]), box.y[5:]) == ({1e-4, 1e-2}, (None,))
+
+
+@pytest.mark.parametrize(
+    ("smallest", "dtick"), [(0.5, None), (1e-2, 1), (1e-5, 1), (1e-9, 2), (1e-30, 4)]
+)
+def test_ticks_of_a_logarithmic_axis_are_few(smallest: float, dtick: int | None) -> None:
+    """Ticks are powers of ten, nine at most; below two powers of ten they are Plotly's."""
+    genes: list[tuple[float, list[int]]] = [(smallest, []), (1.0, [])]
+    figure = plot_genes(gene_study(genes, FloatDistribution(smallest, 1.0, log=True)))
+
+    assert figure.layout.yaxis.dtick == dtick
+
+
+def test_points_are_the_genes_coloured_by_fitness() -> None:
+    """The colour is the number of less fit trials; failed trials are crosses."""
+    figure = plot_genes(three_generations())
+    points, cross = trace(figure, "Trials"), trace(figure, "Failed")
+
+    assert numbers(points) == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+    assert points.y == (0.4, 0.3, 0.2, 0.1, 0.1, 0.3, 0.9, 0.3, 0.8, 0.9, 0.1)
+    assert points.marker.color == (0, 2, 4, 6, 5, 7, 3, 9, 10, 1, 8)
+    assert (numbers(cross), cross.y) == ([7], (0.2,))
+    assert "(mutated)" in points.text[6]
+    assert "(mutated)" not in points.text[7]
+
+
+def test_points_stand_in_their_generation_in_turn() -> None:
+    """Points of a generation neither hide each other nor reach into the next one."""
+    x = trace(plot_genes(run(of_four(), 12), ["x"]), "Trials").x
+
+    assert list(x) == sorted(set(x))
+    assert [round(position) for position in x] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize(
+    ("choices", "labels"),
+    [
+        (["relu", "tanh", None], ("relu", "tanh", "None")),
+        ([1, "1", None], ("1", "'1'", "None")),
+        ([0.5, "0.5", False], ("0.5", "'0.5'", "False")),
+    ],
+)
+def test_choices_are_ticks_in_their_order(choices: list[Any], labels: tuple[str, ...]) -> None:
+    """Each choice has a tick, with quotes where two choices would read the same."""
+    distribution = CategoricalDistribution(choices)
+    genes = [choices[position] for position in (2, 0, 1, 2)]
+    figure = plot_genes(gene_study([(gene, []) for gene in genes], distribution))
+
+    assert figure.layout.yaxis.tickvals == (0, 1, 2)
+    assert figure.layout.yaxis.ticktext == labels
+    assert names(figure) == {"Trials"}
+    shown = [labels[position].strip("'") for position in trace(figure, "Trials").y]
+    assert shown == [str(gene) for gene in genes]
+
+
+def test_a_conditional_parameter_is_drawn_where_it_is() -> None:
+    """Trials without the parameter have no point, and such generations no median."""
+    genes: list[tuple[Any, list[int]]] = [(3, []), (..., []), (5, []), (..., [])]
+    genes += [(..., [0, 1])] * 4 + [(9, [1, 3]), (..., [2, 1]), (7, [0, 2]), (8, [0, 1])]
+    figure = plot_genes(gene_study(genes, IntDistribution(1, 9)))
+
+    assert numbers(trace(figure, "Trials")) == [0, 2, 8, 10, 11]
+    assert (trace(figure, "Median").x, trace(figure, "Median").y) == ((0, 2), (4, 8))
+    assert set(trace(figure, "Parents").y) == {3, 5, None}
+
+
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [
+        (None, ["x", "y", "z"]),
+        (["z", "x"], ["z", "x"]),
+        (("y", "y"), ["y"]),
+    ],
+)
+def test_params_are_plotted_in_the_order_given(params: Any, shown: list[str]) -> None:
+    """None plots all parameters by name."""
+    figure = plot_genes(run(of_four(), 8), params)
+
+    assert [title.text for title in figure.layout.annotations] == shown
+
+
+def test_a_parameter_that_was_of_another_kind_is_drawn_as_the_last_one() -> None:
+    """In-memory storage accepts both kinds; points of the earlier kind are left out."""
+    study = run(of_four(), 4, lambda trial: trial.suggest_float("p", 0.0, 1.0))
+    study.add_trial(
+        optuna.create_trial(
+            value=0.0,
+            params={"p": "a"},
+            distributions={"p": optuna.distributions.CategoricalDistribution(["a", "b"])},
+        )
+    )
+    figure = plot_genes(study)
+
+    assert figure.layout.yaxis.ticktext == ("a", "b")
+    assert sum(len(found.x) for found in figure.data if found.name == "Trials") == 1
+
+
+def test_the_legend_shows_each_kind_of_trace_once() -> None:
+    """A click on the legend switches a kind in all plots."""
+    figure = plot_genes(run(of_four(), 8))
+    shown = [found.name for found in figure.data if found.showlegend]
+
+    assert sorted(shown) == ["Median", "Parents' range", "Trials"]
+    assert all(found.legendgroup == found.name for found in figure.data)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        (["x", "w"], ValueError, r"`params` must name .*\['x', 'y', 'z'\], but 'w' was given"),
+        ([1], ValueError, r"`params` must name .* but 1 was given"),
+        ([], ValueError, r"`params` must name at least one parameter, but \[\] was given"),
+        ("x", TypeError, "`params` must be a sequence of names, but 'x' was given"),
+    ],
+)
+def test_params_that_are_no_names_of_parameters_are_refused(
+    params: Any, error: type[Exception], message: str
+) -> None:
+    """The error names the argument, the rule and the value."""
+    with pytest.raises(error, match=message):
+        plot_genes(run(of_four(), 4), params)
+
+
+def test_a_study_without_parameters_has_no_genes() -> None:
+    """The other figures need no parameters."""
+    study = run(of_four(), 8, lambda trial: 1.0)
+
+    with pytest.raises(ValueError, match="No finished trial of the study has a parameter"):
+        plot_genes(study)
+    assert trace(plot_fitness(study), "Best so far").y == (1.0, 1.0)
