@@ -57,9 +57,9 @@ def suggest(trial: optuna.Trial) -> Member:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--generations", type=int, default=2)
+    parser.add_argument("--backend", default="auto", help="loop, threads, vmap or branches")
+    parser.add_argument("--epochs", type=int, default=5, help="of each training")
+    parser.add_argument("--generations", type=int, default=2, help="in total")
     options = parser.parse_args()
     x, y = (torch.tensor(each) for each in load_digits(return_X_y=True))
     data = [TensorData(x[part].float() / 16, y[part]) for part in (slice(1200), slice(1200, None))]

@@ -60,9 +60,9 @@ def sentences(n: int) -> TensorData:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--generations", type=int, default=2)
+    parser.add_argument("--backend", default="auto", help="loop, threads, vmap or branches")
+    parser.add_argument("--epochs", type=int, default=6, help="of each training")
+    parser.add_argument("--generations", type=int, default=2, help="in total")
     options = parser.parse_args()
     torch.manual_seed(0)
     trainer = PopulationTrainer(
