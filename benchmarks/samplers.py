@@ -98,7 +98,7 @@ def _adaptive(screen: bool = True, **changes: Any) -> Factory:
     """Return a factory of the adaptive sampler with some of its tuning changed."""
 
     def factory(search: Search) -> BaseSampler:
-        sampler = GASampler.adaptive(screen=screen, seed=search.seed)
+        sampler: Any = GASampler.adaptive(screen=screen, seed=search.seed)
         sampler._settings = replace(sampler._settings, **changes)
         return sampler
 

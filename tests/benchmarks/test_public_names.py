@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# The paper's network outside of its objective, and the trainers that are timed themselves.
-BELOW = {"benchmarks/trainings.py", "benchmarks/performance/trainer_speed.py"}
+# The paper's network outside of its objective, the trainers that are timed themselves, and
+# settings of the adaptive sampler that users cannot change.
+BELOW = {
+    "benchmarks/performance/any_network.py",
+    "benchmarks/performance/trainer_speed.py",
+    "benchmarks/samplers.py",
+    "benchmarks/trainings.py",
+}
 # But for an object's own, those of named tuples, and `os._exit`.
-PRIVATE = re.compile(r"\b(?!self\b|cls\b|os\b)\w+\._(?!asdict|replace|fields)\w+")
+PRIVATE = re.compile(r"\b(?!self\b|cls\b|os\b)\w+\._(?!_|asdict|replace|fields)\w+")
 PATHS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks").rglob("*.py"))
 
 
