@@ -48,7 +48,7 @@ def objective(trial: optuna.Trial) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=60, help="number of trials")
     options = parser.parse_args()
     study = optuna.create_study(direction="maximize", sampler=GASampler.adaptive(seed=0))
     study.optimize(objective, n_trials=options.trials)

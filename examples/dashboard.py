@@ -23,8 +23,8 @@ def objective(trial: optuna.Trial) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storage", default="sqlite:///dashboard.db")
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--storage", default="sqlite:///dashboard.db", help="URL of the database")
+    parser.add_argument("--trials", type=int, default=100, help="number of trials")
     options = parser.parse_args()
     study = optuna.create_study(
         study_name="dashboard",

@@ -29,7 +29,7 @@ def objective(trial: optuna.Trial) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storage", default="sqlite:///moving.db")
+    parser.add_argument("--storage", default="sqlite:///moving.db", help="URL of the database")
     parser.add_argument(
         "--first", choices=sorted(SAMPLERS), default="TPESampler", help="first sampler"
     )

@@ -19,10 +19,10 @@ from optuna_ga.fashion_mnist import FashionMNISTObjective
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--generations", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2, help="epochs per network")
+    parser.add_argument("--generations", type=int, default=3, help="number of generations")
     parser.add_argument("--images", type=int, default=500, help="training images, at most 6,000")
-    parser.add_argument("--population-size", type=int, default=20)
+    parser.add_argument("--population-size", type=int, default=20, help="networks per generation")
     options = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

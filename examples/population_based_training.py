@@ -46,8 +46,8 @@ def train(trial: optuna.Trial, checkpoints: Checkpoints) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", default="checkpoints")
-    parser.add_argument("--generations", type=int, default=10)
+    parser.add_argument("--folder", default="checkpoints", help="folder for the checkpoints")
+    parser.add_argument("--generations", type=int, default=10, help="number of generations")
     options = parser.parse_args()
     objective = partial(train, checkpoints=Checkpoints(options.folder))
     study = optuna.create_study(sampler=GASampler.population_based_training(10, seed=0))

@@ -43,7 +43,7 @@ def objective(trial: optuna.Trial) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=100, help="number of trials")
     options = parser.parse_args()
     pruner = HyperbandPruner(min_resource=1, max_resource=N_EPOCHS, reduction_factor=3)
     study = optuna.create_study(sampler=GASampler(seed=0), pruner=pruner)

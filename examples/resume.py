@@ -42,8 +42,8 @@ def search(storage: str, n_generations: int, seconds: float) -> optuna.Study:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storage", default="sqlite:///resume.db")
-    parser.add_argument("--generations", type=int, default=6)
+    parser.add_argument("--storage", default="sqlite:///resume.db", help="URL of the database")
+    parser.add_argument("--generations", type=int, default=6, help="number of generations")
     parser.add_argument("--seconds", type=float, default=0.05, help="duration of a trial")
     options = parser.parse_args()
     study = search(options.storage, options.generations, options.seconds)

@@ -1,10 +1,11 @@
 """Genetic algorithms for Optuna: samplers that breed each generation of trials from the fittest.
 
 `GASampler` is the genetic algorithm of "Evolving Hyperparameters: Genetic Algorithms for Dynamic
-Neural Network Optimization", as an Optuna sampler. `GASampler.adaptive` is the sampler for best
-results, and `GASampler.population_based_training` changes hyperparameters during training.
-`optimize_generations` evaluates a whole generation at once. `optuna_ga.visualization` has the
-figures, `optuna_ga.fashion_mnist` the paper's problem, which needs PyTorch.
+Neural Network Optimization", as an Optuna sampler. `GASampler.adaptive` is the sampler to use
+where the result counts. `GASampler.population_based_training` changes hyperparameters while a
+network trains. `optimize_generations` evaluates a whole generation at once.
+`optuna_ga.visualization` has the figures, and `optuna_ga.fashion_mnist` the paper's problem,
+which needs PyTorch.
 """
 
 from optuna_ga._dashboard.callback import DashboardReport

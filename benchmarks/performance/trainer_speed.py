@@ -4,8 +4,9 @@ Variants, each on the same images with the same settings:
 
 - `loader`: torchvision's transforms, a DataLoader and a plain loop, one network after another.
 - `loop`: images on the device as tensors, a plain loop, one network after another.
-- `graph`: our stacked trainer with one network a chunk, so the step is a CUDA graph (GPU only).
-- `ours`: what `evaluate_generation` uses: stacked on a GPU, a thread per core on a CPU.
+- `graph`: one network after another, each step captured as a CUDA graph (GPU only).
+- `ours`: what `evaluate_generation` uses: chunks in CUDA graphs on a GPU, a thread per core on a
+  CPU.
 - `processes`: a single-threaded process per core, each with the images, in which the plain loop
   trains one network after another (CPU only).
 - `-tf32`, `-bfloat16`: the same with that precision, where the device computes it faster.
@@ -13,13 +14,13 @@ Variants, each on the same images with the same settings:
 All take turns in one run. A turn of the first three trains one network, whatever P is, since P
 of them take P times as long; the figures are seconds per network and epoch, validation included.
 A variant's ratio is `loader`'s seconds by its own, turn by turn: median and the 95 % interval of
-the median; likewise to `loop` and to `graph`. What is built once (CUDA graphs, processes) is
-apart, as `setup_s`. Memory is what the first epoch took beyond what there was: reserved on the
-GPU; on a CPU, with `--memory`, resident in a fresh process and all of its workers.
+the median; likewise to `loop` and to `graph` of the same precision. Building CUDA graphs or
+processes is apart, as `setup_s`. Memory is what the first epoch took beyond what there was:
+reserved on the GPU; on a CPU, with `--memory`, resident in a fresh process and all of its workers.
 
 The floor is what the device's measured ceilings allow: 4.58 GFLOP of matrix work per network and
-step of 64 images in training and a third of that in validation, by the ceiling of a large matrix
-product, in the fastest precision of these; and 57 MB moved per network and step
+step of 64 images in training and a third of that in validation, by the ceiling of a large product
+of random matrices, in the fastest precision of these; and 57 MB moved per network and step
 (weights, gradients and momenta with SGD in one pass 28.8 MB, activations in bfloat16 with
 everything fused 28.2 MB), by that of a large copy.
 """
@@ -47,6 +48,7 @@ from benchmarks.options import at_least
 from benchmarks.performance.memory import peak_mb
 from benchmarks.performance.overhead import interval_of_median
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
+from optuna_ga.fashion_mnist._cuda_graphs import GraphCapture
 from optuna_ga.fashion_mnist._data import (
     MEAN,
     STANDARD_DEVIATION,
@@ -54,6 +56,7 @@ from optuna_ga.fashion_mnist._data import (
     Images,
     load_full,
     load_subset,
+    normalize,
 )
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
@@ -68,6 +71,9 @@ from optuna_ga.fashion_mnist._training import (
     BATCH_SIZE,
     EVALUATION_BATCH_SIZE,
     Precision,
+    computing,
+    evaluate,
+    initial_state,
     lower_precisions,
 )
 
@@ -75,7 +81,8 @@ FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
 SETTINGS = Member(0.05, 0.5, 0.001)
 
-Variant = Callable[[int], int]  # Trains as many networks for an epoch; returns how many.
+Variant = Callable[[], int]  # Trains networks for an epoch; returns how many.
+Choices = Mapping[tuple[str, int], Variant]  # By name and population.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,12 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     weigh = partial(_resident_mb, load) if options.memory and device.type == "cpu" else None
     data = load()
     before = ceilings(device)
-    with variants(data, device) as choices:
-        measured = [
-            row
-            for n_members in options.members
-            for row in measure(choices, device, n_members, options.turns, weigh)
-        ]
+    with variants(data, device, options.members) as choices:
+        measured = list(measure(choices, device, options.turns, weigh))
     # Whatever else the machine did meanwhile can only have lowered one of them.
     flops, bandwidth = map(max, before, ceilings(device))
     rows = [
@@ -109,32 +112,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(
-    choices: Mapping[str, Variant],
+    choices: Choices,
     device: torch.device,
-    n_members: int,
     n_turns: int,
     weigh: Callable[[str, int], int | None] | None = None,
 ) -> Iterator[Row]:
-    """Yield a row per variant for a population of P members.
+    """Yield a row for each variant and population.
 
-    `weigh` returns the MB that the named variant takes for P members.
+    Args:
+        choices: What is compared.
+        device: Where it trains.
+        n_turns: How many times each has its turn.
+        weigh: Returns the MB that the named variant takes for P members.
     """
-    first = {name: _first_epoch(variant, n_members, device) for name, variant in choices.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in choices}
-    for turn in tqdm(range(n_turns), desc=f"P = {n_members}", unit="turn", disable=None):
-        for name in list(choices) if turn % 2 else reversed(list(choices)):
-            total, n_trained = _seconds(choices[name], n_members)
-            seconds[name].append(total / n_trained)
-    for name, each in seconds.items():
+    first = {key: _first_epoch(variant, device) for key, variant in choices.items()}
+    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in choices}
+    for turn in tqdm(range(n_turns), unit="turn", disable=None):
+        for key in list(choices) if turn % 2 else reversed(list(choices)):
+            total, n_trained = _seconds(choices[key])
+            seconds[key].append(total / n_trained)
+    for (name, n_members), each in seconds.items():
         median = statistics.median(each)
-        total, n_trained, reserved = first[name]
+        total, n_trained, reserved = first[name, n_members]
+        graph = "".join(["graph", *name.partition("-")[1:]])  # Of the same precision.
         yield {
             "members": n_members,
             "variant": name,
             "s_per_network_epoch": round(median, 5),
-            **_ratios("", seconds["loader"], each),
-            **_ratios("_to_loop", seconds["loop"], each),
-            **_ratios("_to_graph", seconds.get("graph", []), each),
+            **_ratios("", seconds["loader", 1], each),
+            **_ratios("_to_loop", seconds["loop", 1], each),
+            **_ratios("_to_graph", seconds.get((graph, 1), []), each),
             "turns": n_turns,
             "setup_s": round(max(total - n_trained * median, 0.0), 3),
             "memory_mb": reserved if weigh is None else weigh(name, n_members),
@@ -151,13 +158,14 @@ def _ratios(name: str, theirs: Sequence[float], mine: Sequence[float]) -> Row:
 
 
 @contextmanager
-def variants(data: Data, device: torch.device) -> Iterator[Mapping[str, Variant]]:
-    """Hold what is compared on this device."""
+def variants(data: Data, device: torch.device, populations: Sequence[int]) -> Iterator[Choices]:
+    """Hold the variants that are compared on this device, by name and population."""
+    # A ready start, since every real training has many epochs and draws initial weights once.
+    member = SETTINGS._replace(start=initial_state(SETTINGS.seed, device))
 
-    def train(trainer: Trainer, together: bool) -> Variant:
-        def epoch(n_members: int) -> int:
-            n = n_members if together else 1
-            trainer.train([SETTINGS] * n, data.training, data.validation, 1, lambda _: ())
+    def train(trainer: Trainer, n: int) -> Variant:
+        def epoch() -> int:
+            trainer.train([member] * n, data.training, data.validation, 1, lambda _: ())
             return n
 
         return epoch
@@ -167,32 +175,89 @@ def variants(data: Data, device: torch.device) -> Iterator[Mapping[str, Variant]
         "validation": DataLoader(_Pictures(data.validation), EVALUATION_BATCH_SIZE),
     }
 
-    def loader(n_members: int) -> int:
+    def loader() -> int:
         _train_as_users_do(loaders, device)
         return 1
 
-    chosen: dict[str, Variant] = {
-        "loader": loader,
-        "loop": train(LoopTrainer(device), together=False),
+    chosen: dict[tuple[str, int], Variant] = {
+        ("loader", 1): loader,
+        ("loop", 1): train(LoopTrainer(device), 1),
     }
     precisions: dict[str, Precision] = {"": "float32"}
     precisions |= {f"-{name}": name for name in lower_precisions(device)}
     if device.type == "cuda":
         for ending, precision in precisions.items():
-            alone = StackedTrainer(device, precision=precision, largest_chunk=1)
-            chosen[f"graph{ending}"] = train(alone, together=False)
-            stacked = StackedTrainer(device, precision=precision)
-            chosen[f"ours{ending}"] = train(stacked, together=True)
+            chosen[f"graph{ending}", 1] = CapturedNetwork(data, precision)
+            for n in populations:  # Each with a trainer of its own, for `setup_s` and memory.
+                trainer = StackedTrainer(device, precision=precision)
+                chosen[f"ours{ending}", n] = train(trainer, n)
         yield chosen
         return
     with ProcessPoolExecutor(
         n_cores(), get_context("spawn"), initializer=_begin_process, initargs=(data,)
     ) as executor:
         for ending, precision in precisions.items():
-            threads = ThreadsTrainer(device, precision=precision)
-            chosen[f"ours{ending}"] = train(threads, together=True)
-            chosen[f"processes{ending}"] = partial(_train_in_processes, executor, precision)
+            for n in populations:
+                chosen[f"ours{ending}", n] = train(ThreadsTrainer(device, precision=precision), n)
+                chosen[f"processes{ending}", n] = partial(
+                    _train_in_processes, executor, precision, n
+                )
         yield chosen
+
+
+class CapturedNetwork:
+    """A plain network whose steps are captured: the rival of a stacked population.
+
+    Args:
+        data: The images, on a GPU.
+        precision: The precision of products.
+    """
+
+    def __init__(self, data: Data, precision: Precision) -> None:
+        self._data, self._precision = data, precision
+        self._device = data.training.labels.device
+        self._network = initial_network(0, self._device)
+        self._weights: list[torch.Tensor] = list(self._network.parameters())
+        self._momenta = [torch.zeros_like(each) for each in self._weights]
+        self._position = torch.zeros((), dtype=torch.int64, device=self._device)
+        self._order = torch.zeros_like(data.training.labels)
+        self._offsets = torch.arange(BATCH_SIZE, device=self._device)
+        self._steps: dict[int, Callable[[], None]] = {}
+
+    def __call__(self) -> int:
+        """Train an epoch and evaluate."""
+        n = len(self._order)
+        self._order.copy_(torch.randperm(n))
+        self._position.zero_()
+        with computing(self._precision, self._device):
+            for start in range(0, n, BATCH_SIZE):
+                self._step(min(BATCH_SIZE, n - start))()
+        evaluate(self._network, self._data.validation, self._precision)
+        return 1
+
+    def _step(self, batch: int) -> Callable[[], None]:
+        if batch not in self._steps:
+            position = self._position.clone()
+            capture = GraphCapture(self._device)
+            self._steps[batch] = capture(partial(self._train_batch, batch), self._position.zero_)
+            self._position.copy_(position)
+        return self._steps[batch]
+
+    def _train_batch(self, batch: int) -> None:
+        index = self._order[self._position + self._offsets[:batch]]
+        pixels, labels = self._data.training.take(index)
+        logits = self._network(normalize(pixels, torch.float32))
+        loss = nn.functional.cross_entropy(logits, labels)
+        with torch.no_grad():
+            decayed = torch._foreach_add(
+                torch.autograd.grad(loss, self._weights),
+                self._weights,
+                alpha=SETTINGS.weight_decay,
+            )
+            torch._foreach_mul_(self._momenta, SETTINGS.momentum)
+            torch._foreach_add_(self._momenta, decayed)
+            torch._foreach_add_(self._weights, self._momenta, alpha=-SETTINGS.learning_rate)
+            self._position += batch
 
 
 def _train_in_processes(
@@ -257,8 +322,8 @@ def ceilings(device: torch.device) -> tuple[float, float]:
     """Return the device's operations per second in a matrix product and bytes in a copy."""
     n = 8192 if device.type == "cuda" else 2048
     dtypes = [torch.float32, *([torch.bfloat16] if lower_precisions(device) else [])]
-    matrices = [torch.ones(n, n, device=device, dtype=dtype) for dtype in dtypes]
-    large = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
+    matrices = [torch.randn(n, n, device=device).to(dtype) for dtype in dtypes]
+    large = torch.rand(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(large)
     fastest_s = min(_fastest(partial(torch.matmul, each, each), device) for each in matrices)
     bandwidth = 2 * large.numel() * 4 / _fastest(lambda: target.copy_(large), device)
@@ -291,9 +356,9 @@ def _fastest(work: Callable[[], object], device: torch.device) -> float:
     return min(times)
 
 
-def _seconds(variant: Variant, n_members: int) -> tuple[float, int]:
+def _seconds(variant: Variant) -> tuple[float, int]:
     start = perf_counter()
-    n_trained = variant(n_members)  # Ends by reading the losses, so it has waited for the GPU.
+    n_trained = variant()  # Ends by reading the losses, so it has waited for the GPU.
     return perf_counter() - start, n_trained
 
 
@@ -302,16 +367,14 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _first_epoch(
-    variant: Variant, n_members: int, device: torch.device
-) -> tuple[float, int, float | str]:
+def _first_epoch(variant: Variant, device: torch.device) -> tuple[float, int, float | str]:
     """Return its seconds, how many networks it trained, and the MB it reserved on a GPU."""
     if device.type != "cuda":
-        return *_seconds(variant, n_members), ""
+        return *_seconds(variant), ""
     torch.cuda.empty_cache()
     before = torch.cuda.memory_reserved()
     torch.cuda.reset_peak_memory_stats()
-    seconds, n_trained = _seconds(variant, n_members)
+    seconds, n_trained = _seconds(variant)
     return seconds, n_trained, round((torch.cuda.max_memory_reserved() - before) / 1e6)
 
 
@@ -322,8 +385,8 @@ def _resident_mb(load: Callable[[], Data], name: str, n_members: int) -> int | N
 
 
 def _peak_of_variant(load: Callable[[], Data], name: str, n_members: int) -> int | None:
-    with variants(load(), torch.device("cpu")) as choices:
-        return peak_mb(lambda: choices[name](n_members))
+    with variants(load(), torch.device("cpu"), [n_members]) as choices:
+        return peak_mb(choices[name, n_members])
 
 
 def _data(name: str, device: torch.device, n_images: int) -> Data:

@@ -78,7 +78,7 @@ class DashboardReport:
         ... )
 
     Args:
-        every: Number of generations between reports, at least 1.
+        every: Number of generations per report, at least 1.
 
     Raises:
         TypeError: If `every` is not an integer.

@@ -97,27 +97,6 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
     return lineage[::-1]
 
 
-def _recorded_parent(
-    child: FrozenTrial, trials: Mapping[int, FrozenTrial], direction: StudyDirection
-) -> FrozenTrial | None:
-    """Return the parent that a trial continued, or None if it trained from scratch."""
-    if GENERATION not in child.user_attrs:
-        raise ValueError(
-            f"`trial` must have a lineage whose trials have the attributes `{GENERATION}` and "
-            f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "
-            "had `record=False`."
-        )
-    parents = [trials[number] for number in parents_shown(child) if number in trials]
-    parent = _fitter_parent(parents, direction)
-    if parent is not None and CHECKPOINT not in parent.user_attrs:
-        raise ValueError(
-            "`trial` must have a lineage whose trials continue each other, but trial "
-            f"{child.number} did not continue its parent {parent.number}, which saved no state: "
-            "its sampler was not `GASampler.population_based_training`."
-        )
-    return parent
-
-
 def continuing_sampler(study: Study) -> GASampler:
     """Return the study's sampler, whose trials continue their parents.
 
@@ -156,6 +135,27 @@ def unneeded_trials(study: Study, number: int) -> Iterator[FrozenTrial]:
         kept.update(parents_shown(trial))
         kept.update(parent.number for parent in memory.parents.get(trial.number, ()))
     yield from (trial for trial in finished if trial.number not in kept)
+
+
+def _recorded_parent(
+    child: FrozenTrial, trials: Mapping[int, FrozenTrial], direction: StudyDirection
+) -> FrozenTrial | None:
+    """Return the parent that a trial continued, or None if it trained from scratch."""
+    if GENERATION not in child.user_attrs:
+        raise ValueError(
+            f"`trial` must have a lineage whose trials have the attributes `{GENERATION}` and "
+            f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "
+            "had `record=False`."
+        )
+    parents = [trials[number] for number in parents_shown(child) if number in trials]
+    parent = _fitter_parent(parents, direction)
+    if parent is not None and CHECKPOINT not in parent.user_attrs:
+        raise ValueError(
+            "`trial` must have a lineage whose trials continue each other, but trial "
+            f"{child.number} did not continue its parent {parent.number}, which saved no state: "
+            "its sampler was not `GASampler.population_based_training`."
+        )
+    return parent
 
 
 def _fitter_parent(parents: list[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:

@@ -42,9 +42,9 @@ def replay(
         trial: A trial of the study, or its number. The study's sampler must have been
             `GASampler.population_based_training` with `record=True`.
         evaluate: Evaluates the trials of one segment, as for `optimize_generations`; for an
-            ordinary objective `lambda trials: [objective(trial) for trial in trials]`. Use the
-            number of the trial that trains from scratch, 0 to `n_repeats - 1`, as the repeat's
-            seed. `Checkpoints()` without a folder leaves no files behind.
+            ordinary objective `lambda trials: [objective(trial) for trial in trials]`. To make
+            repeats differ, derive each repeat's seed from the number of its first trial, 0 to
+            `n_repeats - 1`. `Checkpoints()` without a folder leaves no files behind.
         n_repeats: Number of repeats, at least 1.
 
     Returns:

@@ -367,22 +367,22 @@ def convolutions_sgd(
     if tap < 9:
         sums = tl.zeros((64, 32), tl.float32)
         for part in range(PARTS2):
-            at = ((member * PARTS2 + part) * 9 + tap) * 2048
-            sums += tl.load(gradients2 + at + out[:, None] * 32 + channel[None, :])
-        at = (member * 9 + tap) * 2048 + channel[None, :] * 64 + out[:, None]
-        after = _sgd(filters2 + at, momenta2 + at, sums, rate, momentum, decay)
+            parts = gradients2 + ((member * PARTS2 + part) * 9 + tap) * 2048
+            sums += tl.load(parts + out[:, None] * 32 + channel[None, :])
+        place2 = (member * 9 + tap) * 2048 + channel[None, :] * 64 + out[:, None]
+        after = _sgd(filters2 + place2, momenta2 + place2, sums, rate, momentum, decay)
         if rounded2 is not None:
-            tl.store(rounded2 + at, after.to(rounded2.dtype.element_ty))
+            tl.store(rounded2 + place2, after.to(rounded2.dtype.element_ty))
     else:
         bias = tl.zeros((64,), tl.float32)
         for part in range(PARTS2):
             bias += tl.load(bias_gradients2 + (member * PARTS2 + part) * 64 + out)
-        at = member * 64 + out
-        _sgd(bias2 + at, bias_momenta2 + at, bias, rate, momentum, decay)
+        units = member * 64 + out
+        _sgd(bias2 + units, bias_momenta2 + units, bias, rate, momentum, decay)
         row = tl.arange(0, 16)
-        place = row[:, None] * 32 + channel[None, :]
         first = tl.zeros((16, 32), tl.float32)
         for part in range(PARTS1):
-            first += tl.load(gradients1 + (member * PARTS1 + part) * 512 + place)
-        at = member * 512 + place
-        _sgd(filters1 + at, momenta1 + at, first, rate, momentum, decay)
+            parts = gradients1 + (member * PARTS1 + part) * 512
+            first += tl.load(parts + row[:, None] * 32 + channel[None, :])
+        place1 = member * 512 + row[:, None] * 32 + channel[None, :]
+        _sgd(filters1 + place1, momenta1 + place1, first, rate, momentum, decay)

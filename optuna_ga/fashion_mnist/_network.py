@@ -4,7 +4,7 @@ The paper states no sizes. They are those of PyTorch's MNIST example, whose batc
 learning rate schedule the paper shares. The example's dropout is off by default, since the paper
 mentions none.
 
-Shapes: B images in a batch.
+Shapes: B images in a batch, H features.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 # Before the first and the second fully connected layer, as in PyTorch's MNIST example.
 DROPOUT_PROBS = (0.25, 0.5)
 
-
-# The activations that dropout keeps: bool (B, 9216) and (B, 128).
+# The activations that dropout keeps before these layers: bool `(B, 9216)` and `(B, 128)`.
 Kept: TypeAlias = tuple[Tensor, Tensor]
 
 
@@ -37,11 +36,11 @@ class Network(nn.Module):
         """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`.
 
         Args:
-            images: The images.
-            kept: The activations that dropout keeps; None keeps all.
+            images: Normalized images `(B, 1, 28, 28)`.
+            kept: The activations that dropout keeps; None turns dropout off.
         """
         hidden = F.relu(self.conv1(images))  # (B, 32, 26, 26)
-        # The maximum commutes with ReLU, which then has a quarter of the work.
+        # Pooling first is equal, since the maximum commutes with ReLU, and quarters ReLU's work.
         hidden = F.relu(F.max_pool2d(self.conv2(hidden), 2)).flatten(1)  # (B, 9216)
         if kept is not None:
             hidden = drop_out(hidden, kept[0], DROPOUT_PROBS[0])
@@ -55,8 +54,12 @@ class Network(nn.Module):
 def draw_kept(batch: int, generator: torch.Generator) -> Kept:
     """Return the activations that dropout keeps for a batch.
 
-    The draws depend on the generator alone and are shared by all networks that train on the batch,
-    so that a network's dropout does not depend on the networks that train beside it.
+    The draws depend on the generator alone, and all networks that train on the batch share them.
+    So a network's dropout does not depend on the networks that train beside it.
+
+    Args:
+        batch: Number of images in the batch, B.
+        generator: Generator of the draws.
     """
     first, second = (
         torch.rand(batch, n, generator=generator, device=generator.device, dtype=torch.float32)
@@ -67,7 +70,7 @@ def draw_kept(batch: int, generator: torch.Generator) -> Kept:
 
 
 def drop_out(hidden: Tensor, kept: Tensor, prob: float) -> Tensor:
-    """Return activations `(B, F)`, zero where they are not kept and scaled up elsewhere."""
+    """Return activations `(B, H)`, scaled by 1 / (1 - prob) where kept, zero elsewhere."""
     return hidden * (kept.to(hidden.dtype) / (1.0 - prob))
 
 
@@ -88,7 +91,7 @@ def initial_network(seed: int, device: torch.device) -> Network:
     random state is neither used nor changed.
     """
     with torch.device("meta"):
-        network = Network().to(torch.float32)  # Whatever PyTorch's default type is.
+        network = Network().to(torch.float32)  # PyTorch's default type may have been changed.
     network.to_empty(device="cpu")
     generator = torch.Generator("cpu").manual_seed(seed)
     with torch.no_grad():

@@ -177,7 +177,7 @@ class FashionMNISTObjective:
         graphs. On a CPU, each core trains one network at a time.
 
         Args:
-            trials: Running trials, without suggested hyperparameters.
+            trials: Running trials, whose hyperparameters this method suggests.
 
         Returns:
             A result for each trial: its validation loss, infinity if the training diverged, or an

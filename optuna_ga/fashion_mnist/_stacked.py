@@ -49,7 +49,8 @@ class StackedTrainer:
         learning_rate_decay: What learning rates are multiplied by after each epoch.
         dtype: Type of the weights; float64 is for tests.
         largest_chunk: How many members to train at once, from 1 to 20.
-        fused: Whether to take the fused kernels. None: on a GPU with Triton, in float32 weights.
+        fused: Whether to take the fused kernels. None: on a GPU with Triton, where products are
+            not in float32, which Triton compiles for minutes.
     """
 
     def __init__(
@@ -71,7 +72,12 @@ class StackedTrainer:
         self._largest_chunk = largest_chunk
         self._warned = False
         if fused is None:
-            fused = device.type == "cuda" and dtype == torch.float32 and _has_triton()
+            fused = (
+                device.type == "cuda"
+                and dtype == torch.float32
+                and precision != "float32"
+                and _has_triton()
+            )
         self._kind = _fused_chunk() if fused else VmapChunk
         self._capture = GraphCapture(device) if device.type == "cuda" else None
         self._chunks: dict[tuple[int, ...], Chunk] = {}

@@ -56,18 +56,7 @@ def plot_fitness(
     ]
     candidates = [individual for individual in drawn if individual.is_candidate]
     text = partial(hover_text, target_name=target_name)
-    figure = go.Figure([_boxes(candidates, text)])
-    for name, marker, state in (
-        ("Infeasible", {**CROSS, "symbol": "circle-open"}, TrialState.COMPLETE),
-        ("Pruned", CROSS, TrialState.PRUNED),
-    ):
-        others = [
-            individual
-            for individual in drawn
-            if not individual.is_candidate and individual.trial.state == state
-        ]
-        if others:
-            figure.add_trace(markers(others, name, marker, x=_generation, y=_value, text=text))
+    figure = go.Figure([_boxes(candidates, text), *_other_markers(drawn, text)])
     best = max if history.direction == StudyDirection.MAXIMIZE else min
     figure.add_traces(
         [
@@ -99,6 +88,25 @@ def _boxes(candidates: Sequence[Individual], text: Callable[[Individual], str]) 
         text=[text(individual) for individual in candidates],
         hovertemplate="%{text}<extra></extra>",
     )
+
+
+def _other_markers(
+    individuals: Sequence[Individual], text: Callable[[Individual], str]
+) -> list[go.Scatter]:
+    """Return a trace of the infeasible and a trace of the pruned individuals, if any."""
+    traces = []
+    for name, marker, state in (
+        ("Infeasible", {**CROSS, "symbol": "circle-open"}, TrialState.COMPLETE),
+        ("Pruned", CROSS, TrialState.PRUNED),
+    ):
+        others = [
+            individual
+            for individual in individuals
+            if not individual.is_candidate and individual.trial.state == state
+        ]
+        if others:
+            traces.append(markers(others, name, marker, x=_generation, y=_value, text=text))
+    return traces
 
 
 def _line(

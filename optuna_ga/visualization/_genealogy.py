@@ -78,7 +78,7 @@ def plot_genealogy(
         xaxis=generation_axis(genealogy.history),
         yaxis={
             "title": "Rank in the generation (1 = fittest)",
-            "range": [genealogy.max_rank + 0.7, 0.3],
+            "range": [genealogy.max_rank + 0.7, 0.3],  # Reversed: the fittest at the top.
         },
         hovermode="closest",
     )

@@ -31,6 +31,7 @@ from optuna_ga.visualization._plotly import go, make_subplots
 _MAX_COLUMNS = 3
 _ROW_HEIGHT = 280  # Pixels.
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
+_HALF_BOX = 0.4  # Half the width of a box, of the distance between two generations.
 
 
 def plot_genes(
@@ -64,15 +65,7 @@ def plot_genes(
     """
     history = read_nonempty_history(study, population_size)
     names = _checked_names(params, history)
-    rows = math.ceil(len(names) / _MAX_COLUMNS)
-    columns = math.ceil(len(names) / rows)
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[escape(name) for name in names],
-        horizontal_spacing=0.2 / columns,
-        vertical_spacing=0.3 / rows,
-    )
+    figure, rows, columns = _empty_plots(names)
     fitness = _fitness(history)
     for index, name in enumerate(names):
         cell = {"row": index // columns + 1, "col": index % columns + 1}
@@ -91,6 +84,20 @@ def plot_genes(
         coloraxis=_color_axis(fitness),
     )
     return figure
+
+
+def _empty_plots(names: Sequence[str]) -> tuple[go.Figure, int, int]:
+    """Return a figure with an empty plot for each name, its rows and its columns."""
+    rows = math.ceil(len(names) / _MAX_COLUMNS)
+    columns = math.ceil(len(names) / rows)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=[escape(name) for name in names],
+        horizontal_spacing=0.2 / columns,  # Of the figure's width: room for the axis labels.
+        vertical_spacing=0.3 / rows,
+    )
+    return figure, rows, columns
 
 
 def _checked_names(params: Sequence[str] | None, history: History) -> list[str]:
@@ -196,7 +203,7 @@ class _GenePlot:
         for generation, owners in self._generations.items():
             genes = self._parents_genes(owners)
             if genes:
-                left, right = generation - 0.4, generation + 0.4
+                left, right = generation - _HALF_BOX, generation + _HALF_BOX
                 x += [left, right, right, left, left, None]
                 y += [min(genes), min(genes), max(genes), max(genes), min(genes), None]
         return go.Scatter(

@@ -34,6 +34,9 @@ from tests.fashion_mnist.test_trainers import (
 pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
 
+# Settings whose losses stay close to each other over some steps, whatever the rounding.
+GENTLE = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
+
 on_gpu = partial(trained, device=GPU)
 
 
@@ -79,44 +82,52 @@ def test_graphs_equal_separate_trainings_in_float64(dropout: bool) -> None:
     assert largest_difference(mine, theirs) < 1e-12
 
 
+def test_graphs_equal_separate_trainings_in_float32() -> None:
+    """20 steps within 2e-5."""
+    mine, theirs = (on_gpu(t(GPU), GENTLE, 20 * 64) for t in (StackedTrainer, LoopTrainer))
+
+    assert largest_difference(mine, theirs) < 2e-5
+
+
 @pytest.mark.parametrize("dropout", [False, True])
-@pytest.mark.parametrize("fused", [False, True])
-def test_graphs_equal_separate_trainings_in_float32(fused: bool, dropout: bool) -> None:
-    """20 steps within 2e-5, by the fused kernels as by vmap."""
-    members = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
-    stacked = StackedTrainer(GPU, dropout=dropout, fused=fused)
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_fused_kernels_train_as_separate_trainings(precision: Precision, dropout: bool) -> None:
+    """20 steps, up to the rounding of the precision."""
     mine, theirs = (
-        on_gpu(trainer, members, 20 * 64)
-        for trainer in (stacked, LoopTrainer(GPU, dropout=dropout))
+        on_gpu(t(GPU, precision=precision, dropout=dropout), GENTLE, 20 * 64)
+        for t in (StackedTrainer, LoopTrainer)
     )
 
-    assert largest_difference(mine, theirs) < 2e-5
+    assert 0 < largest_difference(mine, theirs) < 0.05
 
 
-@pytest.mark.parametrize("n_images", [37, 64 + 5, 2 * 64 + 16])
-def test_the_last_batch_may_have_any_size(n_images: int) -> None:
-    """The fused kernels pad what is no power of two."""
-    mine, theirs = (on_gpu(t(GPU), MEMBERS, n_images) for t in (StackedTrainer, LoopTrainer))
+def test_the_last_batch_of_fused_kernels_may_have_any_size() -> None:
+    """A batch of 37 images, which is no power of two, is padded."""
+    mine, theirs = (
+        on_gpu(t(GPU, precision="bfloat16"), GENTLE, 64 + 37)
+        for t in (StackedTrainer, LoopTrainer)
+    )
 
-    assert largest_difference(mine, theirs) < 2e-5
+    assert largest_difference(mine, theirs) < 0.05
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
-def test_a_training_by_fused_kernels_repeats_exactly(precision: Precision) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_in_graphs_repeats_exactly(precision: Precision) -> None:
     """Every sum has a fixed order."""
     first, second = (
-        on_gpu(StackedTrainer(GPU, precision=precision, fused=True), MEMBERS, 800)
-        for _ in range(2)
+        on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 832) for _ in range(2)
     )
 
     assert first == second
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_diverging_member_changes_no_other_on_the_gpu(fused: bool) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_diverging_member_changes_no_other_on_the_gpu(precision: Precision) -> None:
     """In a chunk of the same size the others are bitwise the same."""
-    healthy = on_gpu(StackedTrainer(GPU, fused=fused), MEMBERS, 800)
-    diverging = on_gpu(StackedTrainer(GPU, fused=fused), [MEMBERS[0], DIVERGING, MEMBERS[2]], 800)
+    healthy, diverging = (
+        on_gpu(StackedTrainer(GPU, precision=precision), members, 832)
+        for members in (MEMBERS, [MEMBERS[0], DIVERGING, MEMBERS[2]])
+    )
 
     assert diverging[0][1] is None
     assert diverging[0][0] == healthy[0][0]
@@ -125,7 +136,7 @@ def test_a_diverging_member_changes_no_other_on_the_gpu(fused: bool) -> None:
 
 def test_a_members_place_matters_within_rounding_on_the_gpu() -> None:
     """Kernels may differ by the size of the chunk: over 20 steps within 2e-5."""
-    members = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
+    members = GENTLE
     (forward,) = on_gpu(StackedTrainer(GPU), members, 20 * 64)
     (backward,) = on_gpu(StackedTrainer(GPU), members[::-1], 20 * 64)
     (alone,) = on_gpu(StackedTrainer(GPU), members[:1], 20 * 64)
@@ -145,12 +156,11 @@ def test_dropping_members_leaves_the_others_unchanged_on_the_gpu() -> None:
         assert largest_difference([{5: dropping[epoch][5]}], [{5: whole[epoch][5]}]) < 2e-5
 
 
-@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_lower_precision_trains_alike_on_the_gpu(precision: Precision, fused: bool) -> None:
+def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
     """It is another computation, not another problem."""
     (exact,) = on_gpu(LoopTrainer(GPU), MEMBERS, 320)
-    (rough,) = on_gpu(StackedTrainer(GPU, precision=precision, fused=fused), MEMBERS, 320)
+    (rough,) = on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 320)
 
     assert 0 < largest_difference([exact], [rough]) < 0.3
 

@@ -1,0 +1,306 @@
+"""Time a generation of any network on a GPU against training one network after the other.
+
+    python -m benchmarks.performance.any_network --out FILE.csv --seconds 60
+
+Three designs train the same network on the same data, which stay on the device, side by side in
+several turns: an eager loop of one network, as a tutorial would write it (`eager`); the same step
+captured as a CUDA graph and replayed (`captured`); and `PopulationTrainer` (`vmap`, `branches`)
+with 1, 5 and 20 members. An epoch is 50 steps of 64 examples. The trainer's time is that of a
+whole epoch: loading the members, training, one batch of evaluation and storing. Capturing and
+warming up are not counted, but written as `setup_s`. A row is written as soon as it is measured;
+the ratios at the end are geometric means over the turns with a 95 % interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from optuna_ga.torch import Member, PopulationTrainer, TensorData
+from optuna_ga.torch._environment import Precision, computing
+
+BATCH = 64
+STEPS = 50
+SIZES = (1, 5, 20)
+T_QUANTILES = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
+
+class Encoder(nn.Module):
+    """Two layers of attention over sixteen tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(100, 64)
+        layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.1, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits `(B, 10)` of tokens `(B, 16)`."""
+        logits: Tensor = self.head(self.layers(self.embed(tokens)).mean(1))
+        return logits
+
+
+def mlp() -> nn.Module:
+    """Return a network of 784, 256 and 10 units."""
+    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+
+
+def cnn() -> nn.Module:
+    """Return two convolutions with normalisation and dropout, for images of 28 x 28."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Flatten(), nn.Dropout(0.25), nn.Linear(1152, 10),
+    )  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """A network, its inputs and its optimizer."""
+
+    network: Callable[[], nn.Module]
+    inputs: Callable[[int], Tensor]
+    optimizer: str
+
+
+PROBLEMS = {
+    "mlp": Problem(mlp, lambda n: torch.randn(n, 784), "adamw"),
+    "cnn": Problem(cnn, lambda n: torch.randn(n, 1, 28, 28), "sgd"),
+    "encoder": Problem(Encoder, lambda n: torch.randint(100, (n, 16)), "adamw"),
+}
+
+
+class Classes:
+    """A problem as a task."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def model(self, seed: int) -> nn.Module:
+        """Return the network."""
+        return self._problem.network()
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the mean cross-entropy."""
+        return cross_entropy(model(batch[0]), batch[1])
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Return the sum of the cross-entropy."""
+        return {"loss": cross_entropy(model(batch[0]), batch[1], reduction="sum")}
+
+
+class One:
+    """One network and its step, as anyone would write them.
+
+    Args:
+        problem: The problem.
+        x: Inputs `(N, ...)` on the device.
+        y: Classes `(N,)`.
+        precision: What to compute with; bfloat16 by `torch.autocast`.
+    """
+
+    def __init__(self, problem: Problem, x: Tensor, y: Tensor, precision: Precision) -> None:
+        self._x, self._y = x, y
+        self._half = precision == "bfloat16"
+        self._model = problem.network().to(x.device)
+        on_gpu = x.is_cuda
+        parameters = self._model.parameters()
+        self._optimizer: torch.optim.Optimizer = (
+            torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, capturable=on_gpu)
+            if problem.optimizer == "adamw"
+            else torch.optim.SGD(parameters, lr=1e-2, momentum=0.9, weight_decay=0.01)
+        )
+        self._order = torch.randperm(len(x), device=x.device)
+        self._index = self._order[:BATCH].clone()
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def step(self) -> None:
+        """Take one step."""
+        self._optimizer.zero_grad()
+        kind = self._x.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self._half, cache_enabled=False):
+            loss = cross_entropy(self._model(self._x[self._index]), self._y[self._index])
+        loss.backward()
+        self._optimizer.step()
+
+    def eager_epoch(self) -> None:
+        """Take the steps of an epoch."""
+        for index in self._order.split(BATCH):
+            self._index = index
+            self.step()
+
+    def capture(self) -> None:
+        """Capture the step."""
+        self._index = self._order[:BATCH].clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self.step()
+
+    def captured_epoch(self) -> None:
+        """Replay the steps of an epoch."""
+        assert self._graph is not None
+        for index in self._order.split(BATCH):
+            self._index.copy_(index)
+            self._graph.replay()
+
+
+class Design(NamedTuple):
+    """A way to train, ready to be timed.
+
+    Attributes:
+        name: Its name.
+        size: Networks that train in an epoch.
+        epoch: Trains an epoch.
+        setup_s: Seconds to get ready.
+    """
+
+    name: str
+    size: int
+    epoch: Callable[[], None]
+    setup_s: float
+
+
+def designs(problem: Problem, device: torch.device, precision: Precision) -> Iterator[Design]:
+    """Yield the designs, each warmed up."""
+    n = BATCH * STEPS
+    x, y = problem.inputs(n).to(device), torch.randint(10, (n,), device=device)
+    one = One(problem, x, y, precision)
+    with computing(precision, device):
+        yield Design("eager", 1, one.eager_epoch, seconds(one.eager_epoch, device))
+        if device.type == "cuda":
+            one = One(problem, x, y, precision)
+            yield Design("captured", 1, one.captured_epoch, seconds(one.capture, device))
+    validation = TensorData(x[:BATCH], y[:BATCH], batch_size=BATCH)
+    for backend in ("vmap", "branches"):
+        trainer = PopulationTrainer(
+            Classes(problem), train=TensorData(x, y, batch_size=BATCH), validation=validation,
+            epochs=1, optimizer=problem.optimizer, precision=precision, backend=backend,
+            device=device,
+        )  # fmt: skip
+        for size in SIZES:
+            members = [Member(1e-3, momentum=0.9, weight_decay=0.01)] * size
+            epoch = partial(prepared(trainer, members))
+            yield Design(backend, size, epoch, seconds(epoch, device))
+
+
+def prepared(trainer: PopulationTrainer, members: list[Member]) -> Callable[[], None]:
+    """Return what trains members, whose initial weights are drawn before, for an epoch."""
+    with trainer._settings():
+        starts = [trainer._start(member) for member in members]
+
+    def epoch() -> None:
+        with trainer._settings():
+            trainer._advance(starts)
+
+    return epoch
+
+
+def seconds(function: Callable[[], None], device: torch.device) -> float:
+    """Return how long a call takes, with all that it starts on the device."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    function()
+    wait()
+    return time.perf_counter() - start
+
+
+def measure(write: Callable[[dict[str, Any]], None], options: argparse.Namespace) -> None:
+    """Time the problems one after the other, each in turns, within their shares of the time."""
+    device = torch.device(options.device)
+    combinations = [(name, precision) for precision in options.precisions for name in PROBLEMS]
+    end = time.perf_counter()
+    for name, precision in combinations:
+        end += options.seconds / len(combinations)
+        torch.manual_seed(0)
+        ready = []
+        for design in designs(PROBLEMS[name], device, precision):
+            design.epoch()  # Once more than to get ready, so that every turn is alike.
+            ready.append(design)
+        turn = 0
+        while turn < 2 or (turn < max(T_QUANTILES) and time.perf_counter() < end):
+            for design in ready if turn % 2 else ready[::-1]:
+                with computing(precision, device):
+                    took = seconds(design.epoch, device)
+                write({
+                    "network": name, "precision": precision, "design": design.name,
+                    "members": design.size, "turn": turn,
+                    "us_per_member_and_step": took / design.size / STEPS * 1e6,
+                    "setup_s": design.setup_s,
+                })  # fmt: skip
+            turn += 1
+
+
+def ratios(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each design: its time, and how often faster it is than the rivals."""
+    times: dict[tuple[str, str, str, int], list[float]] = {}
+    for row in rows:
+        key = row["network"], row["precision"], row["design"], row["members"]
+        times.setdefault(key, []).append(row["us_per_member_and_step"])
+    for (network, precision, design, size), mine in times.items():
+        parts = [f"{network} {precision} {design} P={size}: {statistics.median(mine):.0f} us"]
+        for rival in ("eager", "captured"):
+            theirs = times.get((network, precision, rival, 1))
+            if theirs and rival != design:
+                parts.append(f"{interval(mine, theirs)} x {rival}")
+        yield ", ".join(parts)
+
+
+def interval(mine: list[float], theirs: list[float]) -> str:
+    """Return the geometric mean of the ratios of both, turn by turn, with a 95 % interval."""
+    logs = [math.log(b / a) for a, b in zip(mine, theirs, strict=True)]
+    half = T_QUANTILES[len(logs)] * statistics.stdev(logs) / math.sqrt(len(logs))
+    middle = statistics.mean(logs)
+    low, mean, high = (math.exp(middle + shift) for shift in (-half, 0.0, half))
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def main() -> None:
+    """Read the command line, measure, and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precisions", nargs="+", default=["tf32", "bfloat16"])
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    on_gpu = torch.cuda.is_available() and options.device != "cpu"
+    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with options.out.open("w", newline="") as file:
+        writer: csv.DictWriter[str] | None = None
+
+        def write(row: dict[str, Any]) -> None:
+            nonlocal writer
+            row |= {"device": name, "torch": torch.__version__}
+            if writer is None:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+            rows.append(row)
+
+        measure(write, options)
+    for line in ratios(rows):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

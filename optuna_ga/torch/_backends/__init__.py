@@ -1,0 +1,1 @@
+"""Ways to train members: one after the other, or as one; `loop` is the specification."""

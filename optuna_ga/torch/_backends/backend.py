@@ -1,0 +1,59 @@
+"""The interface of all backends, and what all members of a trainer have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._environment import Precision
+from optuna_ga.torch._optimizers import Optimizer
+from optuna_ga.torch._schedules import Schedule
+from optuna_ga.torch._task import Member, Task
+from optuna_ga.torch._training import Epoch, Training
+
+
+class Recipe(NamedTuple):
+    """What does not differ between members.
+
+    Attributes:
+        task: The networks and their losses.
+        train: The data to train on, on the device.
+        validation: The data to evaluate on, on the device.
+        epochs: Epochs of a training.
+        optimizer: The optimizer.
+        schedule: Factors of the learning rates, unless a member has its own.
+        precision: What to compute with.
+        device: Where to compute.
+    """
+
+    task: Task
+    train: TensorData
+    validation: TensorData
+    epochs: int
+    optimizer: Optimizer
+    schedule: Schedule
+    precision: Precision
+    device: torch.device
+
+    def batch_size(self, member: Member) -> int:
+        """Return the number of examples in a member's batches."""
+        return member.batch_size or self.train.batch_size
+
+
+class Backend(Protocol):
+    """Advances members of equal structure and batch size by an epoch."""
+
+    def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        """Return the members an epoch later, and what it ended with.
+
+        The members that are given stay as they are, so that an epoch can be tried again.
+
+        Raises:
+            torch.OutOfMemoryError: If there is no memory to train as many at once.
+        """
+
+    def release(self) -> None:
+        """Let go of the memory that is kept for further epochs."""

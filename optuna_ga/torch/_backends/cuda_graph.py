@@ -1,0 +1,89 @@
+"""A step as a CUDA graph, which the GPU repeats without the host's help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+_WARM_UP_STEPS = 3
+_MARGIN = 1.2  # A graph's own memory cannot use gaps between other tensors.
+
+
+class Capturer:
+    """Captures steps on one stream and in one pool of memory; on a CPU they stay as they are.
+
+    A step may read and change only tensors that live as long as its graph: the graph has their
+    addresses.
+
+    Args:
+        device: Where the steps compute.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                self._stream = torch.cuda.Stream()
+                self._pool = torch.cuda.graph_pool_handle()
+
+    def capture(self, step: Callable[[], None], reset: Callable[[], None]) -> Callable[[], None]:
+        """Take a few steps to warm up, and return what repeats a step.
+
+        Args:
+            step: The step; the numbers that it changes must not matter yet.
+            reset: Called before each step to warm up.
+
+        Raises:
+            torch.OutOfMemoryError: If there is no memory for it.
+            RuntimeError: If the step waits for the device, as `.item()` does.
+        """
+        if self._device.type != "cuda":
+            return step
+        with torch.cuda.device(self._device):
+            outer = torch.cuda.current_stream()
+            try:
+                self._stream.wait_stream(outer)
+                with torch.cuda.stream(self._stream):
+                    self._warm_up(step, reset)
+                outer.wait_stream(self._stream)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(
+                    graph,
+                    pool=self._pool,
+                    stream=self._stream,
+                    capture_error_mode="thread_local",
+                ):
+                    step()
+            finally:  # An error in a capture would leave its stream the current one.
+                torch.cuda.set_stream(outer)
+        return _Replay(graph, step)
+
+    def _warm_up(self, step: Callable[[], None], reset: Callable[[], None]) -> None:
+        reset()
+        step()  # Libraries take their workspaces.
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(_WARM_UP_STEPS - 1):
+            reset()
+            step()
+        torch.cuda.synchronize()
+        needed = _MARGIN * (torch.cuda.max_memory_allocated() - before)
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info()
+        if free < needed:  # Running out inside of a capture is harder to recover from.
+            raise torch.OutOfMemoryError(
+                f"A CUDA graph needs {needed / 2**20:.0f} MiB, but {free / 2**20:.0f} are free."
+            )
+
+
+class _Replay:
+    """Repeats a step, whose tensors it keeps alive."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, step: Callable[[], None]) -> None:
+        self._graph = graph
+        self._step = step
+
+    def __call__(self) -> None:
+        self._graph.replay()

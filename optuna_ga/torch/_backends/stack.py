@@ -1,0 +1,310 @@
+"""P members as one: their numbers in tensors, and a step that advances them all.
+
+Everything that a step reads or changes stays at its place, so that a step can be captured as a
+CUDA graph. The host waits for the device once an epoch, not once a step.
+
+Shapes: P members, W weights of a member, N examples, S steps of an epoch, B examples of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._environment import one_thread
+from optuna_ga.torch._optimizers import Settings, clip
+from optuna_ga.torch._randomness import member_key
+from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._training import Epoch, Training
+
+_LARGEST_KEPT = 8  # Stacks, each with its graphs and their memory.
+
+
+class Numbers(NamedTuple):
+    """What differs between members when a gradient is computed.
+
+    Attributes:
+        weights: `(P, W)`.
+        buffers: By name, `(P, ...)`.
+        keys: Of the random numbers, int32 `(P,)`.
+        step: The step within the epoch, int32 `()`.
+    """
+
+    weights: Tensor
+    buffers: dict[str, Tensor]
+    keys: Tensor
+    step: Tensor
+
+
+class Method(Protocol):
+    """A way to compute with the numbers of P members."""
+
+    def gradients(
+        self, structure: Structure, loss: Any, numbers: Numbers, batch: Any, shared: bool
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return gradients `(P, W)`, losses `(P,)` and the buffers afterwards.
+
+        Args:
+            structure: That of the members.
+            loss: The task's.
+            numbers: The members'.
+            batch: Tensors `(B, ...)` for all members, or `(P, B, ...)`.
+            shared: Whether the batch is for all members.
+        """
+
+    def metrics(
+        self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
+    ) -> dict[str, Tensor]:
+        """Return the task's metrics `(P,)` over a batch `(B, ...)` that the members share."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a stack cannot change, since its graphs depend on it.
+
+    Attributes:
+        structure: That of the members.
+        size: P.
+        batch_size: B.
+        shared: Whether all members see the examples in the same order.
+        clips: Whether some member's gradient is clipped.
+    """
+
+    structure: Structure
+    size: int
+    batch_size: int
+    shared: bool
+    clips: bool
+
+
+class StackBackend:
+    """Trains members as one.
+
+    Args:
+        recipe: What the members have in common.
+        method: How gradients are computed.
+    """
+
+    def __init__(self, recipe: Recipe, method: Method) -> None:
+        self._recipe = recipe
+        self._method = method
+        self._capturer = Capturer(recipe.device)
+        self._stacks: OrderedDict[Kind, _Stack] = OrderedDict()
+        self._evaluation_batch = recipe.validation.batch_size
+
+    def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        """Train the members; see `Backend`."""
+        with one_thread():
+            stack = self._stack(members)
+            stack.load(members)
+            stack.train_epoch()
+            ended = self._evaluate(stack)[: len(members)]
+            return list(zip(stack.advanced(members), ended, strict=True))
+
+    def release(self) -> None:
+        """Let go of all stacks and their graphs."""
+        self._stacks.clear()
+        if self._recipe.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _stack(self, members: Sequence[Training]) -> _Stack:
+        on_gpu = self._recipe.device.type == "cuda"
+        kind = Kind(
+            structure=members[0].structure,
+            size=padded_size(len(members)) if on_gpu else len(members),
+            batch_size=self._recipe.batch_size(members[0].member),
+            shared=len({(each.member.seed, each.n_epochs) for each in members}) == 1,
+            clips=any(math.isfinite(each.member.clip_norm) for each in members),
+        )
+        stack = self._stacks.pop(kind, None)
+        if stack is None:
+            stack = _Stack(self._recipe, self._method, self._capturer, kind, members[0])
+        self._stacks[kind] = stack  # The latest is the last.
+        if len(self._stacks) > _LARGEST_KEPT:
+            self._stacks.popitem(last=False)
+        return stack
+
+    def _evaluate(self, stack: _Stack) -> list[Epoch]:
+        """Evaluate with smaller batches, not fewer members, if memory runs out."""
+        while True:
+            try:
+                return stack.evaluate(self._evaluation_batch)
+            except torch.OutOfMemoryError:
+                if self._evaluation_batch == 1:
+                    raise
+                self._evaluation_batch //= 2
+
+
+class _Stack:
+    """Members of one kind, at fixed places in memory."""
+
+    def __init__(
+        self, recipe: Recipe, method: Method, capturer: Capturer, kind: Kind, like: Training
+    ) -> None:
+        self._recipe, self._method, self._kind = recipe, method, kind
+        self._capturer = capturer
+        size, device = kind.size, recipe.device
+        dtype = kind.structure.dtype
+        new = partial(torch.zeros, device=device)
+        self._lengths = recipe.train.lengths(kind.batch_size)
+        self._numbers = Numbers(
+            weights=new(size, kind.structure.width, dtype=dtype),
+            buffers={
+                name: new(size, *buffer.shape, dtype=buffer.dtype)
+                for name, buffer in like.buffers.items()
+            },
+            keys=new(size, dtype=torch.int32),
+            step=new((), dtype=torch.int32),
+        )
+        self._moments = tuple(torch.zeros_like(self._numbers.weights) for _ in like.moments)
+        self._rates = new(size, len(self._lengths), dtype=dtype)
+        self._settings = new(6, size, 1, dtype=dtype)
+        self._order = new(1 if kind.shared else size, len(recipe.train), dtype=torch.int64)
+        self._position = new(1, dtype=torch.int64)
+        self._losses = new(size, dtype=torch.float64)
+        self._sums: dict[str, Tensor] = {}
+        self._steps = {
+            length: capturer.capture(partial(self._train_step, length), self._begin)
+            for length in set(self._lengths)
+        }
+        self._evaluations: dict[int, dict[int, Callable[[], None]]] = {}
+
+    def load(self, members: Sequence[Training]) -> None:
+        """Take over the members' numbers; unused places repeat the first and do not learn."""
+        members = [*members, *[members[0]] * (self._kind.size - len(members))]
+        settings = torch.tensor([_settings(each) for each in members], dtype=torch.float64)
+        rates = [
+            each.rates(self._recipe.schedule, self._recipe.epochs, len(self._lengths))
+            for each in members
+        ]
+        unlike = members[: len(self._order)]
+        orders = [self._recipe.train.order(m.member.seed, m.n_epochs) for m in unlike]
+        keys = [member_key(each.member.seed, each.n_epochs) for each in members]
+        self._numbers.weights.copy_(torch.stack([each.weights for each in members]))
+        for name, buffer in self._numbers.buffers.items():
+            buffer.copy_(torch.stack([each.buffers[name] for each in members]))
+        for place, moments in enumerate(self._moments):
+            moments.copy_(torch.stack([each.moments[place] for each in members]))
+        self._settings.copy_(settings.T.unsqueeze(-1))
+        self._rates.copy_(torch.tensor(rates, dtype=torch.float64))
+        self._order.copy_(torch.stack(orders))
+        self._numbers.keys.copy_(torch.tensor(keys, dtype=torch.int32))
+
+    def train_epoch(self) -> None:
+        """Train on every example once, without waiting for the device."""
+        self._begin()
+        for length in self._lengths:
+            self._steps[length]()
+
+    def evaluate(self, batch_size: int) -> list[Epoch]:
+        """Return what the epoch ended with; the one wait for the device."""
+        data = self._recipe.validation
+        lengths = data.lengths(batch_size)
+        if batch_size not in self._evaluations:
+            self._evaluations[batch_size] = {
+                length: self._capturer.capture(partial(self._evaluate_step, length), self._restart)
+                for length in set(lengths)
+            }
+        self._restart()
+        for total in self._sums.values():
+            total.zero_()
+        for length in lengths:
+            self._evaluations[batch_size][length]()
+        table = torch.stack([self._losses / len(self._recipe.train), *self._sums.values()], 1)
+        return [
+            Epoch(loss, {n: each / len(data) for n, each in zip(self._sums, sums, strict=True)})
+            for loss, *sums in table.tolist()
+        ]
+
+    def advanced(self, members: Sequence[Training]) -> list[Training]:
+        """Return the members as they are now."""
+        weights, moments = self._numbers.weights.clone(), [m.clone() for m in self._moments]
+        buffers = {name: buffer.clone() for name, buffer in self._numbers.buffers.items()}
+        return [
+            each.advanced(
+                weights[row],
+                tuple(moment[row] for moment in moments),
+                {name: buffer[row] for name, buffer in buffers.items()},
+                len(self._lengths),
+            )
+            for row, each in enumerate(members)
+        ]
+
+    def _begin(self) -> None:
+        for counter in (self._position, self._numbers.step, self._losses):
+            counter.zero_()
+
+    def _restart(self) -> None:
+        self._position.zero_()
+
+    def _train_step(self, length: int) -> None:
+        """Take the next batch and a step of the optimizer, in place."""
+        structure, numbers, shared = self._kind.structure, self._numbers, self._kind.shared
+        structure.template.train()
+        index = self._order.index_select(1, self._next(length))  # (1, B) or (P, B)
+        batch = self._recipe.train.take(index[0] if shared else index)
+        gradient, losses, buffers = self._method.gradients(
+            structure, self._recipe.task.loss, numbers, batch, shared
+        )
+        gradient = gradient.to(structure.dtype)
+        momentum, decay, beta1, beta2, largest, n_before = self._settings.unbind()  # (P, 1)
+        rate = self._rates.index_select(1, numbers.step.view(1).long())  # (P, 1)
+        if self._kind.clips:
+            clip(gradient, largest)
+        now = Settings(rate, momentum, decay, beta1, beta2, n_before + numbers.step + 1)
+        self._recipe.optimizer.update(numbers.weights, self._moments, gradient, now)
+        for name, buffer in numbers.buffers.items():
+            buffer.copy_(buffers[name])
+        self._losses += losses * length
+        numbers.step.add_(1)
+
+    def _evaluate_step(self, length: int) -> None:
+        """Add the metrics of the next batch to the sums."""
+        self._kind.structure.template.eval()
+        batch = self._recipe.validation.take(self._next(length))
+        with torch.no_grad():
+            metrics = self._method.metrics(
+                self._kind.structure, self._recipe.task.metrics, self._numbers, batch
+            )
+        for name, value in metrics.items():
+            if name not in self._sums:
+                self._sums[name] = torch.zeros_like(self._losses)
+            self._sums[name] += value
+
+    def _next(self, length: int) -> Tensor:
+        places = self._position + torch.arange(length, device=self._recipe.device)  # (B,)
+        self._position += length
+        return places
+
+
+def padded_size(n: int) -> int:
+    """Return the smallest of 1 to 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, ... that is at least `n`.
+
+    So few graphs are captured, and time falls as members drop out.
+
+    >>> [padded_size(n) for n in (1, 7, 17, 20, 90)]
+    [1, 7, 20, 20, 100]
+    """
+    if n <= 8:
+        return n
+    scale = 10 ** (len(str(n - 1)) - 1)
+    steps = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0, 10.0)  # Renard's R10.
+    sizes: list[int] = [math.ceil(scale * step) for step in steps]
+    return min(size for size in sizes if size >= n)
+
+
+def _settings(training: Training) -> tuple[float, ...]:
+    """Return the settings of `Settings` but the first, the largest norm, and the steps so far."""
+    member = training.member
+    return (
+        member.momentum, member.weight_decay, *member.betas, member.clip_norm, training.n_steps
+    )  # fmt: skip

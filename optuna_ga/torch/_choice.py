@@ -1,0 +1,170 @@
+"""Which backend suits a network: what two members show, the device, and the size.
+
+The choice depends on nothing that is timed, since another backend rounds otherwise, and a study
+is to be repeatable.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.branches import ByBranches
+from optuna_ga.torch._backends.stack import Method, Numbers
+from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._training import Training
+
+# Below, an operation's overhead on a CPU outweighs its arithmetic. Measured with 784-H-10 networks
+# and batches of 64.
+_FEW_WEIGHTS = 150_000
+_FEW_MEMBERS = 4
+# Relative differences of gradients: by the order of atomic sums; by that of float32 sums; and by
+# rounding to bfloat16. True differences are of the size of the gradient.
+_SAME, _ALIKE, _ALIKE_IN_HALF = 1e-4, 1e-2, 0.3
+_SMALL = 1e-6
+_STEERS = ("data-dependent control flow", ".item()")  # Of functorch's messages.
+
+
+class Verdict(NamedTuple):
+    """How a network can be trained.
+
+    Attributes:
+        loop_only: Why only one after the other; empty if there is no reason.
+        no_vmap: Why not by `vmap`; empty if there is no reason.
+    """
+
+    loop_only: str
+    no_vmap: str
+
+
+def examine(recipe: Recipe, *pair: Training) -> Verdict:
+    """Compute one step of two members of equal structure in several ways, and compare.
+
+    Raises:
+        ValueError: If a member's gradient depends on the other member, or if `vmap` computes
+            another gradient than PyTorch without it.
+    """
+    separately = ByBranches(torch.device("cpu"))
+    found = []
+    for members in ([pair[0]], [pair[1]], [pair[0]], pair):
+        with seeded(0):
+            before = torch.get_rng_state()
+            found.append(_computed(recipe, separately, members))
+            draws = not torch.equal(before, torch.get_rng_state())
+    structure = pair[0].structure
+    structure.draws = structure.has_drawn
+    first, _, again, separate = found
+    if _difference(first, again) > _SAME:
+        raise ValueError(
+            "`task` must keep all of a network's state in its parameters and buffers, but a "
+            "gradient changed when another network was trained in between. Look for what is kept "
+            "in attributes, globals or the task."
+        )
+    if draws:
+        return Verdict("they draw from PyTorch's global generator", "")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            together = _computed(recipe, ByVmap(), pair)
+    except Exception as error:  # Whatever it is, `loop` or `branches` may do.
+        place = _place_of(error)
+        if any(words in str(error) for words in _STEERS):
+            return Verdict(f"numbers of a tensor steer Python{place}", "")
+        return Verdict("", f"vmap refuses them, {first_line(error)}{place}")
+    for warning in caught:
+        if "batching rule" in str(warning.message):
+            return Verdict("", f"vmap has no rule: {str(warning.message).partition('. ')[0]}")
+    difference = _difference(separate, together)
+    if difference > (_ALIKE if recipe.precision == "float32" else _ALIKE_IN_HALF):
+        raise ValueError(
+            "`task` computes something else for several networks at once than for each by "
+            f"itself: they differ by {100 * difference:.2g} %."
+        )
+    return Verdict("", "")
+
+
+def choose(
+    recipe: Recipe, training: Training, n_members: int, verdict: Verdict
+) -> tuple[str, str]:
+    """Return the name of the backend that is expected to be the fastest, and why."""
+    if verdict.loop_only:
+        return "loop", verdict.loop_only
+    convolves = any(
+        isinstance(module, nn.modules.conv._ConvNd)
+        for module in training.structure.template.modules()
+    )
+    if recipe.device.type == "cuda":
+        if verdict.no_vmap:
+            return "branches", verdict.no_vmap
+        if convolves:
+            return "branches", "grouped convolutions are slower than plain ones side by side"
+        return "vmap", "on a GPU one operation for all members is the fastest"
+    if verdict.no_vmap:
+        return "threads", verdict.no_vmap
+    if convolves or training.structure.width > _FEW_WEIGHTS or n_members < _FEW_MEMBERS:
+        return "threads", "on a CPU only many small networks without convolutions gain by vmap"
+    return "vmap", "many small networks share the overhead of each operation"
+
+
+def _difference(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return the largest difference of two tensors, relative to the size of the first.
+
+    By their norms, since rounding may turn a single ReLU on.
+    """
+    found = [0.0]
+    for mine, theirs in zip(one, other, strict=True):
+        difference = (mine.double() - theirs.double()).norm().item()
+        if math.isfinite(difference):  # What diverges at once does so in every way.
+            found.append(difference / (mine.double().norm().item() + _SMALL))
+    return max(found)
+
+
+def _computed(recipe: Recipe, method: Method, members: Sequence[Training]) -> list[Tensor]:
+    """Return gradients, losses and buffers after the first batch; the metrics must not fail."""
+    structure, device = members[0].structure, recipe.device
+    buffers = {
+        name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
+    }
+    numbers = Numbers(
+        torch.stack([each.weights for each in members]),
+        buffers,
+        torch.arange(len(members), dtype=torch.int32, device=device),
+        torch.zeros((), dtype=torch.int32, device=device),
+    )
+    batch = _first_batch(recipe.train, recipe.batch_size(members[0].member), device)
+    structure.template.train()
+    gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, batch, True)
+    batch = _first_batch(recipe.validation, recipe.validation.batch_size, device)
+    structure.template.eval()
+    with torch.no_grad():
+        method.metrics(structure, recipe.task.metrics, numbers, batch)
+    return [gradient, losses, *after.values()]
+
+
+def _first_batch(data: TensorData, batch_size: int, device: torch.device) -> Any:
+    return data.take(torch.arange(min(batch_size, len(data)), device=device))
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's type and the beginning of what it says."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+
+def _place_of(error: Exception) -> str:
+    """Return the last line of the user's code that an error passed through, if there is one."""
+    libraries = [Path(torch.__file__).parent, Path(__file__).parent]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if not any(library in path.parents for library in libraries):
+            return f" (in {frame.filename}, line {frame.lineno}: `{frame.line}`)"
+    return ""

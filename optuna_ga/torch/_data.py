@@ -1,0 +1,85 @@
+"""Examples that stay on the device, and the order in which a member sees them.
+
+Shapes: N examples, B of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from optuna_ga._checks import check_int
+from optuna_ga.torch._randomness import derived_seed
+
+
+class TensorData:
+    """Examples in tensors, one a row.
+
+    A subclass may order them otherwise: `order` is asked for each epoch.
+
+    >>> data = TensorData(torch.zeros(100, 8), torch.zeros(100), batch_size=64)
+    >>> data.lengths(64)
+    [64, 36]
+
+    Args:
+        *examples: Tensors of N rows each, of which a batch is a tuple; or a single tensor or
+            dictionary of tensors, of which a batch is another.
+        batch_size: Examples of a batch, at least 1; the last one may be smaller.
+        transform: Called with a batch, on the device, before the task sees it; for what is
+            better stored otherwise, such as pixels as bytes. It must treat each row by itself.
+
+    Raises:
+        TypeError: If `batch_size` is no integer.
+        ValueError: If the tensors have no rows or differ in their number, or if `batch_size` is
+            too small.
+    """
+
+    def __init__(
+        self,
+        *examples: Any,
+        batch_size: int = 64,
+        transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.batch_size = check_int("batch_size", batch_size, minimum=1)
+        self._examples = examples[0] if len(examples) == 1 else examples
+        self._transform = transform
+        leaves = tree_leaves(self._examples)
+        if not leaves or not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
+            raise ValueError("`examples` must be tensors with a row for each example.")
+        sizes = {len(leaf) for leaf in leaves}
+        if len(sizes) > 1 or not min(sizes):
+            raise ValueError(
+                f"`examples` must have the same number of rows, but {sorted(sizes)} were given."
+            )
+
+    def __len__(self) -> int:
+        return len(tree_leaves(self._examples)[0])
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """Return the order `(N,)` of the examples in an epoch, counted from 0, on the CPU."""
+        generator = torch.Generator("cpu").manual_seed(derived_seed(seed, epoch, "order"))
+        return torch.randperm(len(self), generator=generator, device="cpu")
+
+    def lengths(self, batch_size: int) -> list[int]:
+        """Return the number of examples of each batch of an epoch."""
+        n_whole, rest = divmod(len(self), batch_size)
+        return [batch_size] * n_whole + [rest] * (rest > 0)
+
+    def take(self, index: Tensor) -> Any:
+        """Return the examples at these places, `index` `(...)` giving tensors `(..., *row)`."""
+        flat = index.flatten()
+        batch = tree_map(lambda rows: rows.index_select(0, flat), self._examples)
+        if self._transform is not None:
+            batch = self._transform(batch)
+        return tree_map(lambda rows: rows.unflatten(0, index.shape), batch)
+
+    def to(self, device: torch.device) -> TensorData:
+        """Return the data on a device."""
+        moved = object.__new__(type(self))
+        moved.__dict__.update(self.__dict__)
+        moved._examples = tree_map(lambda rows: rows.to(device), self._examples)
+        return moved

@@ -1,0 +1,113 @@
+"""PyTorch's settings while members train; those of the user are restored afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+
+# float32 throughout; its matrix products in TF32, on a GPU alone; or all but the losses and the
+# weights that are updated in bfloat16.
+Precision = Literal["float32", "tf32", "bfloat16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+@contextmanager
+def usual_settings(device: torch.device) -> Iterator[None]:
+    """Compute with gradients, and create float32 tensors on the CPU, whatever is set outside."""
+    dtype = torch.get_default_dtype()
+    is_usual = torch.get_default_device().type == "cpu"  # The context would slow every call.
+    torch.set_default_dtype(torch.float32)
+    try:
+        with (
+            nullcontext() if is_usual else torch.device("cpu"),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed PyTorch's global generator of the CPU, and restore it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute each operation with one thread, which for small ones is faster on any machine."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def computing(precision: Precision, device: torch.device) -> Iterator[None]:
+    """On a GPU, use TF32 where it is asked for alone, and kernels that repeat exactly."""
+    if device.type != "cuda":
+        yield
+        return
+    with ExitStack() as stack:
+        for holder, name, value in _gpu_settings(tf32=precision == "tf32"):
+            stack.callback(setattr, holder, name, getattr(holder, name))
+            setattr(holder, name, value)
+        yield
+
+
+def _gpu_settings(*, tf32: bool) -> Iterator[tuple[Any, str, Any]]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    yield cudnn, "deterministic", True
+    yield cudnn, "benchmark", False
+    # The old switches must not be touched where there are new ones: PyTorch refuses a mixture.
+    if hasattr(matmul, "fp32_precision"):
+        for holder in (matmul, cudnn.conv, cudnn.rnn):  # type: ignore[attr-defined]
+            yield holder, "fp32_precision", "tf32" if tf32 else "ieee"
+    else:
+        yield matmul, "allow_tf32", tf32
+        yield cudnn, "allow_tf32", tf32
+
+
+def compute_in_bfloat16(model: nn.Module) -> None:
+    """Have a model take its floating-point inputs in bfloat16, and give float32 outputs.
+
+    `torch.autocast` cannot be used: inside `vmap(grad)` it fails for normalisation and attention.
+    """
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: (_cast(args), _cast(kwargs)), with_kwargs=True
+    )
+    model.register_forward_hook(lambda module, args, output: _cast(output, torch.float32))
+
+
+def _cast(tree: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return tree_map_only(Tensor, cast, tree)
+
+
+class Float32Statistics(TorchFunctionMode):
+    """Inside of it, batch normalisation computes in float32, as its running statistics are."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of PyTorch, in float32 if it is batch normalisation."""
+        kwargs = kwargs or {}
+        if func is F.batch_norm:
+            args, kwargs = _cast((args, kwargs), torch.float32)
+            return func(*args, **kwargs).to(torch.bfloat16)
+        return func(*args, **kwargs)

@@ -1,0 +1,116 @@
+"""The trainer as an objective: reports, pruning, states, and the result of each trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna import Trial, TrialPruned
+from optuna.study import StudyDirection
+
+from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga._training.lineage import parent_to_continue
+from optuna_ga.torch._task import Member
+from optuna_ga.torch._training import Epoch
+
+if TYPE_CHECKING:
+    from optuna_ga.torch._trainer import PopulationTrainer
+
+
+class GenerationObjective:
+    """Trains a generation and returns a result for each trial; for `optimize_generations`.
+
+    Args:
+        trainer: The trainer.
+        suggest: Returns the settings of a trial's member.
+        metric: Name of the task's metric to optimize.
+        checkpoints: Where states are kept; None trains each member from scratch.
+    """
+
+    def __init__(
+        self,
+        trainer: PopulationTrainer,
+        suggest: Callable[[Trial], Member],
+        metric: str,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self._trainer = trainer
+        self._suggest = suggest
+        self._metric = metric
+        self._checkpoints = checkpoints
+
+    def __call__(self, trials: Sequence[Trial]) -> list[float | TrialPruned]:
+        """Train the trials' members together.
+
+        Args:
+            trials: The trials, whose parameters are suggested here.
+
+        Returns:
+            For each trial its metric after the last epoch; infinity, of the worse sign, if its
+            training diverged; or an `optuna.TrialPruned` if the study's pruner ended it.
+        """
+        members = [self._suggest(trial) for trial in trials]
+        reporter = _Reporter(trials, self._trainer.epochs, self._metric)
+        ended = self._trainer.train(
+            members, states=[self._start(trial) for trial in trials], after_epoch=reporter
+        )
+        if self._checkpoints is not None:
+            for trial, trained in zip(trials, ended, strict=True):
+                if trained.state is not None:
+                    self._checkpoints.save(trial, trained.state)
+        return reporter.results
+
+    def _start(self, trial: Trial) -> Mapping[str, Any] | None:
+        """Return the state that a trial continues, if it does."""
+        if self._checkpoints is None:
+            return None
+        parent = parent_to_continue(trial)
+        return None if parent is None else self._checkpoints.load(parent)
+
+
+class _Reporter:
+    """Tells the trials what each epoch gave, and says which are pruned."""
+
+    def __init__(self, trials: Sequence[Trial], epochs: int, metric: str) -> None:
+        self.results: list[float | TrialPruned] = [_worst(trial) for trial in trials]
+        self._trials = trials
+        self._epochs = epochs
+        self._metric = metric
+
+    def __call__(self, epoch: int, ended: Mapping[int, Epoch | None]) -> Collection[int]:
+        """Report; return the positions of the pruned trials."""
+        for position, result in ended.items():
+            if result is not None:
+                self._trials[position].report(self._value(result), step=epoch)
+        return {
+            position for position, result in ended.items() if self._end(epoch, position, result)
+        }
+
+    def _end(self, epoch: int, position: int, result: Epoch | None) -> bool:
+        """Record the trial's last epoch, if it was, and return whether that is by pruning."""
+        trial = self._trials[position]
+        if result is None:
+            trial.set_user_attr("diverged", True)
+            return False
+        is_last = epoch == self._epochs
+        pruned = not is_last and trial.should_prune()
+        if pruned or is_last:
+            self.results[position] = TrialPruned() if pruned else self._value(result)
+            trial.set_user_attr("training_loss", result.training_loss)
+            for name, value in result.metrics.items():
+                trial.set_user_attr(f"validation_{name}", value)
+        return pruned
+
+    def _value(self, result: Epoch) -> float:
+        if self._metric not in result.metrics:
+            raise ValueError(
+                f"`metric` must be one of {sorted(result.metrics)}, which `task.metrics` returns, "
+                f"but {self._metric!r} was given."
+            )
+        return result.metrics[self._metric]
+
+
+def _worst(trial: Trial) -> float:
+    is_loss = trial.study.direction == StudyDirection.MINIMIZE
+    return math.inf if is_loss else -math.inf

@@ -1,0 +1,159 @@
+"""Random numbers that depend on a member's seed and on nothing else.
+
+A generator would hand them out by a member's place among those that train beside it. Here they
+are a hash of the member's key, the step, the call and the element's place in its tensor: the same
+for every backend, device and company, and nothing is to be saved or restored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.overrides import TorchFunctionMode
+
+# "lowbias32", https://nullprogram.com/blog/2018/07/31/, as signed numbers.
+_MULTIPLIERS = 0x7FEB352D, 0x846CA68B - 2**32
+_WEYL = 0x9E3779B9 - 2**32
+
+
+def derived_seed(*parts: object) -> int:
+    """Return a seed in [0, 2^63) that these parts determine."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def member_key(seed: int, epoch: int) -> int:
+    """Return the key, a signed 32-bit number, of a member's random numbers in an epoch."""
+    return (derived_seed(seed, epoch, "dropout") & 0xFFFFFFFF) - 2**31
+
+
+class MemberRandomness(TorchFunctionMode):
+    """Inside of it, dropout and `rand_like` draw the numbers of one member.
+
+    Args:
+        key: The member's key, an int32 tensor `()`, in `vmap` a batched one.
+        step: The step within the epoch, an int32 tensor `()` that the members share.
+    """
+
+    def __init__(self, key: Tensor, step: Tensor) -> None:
+        super().__init__()
+        self.was_needed = False
+        self._key = key
+        self._step = step
+        self._n_calls = 0
+        self._handlers: dict[Any, Callable[..., Any]] = {
+            F.dropout: self._dropout,
+            F.dropout1d: self._dropout1d,
+            F.dropout2d: self._dropout2d,
+            F.dropout3d: self._dropout3d,
+            F.scaled_dot_product_attention: self._attention,
+            F.multi_head_attention_forward: self._multi_head_attention,
+            torch.rand_like: self._rand_like,
+            torch.randn_like: self._randn_like,
+        }
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of PyTorch, or what stands for it here."""
+        handler = self._handlers.get(func)
+        if handler is None:
+            return func(*args, **(kwargs or {}))
+        self.was_needed = True
+        return handler(*args, **(kwargs or {}))
+
+    def _uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Return float32 numbers in [0, 1)."""
+        places = torch.arange(math.prod(shape), dtype=torch.int32, device=self._key.device)
+        self._n_calls += 1
+        salt = _mixed(self._step * _WEYL + self._n_calls)
+        # In `vmap` the inner hash is computed once for all members.
+        bits = _mixed(_mixed(places ^ salt) ^ self._key)
+        return ((bits >> 8) & 0xFFFFFF).view(shape).float() * 2.0**-24
+
+    def _dropout(
+        self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        return self._masked(input, p, input.shape) if training else input
+
+    def _dropout1d(
+        self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        return self._masked(input, p, (*input.shape[:-1], 1)) if training else input
+
+    def _dropout2d(
+        self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        return self._masked(input, p, (*input.shape[:-2], 1, 1)) if training else input
+
+    def _dropout3d(
+        self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        return self._masked(input, p, (*input.shape[:-3], 1, 1, 1)) if training else input
+
+    def _masked(self, hidden: Tensor, p: Any, shape: tuple[int, ...]) -> Tensor:
+        if not isinstance(p, Tensor) and p in (0, 1):
+            return hidden * 0 if p else hidden  # The scale would be infinite.
+        kept = (self._uniform(shape) >= p).to(hidden.dtype)
+        masked: Tensor = hidden * (kept / (1.0 - p))
+        return masked
+
+    def _rand_like(self, input: Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+        return self._uniform(input.shape).to(dtype or input.dtype)
+
+    def _randn_like(self, input: Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+        # Box and Muller's transform.
+        radius = (-2.0 * torch.log1p(-self._uniform(input.shape))).sqrt()
+        angle = 2.0 * math.pi * self._uniform(input.shape)
+        return (radius * angle.cos()).to(dtype or input.dtype)
+
+    def _attention(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0, is_causal: bool = False, **options: Any,
+    ) -> Tensor:  # fmt: skip
+        if dropout_p == 0.0:
+            return F.scaled_dot_product_attention(
+                query, key, value, attn_mask, 0.0, is_causal, **options
+            )
+        if options.get("enable_gqa"):
+            repeats = query.size(-3) // key.size(-3)
+            key, value = (t.repeat_interleave(repeats, -3) for t in (key, value))
+        scale = options.get("scale") or query.size(-1) ** -0.5
+        scores = query @ key.transpose(-2, -1) * scale
+        if is_causal:
+            allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+            scores = scores.masked_fill(~allowed, -math.inf)
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attn_mask, -math.inf)
+        elif attn_mask is not None:
+            scores = scores + attn_mask
+        weights: Tensor = self._dropout(scores.softmax(-1), dropout_p) @ value
+        return weights
+
+    def _multi_head_attention(self, *args: Any, **kwargs: Any) -> Any:
+        # PyTorch's own, with this dropout and attention.
+        original = F.multi_head_attention_forward
+        names = {
+            **original.__globals__,
+            "dropout": self._dropout,
+            "scaled_dot_product_attention": self._attention,
+            "has_torch_function": lambda tensors: False,
+        }
+        function = FunctionType(original.__code__, names, argdefs=original.__defaults__)
+        function.__kwdefaults__ = original.__kwdefaults__
+        return function(*args, **kwargs)
+
+
+def _mixed(bits: Tensor) -> Tensor:
+    """Return a hash of 32-bit numbers; products wrap around."""
+    first, second = _MULTIPLIERS
+    bits = (bits ^ ((bits >> 16) & 0xFFFF)) * first
+    bits = (bits ^ ((bits >> 15) & 0x1FFFF)) * second
+    return bits ^ ((bits >> 16) & 0xFFFF)

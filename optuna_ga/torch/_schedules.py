@@ -1,0 +1,70 @@
+"""Factors of the learning rate over the epochs.
+
+A schedule is called with the epochs trained so far, a fraction within an epoch, and the epochs of
+the whole training. It is asked before every step, so that it may change within an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Schedule: TypeAlias = "Callable[[float, int], float]"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The learning rate stays as it is.
+
+    >>> Constant()(3.5, 10)
+    1.0
+    """
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the factor."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """The learning rate is multiplied by a factor after every so many epochs.
+
+    >>> StepDecay(0.5, every=2)(5.9, 10)
+    0.25
+
+    Attributes:
+        factor: The factor.
+        every: Epochs between two multiplications.
+    """
+
+    factor: float
+    every: int = 1
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the factor."""
+        return float(self.factor ** (math.floor(epoch) // self.every))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The learning rate falls along half a cosine to 0, after a linear rise.
+
+    >>> Cosine()(5.0, 10)
+    0.5
+    >>> Cosine(warm_up=1.0)(0.25, 10)
+    0.25
+
+    Attributes:
+        warm_up: Epochs over which the learning rate rises.
+    """
+
+    warm_up: float = 0.0
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        """Return the factor; 0 once the epochs are over."""
+        if epoch < self.warm_up:
+            return epoch / self.warm_up
+        share = (epoch - self.warm_up) / max(epochs - self.warm_up, 1e-12)
+        return 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))

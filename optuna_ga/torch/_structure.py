@@ -1,0 +1,202 @@
+"""The shape of a network apart from its numbers: members that share it can train as one.
+
+Shapes: P members, W weights of a member.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+
+from optuna_ga.torch._environment import Float32Statistics, Precision, compute_in_bfloat16
+from optuna_ga.torch._randomness import MemberRandomness
+
+_ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
+
+
+class Structure:
+    """A network without its numbers, and how to compute with numbers from outside.
+
+    The weights of a member are a row `(W,)`, in which each parameter has its place; frozen
+    parameters and buffers are kept by name.
+
+    Args:
+        model: A network, whose numbers do not matter.
+        key: Its `signature`.
+        device: Where to compute.
+        precision: What to compute with.
+
+    Attributes:
+        key: The signature.
+        template: The network on the device.
+        draws: Whether the networks may draw random numbers.
+        has_drawn: Whether they have drawn some so far.
+        width: W, the parameters and the gaps between them.
+        dtype: Of the weights.
+
+    Raises:
+        ValueError: If the model has no parameters to train, or such of several types.
+    """
+
+    def __init__(
+        self, model: nn.Module, key: Hashable, device: torch.device, precision: Precision
+    ) -> None:
+        self.key = key
+        self.draws = True
+        self.has_drawn = False
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        types = {p.dtype for p in trained.values()}
+        if len(types) != 1:
+            raise ValueError(
+                "`task.model` must return a network whose parameters to train have one type, but "
+                f"they have {sorted(map(str, types)) or 'none'}."
+            )
+        (self.dtype,) = types
+        self._shapes = {name: p.shape for name, p in trained.items()}
+        self._offsets: dict[str, int] = {}
+        self.width = 0
+        for name, parameter in trained.items():
+            self._offsets[name] = self.width
+            self.width += math.ceil(parameter.numel() / _ALIGNMENT) * _ALIGNMENT
+        self.template = model.to(device)
+        self._half = precision == "bfloat16"
+        self._statistics = {
+            f"{prefix}.{name}"
+            for prefix, module in model.named_modules()
+            if isinstance(module, _NormBase)
+            for name, _ in module.named_buffers(recurse=False)
+        }
+        if self._half:
+            compute_in_bfloat16(self.template)
+
+    def views(self, weights: Tensor) -> dict[str, Tensor]:
+        """Return the parameters `(..., *shape)` in rows `(..., W)`."""
+        return {
+            name: weights.narrow(-1, self._offsets[name], shape.numel()).view(
+                *weights.shape[:-1], *shape
+            )
+            for name, shape in self._shapes.items()
+        }
+
+    def rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return parameters `(..., *shape)` as rows `(..., W)`, with zeros in the gaps."""
+        pieces = []
+        for name, shape in self._shapes.items():
+            tensor = parameters[name]
+            batch = tensor.shape[: tensor.dim() - len(shape)]
+            pieces.append(tensor.reshape(*batch, -1))
+            if gap := -shape.numel() % _ALIGNMENT:
+                pieces.append(tensor.new_zeros(*batch, gap))
+        return torch.cat(pieces, -1)
+
+    def rounded(self, weights: Tensor) -> Tensor:
+        """Return weights in the type that is computed with."""
+        return weights.bfloat16() if self._half else weights
+
+    def buffers(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return what a model has beside the parameters to train."""
+        state = [*model.named_buffers(), *model.named_parameters()]
+        return {name: tensor.detach() for name, tensor in state if name not in self._shapes}
+
+    def compute(
+        self,
+        function: Callable[[Any, Any], Any],
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Any,
+        key: Tensor,
+        step: Tensor,
+        model: nn.Module | None = None,
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """Call a function of model and batch for one member; a pure function of its arguments.
+
+        Args:
+            function: The task's `loss` or `metrics`.
+            parameters: The member's, by name.
+            buffers: The member's, by name.
+            batch: The batch.
+            key: Of the member's random numbers, `()`.
+            step: The step within the epoch, `()`.
+            model: A network of this structure to compute with; None takes the template.
+
+        Returns:
+            The result, and the buffers afterwards.
+        """
+        state = {_Call.prefix + name: tensor.clone() for name, tensor in buffers.items()}
+        state |= {_Call.prefix + name: tensor for name, tensor in parameters.items()}
+        if self._half:
+            state = {name: self._halved(name, tensor) for name, tensor in state.items()}
+        call = _Call(self.template if model is None else model, function)
+        with self.randomness(key, step), Float32Statistics() if self._half else nullcontext():
+            result = functional_call(call, state, (batch,))
+        after = {name: state[_Call.prefix + name].detach() for name in buffers}
+        return result, {name: after[name].to(buffers[name].dtype) for name in buffers}
+
+    @contextmanager
+    def randomness(self, key: Tensor, step: Tensor) -> Iterator[None]:
+        """Have random numbers drawn for a member, if the networks draw any."""
+        if self.draws is False:  # Watching for them would slow every operation.
+            yield
+            return
+        with MemberRandomness(key, step) as mode:
+            yield
+        self.has_drawn |= mode.was_needed
+
+    def _halved(self, name: str, tensor: Tensor) -> Tensor:
+        is_statistic = name.removeprefix(_Call.prefix) in self._statistics
+        return tensor.bfloat16() if tensor.is_floating_point() and not is_statistic else tensor
+
+
+class _Call(nn.Module):
+    """A function of a model as a module, so that `functional_call` serves it."""
+
+    prefix = "model."
+
+    def __init__(self, model: nn.Module, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.function = function
+
+    def forward(self, batch: Any) -> Any:
+        return self.function(self.model, batch)
+
+
+def signature(model: nn.Module) -> Hashable:
+    """Return what two models share that differ by the numbers in their tensors alone.
+
+    >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
+    True
+    >>> signature(nn.Dropout(0.1)) == signature(nn.Dropout(0.2))
+    False
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return (
+        tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
+        tuple((name, type(m), _attributes(m)) for name, m in model.named_modules()),
+    )
+
+
+def _attributes(module: nn.Module) -> Hashable:
+    held = ("_parameters", "_buffers", "_modules")
+    return _hashable({name: each for name, each in vars(module).items() if name not in held})
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return tuple((_hashable(key), _hashable(each)) for key, each in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value), tuple(map(_hashable, value))
+    if value is None or isinstance(value, str | bytes | int | float | torch.dtype | type):
+        return type(value), value
+    try:
+        return type(value), pickle.dumps(value)
+    except Exception:  # Such as a function without a name: it equals nothing but itself.
+        return type(value), id(value)

@@ -1,0 +1,391 @@
+"""A generation of any PyTorch network, trained at once."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import optuna
+import torch
+from optuna import Trial
+
+from optuna_ga._checks import check_bool, check_int
+from optuna_ga._running.progress import progress_bar
+from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga.torch._backends.backend import Backend, Recipe
+from optuna_ga.torch._backends.branches import ByBranches
+from optuna_ga.torch._backends.loop import LoopBackend
+from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._backends.threads import ThreadsBackend
+from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._choice import Verdict, choose, examine, first_line
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._environment import PRECISIONS, Precision, computing, seeded, usual_settings
+from optuna_ga.torch._objective import GenerationObjective
+from optuna_ga.torch._optimizers import OPTIMIZERS
+from optuna_ga.torch._schedules import Constant, Schedule
+from optuna_ga.torch._structure import Structure, signature
+from optuna_ga.torch._task import Member, Task
+from optuna_ga.torch._training import Epoch, Training
+
+# Called after each epoch, counted from 1, with what it gave to members by their positions, None
+# if they diverged; returns the positions of members to train no further.
+AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], Collection[int]]
+
+_BACKENDS: Mapping[str, Callable[[Recipe], Backend]] = {
+    "loop": LoopBackend,
+    "threads": ThreadsBackend,
+    "vmap": lambda recipe: StackBackend(recipe, ByVmap()),
+    "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
+}
+
+_logger = optuna.logging.get_logger("optuna.population_trainer")
+
+
+class Trained(NamedTuple):
+    """What a member has come to.
+
+    Attributes:
+        epochs: What each epoch ended with, up to the last before it diverged or dropped out.
+        state: Its tensors, by name: `weights` and `buffers`, which together are the model's
+            `state_dict`, and `optimizer`; and the epochs and steps so far. None if it diverged or
+            dropped out.
+    """
+
+    epochs: list[Epoch]
+    state: dict[str, Any] | None
+
+
+class PopulationTrainer:
+    """Trains the members of a generation at once, whatever the network.
+
+    Each member has its own learning rate, momentum or betas, weight decay, schedule, clipping and
+    seed. Members whose settings change the network's shape or the batches train in groups, one
+    group after the other. A member's result depends on its settings and seed, not on the others:
+    not at all on a CPU, and on a GPU within rounding. One that diverges changes no other.
+
+    Backends:
+        - `loop`: one member after the other, by `torch.optim`; the specification.
+        - `threads`: a member on each core.
+        - `vmap`: all as one, by `torch.func`; on a GPU each step is a CUDA graph.
+        - `branches`: each by itself, in one CUDA graph of several streams; for networks that
+          `vmap` refuses, and for convolutions.
+
+    "auto" takes the one that is expected to be the fastest, and logs which and why. Data and
+    weights stay on the device, and the host waits for it once an epoch.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from torch.nn.functional import mse_loss
+        >>> class Line:
+        ...     def model(self, seed):
+        ...         return nn.Linear(1, 1)
+        ...
+        ...     def loss(self, model, batch):
+        ...         x, y = batch
+        ...         return mse_loss(model(x), y)
+        ...
+        ...     def metrics(self, model, batch):
+        ...         x, y = batch
+        ...         return {"loss": mse_loss(model(x), y, reduction="sum")}
+        >>> x = torch.linspace(0, 1, 32).unsqueeze(1)
+        >>> data = TensorData(x, 2 * x + 1, batch_size=8)
+        >>> trainer = PopulationTrainer(
+        ...     Line(), train=data, validation=data, epochs=20, optimizer="sgd", backend="vmap"
+        ... )
+        >>> good, bad = trainer.train([Member(0.5), Member(0.001)])
+        >>> good.epochs[-1].metrics["loss"] < 0.001 < bad.epochs[-1].metrics["loss"]
+        True
+
+    Args:
+        task: The network, its loss and its metrics.
+        train: The examples to train on.
+        validation: The examples to evaluate on after each epoch.
+        epochs: Epochs of each training, at least 1.
+        optimizer: "sgd", "nesterov", "adam" or "adamw", equal to those of `torch.optim`.
+        schedule: Factors of the learning rates; None leaves them constant.
+        precision: "float32"; "tf32", on a GPU, for its matrix products; or "bfloat16" for all
+            computing but the losses, with weights in float32.
+        backend: "auto", or one of the backends.
+        device: A PyTorch device. None takes the GPU if there is one, else the CPU.
+        show_progress_bar: Whether to show the epochs and the time left, on a terminal or in a
+            notebook.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of its range, or if networks cannot be trained
+            separately since they share a state. Networks are checked here if `task.model` needs
+            but a seed, and otherwise once the first ones train.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        train: TensorData,
+        validation: TensorData,
+        epochs: int,
+        optimizer: str = "adamw",
+        schedule: Schedule | None = None,
+        precision: Precision = "float32",
+        backend: str = "auto",
+        device: str | torch.device | None = None,
+        show_progress_bar: bool = False,
+    ) -> None:
+        self.epochs = check_int("epochs", epochs, minimum=1)
+        _check_one_of("optimizer", optimizer, OPTIMIZERS)
+        _check_one_of("precision", precision, PRECISIONS)
+        _check_one_of("backend", backend, ["auto", *_BACKENDS])
+        self._backend = backend
+        self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
+        place = _device(device)
+        if precision == "tf32" and place.type != "cuda":
+            raise ValueError(f"`precision` must not be 'tf32' on a device like {place}.")
+        self._recipe = Recipe(
+            task,
+            train.to(place),
+            validation.to(place),
+            self.epochs,
+            OPTIMIZERS[optimizer],
+            schedule or Constant(),
+            precision,
+            place,
+        )
+        # Trainings and stacks keep the structures that are needed again.
+        self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
+        self._verdicts: dict[Hashable, Verdict] = {}
+        self._backends: dict[str, Backend] = {}
+        self._logged: set[tuple[Hashable, str]] = set()
+        self._largest_part = math.inf
+        if _takes_a_seed_alone(task.model):
+            with self._settings():
+                self._verdict(self._start(Member(0.0)))
+
+    def objective(
+        self,
+        suggest: Callable[[Trial], Member],
+        *,
+        metric: str = "loss",
+        checkpoints: Checkpoints | None = None,
+    ) -> GenerationObjective:
+        """Return an objective for `optimize_generations`.
+
+        Each trial reports its metric after every epoch, so that pruners work, and records the
+        user attributes `training_loss` and `validation_` with the name of each metric, or
+        `diverged`.
+
+        Args:
+            suggest: Called with a trial, whose parameters it suggests; returns its settings.
+            metric: Name of the metric to optimize.
+            checkpoints: Where each trial leaves its state, and finds its parent's, for
+                `GASampler.population_based_training`. A trial goes on with its parent's seed.
+                None trains each from scratch.
+        """
+        return GenerationObjective(self, suggest, metric, checkpoints)
+
+    def train(
+        self,
+        members: Sequence[Member],
+        *,
+        states: Sequence[Mapping[str, Any] | None] | None = None,
+        after_epoch: AfterEpoch | None = None,
+    ) -> list[Trained]:
+        """Train members for all epochs.
+
+        Args:
+            members: Their settings.
+            states: For each what it goes on from, which `Trained.state` was; None to begin.
+            after_epoch: Called after each epoch of a group, counted from 1, with what it gave to
+                members by their positions, None if they diverged. Returns the positions of
+                members to train no further.
+
+        Returns:
+            What each member has come to, in their order.
+
+        Raises:
+            ValueError: If networks cannot be trained separately, or not by this backend.
+        """
+        with self._settings():
+            groups: dict[Hashable, dict[int, Training]] = {}
+            for position, member in enumerate(members):
+                start = self._start(member, states[position] if states else None)
+                key = start.structure, self._recipe.batch_size(member)
+                groups.setdefault(key, {})[position] = start
+            ended = [Trained([], None) for _ in members]
+            words = f"training {len(members)} network{'s' * (len(members) > 1)}"
+            with progress_bar(
+                self._shows_progress, total=self.epochs * len(groups), desc=words, unit="epoch",
+                leave=False,
+            ) as progress:  # fmt: skip
+                for group in groups.values():
+                    for _ in self._train_group(group, ended, after_epoch):
+                        progress.update()
+        return ended
+
+    def _train_group(
+        self, alive: dict[int, Training], ended: list[Trained], after_epoch: AfterEpoch | None
+    ) -> Iterator[None]:
+        """Train members of equal structure and batch size, and yield after each epoch."""
+        for epoch in range(1, self.epochs + 1):
+            results: dict[int, Epoch | None] = {}
+            for position, (training, result) in self._train_epoch(alive).items():
+                alive[position] = training
+                results[position] = result if _is_finite(result) else None
+                if _is_finite(result):
+                    ended[position].epochs.append(result)
+            dropped = after_epoch(epoch, results) if after_epoch else ()
+            yield
+            for position in [p for p in alive if results[p] is None or p in dropped]:
+                del alive[position]
+            if not alive:
+                return
+        for position, training in alive.items():
+            state = training.state(self._recipe.optimizer)
+            ended[position] = ended[position]._replace(state=state)
+
+    def _train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
+        """Train in as few parts as the memory allows."""
+        positions = list(alive)
+        while True:
+            n_parts = math.ceil(len(positions) / min(self._largest_part, len(positions)))
+            size = math.ceil(len(positions) / n_parts)
+            try:
+                done: dict[int, tuple[Training, Epoch]] = {}
+                for first in range(0, len(positions), size):
+                    part = positions[first : first + size]
+                    results = self._advance([alive[position] for position in part])
+                    done.update(zip(part, results, strict=True))
+                return done
+            except torch.OutOfMemoryError:
+                self._shrink(size)
+
+    def _advance(self, members: list[Training]) -> list[tuple[Training, Epoch]]:
+        """Train a part; what it was given stays as it is, so that it can be tried again."""
+        name = self._name_of_backend(members)
+        if name not in self._backends:
+            self._release()  # What the others keep.
+            self._backends[name] = _BACKENDS[name](self._recipe)
+        try:
+            return self._backends[name].train_epoch(members)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
+                raise torch.OutOfMemoryError(str(error)) from error
+            if self._backend != "auto" or "captur" not in str(error):
+                raise
+            reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
+            self._verdicts[members[0].structure.key] = Verdict(reason, "")
+        return self._advance(members)
+
+    def _shrink(self, size: int) -> None:
+        self._release()
+        if size == 1:
+            raise torch.OutOfMemoryError("There is no memory to train a single network.")
+        if self._largest_part == math.inf:
+            warnings.warn(
+                f"There is no memory to train {size} networks at once; fewer are trained at a "
+                "time from here on.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._largest_part = size // 2
+
+    def _release(self) -> None:
+        for backend in self._backends.values():
+            backend.release()
+
+    def _start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
+        """Return a member before its first epoch here."""
+        with seeded(member.seed):
+            model = self._recipe.task.model(member.seed, **member.model)
+        key = signature(model)
+        device = self._recipe.device
+        parameters = {name: p.detach().to(device) for name, p in model.named_parameters()}
+        structure = self._structures.get(key)
+        if structure is None:
+            structure = Structure(copy.deepcopy(model), key, device, self._recipe.precision)
+            self._structures[key] = structure
+        weights = structure.rows(parameters)
+        buffers = {name: b.to(device) for name, b in structure.buffers(model).items()}
+        n_moments = len(self._recipe.optimizer.moments)
+        moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
+        training = Training(member, structure, weights, moments, buffers)
+        return training if state is None else training.resumed(self._recipe.optimizer, state)
+
+    def _name_of_backend(self, members: Sequence[Training]) -> str:
+        verdict = self._verdict(members[0])
+        if self._backend == "auto":
+            name, reason = choose(self._recipe, members[0], len(members), verdict)
+            self._log(members[0].structure, f"Backend {name!r}, since {reason}.")
+            return name
+        reason = verdict.loop_only or (verdict.no_vmap if self._backend == "vmap" else "")
+        if reason and self._backend != "loop":
+            raise ValueError(
+                f"`backend` must not be {self._backend!r} for this network: {reason}. "
+                '"auto" finds one that trains it.'
+            )
+        return self._backend
+
+    def _verdict(self, training: Training) -> Verdict:
+        """Return how a network can be trained, found out once for each structure."""
+        key = training.structure.key
+        if key not in self._verdicts:
+            member = training.member
+            other = self._start(replace(member, seed=member.seed + 1))
+            verdict = examine(self._recipe, training, other)
+            self._verdicts[key] = verdict
+            if self._backend == "auto" and any(verdict):
+                warnings.warn(
+                    "Networks are trained separately: " + "".join(verdict),
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return self._verdicts[key]
+
+    def _log(self, structure: Structure, message: str) -> None:
+        if (structure.key, message) not in self._logged:
+            self._logged.add((structure.key, message))
+            _logger.info(message)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        device = self._recipe.device
+        with usual_settings(device), computing(self._recipe.precision, device):
+            yield
+
+
+def _is_finite(epoch: Epoch) -> bool:
+    return all(map(math.isfinite, (epoch.training_loss, *epoch.metrics.values())))
+
+
+def _takes_a_seed_alone(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(0)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _check_one_of(name: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"`device` must be a device that PyTorch can use here, but {device!r} was given: "
+            f"{error}"
+        ) from error

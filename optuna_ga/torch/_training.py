@@ -1,0 +1,128 @@
+"""A member in training: its numbers, and how far it has come.
+
+Shapes: W weights of a member, S steps of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from optuna_ga.torch._optimizers import Optimizer
+from optuna_ga.torch._schedules import Schedule
+from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._task import Member
+
+
+class Epoch(NamedTuple):
+    """What an epoch ended with.
+
+    Attributes:
+        training_loss: Mean loss of the batches as they were trained on, by example.
+        metrics: Means over the validation data.
+    """
+
+    training_loss: float
+    metrics: dict[str, float]
+
+
+@dataclass
+class Training:
+    """A member in training; a backend advances it by an epoch at a time.
+
+    Attributes:
+        member: Its settings.
+        structure: That of its network.
+        weights: Its weights `(W,)`.
+        moments: The optimizer's tensors `(W,)`.
+        buffers: Its buffers and frozen parameters, by name.
+        n_epochs: Epochs since the initial weights.
+        n_steps: Steps since the initial weights.
+    """
+
+    member: Member
+    structure: Structure
+    weights: Tensor
+    moments: tuple[Tensor, ...]
+    buffers: dict[str, Tensor]
+    n_epochs: int = 0
+    n_steps: int = 0
+
+    def advanced(
+        self,
+        weights: Tensor,
+        moments: tuple[Tensor, ...],
+        buffers: dict[str, Tensor],
+        n_steps: int,
+    ) -> Training:
+        """Return the training an epoch later."""
+        if not self.member.momentum and len(moments) == 1:
+            # Without momentum PyTorch's SGD keeps no buffer.
+            moments = (torch.zeros_like(moments[0]),)
+        return replace(
+            self,
+            weights=weights,
+            moments=moments,
+            buffers=buffers,
+            n_epochs=self.n_epochs + 1,
+            n_steps=self.n_steps + n_steps,
+        )
+
+    def rates(self, schedule: Schedule, epochs: int, n_steps: int) -> list[float]:
+        """Return the learning rates of the next epoch's steps."""
+        factor = self.member.schedule or schedule
+        return [
+            self.member.learning_rate * factor(self.n_epochs + step / n_steps, epochs)
+            for step in range(n_steps)
+        ]
+
+    def state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return what `resumed` takes, made of tensors and numbers alone."""
+
+        def views(row: Tensor) -> dict[str, Tensor]:
+            return self.structure.views(row.clone())
+
+        return {
+            "weights": views(self.weights),
+            "buffers": {name: each.clone() for name, each in self.buffers.items()},
+            "optimizer": dict(zip(optimizer.moments, map(views, self.moments), strict=True)),
+            "n_epochs": self.n_epochs,
+            "n_steps": self.n_steps,
+            "seed": self.member.seed,
+        }
+
+    def resumed(self, optimizer: Optimizer, state: Mapping[str, Any]) -> Training:
+        """Return this training with the numbers of a state.
+
+        Raises:
+            ValueError: If the state is of another structure or optimizer.
+        """
+        mine = self.state(optimizer)
+        if _shapes(mine) != _shapes(state):
+            raise ValueError(
+                "A training can only go on from the state of a network of the same shape and "
+                "with the same optimizer. Hyperparameters that change these cannot be searched "
+                "by population-based training."
+            )
+        device = self.weights.device
+        rows = [state["weights"], *(state["optimizer"][name] for name in optimizer.moments)]
+        weights, *moments = (self.structure.rows(each).to(device) for each in rows)
+        return replace(
+            self,
+            member=replace(self.member, seed=state["seed"]),
+            weights=weights,
+            moments=tuple(moments),
+            buffers={name: each.to(device).clone() for name, each in state["buffers"].items()},
+            n_epochs=state["n_epochs"],
+            n_steps=state["n_steps"],
+        )
+
+
+def _shapes(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {name: _shapes(each) for name, each in state.items()}
+    return state.shape if isinstance(state, Tensor) else type(state)

@@ -1,0 +1,109 @@
+"""The fused kernels where there is no GPU: interpreted against vmap, and compiled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from optuna_ga.fashion_mnist import _fused_kernels
+from optuna_ga.fashion_mnist._data import load_subset
+from optuna_ga.fashion_mnist._fused import FusedChunk, pack, unpack
+from optuna_ga.fashion_mnist._network import initial_network
+
+triton = pytest.importorskip("triton")
+
+SHARED_MEMORY_OF_A_HOPPER = 227 * 1024
+TYPES = {
+    torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int8: "*i8", torch.uint8: "*u8",
+    torch.int64: "*i64",
+}  # fmt: skip
+
+
+def test_unpacked_weights_are_those_that_were_packed() -> None:
+    """Every weight has one place in the layouts of the kernels."""
+    names = initial_network(0, torch.device("cpu")).state_dict()
+    numbered = {
+        name: torch.arange(2 * each.numel(), dtype=torch.float32).view(2, *each.shape)
+        for name, each in names.items()
+    }
+
+    for name, each in unpack(pack(numbered)).items():
+        assert torch.equal(each, numbered[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dropout", ["dropout", "whole"])
+def test_interpreted_kernels_equal_vmap_in_float32(dropout: str) -> None:
+    """Two steps, the second of a batch that is no power of two: all within 2e-6."""
+    output = subprocess.run(
+        [sys.executable, "-m", "tests.fashion_mnist.interpreted", dropout],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    of_weights, of_results = map(float, output.split())
+
+    assert of_weights < 2e-6
+    assert of_results < 2e-6
+
+
+class Recorder:
+    """Stands in for a kernel and keeps the arguments of its launches."""
+
+    def __init__(self, kernel: Any, launches: list[tuple[Any, Any, dict[str, Any]]]) -> None:
+        self._kernel, self._launches = kernel, launches
+
+    def __getitem__(self, grid: object) -> Any:
+        def launch(*arguments: Any, **options: Any) -> None:
+            self._launches.append((self._kernel, arguments, options))
+
+        return launch
+
+
+def compiled(kernel: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """Return a kernel compiled for Hopper, for these arguments."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    launch = {name: options.pop(name) for name in ("num_warps", "num_stages") if name in options}
+    given = dict(zip(kernel.arg_names, arguments, strict=False))
+    constants = {name: None for name, each in given.items() if each is None} | options
+    source = ASTSource(
+        kernel,
+        {
+            name: "constexpr" if name in constants else TYPES[given[name].dtype]
+            for name in kernel.arg_names
+        },
+        {(kernel.arg_names.index(name),): each for name, each in constants.items()},
+        {
+            (position,): [["tt.divisibility", 16]]
+            for position, name in enumerate(kernel.arg_names)
+            if name not in constants
+        },
+    )
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=launch)
+
+
+@pytest.mark.slow
+def test_all_kernels_compile_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight launches a step, none of which takes more shared memory than there is."""
+    launches: list[tuple[Any, Any, dict[str, Any]]] = []
+    for name, kernel in vars(_fused_kernels).items():
+        if isinstance(kernel, triton.JITFunction) and not name.startswith("_"):
+            monkeypatch.setattr(_fused_kernels, name, Recorder(kernel, launches))
+    images = load_subset(torch.device("cpu")).training.take(slice(37))
+    chunk = FusedChunk(
+        3, images, images, dtype=torch.float32, precision="bfloat16", dropout=True, capture=None
+    )
+    chunk._train_batch(37)
+
+    assert len(launches) == 8
+    for kernel, arguments, options in launches:
+        binary = compiled(kernel, arguments, dict(options))
+        assert binary.metadata.shared <= SHARED_MEMORY_OF_A_HOPPER, kernel.__name__

@@ -1,0 +1,1 @@
+"""What `optuna_ga.torch` does."""

@@ -1,0 +1,179 @@
+"""Every backend trains each network as PyTorch alone does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from optuna_ga.torch import Constant, Cosine, Member, StepDecay, TensorData
+from tests.torch.tasks import (
+    MEMBERS,
+    Classes,
+    Encoder,
+    Recurrent,
+    cnn,
+    difference,
+    images,
+    mlp,
+    rows,
+    tokens,
+    trained,
+)
+
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., TensorData]]] = {
+    "mlp": (partial(mlp, dropout=0.3), rows),
+    "convolutions and normalisation": (partial(cnn, dropout=0.2), images),
+    "attention and embeddings": (partial(Encoder, dropout=0.1), tokens),
+    "GRU": (partial(Recurrent, nn.GRU), tokens),
+}
+KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda p, m: torch.optim.SGD(
+        p, m.learning_rate, momentum=m.momentum, weight_decay=m.weight_decay
+    ),
+    "nesterov": lambda p, m: torch.optim.SGD(
+        p, m.learning_rate, momentum=m.momentum, weight_decay=m.weight_decay, nesterov=True
+    ),
+    "adam": lambda p, m: torch.optim.Adam(
+        p, m.learning_rate, betas=m.betas, weight_decay=m.weight_decay
+    ),
+    "adamw": lambda p, m: torch.optim.AdamW(
+        p, m.learning_rate, betas=m.betas, weight_decay=m.weight_decay
+    ),
+}
+
+
+def by_hand(task: Any, data: TensorData, member: Member, optimizer: str, epochs: int) -> nn.Module:
+    """Train a network as any user of PyTorch would."""
+    torch.manual_seed(member.seed)
+    model: nn.Module = task.model(member.seed)
+    steps = KINDS[optimizer](model.parameters(), member)
+    for epoch in range(epochs):
+        for index in data.order(member.seed, epoch).split(data.batch_size):
+            steps.zero_grad()
+            task.loss(model, data.take(index)).backward()
+            clip_grad_norm_(model.parameters(), member.clip_norm)
+            steps.step()
+    return model
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+@pytest.mark.parametrize("optimizer", KINDS)
+def test_each_optimizer_equals_that_of_pytorch(optimizer: str, backend: str) -> None:
+    """Thirty-two steps in float64, each member with settings of its own: within 1e-9."""
+    members = [replace(each, momentum=each.momentum or 0.1) for each in MEMBERS]
+    options = {"optimizer": optimizer, "epochs": 8, "backend": backend}
+    ended = trained(Classes(mlp), rows, members, **options)
+
+    for member, end in zip(members, ended, strict=True):
+        assert end.state is not None
+        model = by_hand(Classes(mlp), rows(30), member, optimizer, 8)
+        for name, weights in model.named_parameters():
+            assert (end.state["weights"][name] - weights).abs().max().item() < 1e-9
+
+
+@pytest.mark.parametrize("backend", ["threads", "vmap", "branches"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
+    """Weights, running statistics, momenta and losses in float64 are within 1e-12."""
+    make, data = NETWORKS[network]
+    loop, other = (trained(Classes(make), data, backend=each) for each in ("loop", backend))
+
+    assert difference(loop, other) < 1e-12
+
+
+def test_normalisation_keeps_statistics_of_its_own() -> None:
+    """Members that learn nothing differ in their running means, since their filters differ."""
+    members = [Member(0.0, seed=0), Member(0.0, seed=1)]
+    one, other = trained(Classes(cnn), images, members, backend="vmap")
+
+    assert one.state is not None
+    assert other.state is not None
+    assert int(one.state["buffers"]["1.num_batches_tracked"]) == 8
+    assert not torch.equal(
+        one.state["buffers"]["1.running_mean"], other.state["buffers"]["1.running_mean"]
+    )
+
+
+@pytest.mark.parametrize("schedule", [Constant(), StepDecay(0.5), Cosine(warm_up=0.5)])
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_schedules_act_before_every_step(schedule: Any, backend: str) -> None:
+    """The trainer's and a member's own."""
+    members = [MEMBERS[0], replace(MEMBERS[1], schedule=StepDecay(0.1))]
+    options = {"schedule": schedule, "optimizer": "adamw"}
+    loop, other = (
+        trained(Classes(mlp), rows, members, backend=each, **options) for each in ("loop", backend)
+    )
+
+    assert difference(loop, other) < 1e-12
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+@pytest.mark.parametrize("bad", [Member(1e200), Member(math.inf)])
+def test_a_diverging_member_changes_no_other(backend: str, bad: Member) -> None:
+    """The others are bitwise those beside a member that does not diverge."""
+    options = {"backend": backend, "epochs": 3}
+    good = trained(Classes(cnn), images, [MEMBERS[0], MEMBERS[1], MEMBERS[2]], **options)
+    mixed = trained(Classes(cnn), images, [MEMBERS[0], bad, MEMBERS[2]], **options)
+
+    assert mixed[1].state is None
+    assert difference([good[0], good[2]], [mixed[0], mixed[2]]) == 0.0
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_a_result_does_not_depend_on_place_or_company(backend: str) -> None:
+    """With dropout, whose masks belong to a member's seed."""
+    task = Classes(partial(mlp, dropout=0.5))
+    members = [replace(each, seed=5) for each in MEMBERS]
+    forward = trained(task, rows, members, backend=backend)
+    backward = trained(task, rows, members[::-1], backend=backend)
+    alone = trained(task, rows, members[:1], backend=backend)
+
+    assert difference(forward, backward[::-1]) < 1e-14
+    assert difference(forward[:1], alone) < 1e-14
+
+
+def test_dropout_differs_between_seeds_and_not_between_equals() -> None:
+    """Two members of one seed have the same masks, one of another seed has not."""
+    task = Classes(partial(mlp, dropout=0.5))
+    members = [Member(0.1), Member(0.1), Member(0.1, seed=1)]
+    one, equal, other = trained(task, rows, members, backend="vmap")
+
+    assert difference([one], [equal]) == 0.0
+    assert difference([one], [other]) > 0.01
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+@pytest.mark.parametrize("make", [partial(mlp, dropout=0.1), cnn])
+def test_bfloat16_trains_alike(make: Any, backend: str) -> None:
+    """It rounds otherwise and keeps weights and statistics in float32."""
+    data = images if make is cnn else rows
+    data = partial(data, dtype=torch.float32)
+    task = Classes(make, torch.float32)
+    exact, rough = (
+        trained(task, data, backend=backend, precision=p) for p in ("float32", "bfloat16")
+    )
+
+    assert 0 < difference(exact, rough) < 0.3
+    assert rough[0].state is not None
+    assert {t.dtype for t in rough[0].state["weights"].values()} == {torch.float32}
+
+
+def test_members_may_differ_in_shape_and_batches() -> None:
+    """Each group trains as its members would alone."""
+    members = [
+        Member(0.1, model={"width": 4}),
+        Member(0.1, model={"width": 8}, batch_size=5),
+        Member(0.2, model={"width": 4}),
+    ]
+    together = trained(Classes(mlp), rows, members, backend="vmap")
+    alone = [trained(Classes(mlp), rows, [each], backend="loop")[0] for each in members]
+
+    assert difference(together, alone) < 1e-12

@@ -1,0 +1,211 @@
+"""What holds on a GPU: run `pytest -m gpu` where there is one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from torch import Tensor, nn
+
+from optuna_ga import Checkpoints, GASampler, optimize_generations
+from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
+from tests.torch.tasks import (
+    MEMBERS,
+    Classes,
+    Encoder,
+    Recurrent,
+    cnn,
+    difference,
+    images,
+    mlp,
+    rows,
+    tokens,
+    trained,
+)
+
+pytestmark = pytest.mark.gpu
+
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., TensorData]]] = {
+    "mlp": (partial(mlp, dropout=0.3), rows),
+    "cnn": (partial(cnn, dropout=0.2), images),
+    "encoder": (partial(Encoder, dropout=0.1), tokens),
+}
+ONE_SEED = [replace(each, seed=3) for each in MEMBERS]
+
+
+def on_gpu(network: str, members: list[Member] = MEMBERS, **options: Any) -> list[Trained]:
+    """Train a network of the table in float64; skip what cuDNN has no engine for."""
+    make, data = NETWORKS[network]
+    try:
+        return trained(Classes(make), data, members, device="cuda", **options)
+    except (RuntimeError, ValueError) as error:
+        if "engine" in str(error):  # Deterministic grouped gradients in float64.
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.mark.parametrize("members", [MEMBERS, ONE_SEED], ids=["orders", "one order"])
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_graphs_equal_the_loop(network: str, backend: str, members: list[Member]) -> None:
+    """Eight steps in float64, two of them with a smaller batch: within 1e-10."""
+    loop, other = (on_gpu(network, members, backend=each) for each in ("loop", backend))
+
+    assert difference(loop, other) < 1e-10
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
+def test_each_optimizer_equals_that_of_pytorch(optimizer: str, backend: str) -> None:
+    """Thirty-two steps in float64: within 1e-9."""
+    options: Any = {"optimizer": optimizer, "epochs": 8}
+    members = [replace(each, momentum=each.momentum or 0.1) for each in MEMBERS]
+    loop, other = (on_gpu("mlp", members, backend=b, **options) for b in ("loop", backend))
+
+    assert difference(loop, other) < 1e-9
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+def test_the_gpu_trains_as_the_cpu_does(backend: str) -> None:
+    """Weights, orders and dropout are the same: in float64 within 1e-10."""
+    make, data = NETWORKS["mlp"]
+    cpu = trained(Classes(make), data, device="cpu", backend="loop")
+
+    assert difference(cpu, on_gpu("mlp", backend=backend)) < 1e-10
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_lower_precision_trains_alike(network: str, backend: str, precision: str) -> None:
+    """It is another computation, not another problem; accuracies move by whole examples."""
+    make, data = NETWORKS[network]
+    if network != "encoder":
+        data = partial(data, dtype=torch.float32)
+    options: Any = {"device": "cuda", "backend": backend}
+    task = Classes(make, torch.float32)
+    exact = trained(task, data, precision="float32", **options)
+    rough = trained(task, data, precision=precision, **options)
+
+    for one, other in zip(exact, rough, strict=True):
+        for mine, theirs in zip(one.epochs, other.epochs, strict=True):
+            assert mine.training_loss == pytest.approx(theirs.training_loss, abs=0.3)
+            assert mine.metrics["loss"] == pytest.approx(theirs.metrics["loss"], abs=0.3)
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_training_goes_on_as_if_it_had_not_stopped(optimizer: str, backend: str) -> None:
+    """One epoch and two more are three."""
+    options: Any = {"optimizer": optimizer, "backend": backend, "device": "cuda"}
+    options |= {"train": rows(30), "validation": rows(20)}
+    task = Classes(partial(mlp, dropout=0.3))
+    whole = PopulationTrainer(task, epochs=3, **options).train(MEMBERS)
+    begun = PopulationTrainer(task, epochs=1, **options).train(MEMBERS)
+    trainer = PopulationTrainer(task, epochs=2, **options)
+    ended = trainer.train(MEMBERS, states=[each.state for each in begun])
+
+    assert difference(
+        [each._replace(epochs=each.epochs[1:]) for each in whole], ended
+    ) < 1e-12  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_a_result_does_not_depend_on_place_or_company(backend: str) -> None:
+    """With dropout, whose masks belong to a member's seed; kernels differ by size."""
+    forward = on_gpu("mlp", ONE_SEED, backend=backend)
+    backward = on_gpu("mlp", ONE_SEED[::-1], backend=backend)
+    alone = on_gpu("mlp", ONE_SEED[:1], backend=backend)
+
+    assert difference(forward, backward[::-1]) < 1e-10
+    assert difference(forward[:1], alone) < 1e-10
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_diverging_member_changes_no_other(network: str, backend: str) -> None:
+    """In its first epoch, of three that are bitwise those beside a sound member."""
+    bad = [MEMBERS[0], Member(1e200), MEMBERS[2]]
+    good = on_gpu(network, MEMBERS, backend=backend, epochs=1)
+    mixed = on_gpu(network, bad, backend=backend, epochs=1)
+
+    assert mixed[1].state is None
+    assert difference([good[0], good[2]], [mixed[0], mixed[2]]) == 0.0
+
+
+def test_members_drop_out_of_a_generation_of_twenty() -> None:
+    """Graphs of other sizes take over, with places that are padded."""
+    members = [replace(MEMBERS[n % 3], seed=n) for n in range(20)]
+    options: Any = {"train": rows(30), "validation": rows(20), "optimizer": "sgd"}
+    trainer = PopulationTrainer(Classes(mlp), epochs=3, device="cuda", backend="vmap", **options)
+    whole = trainer.train(members)
+    dropping = trainer.train(members, after_epoch=lambda epoch, ended: range(epoch * 4))
+
+    assert [each.state is None for each in dropping] == [True] * 12 + [False] * 8
+    assert difference(whole[12:], dropping[12:]) < 1e-10
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_switches_of_the_user_stay(backend: str) -> None:
+    """TF32 through the new switches, deterministic kernels, stream, default type and device."""
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    names: list[tuple[Any, str]] = [(cudnn, "deterministic"), (cudnn, "benchmark")]
+    if hasattr(matmul, "fp32_precision"):
+        names += [(matmul, "fp32_precision"), (cudnn.conv, "fp32_precision")]
+    before = [getattr(holder, name) for holder, name in names]
+    stream = torch.cuda.current_stream()
+    make, data = partial(mlp), partial(rows, dtype=torch.float32)
+    trained(Classes(make, torch.float32), data, device="cuda", backend=backend, precision="tf32")
+
+    assert [getattr(holder, name) for holder, name in names] == before
+    assert torch.cuda.current_stream() == stream
+
+
+def test_states_stay_on_the_gpu_and_a_population_trains() -> None:
+    """Three generations, of which the last has trained three epochs."""
+    checkpoints = Checkpoints()
+    options: Any = {"train": rows(30), "validation": rows(20), "optimizer": "sgd"}
+    trainer = PopulationTrainer(Classes(mlp), epochs=1, device="cuda", **options)
+    objective = trainer.objective(
+        lambda trial: Member(trial.suggest_float("rate", 0.01, 0.1)), checkpoints=checkpoints
+    )
+    sampler = GASampler.population_based_training(6, seed=0)
+    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+    optimize_generations(study, objective, 3)
+    state = checkpoints.load(study.get_trials()[-1])
+
+    assert state["n_epochs"] == 3
+    assert all(tensor.is_cuda for tensor in state["weights"].values())
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_recurrent_networks_train_by_some_backend(kind: Any) -> None:
+    """CuDNN's cells may be refused by `vmap` or by a graph; "auto" ends where they train."""
+    task = Classes(partial(Recurrent, kind))
+    loop = trained(task, tokens, device="cuda", backend="loop")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        auto = trained(task, tokens, device="cuda")
+
+    assert difference(loop, auto) < 1e-9
+
+
+def test_reading_a_number_ends_in_the_loop_with_its_line() -> None:
+    """Before anything is captured."""
+
+    class Reading(Classes):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            loss = super().loss(model, batch)
+            return loss / 2 if loss.item() > 100 else loss
+
+    with pytest.warns(RuntimeWarning, match=r"test_gpu.py, line \d+"):
+        ended = trained(Reading(mlp), rows, device="cuda")
+
+    assert difference(ended, trained(Classes(mlp), rows, device="cuda", backend="loop")) < 1e-10

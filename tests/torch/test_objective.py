@@ -1,0 +1,115 @@
+"""The trainer as an objective of a study."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga import Checkpoints, GASampler, best_of_final_generation, optimize_generations
+from optuna_ga.torch import Member, PopulationTrainer
+from tests.torch.tasks import Classes, mlp, rows
+
+
+def suggest(trial: Trial) -> Member:
+    """Return a member whose learning rate and momentum are searched."""
+    return Member(
+        trial.suggest_float("learning_rate", 1e-3, 1.0, log=True),
+        momentum=trial.suggest_float("momentum", 0.0, 0.9),
+    )
+
+
+def small(epochs: int = 2, **options: Any) -> PopulationTrainer:
+    """Return a trainer on the CPU."""
+    settings = {"optimizer": "sgd", "device": "cpu", **options}
+    task = Classes(partial(mlp, dropout=0.1))
+    return PopulationTrainer(task, train=rows(30), validation=rows(20), epochs=epochs, **settings)
+
+
+def search(objective: Any, n: int = 2, **options: Any) -> Study:
+    """Return a study of generations of six."""
+    nothing: Any = optuna.pruners.NopPruner()
+    options = {"sampler": GASampler(6, seed=0), "pruner": nothing, **options}
+    study = optuna.create_study(**options)
+    optimize_generations(study, objective, n)
+    return study
+
+
+def value(trial: FrozenTrial) -> float:
+    """Return the value of a finished trial."""
+    assert trial.value is not None
+    return trial.value
+
+
+def test_a_generation_is_trained_and_recorded() -> None:
+    """Each trial has its loss after every epoch, and the metrics of the last."""
+    study = search(small().objective(suggest))
+
+    assert len(study.trials) == 12
+    for trial in study.trials:
+        assert list(trial.intermediate_values) == [1, 2]
+        assert trial.value == trial.intermediate_values[2]
+        assert trial.value == trial.user_attrs["validation_loss"]
+        assert 0 <= trial.user_attrs["validation_accuracy"] <= 1
+        assert trial.user_attrs["training_loss"] > 0
+
+
+def test_a_study_is_the_same_whatever_the_backend() -> None:
+    """Up to rounding."""
+    loop, vmap = (search(small(backend=b).objective(suggest)) for b in ("loop", "vmap"))
+
+    for one, other in zip(loop.trials, vmap.trials, strict=True):
+        assert one.params == other.params
+        assert one.value == pytest.approx(other.value, abs=1e-9)
+
+
+@pytest.mark.parametrize(("direction", "worst"), [("minimize", math.inf), ("maximize", -math.inf)])
+def test_a_diverged_trial_is_the_worst_and_says_so(direction: str, worst: float) -> None:
+    """The others are not touched."""
+    trainer = small(backend="vmap")
+    objective = trainer.objective(
+        lambda trial: Member(1e200 if trial.number == 1 else 0.1), metric="accuracy"
+    )
+    study = search(objective, 1, direction=direction)
+
+    assert study.trials[1].value == worst
+    assert study.trials[1].user_attrs["diverged"] is True
+    assert all(0 <= value(trial) <= 1 for trial in study.trials if trial.number != 1)
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    """The error names those that there are."""
+    with pytest.raises(ValueError, match=r"one of \['accuracy', 'loss'\]"):
+        search(small().objective(suggest, metric="score"), 1)
+
+
+def test_trials_are_pruned_between_epochs() -> None:
+    """Those above a threshold after the first epoch; the last epoch prunes none."""
+    pruner = optuna.pruners.ThresholdPruner(upper=1.05)
+    study = search(small(4).objective(suggest), 2, pruner=pruner)
+    pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+
+    assert 0 < len(pruned) < 12
+    assert all(len(trial.intermediate_values) < 4 for trial in pruned)
+    assert all("training_loss" in trial.user_attrs for trial in pruned)
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a folder"])
+def test_population_based_training_goes_on_from_parents(kept: str, tmp_path: Path) -> None:
+    """Generations train further, and the best of the last is better than any of the first."""
+    checkpoints = Checkpoints(tmp_path if kept == "in a folder" else None)
+    objective = small(3).objective(suggest, checkpoints=checkpoints)
+    study = search(objective, 6, sampler=GASampler.population_based_training(6, seed=0))
+    best = best_of_final_generation(study)
+    first = min(value(trial) for trial in study.trials[:6])
+    state = checkpoints.load(best)
+
+    assert value(best) < first
+    assert state["n_epochs"] == 18
+    assert state["n_steps"] == 18 * 4

@@ -1,0 +1,340 @@
+"""What `PopulationTrainer` refuses, chooses, survives and leaves alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from torch import Tensor, nn
+
+from optuna_ga.torch import Epoch, Member, PopulationTrainer, TensorData
+from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._training import Training
+from tests.torch.tasks import (
+    MEMBERS,
+    Classes,
+    Recurrent,
+    cnn,
+    difference,
+    images,
+    mlp,
+    rows,
+    tokens,
+    trained,
+)
+
+
+def trainer(task: Any = None, **options: Any) -> PopulationTrainer:
+    """Return a trainer of small networks for two epochs on the CPU."""
+    settings = {
+        "train": rows(30), "validation": rows(20),
+        "epochs": 2, "optimizer": "sgd", "device": "cpu", **options,
+    }  # fmt: skip
+    return PopulationTrainer(task or Classes(mlp), **settings)
+
+
+class Reading(Classes):
+    """A task that reads its loss."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        loss = super().loss(model, batch)
+        return loss / 2 if loss.item() > 100 else loss
+
+
+class Counting(Classes):
+    """A task with a state of its own."""
+
+    calls = 0
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        self.calls += 1
+        return super().loss(model, batch) * self.calls
+
+
+class Noisy(Classes):
+    """A task that draws from PyTorch's global generator."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(model, batch) * torch.rand(())
+
+
+class Jittered(Classes):
+    """A task that adds noise to its inputs."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return super().loss(model, (x + 0.1 * torch.randn_like(x) + torch.rand_like(x), y))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1"),
+        ({"optimizer": "lion"}, "`optimizer` must be one of"),
+        ({"precision": "float16"}, "`precision` must be one of"),
+        ({"precision": "tf32"}, "`precision` must not be 'tf32'"),
+        ({"backend": "fast"}, "`backend` must be one of"),
+        ({"device": "nowhere"}, "`device` must be a device"),
+    ],
+)
+def test_an_argument_out_of_its_range_is_refused(options: Any, words: str) -> None:
+    """The error names the argument, the rule and the value."""
+    with pytest.raises(ValueError, match=words):
+        trainer(**options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"learning_rate": -1.0}, "`learning_rate` must be at least 0"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be at least 0"),
+        ({"learning_rate": 1.0, "betas": (0.9, 1.0)}, "`betas` must lie in"),
+        ({"learning_rate": 1.0, "seed": -1}, "`seed` must be at least 0"),
+        ({"learning_rate": 1.0, "batch_size": 0}, "`batch_size` must be at least 1"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused(settings: Any, words: str) -> None:
+    """As soon as the member is made."""
+    with pytest.raises(ValueError, match=words):
+        Member(**settings)
+
+
+@pytest.mark.parametrize("examples", [(), (torch.zeros(3), torch.zeros(4)), (1.0,)])
+def test_data_without_equal_rows_are_refused(examples: Any) -> None:
+    """All tensors have a row for each example."""
+    with pytest.raises(ValueError, match="`examples` must"):
+        TensorData(*examples)
+
+
+def test_a_batch_may_be_a_dictionary_and_is_transformed_on_the_device() -> None:
+    """Each row by itself, whatever the shape of the index."""
+    data = TensorData({"x": torch.arange(10)}, transform=lambda batch: {"x": batch["x"] * 2})
+
+    assert data.take(torch.tensor([[1, 2], [3, 9]]))["x"].tolist() == [[2, 4], [6, 18]]
+
+
+def test_networks_that_share_a_state_are_refused() -> None:
+    """A network's gradient must not depend on whose turn was before."""
+    with pytest.raises(ValueError, match="must keep all of a network's state"):
+        trainer(Counting(mlp))
+
+
+def test_reading_a_number_ends_in_the_loop_with_its_line() -> None:
+    """The warning names the file, the line and the code."""
+    with pytest.warns(RuntimeWarning, match=r"test_trainer.py, line \d+: .return loss / 2 if"):
+        ended = trainer(Reading(mlp)).train(MEMBERS)
+
+    assert difference(ended, trainer(backend="loop").train(MEMBERS)) == 0.0
+
+
+def test_a_backend_that_cannot_train_a_network_says_why() -> None:
+    """Where it was asked for by name."""
+    with pytest.raises(ValueError, match=r"`backend` must not be 'vmap'.*steer Python"):
+        trainer(Reading(mlp), backend="vmap").train(MEMBERS)
+
+
+def test_global_random_numbers_end_in_the_loop_and_depend_on_the_seed() -> None:
+    """Neither place nor the user's generator matters."""
+    with pytest.warns(RuntimeWarning, match="draw from PyTorch's global generator"):
+        subject = trainer(Noisy(mlp))
+    before = torch.get_rng_state()
+    ended = subject.train(MEMBERS)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert difference(ended, subject.train(MEMBERS[::-1])[::-1]) == 0.0
+
+
+def test_noise_like_a_tensor_is_a_members_own() -> None:
+    """`rand_like` and `randn_like` give the same for every backend."""
+    loop, vmap = (trainer(Jittered(mlp), backend=b).train(MEMBERS) for b in ("loop", "vmap"))
+
+    assert difference(loop, vmap) < 1e-12
+
+
+def test_lstm_falls_back_with_a_warning() -> None:
+    """In float32 PyTorch has a cell of its own for the CPU, which `vmap` does not know."""
+    task = Classes(partial(Recurrent, nn.LSTM), torch.float32)
+    with pytest.warns(RuntimeWarning, match="vmap has no rule"):
+        ended = trained(task, tokens)
+
+    assert difference(ended, trained(task, tokens, backend="threads")) == 0.0
+
+
+@contextmanager
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Have Optuna's log captured."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.INFO)
+    optuna.logging.enable_propagation()
+    yield
+    optuna.logging.disable_propagation()
+    optuna.logging.set_verbosity(verbosity)
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "n", "name"),
+    [
+        (Classes(mlp), rows, 4, "vmap"),
+        (Classes(mlp), rows, 1, "threads"),
+        (Classes(cnn), images, 4, "threads"),
+    ],
+)
+def test_auto_says_what_it_takes_and_why(
+    task: Any, data: Any, n: int, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a CPU many small networks without convolutions gain by `vmap`."""
+    with logged(caplog):
+        trained(task, data, [MEMBERS[0]] * n)
+
+    (words,) = set(caplog.messages)
+    assert words.startswith(f"Backend '{name}', since ")
+
+
+def test_fewer_train_at_a_time_if_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one warning, and the result is the same."""
+    subject = trainer(backend="vmap")
+    whole = subject.train([*MEMBERS, *MEMBERS])
+    train_epoch = StackBackend.train_epoch
+
+    def tight(self: StackBackend, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        if len(members) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return train_epoch(self, members)
+
+    monkeypatch.setattr(StackBackend, "train_epoch", tight)
+    with pytest.warns(RuntimeWarning, match="no memory to train 6 networks") as warned:
+        parts = subject.train([*MEMBERS, *MEMBERS])
+
+    assert len(warned) == 1
+    assert difference(whole, parts) < 1e-14
+
+
+def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
+    """The members stay together."""
+
+    class Hungry(Classes):
+        largest = 0
+
+        def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+            if len(batch[0]) > 3:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().metrics(model, batch)
+
+    data = rows(20, batch_size=3)
+    options: Any = {"epochs": 1, "device": "cpu", "backend": "vmap"}
+    hungry = PopulationTrainer(Hungry(mlp), train=rows(30), validation=data, **options)
+    hungry._recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
+    fed = PopulationTrainer(Classes(mlp), train=rows(30), validation=data, **options)
+
+    hungry._verdicts.update(fed._verdicts)
+    assert difference(hungry.train(MEMBERS), fed.train(MEMBERS)) < 1e-12
+
+
+def test_settings_of_the_user_change_nothing_and_stay() -> None:
+    """Default type and device, gradients turned off, the global generator."""
+    options = {name: rows(30, torch.float32) for name in ("train", "validation")}
+    expected = trainer(Classes(mlp, torch.float32), **options).train(MEMBERS)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    state = torch.get_rng_state()
+    try:
+        with torch.inference_mode():
+            ended = trainer(Classes(mlp, torch.float32), **options).train(MEMBERS)
+        assert torch.get_default_dtype() == torch.float64
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+    assert difference(expected, ended) == 0.0
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_training_goes_on_as_if_it_had_not_stopped(backend: str, optimizer: str) -> None:
+    """One epoch and two more are three: weights, momenta, steps, order and dropout."""
+    task = Classes(partial(mlp, dropout=0.3))
+    options = {"backend": backend, "optimizer": optimizer}
+    whole = trainer(task, epochs=3, **options).train(MEMBERS)
+    states = [each.state for each in trainer(task, epochs=1, **options).train(MEMBERS)]
+    ended = trainer(task, epochs=2, **options).train(MEMBERS, states=states)
+
+    for one, other in zip(whole, ended, strict=True):
+        assert one.epochs[1:] == other.epochs
+    assert difference(
+        [each._replace(epochs=[]) for each in whole], [each._replace(epochs=[]) for each in ended]
+    ) == 0.0  # fmt: skip
+
+
+def test_members_of_different_age_train_together() -> None:
+    """Adam's steps, orders and keys are each member's own."""
+    options = {"backend": "vmap", "optimizer": "adamw"}
+    (old,) = trainer(epochs=1, **options).train(MEMBERS[:1])
+    mixed = trainer(**options).train([MEMBERS[0], MEMBERS[0]], states=[old.state, None])
+    alone = [
+        *trainer(**options).train(MEMBERS[:1], states=[old.state]),
+        *trainer(**options).train(MEMBERS[:1]),
+    ]
+
+    assert difference(mixed, alone) < 1e-12
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    """The error says which hyperparameters cannot be searched so."""
+    (wide,) = trainer().train([Member(0.1, model={"width": 4})])
+    with pytest.raises(ValueError, match="network of the same shape"):
+        trainer().train([Member(0.1)], states=[wide.state])
+
+
+def test_a_trained_state_is_the_models_state_dict() -> None:
+    """Loaded into a model, it scores as it did."""
+    (ended,) = trained(Classes(cnn), images, MEMBERS[:1])
+    assert ended.state is not None
+    model = cnn().double()
+    model.load_state_dict({**ended.state["weights"], **ended.state["buffers"]})
+    data = images(20)
+    with torch.no_grad():
+        metrics = Classes(cnn).metrics(model.eval(), data.take(torch.arange(20)))
+
+    assert metrics["loss"].item() / 20 == pytest.approx(ended.epochs[-1].metrics["loss"])
+
+
+def test_frozen_parameters_stay_and_shared_ones_are_one() -> None:
+    """Every backend trains what the optimizer would."""
+
+    def network() -> nn.Module:
+        model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 3))
+        model[2].weight = model[0].weight
+        model[3].bias.requires_grad_(False)
+        return model
+
+    loop, vmap = (trainer(Classes(network), backend=b).train(MEMBERS) for b in ("loop", "vmap"))
+
+    assert difference(loop, vmap) < 1e-12
+    assert loop[0].state is not None
+    assert set(loop[0].state["buffers"]) == {"3.bias"}
+
+
+def test_a_member_that_drops_out_trains_no_further() -> None:
+    """The others go on as they would have."""
+    seen: list[list[int]] = []
+
+    def drop(epoch: int, ended: Any) -> list[int]:
+        seen.append(sorted(ended))
+        return [1] if epoch == 1 else []
+
+    subject = trainer(backend="vmap", epochs=3)
+    whole = subject.train(MEMBERS)
+    dropping = subject.train(MEMBERS, after_epoch=drop)
+
+    assert seen == [[0, 1, 2], [0, 2], [0, 2]]
+    assert dropping[1].state is None
+    assert len(dropping[1].epochs) == 1
+    assert difference([whole[0], whole[2]], [dropping[0], dropping[2]]) < 1e-14
