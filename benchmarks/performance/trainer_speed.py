@@ -134,7 +134,7 @@ def measure(
     for (name, n_members), each in seconds.items():
         median = statistics.median(each)
         total, n_trained, reserved = first[name, n_members]
-        graph = name.replace("ours", "graph").replace("processes", "graph")
+        graph = "".join(["graph", *name.partition("-")[1:]])  # Of the same precision.
         yield {
             "members": n_members,
             "variant": name,
