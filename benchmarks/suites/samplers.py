@@ -21,8 +21,7 @@ from optuna.samplers import (
 from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
 from benchmarks.suites.task import Objective
-from optuna_ga import GASampler
-from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Settings
+from optuna_ga import AdaptiveSettings, GASampler
 
 Factory = Callable[[int, Objective, int], BaseSampler]
 
@@ -56,13 +55,14 @@ def _de(seed: int, objective: Objective, n_trials: int) -> BaseSampler:
     return DESampler(objective.space, n_trials=n_trials, seed=seed)
 
 
-def _adaptive(settings: Settings = SCREENED, **changes: Any) -> Factory:
+def _adaptive(screen: bool = True, **changes: Any) -> Factory:
     """Return a factory of the adaptive sampler with other settings, which users cannot change."""
 
     def factory(seed: int, *_: object) -> BaseSampler:
-        sampler = GASampler.adaptive(screen=settings.screened, seed=seed)
-        sampler._settings = replace(settings, **changes)
-        return sampler
+        settings = GASampler.adaptive(screen=screen, seed=seed).settings
+        assert isinstance(settings, AdaptiveSettings)
+        tuning = replace(settings.tuning, **changes)
+        return GASampler.from_settings(replace(settings, tuning=tuning))
 
     return factory
 
@@ -96,8 +96,8 @@ ABLATIONS: Mapping[str, Factory] = {
     "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),
     "no-fresh-genes": _adaptive(fresh_prob=0.0, fresh_choice_prob=0.0),
     "model-free": SAMPLERS["adaptive-model-free"],
-    "model-free-no-affine": _adaptive(MODEL_FREE, step_prob=1.0),
-    "model-free-no-steps": _adaptive(MODEL_FREE, step_prob=0.0),
+    "model-free-no-affine": _adaptive(screen=False, step_prob=1.0),
+    "model-free-no-steps": _adaptive(screen=False, step_prob=0.0),
     "population-20": lambda seed, *_: GASampler.adaptive(20, screen=True, seed=seed),
     "ga": SAMPLERS["ga"],
     "ga-avoid-duplicates": lambda seed, *_: GASampler(avoid_duplicates=True, seed=seed),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from optuna_ga._breeding import adaptive_operators
-from optuna_ga._breeding.adaptive_settings import SCREENED, Settings
+from optuna_ga._breeding.adaptive_settings import SCREENED, Tuning
 from optuna_ga._population.genes import resolved
 from tests.breeding.histories import UNIT
 from tests.strategies import distributions, units
@@ -23,7 +23,7 @@ from tests.strategies import distributions, units
 AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
 
 
-def only(step_prob: float, **options: Any) -> Settings:
+def only(step_prob: float, **options: Any) -> Tuning:
     """Return settings with one operator for numbers, and without mutation unless it is given."""
     options = {"fresh_prob": 0.0, "fresh_choice_prob": 0.0, **options}
     return replace(SCREENED, step_prob=step_prob, **options)
@@ -32,7 +32,7 @@ def only(step_prob: float, **options: Any) -> Settings:
 def children(
     parents: Sequence[float] | np.ndarray,
     distribution: BaseDistribution,
-    settings: Settings,
+    settings: Tuning,
     donors: Sequence[float] | None = None,
     n: int = 400,
 ) -> np.ndarray:
