@@ -166,10 +166,10 @@ def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
 
 
 def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:
-    """Fifty members are chunks of 17, 17 and 16, and the graphs are used again."""
-    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 50, 144)
+    """Twenty members are two chunks of ten, and the graphs are used again."""
+    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 20, 144)
 
-    assert len(ended) == 50
+    assert len(ended) == 20
     assert all(
         epoch is not None and math.isfinite(epoch.validation_loss) for epoch in ended.values()
     )
