@@ -52,8 +52,11 @@ def first_epoch(device: str) -> Epoch:
 
 
 def test_the_gpu_is_used_unless_told_otherwise() -> None:
-    """Without a device the objective takes the GPU."""
-    assert FashionMNISTObjective("subset").device.type == "cuda"
+    """Without a device the objective takes the GPU, and computes in bfloat16 there."""
+    objective = FashionMNISTObjective("subset")
+
+    assert objective.device.type == "cuda"
+    assert objective.precision == "bfloat16"
 
 
 def test_gpu_and_cpu_train_alike() -> None:
