@@ -77,15 +77,17 @@ def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
     assert set(params(best)) == {"learning_rate", "momentum", "weight_decay"}
 
 
-@pytest.mark.parametrize("backend", ["loop", "vmap"])
 @pytest.mark.parametrize("kind", ["mlps", "cnns", "encoders"])
-def test_networks_of_any_kind_train_at_once(kind: str, backend: str, tmp_path: Path) -> None:
-    """A generation, member after member or as one."""
-    small = ("--backend", backend, "--epochs", "1", "--generations", "1")
-    best = output(f"train_{kind}", tmp_path, *small)
+def test_networks_of_any_kind_train_at_once(kind: str, tmp_path: Path) -> None:
+    """As one they end where they do one after the other, up to what rounding may tip over."""
+    small = ("--epochs", "1", "--generations", "1")
+    one, other = (
+        output(f"train_{kind}", tmp_path, "--backend", backend, *small)
+        for backend in ("loop", "vmap")
+    )
 
-    assert re.match(r"(Accuracy|Errors) 0\.\d{3} with ", best)
-    assert 1e-4 <= max(params(best).values())
+    assert one.split()[0] == {"cnns": "Errors"}.get(kind, "Accuracy")
+    assert float(one.split()[1]) == pytest.approx(float(other.split()[1]), abs=0.02)
 
 
 def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
