@@ -136,7 +136,9 @@ def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
     assert min(replays) < 10 * float(loss)
 
 
-@pytest.mark.parametrize("first", ["TPESampler", "NSGAIISampler"])
+@pytest.mark.parametrize(
+    "first", ["TPESampler", pytest.param("NSGAIISampler", marks=pytest.mark.slow)]
+)
 def test_trials_of_another_sampler_are_bred_from(
     first: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
