@@ -26,7 +26,9 @@ step() { # step SECONDS NAME COMMAND...
 measure() {
     # One process and no fixtures: some machines lack what other tests need.
     step 120 gpu_tests python3 -m pytest -q -o addopts= -o filterwarnings= --noconftest \
-        -m gpu tests/fashion_mnist/test_gpu.py tests/torch/test_gpu.py
+        -m gpu tests/fashion_mnist/test_gpu.py
+    step 100 gpu_tests_any_network python3 -m pytest -q -o addopts= -o filterwarnings= \
+        --noconftest -m gpu tests/torch/test_gpu.py
     step 150 trainer_speed_cuda python3 -m benchmarks.performance.trainer_speed --data full \
         --images 12816 --turns 6 --members 1 5 10 20 50 --out "$out/trainer_speed_cuda.csv"
     step 100 any_network_cuda python3 -m benchmarks.performance.any_network \
