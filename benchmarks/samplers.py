@@ -22,7 +22,7 @@ from optuna.samplers import (
 )
 from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
-from optuna_ga import GASampler
+from optuna_ga import AdaptiveSettings, GASampler
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,10 @@ def _adaptive(screen: bool = True, **changes: Any) -> Factory:
     """Return a factory of the adaptive sampler with some of its tuning changed."""
 
     def factory(search: Search) -> BaseSampler:
-        sampler: Any = GASampler.adaptive(screen=screen, seed=search.seed)
-        sampler._settings = replace(sampler._settings, **changes)
-        return sampler
+        settings = GASampler.adaptive(screen=screen, seed=search.seed).settings
+        assert isinstance(settings, AdaptiveSettings)
+        tuning = replace(settings.tuning, **changes)
+        return GASampler.from_settings(replace(settings, tuning=tuning))
 
     return factory
 

@@ -1,7 +1,7 @@
 """Search a conditional space: choose a model and that model's own hyperparameters in one study.
 
 A child inherits the parameters of its model from a parent that has them. If no parent has them,
-they are drawn at random. This example needs scikit-learn: `pip install "optuna-ga[screen]"`.
+they are drawn at random.
 
     python examples/conditional.py
 """

@@ -10,6 +10,6 @@ def objective(trial: optuna.Trial) -> float:
     return (x - 2) ** 2 * (10 if shape == "steep" else 1) + abs(n - 7)
 
 
-study = optuna.create_study(sampler=GASampler(population_size=20, seed=0))
-study.optimize(objective, n_trials=20 * 10)  # Ten generations of twenty.
+study = optuna.create_study(sampler=GASampler.adaptive(seed=0))
+study.optimize(objective, n_trials=100)
 print(study.best_params)

@@ -8,6 +8,8 @@ network trains. `optimize_generations` evaluates a whole generation at once.
 which needs PyTorch.
 """
 
+from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
+from optuna_ga._breeding.paper import PaperSettings
 from optuna_ga._dashboard.callback import DashboardReport
 from optuna_ga._results.dataframe import generations_dataframe
 from optuna_ga._results.final_generation import best_of_final_generation
@@ -20,10 +22,12 @@ from optuna_ga._training.lineage import parent_to_continue, schedule_of
 from optuna_ga._training.replay import replay
 
 __all__ = [
+    "AdaptiveSettings",
     "Checkpoints",
     "DashboardReport",
     "GASampler",
     "InParallel",
+    "PaperSettings",
     "Rechecked",
     "Result",
     "best_of_final_generation",

@@ -11,7 +11,7 @@ def check_int(name: str, value: object, *, minimum: int) -> int:
     """Return `value` as a Python int of at least `minimum`.
 
     Raises:
-        TypeError: If `value` is no integer; a bool is none.
+        TypeError: If `value` is no integer; a bool is no integer either.
         ValueError: If it is smaller than `minimum`.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -25,7 +25,7 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
     """Return `value` as a Python float in [0, 1], or in (0, 1] where `zero` is False.
 
     Raises:
-        TypeError: If `value` is no real number; a bool is none.
+        TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it lies outside the interval or is NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -41,7 +41,7 @@ def check_seconds(name: str, value: object) -> float:
     """Return `value` as a Python float of at least 0.
 
     Raises:
-        TypeError: If `value` is no real number; a bool is none.
+        TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it is negative or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -60,3 +60,9 @@ def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` must be True or False, but {value!r} was given.")
     return value
+
+
+def set_checked(settings: object, **checked: object) -> None:
+    """Set fields of a frozen dataclass, from its `__post_init__`, to their checked values."""
+    for name, value in checked.items():
+        object.__setattr__(settings, name, value)

@@ -1,15 +1,14 @@
-"""What the package reads from and writes to a study, in storage terms.
+"""Every private name of Optuna that this package touches, so that an update breaks one file.
 
-Optuna hands a sampler either a `Study` or, under Hyperband, an object like one that shows a
-single bracket and has few attributes. The names used here exist on both; every private name of
-Optuna that this package touches stands in this file.
+Optuna hands a sampler either a `Study` or, under Hyperband, a study-like object that shows a
+single bracket and has few attributes. The names used here exist on both.
 """
 
 from __future__ import annotations
 
 import pickle
 from bisect import bisect_left
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
@@ -19,12 +18,6 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-
-GENERATION = "ga_generation"
-PARENTS = "ga_parents"
-MUTATED = "ga_mutated"
-POPULATION_SIZE = "ga_population_size"
-CHECKPOINT = "ga_checkpoint"
 
 _FEW = 4
 
@@ -50,10 +43,10 @@ def only_direction(study: Study) -> StudyDirection:
 
 
 def read_trials(study: Study, numbers: Collection[int]) -> Iterator[FrozenTrial]:
-    """Yield those of the numbered trials that exist, in every bracket of a Hyperband study.
+    """Yield the numbered trials that exist, from every bracket of a Hyperband study.
 
-    One look at the study, whatever the count; but in memory, and where they are few, looking
-    them up is cheaper than taking the list of all.
+    A database is read once, whatever the count. Few trials, and trials in memory, are looked up
+    one by one, which is cheaper than listing the study.
     """
     storage, study_id = locate(study)
     if isinstance(storage, InMemoryStorage) or len(numbers) <= _FEW:
@@ -72,43 +65,30 @@ def read_trials(study: Study, numbers: Collection[int]) -> Iterator[FrozenTrial]
             yield trials[position]
 
 
-def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
-    """Return the numbers of the parents that a trial got earlier, if it did.
-
-    It did if it was half suggested when its process died, or if it retries such a trial. A trial
-    that has parameters may have got them from another sampler object. What that one recorded is
-    in the storage, but not in the copy of the trial that Optuna hands on.
-    """
-    if trial.params:
-        trial = study._storage.get_trial(trial._trial_id)
-    return parents_shown(trial)
-
-
-def parents_shown(trial: FrozenTrial) -> list[int]:
-    """Return the parents that a trial shows, unless they are of a study it was copied from."""
-    parents: list[int] = trial.user_attrs.get(PARENTS, [])
-    return list(parents) if all(number < trial.number for number in parents) else []
-
-
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the parameters that were enqueued with a trial, whether or not it got them yet."""
+    """Return the parameters enqueued with a trial, whether or not they are suggested yet."""
     fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
     return fixed
 
 
 def is_retry(trial: FrozenTrial) -> bool:
-    """Return whether the trial repeats one whose heartbeat stopped."""
-    return "failed_trial" in trial.system_attrs  # Where Optuna's retry callback notes it.
+    """Return whether the trial repeats a trial whose heartbeat stopped."""
+    return "failed_trial" in trial.system_attrs  # Written by Optuna's retry callback.
 
 
-def record_on_trial(
-    study: Study, trial: FrozenTrial, key: str, value: int | list[int] | list[str]
+def current(study: Study, trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial as it is in the storage now; Optuna hands samplers an older copy."""
+    return study._storage.get_trial(trial._trial_id)
+
+
+def write_on_trial(
+    study: Study, trial: FrozenTrial, key: str, value: int | Sequence[int] | Sequence[str]
 ) -> None:
     """Write a user attribute of a running trial."""
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
-def record_on_study(study: Study, key: str, value: int) -> None:
+def write_on_study(study: Study, key: str, value: int) -> None:
     """Write a user attribute of the study unless it has this value already."""
     storage, study_id = locate(study)
     if storage.get_study_user_attrs(study_id).get(key) != value:
@@ -118,8 +98,7 @@ def record_on_study(study: Study, key: str, value: int) -> None:
 class ResumedTrial(Trial):
     """A running trial that is evaluated again, under its own number.
 
-    It has the parameters that it got before, and passes over steps that it reported before,
-    about which Optuna would warn.
+    It keeps its parameters, and ignores reports of steps that have one: Optuna would warn.
     """
 
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
@@ -140,7 +119,7 @@ def running_trials(study: Study) -> list[Trial]:
 
 @contextmanager
 def optimization_loop(study: Study) -> Iterator[None]:
-    """Let `study.stop()` work, as it does inside of `study.optimize`.
+    """Let `study.stop()` work, as it does inside `study.optimize`.
 
     Raises:
         RuntimeError: If this thread is optimizing the study already.
@@ -157,9 +136,9 @@ def optimization_loop(study: Study) -> Iterator[None]:
 
 @contextmanager
 def in_objective(study: Study) -> Iterator[None]:
-    """Let a worker's thread evaluate a trial for the loop of another: `study.stop()` works.
+    """Let `study.stop()` work in a worker's thread, for the loop of another thread.
 
-    What Optuna remembers of the trials from one ask to the next, for each thread, starts anew.
+    Optuna's per-thread cache of the trials is dropped first.
     """
     study._thread_local.cached_all_trials = None
     before = study._thread_local.in_optimize_loop
@@ -171,7 +150,7 @@ def in_objective(study: Study) -> Iterator[None]:
 
 
 def is_stopped(study: Study, *, reset: bool = False) -> bool:
-    """Return whether `study.stop()` was called, and forget it if wanted."""
+    """Return whether `study.stop()` was called; with `reset`, forget the call."""
     stopped = study._stop_flag
     if reset:
         study._stop_flag = False
@@ -179,7 +158,7 @@ def is_stopped(study: Study, *, reset: bool = False) -> bool:
 
 
 def in_memory(study: Study) -> bool:
-    """Return whether the study is in this process alone."""
+    """Return whether the study exists in this process only."""
     backend = _backend(study)
     if isinstance(backend, RDBStorage):
         url = backend.engine.url
@@ -188,7 +167,7 @@ def in_memory(study: Study) -> bool:
 
 
 def packed(study: Study) -> bytes:
-    """Return what another process needs to open the study, without what is cached of it here."""
+    """Return bytes from which another process opens the study, without this process's cache."""
     return pickle.dumps((_backend(study), study.study_name, study.sampler, study.pruner))
 
 
@@ -199,13 +178,13 @@ def _backend(study: Study) -> BaseStorage:
 
 
 def unpacked(study: bytes) -> Study:
-    """Return the study that `packed` was given, opened anew."""
+    """Return the study that was packed, opened anew."""
     storage, name, sampler, pruner = pickle.loads(study)
     return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
 
 def stored(trial: Trial) -> FrozenTrial:
-    """Return a trial as the storage has it, rather than as it was when it started."""
+    """Return a trial as it is in the storage now, rather than as it started."""
     return trial.study._storage.get_trial(trial._trial_id)
 
 
@@ -215,6 +194,6 @@ def trial_id(trial: Trial) -> int:
 
 
 def resumed_trial(study: Study, trial_id: int) -> ResumedTrial:
-    """Return a trial that another process has asked for."""
+    """Return a trial that another process asked for."""
     study.get_trials(deepcopy=False, states=())  # A database takes parameters of listed trials.
     return ResumedTrial(study, study._storage.get_trial(trial_id))

@@ -21,7 +21,7 @@ import optuna_ga
 from optuna_ga import fashion_mnist, visualization
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"benchmark", "dashboard", "fashion-mnist", "screen", "test", "visualization"}
+EXTRAS = {"benchmark", "dashboard", "fashion-mnist", "test", "visualization"}
 LICENSES = {"LICENSE", "optuna_ga/fashion_mnist/LICENSE.fashion-mnist"}
 REFERENCE = "python -W error -m pdoc -d google -o site " + (
     "optuna_ga optuna_ga.fashion_mnist optuna_ga.visualization"
@@ -86,7 +86,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_metadata_say_what_is_needed(metadata: Message) -> None:
-    """They hold the licence as an expression, Python's versions, the extras and addresses."""
+    """They hold the licence as an expression, Python's versions, the extras and README."""
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata.get_all("License-File") or []) == LICENSES
     assert metadata["Requires-Python"] == ">=3.10"
@@ -107,7 +107,13 @@ def test_the_plain_install_needs_little(metadata: Message) -> None:
     """All other requirements belong to extras."""
     required = [one for one in metadata.get_all("Requires-Dist") or [] if "extra ==" not in one]
 
-    assert [re.split(r"\W", one)[0] for one in required] == ["numpy", "optuna", "tqdm"]
+    assert [re.split(r"[^\w-]", one)[0] for one in required] == [
+        "numpy",
+        "optuna",
+        "scikit-learn",
+        "scipy",
+        "tqdm",
+    ]
 
 
 def test_the_source_distribution_builds_the_same_wheel(
@@ -127,6 +133,7 @@ def test_the_source_distribution_builds_the_same_wheel(
     assert again.read_bytes() == wheel.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """With its requirements alone the quickstart runs in an empty folder."""
     venv.create(tmp_path / "env", symlinks=os.name != "nt")
@@ -151,6 +158,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, visualization])
 def test_the_reference_tells_of_every_public_name(reference: Path, package: ModuleType) -> None:
     """Each package has a page, and each name a section with text."""

@@ -3,9 +3,9 @@
     python tools/optunahub_package.py DIR
 
 `DIR/package/samplers/genetic_algorithm/` then holds the modules of `optuna_ga` that `GASampler`
-needs, found by their imports, so that it works where `optuna_ga` is not installed. The rest of it
-comes from `tools/optunahub/`; what README and requirements say of the sampler is read from its
-docstrings and from the project's metadata.
+needs, found by their imports, in the same folders, so that it works where `optuna_ga` is not
+installed. Its other files come from `tools/optunahub/`; the arguments in its README are read from
+the sampler's docstrings, and its requirements from the project's metadata.
 """
 
 from __future__ import annotations
@@ -65,32 +65,50 @@ def imports(source: str) -> Iterator[str]:
             yield node.module
 
 
+def path_of(module: str, folder: Path) -> Path:
+    """Return the file of a module or package, named without its top package, below a folder."""
+    parts = module.split(".")
+    if SOURCE.joinpath(*parts).is_dir():
+        parts.append("__init__")
+    return folder.joinpath(*parts).with_suffix(".py")
+
+
 def needed_modules(first: str = "_sampler") -> dict[str, str]:
-    """Return the sources of a private module and of all private ones that it needs, by name.
+    """Return the sources of a private module and of all modules that it needs, by name.
+
+    Names are those inside `optuna_ga`, such as `_sampler`, `_breeding` and `_breeding.paper`.
 
     Raises:
-        ValueError: If one imports `optuna_ga` itself or a package in it, which cannot be moved.
+        ValueError: If a module imports `optuna_ga` itself or a public package in it, which cannot
+            be moved.
     """
     sources: dict[str, str] = {}
     missing = [first]
     while missing:
         name = missing.pop()
-        sources[name] = (SOURCE / f"{name}.py").read_text()
+        sources[name] = path_of(name, SOURCE).read_text()
+        needed = [name.rpartition(".")[0]]
         for imported in imports(sources[name]):
-            if imported.partition(".")[0] != SOURCE.name:
+            top, _, inside = imported.partition(".")
+            if top != SOURCE.name:
                 continue
-            match = re.fullmatch(rf"{SOURCE.name}\.(_\w+)", imported)
-            if match is None:
+            if not inside.startswith("_"):
                 raise ValueError(f"{name}.py must import private modules, not `{imported}`.")
-            if match[1] not in sources:
-                missing.append(match[1])
+            needed.append(inside)
+        missing += [module for module in needed if module and module not in sources]
     return sources
 
 
-def moved(source: str) -> str:
-    """Return the source as it stands in a package of another name."""
-    source = re.sub(rf"(?m)^(\s*)from {SOURCE.name}\.(_\w+) import", r"\1from .\2 import", source)
-    return source.replace('pip install "optuna-ga[screen]"', "pip install scikit-learn scipy")
+def moved(source: str, depth: int = 0) -> str:
+    """Return the source as it stands in a package of another name.
+
+    Args:
+        source: The source of a module.
+        depth: How many folders below the package it lies.
+    """
+    dots = "." * (depth + 1)
+    pattern = rf"(?m)^(\s*)from {SOURCE.name}\.(_[\w.]+) import"
+    return re.sub(pattern, rf"\1from {dots}\2 import", source)
 
 
 def requirements(sources: Iterable[str]) -> list[str]:
@@ -132,7 +150,7 @@ def readme() -> str:
         adaptive_arguments=arguments(GASampler.adaptive),
         example=(TEMPLATES / "example.py").read_text().rstrip(),
     )
-    return moved(text)
+    return text
 
 
 def write_package(folder: Path) -> Path:
@@ -142,7 +160,9 @@ def write_package(folder: Path) -> Path:
     (package / "tests").mkdir(parents=True)
     sources = needed_modules()
     for name, source in sources.items():
-        (package / f"{name}.py").write_text(moved(source))
+        path = path_of(name, package)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(moved(source, len(path.relative_to(package).parts) - 1))
     (package / "__init__.py").write_text(INIT)
     (package / "README.md").write_text(readme())
     (package / "requirements.txt").write_text("\n".join([*requirements(sources.values()), ""]))

@@ -1,1 +1,1 @@
-"""How children are bred: the paper's operators, the adaptive ones, and their model."""
+"""Breeding: how a trial gets its genes, by the paper's operators or by the adaptive ones."""

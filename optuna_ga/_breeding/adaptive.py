@@ -1,95 +1,116 @@
-"""The children of `GASampler.adaptive`: bred from the fittest of all trials, and screened.
+"""The candidates of `GASampler.adaptive`: bred from the fittest of all trials, chosen by a model.
 
 Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
-the fittest trials known when it is first asked for a parameter, so that results count at once. A
-model of the finished trials chooses, but for one child in five, for which, as without a model, the
-first candidate that is new is taken.
+the fittest trials known at its first gene, so results count at once. A model of the finished
+trials chooses four children in five; for the fifth, and without a model, the first new candidate
+is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
-from optuna_ga._breeding.adaptive_settings import Settings
-from optuna_ga._breeding.surrogate import MAX_TRIALS, Screen
-from optuna_ga._breeding.unrepeated import N_UNSCREENED, Children
+from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
+from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
+from optuna_ga._breeding.surrogate import MAX_TRIALS, Surrogate
+from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.draws import generator
-from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import resolved
 
 
-class AdaptiveChildren(Children):
-    """Children that are bred by operators that scale themselves.
+class AdaptiveProposer(Proposer):
+    """Breeds candidates by operators that scale themselves.
 
     Args:
-        study: The study.
-        generations: Its finished trials.
-        population_size: Trials in a generation.
-        seed: Seed of all draws.
         settings: The sampler's settings.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        generations: Generations,
-        *,
-        population_size: int,
-        seed: int,
-        settings: Settings,
-    ) -> None:
-        n_fittest = MAX_TRIALS if settings.screened else settings.n_parents
-        super().__init__(study, generations, seed=seed, n_fittest=n_fittest)
-        self._population_size = population_size
+    def __init__(self, settings: AdaptiveSettings) -> None:
+        super().__init__(
+            settings.seed, n_fittest=MAX_TRIALS if settings.screen else settings.tuning.n_parents
+        )
         self._settings = settings
-        self._screen = Screen(settings) if settings.screened else None
+        self._surrogate = Surrogate(settings.tuning) if settings.screen else None
 
-    def _parents_of(self, study: Study, number: int) -> Sequence[int]:
-        if number < self._population_size:
-            return []
-        return self._knowledge.archive.fittest()[: self._settings.n_parents]
+    def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
+        """Return candidates bred from the fittest of all trials."""
+        tuning = self._settings.tuning
+        rows = matrix.fittest()[: tuning.n_parents]
+        if number < self._settings.population_size or len(rows) < 2:
+            return None
+        rng = generator(self.seed, number)
+        screened = self._surrogate is not None and rng.random() >= tuning.unscreened_prob
+        n = tuning.n_candidates if screened else N_UNSCREENED
+        surrogate = self._surrogate if screened else None
+        return _Relatives(self._settings, number, rows, plan(n, len(rows), tuning, rng), surrogate)
 
-    def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
-        screened = self._screen is not None and rng.random() >= self._settings.unscreened_prob
-        n_candidates = self._settings.n_candidates if screened else N_UNSCREENED
-        return plan(n_candidates, n_parents, self._settings, rng, screened=screened)
+    def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
+        """Return a gene drawn at random; generation 0 is a Latin hypercube."""
+        size = self._settings.population_size
+        if number >= size:
+            return super().random_gene(number, name, distribution)
+        rng = generator(self.seed, "start", name)
+        strata = rng.permutation(size)
+        unit = (strata[number] + rng.random(size)[number]) / size
+        return float(resolved(distribution, np.array([unit]))[0])
 
-    def _express(
-        self,
-        plan: Plan,
-        rows: Sequence[int],
-        number: int,
-        distributions: Mapping[str, BaseDistribution],
+
+@dataclass(frozen=True)
+class _Relatives(Candidates):
+    """Candidates bred from the same parents, each by its own plan.
+
+    Attributes:
+        settings: The sampler's settings.
+        number: The trial's number.
+        rows: The rows of the parents, the fittest first.
+        plan: The candidates' plans.
+        surrogate: The model that chooses; None if the first new candidate is taken.
+    """
+
+    settings: AdaptiveSettings
+    number: int
+    rows: Sequence[int]
+    plan: Plan
+    surrogate: Surrogate | None = None
+
+    @property
+    def n_wanted(self) -> int:
+        """Half of the candidates where the model chooses, otherwise one."""
+        return 1 if self.surrogate is None else (len(self.plan.first) + 1) // 2
+
+    def genes(
+        self, matrix: TrialMatrix, distributions: Mapping[str, BaseDistribution]
     ) -> tuple[np.ndarray, np.ndarray]:
-        archive, names = self._knowledge.archive, list(distributions)
+        """Return the candidates' genes `(D, K)`, and which are drawn afresh `(D, K)`."""
+        names, tuning = list(distributions), self.settings.tuning
 
         def donors(position: int) -> np.ndarray:
-            fittest = archive.fittest(names[position])[: self._settings.n_parents]
-            found = archive.genes(fittest, distributions)[position]
+            fittest = matrix.fittest(names[position])[: tuning.n_parents]
+            found = matrix.genes(fittest, distributions)[position]
             return np.asarray(found[~np.isnan(found)])
 
-        parents = archive.genes(rows, distributions)
-        rngs = [generator(self._seed, number, name) for name in names]
-        kinds = list(distributions.values())
-        return express(plan, parents, donors, kinds, self._settings, rngs)
+        parents = matrix.genes(self.rows, distributions)
+        rngs = [generator(self.settings.seed, self.number, name) for name in names]
+        return express(self.plan, parents, donors, list(distributions.values()), tuning, rngs)
 
-    def _choose(self, children: np.ndarray, plan: Plan) -> int:
-        if self._screen is None or not plan.screened:
+    def best(self, known: KnownTrials, children: np.ndarray) -> int:
+        """Return the child with the highest rating, or the first where no model chooses."""
+        if self.surrogate is None:
             return 0
-        known = self._knowledge
-        rate = self._screen.rating(known.archive, known.running)
-        return int(np.argmax(rate(known.asked(children))))
+        rate = self.surrogate.rating(known.matrix, known.running)
+        return int(np.argmax(rate(known.masked(children))))
 
-    def _draw(self, number: int, name: str, distribution: BaseDistribution) -> float:
-        """Return a gene drawn at random; those of generation 0 are a Latin hypercube."""
-        if number >= self._population_size:
-            return super()._draw(number, name, distribution)
-        rng = generator(self._seed, "start", name)
-        strata = rng.permutation(self._population_size)
-        unit = (strata[number] + rng.random(self._population_size)[number]) / len(strata)
-        return float(resolved(distribution, np.array([unit]))[0])
+    def only(self, candidate: int) -> Candidates:
+        """Return one candidate."""
+        return replace(self, plan=self.plan.only(candidate), surrogate=None)
+
+    def parents(self, *, choices: bool) -> Sequence[int]:
+        """Return the rows of the trials that were crossed."""
+        return [self.rows[position] for position in self.plan.parents(choices=choices)]

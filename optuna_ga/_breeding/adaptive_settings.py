@@ -1,29 +1,30 @@
-"""What `GASampler.adaptive` is set to, chosen by the experiments of `benchmarks.suites`."""
+"""Settings of `GASampler.adaptive`, chosen by the experiments of `benchmarks.suites`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optuna_ga._checks import check_bool, check_int, set_checked
+
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings that no user needs to know.
+class Tuning:
+    """Constants of the adaptive operators and of their model; no user needs to know them.
 
     Attributes:
-        screened: Whether a model chooses among candidates.
         n_parents: How many of the fittest trials children are bred from.
-        n_candidates: Among how many candidates the model chooses.
-        unscreened_prob: Probability of a child that the model has no say in.
-        warp_quantile: Which quantile of the losses above the best the model adds to them before
-            it takes the logarithm: the higher, the less the differences of good trials count.
+        n_candidates: How many candidates the model chooses from.
+        unscreened_prob: Probability that a child is not chosen by the model.
+        warp_quantile: Quantile of the losses above the best that is added to them before the
+            logarithm: the higher, the less the differences between good trials count.
         step_prob: Probability of a step from one parent rather than an affine combination.
-        log_steps: Orders of magnitude of steps, in widths of the range.
-        log_spread: Orders of magnitude of an affine combination's spread, in the parents'.
+        log_steps: Range of the decimal logarithm of a step, in widths of the parameter's range.
+        log_spread: Range of the decimal logarithm of an affine combination's spread, in spreads
+            of the parents.
         fresh_prob: Probability of a fresh draw of a numerical gene.
         fresh_choice_prob: Probability of a fresh draw of a categorical gene.
     """
 
-    screened: bool = True
     n_parents: int = 8
     n_candidates: int = 256
     unscreened_prob: float = 0.2
@@ -35,5 +36,37 @@ class Settings:
     fresh_choice_prob: float = 0.1
 
 
-SCREENED = Settings()
-MODEL_FREE = Settings(screened=False, step_prob=0.5, fresh_prob=0.05)
+SCREENED = Tuning()
+MODEL_FREE = Tuning(step_prob=0.5, fresh_prob=0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSettings:
+    """Settings of `GASampler.adaptive(...)`.
+
+    Attributes:
+        population_size: Trials in a generation, at least 2.
+        screen: Whether a Gaussian process chooses among candidates.
+        seed: Seed of all draws, at least 0.
+        record: Whether the user attributes are written.
+        tuning: Constants of the operators and of the model, to be changed by experiments only.
+
+    Raises:
+        TypeError: If a setting has the wrong type; a bool is no number.
+        ValueError: If a setting is out of its range.
+    """
+
+    population_size: int
+    screen: bool
+    seed: int
+    record: bool
+    tuning: Tuning
+
+    def __post_init__(self) -> None:
+        set_checked(
+            self,
+            population_size=check_int("population_size", self.population_size, minimum=2),
+            screen=check_bool("screen", self.screen),
+            seed=check_int("seed", self.seed, minimum=0),
+            record=check_bool("record", self.record),
+        )

@@ -1,84 +1,327 @@
-"""The children of the paper's algorithm where none may repeat a trial."""
+"""The paper's genetic algorithm: selection, uniform crossover and uniform mutation.
+
+Sections 4.3 to 4.5 of the paper describe them.
+A child is bred in two steps, both pure functions of keyed draws. Once per child, two distinct
+parents are chosen among the fittest of the pool. Then each gene is inherited from one of the two,
+or drawn afresh, when the objective suggests the parameter. So a child needs no search space known
+beforehand, and inherits conditional parameters too.
+
+The operators stand here twice: for one child, value by value, in `PaperBreeder`, and for many
+candidates at once, on the unit scale, in `PaperProposer`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
-from optuna_ga._breeding.adaptive_operators import Plan
-from optuna_ga._breeding.unrepeated import N_UNSCREENED, Children, OutdatedError
-from optuna_ga._population.draws import generator
+from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
+from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, OutdatedError, Proposer
+from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._checks import check_bool, check_fraction, check_int, set_checked
+from optuna_ga._optuna_internals import enqueued_params
+from optuna_ga._population.draws import (
+    GeneDraws,
+    TrialDraws,
+    gene_draws,
+    generator,
+    trial_draws,
+)
 from optuna_ga._population.generations import Generations
-from optuna_ga._population.genes import resolved
+from optuna_ga._population.genes import Gene, fit, from_unit, resolved, same_kind
+from optuna_ga._records import PARENTS, recorded_parents
 
 
-class DistinctChildren(Children):
-    """Children of two parents by uniform crossover and mutation: the first that is new.
+@dataclass(frozen=True, kw_only=True)
+class PaperSettings:
+    """Settings of `GASampler(...)` and `GASampler.population_based_training(...)`.
+
+    Attributes:
+        population_size: Trials in a generation, at least 2.
+        parent_fraction: Share of the population that become parents, in (0, 1].
+        mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
+        elitism: Whether parents are the best of all earlier generations rather than of the last.
+        avoid_duplicates: Whether children that repeat the parameters of a trial are passed over.
+        population_based_training: Whether trials resume the training of their fitter parent.
+        seed: Seed of all draws, at least 0.
+        record: Whether the user attributes are written.
+
+    Raises:
+        TypeError: If a setting has the wrong type; a bool is no number.
+        ValueError: If a setting is out of its range, or makes fewer than two parents.
+    """
+
+    population_size: int
+    parent_fraction: float
+    mutation_prob: float
+    elitism: bool = False
+    avoid_duplicates: bool = False
+    population_based_training: bool = False
+    seed: int
+    record: bool
+
+    def __post_init__(self) -> None:
+        set_checked(
+            self,
+            population_size=check_int("population_size", self.population_size, minimum=2),
+            parent_fraction=check_fraction("parent_fraction", self.parent_fraction, zero=False),
+            mutation_prob=check_fraction("mutation_prob", self.mutation_prob, zero=True),
+            elitism=check_bool("elitism", self.elitism),
+            record=check_bool("record", self.record),
+            seed=check_int("seed", self.seed, minimum=0),
+            avoid_duplicates=check_bool("avoid_duplicates", self.avoid_duplicates),
+        )
+        if self.n_parents < 2:
+            raise ValueError(
+                "`parent_fraction * population_size` must be at least 2, since crossover takes "
+                f"two parents, but {self.parent_fraction!r} * {self.population_size!r} was given."
+            )
+
+    @property
+    def n_parents(self) -> int:
+        """The most parents that a generation has."""
+        # The tolerance keeps 0.29 * 100 from making 28 parents.
+        return math.floor(self.parent_fraction * self.population_size + 1e-9)
+
+    def generations(
+        self, study: Study, may_be_parent: Callable[[FrozenTrial], bool] | None = None
+    ) -> Generations:
+        """Return the generations of a study under these settings."""
+        return Generations(
+            study,
+            population_size=self.population_size,
+            n_parents=self.n_parents,
+            elitism=self.elitism,
+            may_be_parent=may_be_parent,
+        )
+
+
+class PaperBreeder(Breeder):
+    """The paper's algorithm, gene by gene.
 
     Args:
         study: The study.
-        generations: Its generations.
-        population_size: Trials in a generation.
-        mutation_prob: Probability of a fresh draw for each gene.
-        seed: Seed of all draws.
+        settings: The sampler's settings.
+        may_be_parent: Whether a finished trial can be a parent; None: any that has a fitness.
     """
 
     def __init__(
         self,
         study: Study,
-        generations: Generations,
-        *,
-        population_size: int,
-        mutation_prob: float,
-        seed: int,
+        settings: PaperSettings,
+        may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
-        super().__init__(study, generations, seed=seed, n_fittest=1)
-        self._population_size = population_size
-        self._mutation_prob = mutation_prob
+        super().__init__(settings.generations(study, may_be_parent))
+        self._settings = settings
+        self._chosen: TrialMemory[Sequence[FrozenTrial]] = TrialMemory()
 
-    def _parents_of(self, study: Study, number: int) -> Sequence[int]:
-        parents = self._generations.parents_of(number // self._population_size, study)
-        rows = self._knowledge.archive.rows(parent.number for parent in parents)
+    def gene(
+        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Gene:
+        """Return a trial's gene for one parameter."""
+        values = inheritable(self._parents_of(study, trial), name, distribution)
+        draws = gene_draws(self._settings.seed, trial.number, name)
+        return breed(distribution, values, self._settings.mutation_prob, draws)
+
+    def origin(self, study: Study, trial: FrozenTrial) -> Origin:
+        """Return the trial's two parents, or none; mutated genes are known when it ends."""
+        return Origin(self._parents_of(study, trial))
+
+    def mutated_at_end(self, study: Study, trial: FrozenTrial) -> list[str]:
+        """Return the genes of a bred trial that were drawn afresh.
+
+        They are derived again, since another process may have sampled the trial. A parameter
+        whose value is not the value of the draw was not sampled here.
+        """
+        parents = self._chosen.get(trial.number)
+        if parents is None:
+            parents = self.generations.finished(trial.user_attrs.get(PARENTS, []), study)
+        if not parents:
+            return []
+        enqueued = enqueued_params(trial)
+        return [
+            name
+            for name in sorted(trial.distributions)
+            if name not in enqueued and self._has_mutated(trial, name, parents)
+        ]
+
+    def forget(self, number: int) -> None:
+        """Drop the parents of a trial that has ended."""
+        self._chosen.pop(number, None)
+
+    def chosen(self, number: int) -> Sequence[FrozenTrial] | None:
+        """Return the parents that a running trial was given here, None if it has yet to choose."""
+        return self._chosen.get(number)
+
+    def _has_mutated(self, trial: FrozenTrial, name: str, parents: Sequence[FrozenTrial]) -> bool:
+        distribution, prob = trial.distributions[name], self._settings.mutation_prob
+        draws = gene_draws(self._settings.seed, trial.number, name)
+        if not is_mutation(inheritable(parents, name, distribution), prob, draws):
+            return False
+        return bool(trial.params[name] == from_unit(distribution, draws.fresh))
+
+    def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
+        parents = self._chosen.get(trial.number)
+        if parents is None:
+            parents = self._choose(study, trial)
+            self._chosen[trial.number] = parents
+        return parents
+
+    def _choose(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
+        """Return the recorded parents, if all have finished, otherwise two of the generation's."""
+        recorded = recorded_parents(study, trial)
+        parents = self.generations.finished(recorded, study)
+        if recorded and len(parents) == len(recorded):
+            return parents
+        generation = trial.number // self._settings.population_size
+        candidates = self.generations.parents_of(generation, study)
+        if len(candidates) < 2:
+            return []
+        draws = trial_draws(self._settings.seed, trial.number)
+        return [candidates[position] for position in choose_parents(len(candidates), draws)]
+
+
+def choose_parents(n_parents: int, draws: TrialDraws) -> tuple[int, int]:
+    """Return the positions of two distinct parents, every pair equally likely.
+
+    Args:
+        n_parents: How many parents there are, at least 2.
+        draws: The child's draws.
+    """
+    first = int(draws.first_parent * n_parents)
+    second = int(draws.second_parent * (n_parents - 1))
+    return first, second + (second >= first)
+
+
+def inheritable(
+    parents: Sequence[FrozenTrial], name: str, distribution: BaseDistribution
+) -> list[Gene]:
+    """Return the parameter's values in the parents that have it with the same kind of values."""
+    return [
+        parent.params[name]
+        for parent in parents
+        if same_kind(parent.distributions.get(name), distribution)
+    ]
+
+
+def breed(
+    distribution: BaseDistribution,
+    inheritable: Sequence[Gene],
+    mutation_prob: float,
+    draws: GeneDraws,
+) -> Gene:
+    """Return one gene of a child, by uniform crossover and uniform mutation.
+
+    Args:
+        distribution: The child's distribution.
+        inheritable: The values of the child's parents that have the parameter, at most two.
+        mutation_prob: Probability in [0, 1] of a fresh draw instead of an inherited value.
+        draws: The child's draws for this parameter.
+    """
+    if is_mutation(inheritable, mutation_prob, draws):
+        return from_unit(distribution, draws.fresh)
+    return fit(distribution, inheritable[int(draws.crossover * len(inheritable))])
+
+
+def is_mutation(inheritable: Sequence[Gene], mutation_prob: float, draws: GeneDraws) -> bool:
+    """Return whether a gene is drawn afresh, by mutation or because no parent has it."""
+    return not inheritable or draws.mutation < mutation_prob
+
+
+class PaperProposer(Proposer):
+    """The paper's operators for `UnrepeatedBreeder`: 8 children of the same two parents.
+
+    Args:
+        generations: The study's finished trials.
+        settings: The sampler's settings.
+    """
+
+    def __init__(self, generations: Generations, settings: PaperSettings) -> None:
+        super().__init__(settings.seed, n_fittest=1)
+        self._generations = generations
+        self._settings = settings
+
+    def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
+        """Return children of two of the generation's parents."""
+        generation = number // self._settings.population_size
+        parents = self._generations.parents_of(generation, study)
+        rows = matrix.rows(parent.number for parent in parents)
         if len(rows) < len(parents):
             raise OutdatedError
-        return rows
+        if len(rows) < 2:
+            return None
+        rng = generator(self.seed, number)
+        first = int(rng.integers(len(rows)))
+        second = (first + int(rng.integers(1, len(rows)))) % len(rows)
+        fitter_first = [rows[position] for position in sorted((first, second))]
+        return _Siblings(self._settings, number, [rows[first], rows[second]], fitter_first)
 
-    def _plan(self, n_parents: int, rng: np.random.Generator) -> Plan:
-        first = rng.integers(n_parents)
-        second = (first + rng.integers(1, n_parents)) % n_parents
-        return Plan.of_pair(int(first), int(second), N_UNSCREENED)
 
-    def _express(
-        self,
-        plan: Plan,
-        rows: Sequence[int],
-        number: int,
-        distributions: Mapping[str, BaseDistribution],
+@dataclass(frozen=True)
+class _Siblings(Candidates):
+    """Children of the same two parents, of which the first new one is taken.
+
+    Attributes:
+        settings: The sampler's settings.
+        number: The trial's number.
+        pair: The rows of the parents, as they were drawn.
+        fitter_first: The same rows, the fitter parent first.
+        n: How many children there are, K.
+    """
+
+    settings: PaperSettings
+    number: int
+    pair: Sequence[int]
+    fitter_first: Sequence[int]
+    n: int = N_UNSCREENED
+    n_wanted = 1
+
+    def genes(
+        self, matrix: TrialMatrix, distributions: Mapping[str, BaseDistribution]
     ) -> tuple[np.ndarray, np.ndarray]:
-        parents = self._knowledge.archive.genes(rows, distributions)
-        both = parents[:, [plan.first[0], plan.second[0]]]
+        """Return the children's genes `(D, K)`, and which mutated `(D, K)`."""
+        pairs = matrix.genes(self.pair, distributions)
         found = [
-            self._gene(pair, distribution, generator(self._seed, number, name), len(plan.first))
-            for pair, (name, distribution) in zip(both, distributions.items(), strict=True)
+            self._gene(pair, name, distribution)
+            for pair, (name, distribution) in zip(pairs, distributions.items(), strict=True)
         ]
         genes, mutated = zip(*found, strict=True)
         return np.stack(genes), np.stack(mutated)
 
-    def _gene(
-        self, pair: np.ndarray, distribution: BaseDistribution, rng: np.random.Generator, n: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return one gene of n candidates `(n,)`, and which of them are drawn afresh `(n,)`."""
-        uniforms = rng.random((3, n))
-        inheritable = pair[~np.isnan(pair)]
-        fresh = resolved(distribution, uniforms[0])
-        if not len(inheritable):
-            return fresh, np.ones(n, bool)
-        inherited = inheritable[(uniforms[1] * len(inheritable)).astype(int)]
-        mutated = uniforms[2] < self._mutation_prob
-        return np.where(mutated, fresh, inherited), mutated
-
-    def _choose(self, children: np.ndarray, plan: Plan) -> int:
+    def best(self, known: KnownTrials, children: np.ndarray) -> int:
+        """Return the first."""
         return 0
+
+    def only(self, candidate: int) -> Candidates:
+        """Return one child; it draws genes of parameters that become known later by itself."""
+        return replace(self, n=1)
+
+    def parents(self, *, choices: bool) -> Sequence[int]:
+        """Return the rows of both parents, the fitter first."""
+        return self.fitter_first
+
+    def _gene(
+        self, pair: np.ndarray, name: str, distribution: BaseDistribution
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return one gene of all children `(K,)`, and which of them mutated `(K,)`.
+
+        Args:
+            pair: The parents' genes `(2,)`, NaN for a parent without the parameter.
+            name: The parameter.
+            distribution: Its distribution.
+        """
+        uniforms = generator(self.settings.seed, self.number, name).random((3, self.n))
+        present = pair[~np.isnan(pair)]
+        fresh = resolved(distribution, uniforms[0])
+        if not len(present):
+            return fresh, np.ones(self.n, bool)
+        inherited = present[(uniforms[1] * len(present)).astype(int)]
+        mutated = uniforms[2] < self.settings.mutation_prob
+        return np.where(mutated, fresh, inherited), mutated

@@ -1,15 +1,17 @@
-"""A model of the finished trials that chooses among candidate children.
+"""The surrogate: a model of the finished trials that chooses among candidate children.
 
-The model is scikit-learn's Gaussian process with a Matern 5/2 kernel, a length for each gene and
-noise, all fitted. It sees losses on a logarithmic scale above the best, so that the differences
-between good trials count. The candidate is chosen whose loss may be lowest: the mean less one
-standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Trials that are running are
-taken to end as the model expects, so that their neighbourhood is no longer uncertain: workers that
-ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014, JMLR 15).
+The model is scikit-learn's Gaussian process with a Matern 5/2 kernel, a length scale for each
+feature, and noise, all fitted. It sees losses on a logarithmic scale above the best, so that the
+differences between good trials count. It chooses the candidate with the lowest optimistic loss,
+the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Running
+trials are assumed to end as the model expects, which removes the uncertainty around them: workers
+that ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014,
+JMLR 15).
 
-It learns from at most 200 trials, the 100 best and the 100 latest, so that its cost stays bounded.
+It learns from at most 200 trials, the 100 best and the 100 latest, so its cost is bounded.
 
-Shapes: N trials, K candidates, R running trials, D parameters, F features.
+Shapes: N trials, K candidates, R running trials, D parameters, F features. Genes are positions on
+the unit scale, NaN for parameters that a trial does not have.
 """
 
 from __future__ import annotations
@@ -21,54 +23,43 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._breeding.adaptive_settings import Settings
-from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.fitness import Rank
 
 MAX_TRIALS = 200
 _FIRST_FIT = 10
-_REFIT_GROWTH = 1.25  # The kernel is fitted anew whenever there are so many times the trials.
+_REFIT_GROWTH = 1.25  # The kernel is fitted anew after so many times the trials.
 _MAX_ITERATIONS = 15
 _JITTER = 1e-8
 
 
-class Screen:
-    """Chooses the candidate from which the model expects most.
+class Surrogate:
+    """Rates candidates by a model of the finished trials.
 
-    Raises:
-        ImportError: If scikit-learn is not installed.
+    Args:
+        tuning: Constants of the model.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        try:
-            from sklearn.gaussian_process import GaussianProcessRegressor
-            from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-        except ImportError as error:
-            raise ImportError(
-                "`screen=True` needs scikit-learn, which cannot be imported: "
-                'pip install "optuna-ga[screen]"'
-            ) from error
-        self._regressor = GaussianProcessRegressor
-        self._kernels = ConstantKernel, Matern, WhiteKernel
-        self._fitted: tuple[Archive, tuple[int, int], Any] | None = None
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self._fitted: tuple[TrialMatrix, tuple[int, int], Any] | None = None
 
-    def rating(self, archive: Archive, running: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what rates candidates: from genes `(K, D)` to what is expected of them `(K,)`.
-
-        Genes are on the unit scale, NaN for what is not asked for; the higher the rating the
-        better.
+    def rating(
+        self, matrix: TrialMatrix, running: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from candidates' genes `(K, D)` to ratings `(K,)`, higher for better.
 
         Args:
-            archive: The finished trials.
+            matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        distributions = list(archive.distributions.values())
-        rows = _rows(archive, len(archive))
-        known = features(archive.units[rows], distributions)
-        losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
-        kernel = self._kernel(archive, distributions)
-        model = self._regressor(kernel, alpha=_JITTER, optimizer=None).fit(known, losses)
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        distributions = list(matrix.distributions.values())
+        known, losses = self._data(matrix, len(matrix))
+        kernel = self._kernel(matrix)
+        model = GaussianProcessRegressor(kernel, alpha=_JITTER, optimizer=None).fit(known, losses)
         noise = kernel.k2.noise_level
         if len(running):
             awaited = features(running, distributions)
@@ -77,34 +68,40 @@ class Screen:
 
         def rate(candidates: np.ndarray) -> np.ndarray:
             mean, deviation = model.predict(features(candidates, distributions), return_std=True)
-            # What is predicted has noise, which is nothing to gain.
+            # The predictive deviation includes observation noise, which no candidate can exploit.
             deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-12))
             return np.asarray(deviation - mean)
 
         return rate
 
-    def _kernel(self, archive: Archive, distributions: Sequence[BaseDistribution]) -> Any:
+    def _kernel(self, matrix: TrialMatrix) -> Any:
         """Return the kernel, fitted to as many of the first trials as the schedule says.
 
-        It depends on these trials alone, in the order in which they became known. So a resumed
-        search has the same, unless workers ran freely and trials ended in another order.
+        It depends on these trials and their order of arrival alone. So a resumed search has the
+        same kernel, unless workers ran freely and trials arrived in another order.
         """
-        n = scheduled(len(archive))
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        n = scheduled(len(matrix))
         if self._fitted is not None:
             fitted, key, kernel = self._fitted
-            if fitted is archive and key == (n, archive.version):
+            if fitted is matrix and key == (n, matrix.version):
                 return kernel
-        rows = _rows(archive, n)
-        known = features(archive.units[rows], distributions)
-        constant, matern, white = self._kernels
-        start = constant(1.0, (0.05, 20.0)) * matern(
+        known, losses = self._data(matrix, n)
+        start = ConstantKernel(1.0, (0.05, 20.0)) * Matern(
             [0.5] * known.shape[1], (0.05, 20.0), nu=2.5
-        ) + white(0.01, (1e-6, 1.0))
-        losses = warped([archive.ranks[row] for row in rows], self._settings.warp_quantile)
-        model = self._regressor(start, alpha=_JITTER, optimizer=None).fit(known, losses)
-        kernel = _fitted_kernel(model)
-        self._fitted = archive, (n, archive.version), kernel
+        ) + WhiteKernel(0.01, (1e-6, 1.0))
+        model = GaussianProcessRegressor(start, alpha=_JITTER, optimizer=None)
+        kernel = _fitted_kernel(model.fit(known, losses))
+        self._fitted = matrix, (n, matrix.version), kernel
         return kernel
+
+    def _data(self, matrix: TrialMatrix, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return features `(N, F)` and losses `(N,)` of the first `n` trials, at most 200."""
+        rows = _rows(matrix, n)
+        known = features(matrix.units[rows], list(matrix.distributions.values()))
+        return known, warped([matrix.ranks[row] for row in rows], self._tuning.warp_quantile)
 
 
 def scheduled(n: int) -> int:
@@ -116,10 +113,10 @@ def scheduled(n: int) -> int:
 
 
 def features(units: np.ndarray, distributions: Sequence[BaseDistribution]) -> np.ndarray:
-    """Return what the model sees of genes `(n, D)`, as `(n, F)`.
+    """Return the features `(n, F)` of genes `(n, D)`.
 
-    A choice has a feature of its own, so that all choices are equally far apart. What is not asked
-    for stands in the middle.
+    Each choice has its own feature, so that all choices are equally far apart. A number that a
+    trial does not have is placed in the middle.
     """
     columns = []
     for column, distribution in zip(units.T, distributions, strict=True):
@@ -132,7 +129,7 @@ def features(units: np.ndarray, distributions: Sequence[BaseDistribution]) -> np
 
 
 def _n_features(distribution: BaseDistribution) -> int:
-    """Return how many features a parameter has: two choices make do with one."""
+    """Return how many features a parameter has: one, or one per choice if there are over two."""
     if isinstance(distribution, CategoricalDistribution) and len(distribution.choices) > 2:
         return len(distribution.choices)
     return 1
@@ -141,16 +138,20 @@ def _n_features(distribution: BaseDistribution) -> int:
 def warped(ranks: Sequence[Rank | None], quantile: float) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
-    A trial that failed, or was infeasible, counts as the worst. One that was pruned counts as its
-    last report, but not as better than half of the complete ones.
+    A failed or infeasible trial counts as the worst. A pruned trial counts as its last report, but
+    as no better than half of the complete trials.
 
     Args:
-        ranks: What the trials are ranked by; None for those that failed.
-        quantile: Which quantile of how far the losses are above the best is added to them before
-            the logarithm is taken: the higher, the less the differences of good trials count.
+        ranks: The trials' ranks; None for failed trials.
+        quantile: Quantile of the losses above the best that is added to them before the logarithm:
+            the higher, the less the differences between good trials count.
     """
-    # An eighth of each, lest differences and sums overflow.
-    found = [r[3] / 8 for r in ranks if r and r[0] == 0 and not r[1] and math.isfinite(r[3])]
+    # An eighth of each, so that differences and sums do not overflow.
+    found = [
+        r.loss / 8
+        for r in ranks
+        if r and r.violation == 0 and not r.pruned and math.isfinite(r.loss)
+    ]
     if not found:
         return np.zeros(len(ranks))
     worst, middle, best = max(found), float(np.median(found)), min(found)
@@ -166,25 +167,29 @@ def warped(ranks: Sequence[Rank | None], quantile: float) -> np.ndarray:
 
 
 def _eighth(rank: Rank | None, worst: float, middle: float) -> float:
-    if rank is None or rank[0] > 0 or math.isnan(rank[3]):
+    if rank is None or rank.violation > 0 or math.isnan(rank.loss):
         return worst
-    return max(rank[3] / 8, middle) if rank[1] else rank[3] / 8
+    return max(rank.loss / 8, middle) if rank.pruned else rank.loss / 8
 
 
-def _rows(archive: Archive, n: int) -> list[int]:
-    """Return which of the first n trials to learn from: all, or the best and the latest."""
+def _rows(matrix: TrialMatrix, n: int) -> list[int]:
+    """Return the rows of the first `n` trials to learn from: all, or the best and the latest."""
     if n <= MAX_TRIALS:
         return list(range(n))
-    if n == len(archive):
-        best = archive.fittest()
+    if n == len(matrix):
+        best = matrix.fittest()
     else:
-        usable = [(rank, row) for row, rank in enumerate(archive.ranks[:n]) if rank is not None]
+        usable = [(rank, row) for row, rank in enumerate(matrix.ranks[:n]) if rank is not None]
         best = [row for _, row in sorted(usable)]
     return sorted({*best[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
 
 
 def _fitted_kernel(model: Any) -> Any:
-    """Return the kernel of greatest likelihood, after a few steps: the screen needs no more."""
+    """Return the kernel of greatest likelihood, after a few steps, which suffice to rate.
+
+    scikit-learn's own fit, also with `optimizer=` this, warns whenever a parameter reaches its
+    bound, which is common here and harmless; silencing warnings is not safe between threads.
+    """
     from scipy.optimize import minimize
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:

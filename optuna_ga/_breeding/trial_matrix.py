@@ -1,6 +1,6 @@
-"""The finished trials of a study as arrays, in the order in which they became known.
+"""The finished trials of a study as a matrix of genes, one row per trial in order of arrival.
 
-Shapes: N trials, D parameters, E of the fittest trials.
+Shapes: N trials, D parameters. Genes are positions on the unit scale.
 """
 
 from __future__ import annotations
@@ -9,41 +9,34 @@ from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._population.fitness import Rank, rank
-from optuna_ga._population.genes import Gene, fit, to_unit
+from optuna_ga._population.genes import Gene, fit, inherited, same_kind, to_unit
 
 Distributions = Mapping[str, BaseDistribution]
 
 _RENEWED_AFTER = 0.1
 
 
-def same_kind(parents: BaseDistribution | None, childs: BaseDistribution) -> bool:
-    """Return whether a value of the parent's distribution means something in the child's."""
-    if isinstance(childs, CategoricalDistribution):
-        return parents == childs
-    return type(parents) is type(childs)
+class TrialMatrix:
+    """Finished trials, their genes, and the fittest of them.
 
-
-def inherited(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> float:
-    """Return a trial's parameter on the unit scale of a distribution, NaN if it has none."""
-    if not same_kind(trial.distributions.get(name), distribution):
-        return np.nan
-    return to_unit(distribution, fit(distribution, trial.params[name]))
-
-
-class Archive:
-    """Finished trials, their genes on the unit scale, and which of them are the fittest.
-
-    On average adding a trial costs the same however many there are. So a parameter whose range
-    changes is expressed anew only if a tenth of the trials have come since it last was.
+    The amortized cost of adding a trial does not depend on how many there are. So a parameter
+    whose range changes is encoded anew only if a tenth of the trials have arrived since it last
+    was.
 
     Args:
         direction: The study's direction.
-        n_fittest: How many of the fittest are kept in order.
+        n_fittest: How many of the fittest trials are kept in order.
+
+    Attributes:
+        trials: The trials, by row.
+        ranks: Their ranks, None without a fitness.
+        distributions: The parameters' distributions, by column.
+        version: Changes whenever genes are encoded anew.
     """
 
     def __init__(self, direction: StudyDirection, n_fittest: int) -> None:
@@ -54,27 +47,27 @@ class Archive:
         self._units = np.full((64, 0), np.nan)
         self._complete = np.zeros(64, bool)
         self._rows: dict[int, int] = {}
-        self._taken_over: dict[str, int] = {}  # How many trials there were then.
+        self._taken_over: dict[str, int] = {}  # Number of trials when a column was encoded.
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.distributions: dict[str, BaseDistribution] = {}
-        self.version = 0  # Changes whenever genes are expressed anew.
+        self.version = 0
 
     def __len__(self) -> int:
         return len(self.trials)
 
     @property
     def units(self) -> np.ndarray:
-        """Genes `(N, D)` on the unit scale, in the order of `distributions`; NaN where absent."""
+        """Genes `(N, D)`, in the order of `distributions`; NaN where a trial has none."""
         return self._units[: len(self.trials)]
 
     @property
     def complete(self) -> np.ndarray:
-        """Which trials are complete, rather than failed or pruned, as booleans `(N,)`."""
+        """Whether each trial is complete, rather than failed or pruned, as booleans `(N,)`."""
         return self._complete[: len(self.trials)]
 
     def add(self, trial: FrozenTrial) -> None:
-        """Take in a finished trial."""
+        """Add a finished trial."""
         row = len(self.trials)
         self.trials.append(trial)
         self._rows[trial.number] = row
@@ -103,18 +96,23 @@ class Archive:
         return units
 
     def fittest(self, name: str | None = None) -> list[int]:
-        """Return the rows of the fittest trials, or of the fittest that have a parameter."""
+        """Return the rows of the fittest trials, or of the fittest with a parameter."""
         found = self._fittest if name is None else self._fittest_with.get(name, [])
         return [row for _, row in found]
 
     def rows(self, numbers: Iterable[int]) -> list[int]:
-        """Return the rows of those of the numbered trials that are known."""
+        """Return the rows of the numbered trials that are known."""
         return [self._rows[number] for number in numbers if number in self._rows]
 
     def genes(self, rows: Sequence[int], distributions: Distributions) -> np.ndarray:
-        """Return parameters of some rows `(len(distributions), len(rows))` on their unit scales.
+        """Return the genes of some rows in these distributions, NaN where a row has none.
 
-        NaN for those that a row does not have.
+        Args:
+            rows: Rows of the matrix, E.
+            distributions: Parameters with the distributions to encode them in, D.
+
+        Returns:
+            Genes `(D, E)`.
         """
         if distributions is self.distributions:
             return np.asarray(self._units[rows].T)
@@ -137,7 +135,7 @@ class Archive:
             self._complete = np.append(self._complete, np.zeros_like(self._complete))
 
     def _is_due(self, name: str, distribution: BaseDistribution) -> bool:
-        """Return whether the genes are to be expressed in another distribution than before."""
+        """Return whether a column is to be encoded in another distribution than before."""
         known = self.distributions.get(name)
         if known == distribution:
             return False
@@ -145,7 +143,7 @@ class Archive:
         return not same_kind(known, distribution) or n_since >= _RENEWED_AFTER * len(self.trials)
 
     def _take_over(self, name: str, distribution: BaseDistribution) -> None:
-        """Express a parameter in another distribution."""
+        """Encode a column in another distribution."""
         if name not in self.distributions:
             self._units = np.column_stack([self._units, np.full(len(self._units), np.nan)])
         self.distributions[name] = distribution

@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import locate
 from optuna_ga._population.fitness import fittest
 from optuna_ga._results.final_generation import best_of_final_generation
@@ -52,17 +54,11 @@ def _settings(study: Study) -> str:
     sampler = study.sampler
     if not isinstance(sampler, GASampler):
         return f"New trials come from {_code(type(sampler).__name__)}."
-    settings: dict[str, Any] = {"population_size": sampler.population_size}
-    if sampler._settings is None:
-        settings["parent_fraction"] = sampler._parent_fraction
-        settings["mutation_prob"] = sampler._mutation_prob
-        settings["elitism"] = sampler._elitism
-        settings["avoid_duplicates"] = sampler._avoid_duplicates
-        settings["population_based_training"] = sampler._continues
-    else:
+    settings = asdict(sampler.settings)
+    del settings["record"]
+    if isinstance(sampler.settings, AdaptiveSettings):
         settings["adaptive"] = True
-        settings["screen"] = sampler._settings.screened
-    settings["seed"] = sampler._seed
+        del settings["tuning"]  # No user needs to know these constants.
     return _value_table("setting", settings)
 
 

@@ -1,1 +1,1 @@
-"""A population: one gene, keyed random draws, who is fitter, who may be a parent."""
+"""A population of trials: genes, keyed random draws, fitness, generations and their parents."""

@@ -1,9 +1,9 @@
-"""Random draws that depend on what they are for, and on nothing else.
+"""Keyed random numbers: a draw depends on the seed, the trial's number and the parameter's name.
 
 A draw is a hash of (seed, trial number, parameter name), a counter-based generator in the
-sense of Salmon et al. 2011 (doi:10.1145/2063384.2063405). It has no state, so it does not
-matter which process asks, in which order, after which restart, or with which NumPy version.
-A hash costs about a microsecond; a fresh NumPy generator costs ten times as much.
+sense of Salmon et al. 2011 (doi:10.1145/2063384.2063405). It has no state, so the process, the
+order of the draws, restarts and NumPy's version do not matter. A hash costs about a microsecond;
+a new NumPy generator costs ten times as much.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.random.bit_generator import ISeedSequence
 
 
 class TrialDraws(NamedTuple):
-    """What a trial draws once; each in [0, 1)."""
+    """The draws that a trial makes once, each in [0, 1)."""
 
     first_parent: float
     second_parent: float
 
 
 class GeneDraws(NamedTuple):
-    """What a trial draws for one parameter; each in [0, 1)."""
+    """The draws that a trial makes for each parameter, each in [0, 1)."""
 
     mutation: float
     crossover: float
@@ -48,17 +48,17 @@ def _uniforms(key: str) -> tuple[float, ...]:
 
 
 def generator(*key: object) -> np.random.Generator:
-    """Return a generator of the draws that belong to a key, for draws by the hundred."""
+    """Return a NumPy generator seeded by a key, for draws by the hundred."""
     digest = _Digest(blake2b(repr(key).encode(), digest_size=32).digest())
     return np.random.Generator(np.random.PCG64(digest))  # type: ignore[arg-type]  # Its stubs lag.
 
 
 class _Digest(ISeedSequence):
-    """A hash as the state of a generator, in place of NumPy's slower one."""
+    """A hash used as the state of a generator; NumPy's own seeding is slower."""
 
     def __init__(self, digest: bytes) -> None:
         self._digest = digest
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
-        """Return the state `(n_words,)`; PCG64 asks for the 32 bytes that there are."""
+        """Return the state `(n_words,)`; PCG64 takes all 32 bytes of the hash."""
         return np.frombuffer(self._digest, dtype)[:n_words]

@@ -1,37 +1,53 @@
-"""Which of two finished trials is fitter."""
+"""Fitness: the total order of finished trials, from the fittest to the least fit."""
 
 from __future__ import annotations
 
 import heapq
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import CHECKPOINT
+from optuna_ga._records import CHECKPOINT
 
-# Smaller is fitter: (violation, not complete, -last step, loss, number).
-Rank = tuple[float, bool, int, float, int]
+
+class Rank(NamedTuple):
+    """Sort key of a finished trial: the smaller, the fitter.
+
+    Attributes:
+        violation: Total violation of the constraints, 0 for a feasible trial.
+        pruned: Whether the trial is pruned rather than complete.
+        minus_step: The negative last step of a pruned trial; 1 without one, 0 if it is complete.
+        loss: The value to be minimized; of a pruned trial the last report.
+        number: The trial's number, which breaks ties.
+    """
+
+    violation: float
+    pruned: bool
+    minus_step: int
+    loss: float
+    number: int
 
 
 def rank(trial: FrozenTrial, direction: StudyDirection) -> Rank | None:
-    """Return the sort key of a finished trial, smaller for the fitter; None if it has no fitness.
+    """Return the rank of a finished trial, None if it has no fitness.
 
-    Feasible trials precede infeasible ones, which go by their total violation. Then complete
-    trials precede pruned ones, of which those that came further precede, and among equals the
-    better last report does. The number breaks ties, so that the order is total. Failed trials
-    have no fitness.
+    Feasible trials precede infeasible trials, which are ordered by their total violation. Then
+    complete trials precede pruned trials, which are ordered by their last step, then by their
+    last report. The number breaks ties, so the order is total. Failed trials have no fitness.
     """
     if trial.state == TrialState.COMPLETE:
         assert trial.values is not None
-        return _violation(trial), False, 0, loss_of(trial.values[0], direction), trial.number
+        loss = loss_of(trial.values[0], direction)
+        return Rank(_violation(trial), False, 0, loss, trial.number)
     if trial.state == TrialState.PRUNED:
         step = trial.last_step
         if step is None:
-            return _violation(trial), True, 1, math.inf, trial.number
+            return Rank(_violation(trial), True, 1, math.inf, trial.number)
         loss = loss_of(trial.intermediate_values[step], direction)
-        return _violation(trial), True, -step, loss, trial.number
+        return Rank(_violation(trial), True, -step, loss, trial.number)
     return None
 
 
@@ -42,9 +58,9 @@ def fittest(trials: Iterable[FrozenTrial], n: int, direction: StudyDirection) ->
 
 
 def can_be_continued(trial: FrozenTrial) -> bool:
-    """Return whether a finished trial has left a state from which others can go on.
+    """Return whether training can resume from the state that a finished trial has saved.
 
-    One that diverged has an infinite value, and what it left is not inherited.
+    The state of a diverged trial, whose value is infinite, is not inherited.
     """
     if trial.state != TrialState.COMPLETE or CHECKPOINT not in trial.user_attrs:
         return False
@@ -52,15 +68,15 @@ def can_be_continued(trial: FrozenTrial) -> bool:
     return all(map(math.isfinite, trial.values))
 
 
+def loss_of(value: float, direction: StudyDirection) -> float:
+    """Return a value as a loss, which is minimized; NaN counts as the worst."""
+    if math.isnan(value):
+        return math.inf
+    return -value if direction == StudyDirection.MAXIMIZE else value
+
+
 def _violation(trial: FrozenTrial) -> float:
     if not trial.system_attrs:  # Constraints are stored there; this spares building a dict.
         return 0.0
     total = sum(max(value, 0.0) for value in trial.constraints.values())
     return math.inf if math.isnan(total) else total
-
-
-def loss_of(value: float, direction: StudyDirection) -> float:
-    """Return a value as what is minimized; NaN counts as the worst."""
-    if math.isnan(value):
-        return math.inf
-    return -value if direction == StudyDirection.MAXIMIZE else value

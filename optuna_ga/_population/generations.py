@@ -1,24 +1,25 @@
-"""Which trials make up a generation, and which of them are the parents of the next.
+"""Generations: which trials belong to one, and which trials become the parents of the next.
 
 P is the population size. The generation of a trial is `number // P`: Optuna numbers trials
-atomically on every storage, so this takes no scan, no lock and no agreement between workers,
+atomically on every storage, so this needs no scan, no lock and no agreement between workers,
 and `n_trials = P * n_generations` is exact.
 
 The pool from which the parents of generation g are selected holds
 
-1. the finished trials of g-1, failed ones included;
-2. late ones: trials of generations before g-1 that completed strictly after the first trial of
-   g-1 (the lowest-numbered that has started) started, which earlier pools may have missed;
-3. if that makes fewer than P, because g-1 is still running, the latest older finished trials
-   up to P;
-4. if fewer than two of these have a fitness, because g-1 failed or was interrupted, the latest P
-   older trials that have one, so that a search goes on where it was.
+1. the finished trials of g-1, failed trials included;
+2. late trials: trials of generations before g-1 that completed strictly after the first trial of
+   g-1 (the lowest-numbered trial with a start time) started, so that earlier pools may have
+   missed them;
+3. if these are fewer than P, because g-1 is still running, the latest older finished trials, up
+   to P in total;
+4. if fewer than two trials in the pool have a fitness, because g-1 failed or was interrupted, the
+   latest P older trials with a fitness, so that the search resumes where it was.
 
-One process that runs trial after trial gets exactly generation g-1, unless that failed. With
+A single process that runs trial after trial gets exactly generation g-1, unless g-1 failed. With
 elitism the pool is every finished trial of the generations before g. In population-based training
-only trials that can be continued have a fitness. A running trial is never waited for, since its
-worker may be dead. Times are those that Optuna records, so the clocks and time zones of workers
-should agree; where they do not, a late result can be missed or stay late for longer.
+only trials from which training can resume have a fitness. A running trial is never waited for,
+since its worker may be dead. Times are the times that Optuna records, so the clocks and time zones
+of workers should agree; otherwise a late result can be missed, or count as late for longer.
 """
 
 from __future__ import annotations
@@ -39,10 +40,17 @@ _CACHED_GENERATIONS = 16
 
 
 class Generations:
-    """The generations of one study, as far as they have finished.
+    """The finished trials of one study, by generation. Safe to share between threads.
 
-    It keeps what it has read of the study, since finished trials never change: every finished
-    trial is read once. Dropping it loses time and nothing else. Safe to share between threads.
+    Finished trials never change, so each is read once and kept. Dropping the object costs time
+    and changes nothing.
+
+    Args:
+        study: The study.
+        population_size: Trials in a generation, P.
+        n_parents: The most parents that a generation has, at least 2.
+        elitism: Whether the pool is all earlier generations.
+        may_be_parent: Whether a finished trial can be a parent if it has a fitness; None: any can.
     """
 
     def __init__(
@@ -52,9 +60,9 @@ class Generations:
         population_size: int,
         n_parents: int,
         elitism: bool,
-        may_be_parent: Callable[[FrozenTrial], bool],
+        may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
-        self._may_be_parent = may_be_parent
+        self._may_be_parent = may_be_parent or (lambda trial: True)
         self._direction = study.directions[0]
         self._population_size = population_size
         self._n_parents = n_parents
@@ -63,23 +71,23 @@ class Generations:
         self._forget()
 
     def _forget(self) -> None:
-        self._n_known = 0  # Trials numbered below this have been looked for.
+        self._n_known = 0  # Trials with smaller numbers have been looked for.
         self._unfinished: dict[int, float | None] = {}  # Number to start time, if started.
         self._finished: dict[int, FrozenTrial] = {}
-        self._arrivals: list[FrozenTrial] = []  # The same trials, in the order of their reading.
+        self._arrivals: list[FrozenTrial] = []  # The same trials, in the order they were read.
         self._running: dict[int, FrozenTrial] = {}
-        self._completions: list[tuple[float, int]] = []  # (time, number), in this order.
-        self._usable: list[int] = []  # Numbers of those that have a fitness, ascending.
+        self._completions: list[tuple[float, int]] = []  # (time, number), ascending.
+        self._usable: list[int] = []  # Numbers of trials with a fitness, ascending.
         size = self._n_parents + self._population_size
         self._elites = _Elites(size) if self._elitism else None
-        self._changes = 0  # Counts what could change a pool.
+        self._changes = 0  # Counts the events that could change a pool.
         self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
 
     def parents_of(self, generation: int, study: Study) -> list[FrozenTrial]:
         """Return the parents of a generation, the fittest first.
 
-        They are the best `n_parents` of its pool that have a fitness, or all of them if there
-        are fewer; none for generation 0.
+        They are the `n_parents` fittest of its pool, or fewer if fewer have a fitness; none for
+        generation 0.
         """
         first = generation * self._population_size
         with self._lock:
@@ -98,7 +106,7 @@ class Generations:
         return number in self._finished
 
     def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
-        """Return those of the numbered trials that have finished."""
+        """Return the numbered trials that have finished."""
         if not numbers:
             return []
         with self._lock:
@@ -106,10 +114,10 @@ class Generations:
             return [self._finished[number] for number in numbers if number in self._finished]
 
     def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-        """Return the finished trials, and those below `end` that are running, by number.
+        """Return the finished trials, and the running trials below `end` by ascending number.
 
-        The finished ones are the same list each time, which only grows, unless the study is
-        another.
+        The list of finished trials is the same object each time, and only grows, as long as the
+        study is the same.
         """
         with self._lock:
             self._read(study, end)
@@ -119,11 +127,11 @@ class Generations:
     def needed(
         self, study: Study, number: int, others: Iterable[int]
     ) -> tuple[set[int], list[FrozenTrial]]:
-        """Return who may yet be a parent when a trial of this number runs, and all who are over.
+        """Return the numbers of trials that may yet become parents, and all finished trials.
 
-        The first are the numbers of finished trials that a pool of the trial's generation or of
-        a later one may hold, or that of another trial's generation. Parents that running trials
-        have chosen are not among them: those may be of an earlier pool.
+        The former are the finished trials that the pool of the numbered trial's generation, of a
+        later generation, or of the generation of one of `others` may hold. Parents that running
+        trials have already chosen are not included: they may come from an earlier pool.
         """
         with self._lock:
             self._read(study, number + 1)
@@ -132,18 +140,19 @@ class Generations:
             kept = set(finished[bisect_left(finished, number // size * size - size) :])
             for first in {each // size * size for each in (number, *others)}:
                 kept.update(self._late(range(max(first - size, 0), first)))
-                # One more: a pool that takes the latest P that are usable has one at most itself.
+                # P + 1: this fallback is used when the regular pool holds at most one usable
+                # trial, which comes on top of the P older ones.
                 for numbers, n in ((finished, size), (self._usable, size + 1)):
                     end = bisect_left(numbers, first)
                     kept.update(numbers[max(end - n, 0) : end])
             return kept, list(self._arrivals)
 
     def _is_over(self, first: int) -> bool:
-        """Return whether all trials numbered below `first` are known to have finished."""
+        """Return whether all trials with numbers below `first` are known to have finished."""
         return self._n_known >= first and all(number >= first for number in self._unfinished)
 
     def _read(self, study: Study, end: int) -> None:
-        """Take in what has become of the trials numbered below `end`."""
+        """Update the state of the trials with numbers below `end`."""
         for number in range(self._n_known, end):
             self._unfinished[number] = None
         self._n_known = max(self._n_known, end)
@@ -212,7 +221,7 @@ class Generations:
         return numbers
 
     def _latest_usable(self, first: int) -> list[int]:
-        """Return the latest P trials that have a fitness, of generations before g-1."""
+        """Return the latest P trials with a fitness from the generations before g-1."""
         end = bisect_left(self._usable, first - self._population_size)
         return self._usable[max(end - self._population_size, 0) : end]
 
@@ -224,7 +233,7 @@ class Generations:
         return [number for _, number in self._completions[after:] if number < previous.start]
 
     def _first_start(self, numbers: range) -> float | None:
-        """Return when the first of these trials that has a start time started."""
+        """Return the start time of the first of these trials that has one."""
         for number in numbers:
             trial = self._finished.get(number)
             start = self._unfinished.get(number) if trial is None else _started(trial)
@@ -244,9 +253,9 @@ class Generations:
 
 
 class _Elites:
-    """The fittest of all finished trials, kept up to date one by one.
+    """The fittest of all finished trials, updated trial by trial.
 
-    It holds a few more than there are parents, since some may belong to the generation that is
+    It holds more trials than there are parents, since some may belong to the generation that is
     still being bred.
     """
 
@@ -262,8 +271,8 @@ class _Elites:
             self._dropped = True
 
     def best(self, n: int, end: int) -> list[int] | None:
-        """Return the numbers of the `n` fittest below `end`, or None if too few are held."""
-        numbers = [number for *_, number in self._ranks if number < end][:n]
+        """Return the `n` fittest trials with numbers below `end`, None if too few are held."""
+        numbers = [rank.number for rank in self._ranks if rank.number < end][:n]
         return None if len(numbers) < n and self._dropped else numbers
 
 
@@ -274,5 +283,5 @@ def _started(trial: FrozenTrial) -> float | None:
 def _seconds(time: datetime) -> float:
     try:
         return time.timestamp()
-    except (OSError, OverflowError, ValueError):  # Before or after what the platform can tell.
+    except (OSError, OverflowError, ValueError):  # Out of the platform's range.
         return math.copysign(math.inf, time.year - 1970)

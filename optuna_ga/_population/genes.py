@@ -1,4 +1,9 @@
-"""One parameter of one individual: a fresh draw from its distribution, and what fits into it."""
+"""Genes: the value of one parameter, and its position on the parameter's unit scale.
+
+The unit scale of a parameter is [0, 1], on which its distribution is uniform: in the logarithm
+where `log` is set, on the grid where there is a step, and over the choices of a categorical
+parameter. All operators work on it or on the values themselves.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +17,20 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import FrozenTrial
 
 Gene = CategoricalChoiceType
 
-DIGITS = 9  # Positions on the unit scale that agree after rounding to these are the same.
+DIGITS = 9  # Positions on the unit scale that agree to so many decimals are equal.
 
 
 def from_unit(distribution: BaseDistribution, u: float) -> Gene:
-    """Return the value at `u` of the distribution's own uniform scale.
+    """Return the value at a position of the distribution's unit scale.
 
-    The scale is the logarithm where `log` is set, the grid where there is a step, and the
-    choices of a categorical parameter; integers own equal shares of it.
+    Integers, steps and choices own equal shares of the scale.
 
     Args:
-        distribution: Any of Optuna's three.
+        distribution: One of Optuna's three distributions.
         u: Position in [0, 1).
 
     >>> round(from_unit(FloatDistribution(1e-4, 1.0, log=True), 0.5), 12)
@@ -42,11 +47,11 @@ def from_unit(distribution: BaseDistribution, u: float) -> Gene:
 
 
 def fit(distribution: BaseDistribution, value: Gene) -> Gene:
-    """Return `value` itself if the distribution contains it, else the nearest value that it does.
+    """Return `value` if the distribution contains it, otherwise the nearest value that it does.
 
     Args:
-        distribution: The distribution now asked for, whose range may differ from an earlier one.
-        value: A value of a distribution of the same class, and of the same choices.
+        distribution: The child's distribution, whose range may differ from the parent's.
+        value: A value of a distribution of the same class, with the same choices.
 
     >>> fit(FloatDistribution(0.0, 1.0), 0.3), fit(FloatDistribution(0.5, 1.0), 0.3)
     (0.3, 0.5)
@@ -64,17 +69,17 @@ def fit(distribution: BaseDistribution, value: Gene) -> Gene:
     if distribution.step is None:
         return number
     steps = (number - distribution.low) / distribution.step
-    on_grid = abs(steps - round(steps)) < 1e-8  # Optuna's own tolerance.
+    on_grid = abs(steps - round(steps)) < 1e-8  # Optuna's tolerance.
     return number if on_grid else _grid_point(distribution, round(steps))
 
 
 def to_unit(distribution: BaseDistribution, value: Gene) -> float:
-    """Return where a value stands on the distribution's own uniform scale, in [0, 1].
+    """Return the position of a value on the distribution's unit scale, in [0, 1].
 
-    `from_unit` leads back to it. Choices, steps and integers stand in the middle of their shares.
+    `from_unit` inverts it. Choices, steps and integers lie in the middle of their shares.
 
     Args:
-        distribution: Any of Optuna's three.
+        distribution: One of Optuna's three distributions.
         value: A value that the distribution contains.
 
     >>> to_unit(FloatDistribution(1e-4, 1.0, log=True), 1e-4), to_unit(IntDistribution(1, 4), 1)
@@ -96,7 +101,7 @@ def to_unit(distribution: BaseDistribution, value: Gene) -> float:
 
 
 def resolved(distribution: BaseDistribution, units: np.ndarray) -> np.ndarray:
-    """Return the positions `(n,)` of the values that positions `(n,)` in [0, 1] stand for."""
+    """Return positions `(n,)` in [0, 1] moved to the positions `(n,)` of their values."""
     cells = n_cells(distribution)
     if cells is None:
         return units
@@ -108,8 +113,25 @@ def resolved(distribution: BaseDistribution, units: np.ndarray) -> np.ndarray:
     return np.asarray((np.minimum(np.floor(units * cells), cells - 1) + 0.5) / cells)
 
 
+def same_kind(parents: BaseDistribution | None, childs: BaseDistribution) -> bool:
+    """Return whether a value of the parent's distribution is meaningful in the child's.
+
+    Numbers are inherited across ranges, choices only between equal lists of choices.
+    """
+    if isinstance(childs, CategoricalDistribution):
+        return parents == childs
+    return type(parents) is type(childs)
+
+
+def inherited(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> float:
+    """Return a trial's parameter on the unit scale of a distribution, NaN if it has none."""
+    if not same_kind(trial.distributions.get(name), distribution):
+        return math.nan
+    return to_unit(distribution, fit(distribution, trial.params[name]))
+
+
 def n_cells(distribution: BaseDistribution) -> int | None:
-    """Return how many values a distribution has, None if it is continuous."""
+    """Return the number of values of a distribution, None if it is continuous."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
@@ -130,7 +152,7 @@ def grid(distribution: BaseDistribution) -> np.ndarray | None:
 
 
 def _position(low: float, high: float, number: float) -> float:
-    """Return where a number stands between two others, whose difference may overflow."""
+    """Return the position of a number between two others, whose difference may overflow."""
     if high <= low:
         return 0.5
     span = high - low
@@ -147,7 +169,7 @@ def _index(u: float, n: int) -> int:
 def _int_from_unit(distribution: IntDistribution, u: float) -> int:
     low, high, step = distribution.low, distribution.high, distribution.step
     if distribution.log:
-        # Half an integer beyond either end, so that the ends own full shares.
+        # Half an integer beyond each end, so that the ends own full shares.
         value = round(math.exp(_between(math.log(low - 0.5), math.log(high + 0.5), u)))
         return min(max(value, low), high)
     return low + step * _index(u, (high - low) // step + 1)

@@ -11,8 +11,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int
-from optuna_ga._optuna_internals import MUTATED, POPULATION_SIZE, only_direction, parents_shown
+from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import loss_of, rank
+from optuna_ga._records import MUTATED, POPULATION_SIZE, shown_parents
 from optuna_ga._sampler import GASampler
 
 ORIGINS = ("start", "crossover", "mutation")
@@ -107,7 +108,7 @@ def _individuals(
             improved = loss < best_loss
             if improved or best is None:
                 best, best_loss = trial.values[0], loss
-        parents = parents_shown(trial)
+        parents = shown_parents(trial)
         mutated = list(trial.user_attrs.get(MUTATED, [])) if parents else []
         yield Individual(
             trial=trial,

@@ -15,9 +15,10 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import CHECKPOINT, locate, stored
+from optuna_ga._optuna_internals import locate, stored
+from optuna_ga._records import CHECKPOINT
 from optuna_ga._training.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
-from optuna_ga._training.lineage import continuing_sampler, unneeded_trials
+from optuna_ga._training.lineage import continuing_breeder, unneeded_trials
 
 _ARTIFACT_STORE_METHODS = ("open_reader", "write", "remove")
 
@@ -102,7 +103,7 @@ class Checkpoints:
         if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
             raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
         study = trial.study
-        continuing_sampler(study)
+        continuing_breeder(study)
         key = _key(study, trial)
         storage, _ = locate(study)
         self._store.put(storage, key, state)

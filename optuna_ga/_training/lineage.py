@@ -10,17 +10,12 @@ from optuna import Trial
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._breeding.population_based_training import ContinuingBreeder
 from optuna_ga._checks import check_int
-from optuna_ga._optuna_internals import (
-    CHECKPOINT,
-    GENERATION,
-    PARENTS,
-    only_direction,
-    parents_shown,
-    stored,
-)
+from optuna_ga._optuna_internals import only_direction, stored
 from optuna_ga._population.fitness import fittest
-from optuna_ga._sampler import GASampler
+from optuna_ga._records import CHECKPOINT, GENERATION, PARENTS, shown_parents
+from optuna_ga._sampler import GASampler, breeder_of
 
 
 def parent_to_continue(trial: Trial) -> FrozenTrial | None:
@@ -45,8 +40,7 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
     study = trial.study
     direction = only_direction(study)
-    sampler = continuing_sampler(study)
-    parents = sampler._parents_of(study, stored(trial))
+    parents = continuing_breeder(study).origin(study, stored(trial)).parents
     return copy.deepcopy(_fitter_parent(list(parents), direction))
 
 
@@ -97,15 +91,17 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
     return lineage[::-1]
 
 
-def continuing_sampler(study: Study) -> GASampler:
-    """Return the study's sampler, whose trials continue their parents.
+def continuing_breeder(study: Study) -> ContinuingBreeder:
+    """Return the breeder of a study whose trials continue their parents.
 
     Raises:
         ValueError: If the sampler is not `GASampler.population_based_training`.
     """
     sampler = study.sampler
-    if isinstance(sampler, GASampler) and sampler._continues:
-        return sampler
+    if isinstance(sampler, GASampler):
+        breeder = breeder_of(sampler, study)
+        if isinstance(breeder, ContinuingBreeder):
+            return breeder
     raise ValueError(
         "The study's sampler must be `GASampler.population_based_training(...)`, because only its "
         f"trials continue their parents, but the study has a {type(sampler).__name__}."
@@ -119,8 +115,7 @@ def unneeded_trials(study: Study, number: int) -> Iterator[FrozenTrial]:
         study: The study.
         number: Number of a running trial.
     """
-    sampler = continuing_sampler(study)
-    memory = sampler._memory_of(study)
+    breeder = continuing_breeder(study)
     unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     # These trials may still choose parents from an old pool: an enqueued trial belongs to the
     # generation of its number however late it starts, and a trial that has just started may not
@@ -128,12 +123,12 @@ def unneeded_trials(study: Study, number: int) -> Iterator[FrozenTrial]:
     undecided = [
         trial.number
         for trial in unfinished
-        if not parents_shown(trial) and trial.number not in memory.parents
+        if not shown_parents(trial) and breeder.chosen(trial.number) is None
     ]
-    kept, finished = memory.generations.needed(study, number, undecided)
+    kept, finished = breeder.generations.needed(study, number, undecided)
     for trial in unfinished:
-        kept.update(parents_shown(trial))
-        kept.update(parent.number for parent in memory.parents.get(trial.number, ()))
+        kept.update(shown_parents(trial))
+        kept.update(parent.number for parent in breeder.chosen(trial.number) or ())
     yield from (trial for trial in finished if trial.number not in kept)
 
 
@@ -147,7 +142,7 @@ def _recorded_parent(
             f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "
             "had `record=False`."
         )
-    parents = [trials[number] for number in parents_shown(child) if number in trials]
+    parents = [trials[number] for number in shown_parents(child) if number in trials]
     parent = _fitter_parent(parents, direction)
     if parent is not None and CHECKPOINT not in parent.user_attrs:
         raise ValueError(

@@ -11,8 +11,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int
-from optuna_ga._optuna_internals import PARENTS
 from optuna_ga._population.fitness import can_be_continued
+from optuna_ga._records import PARENTS
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.optimize_generations import Result, evaluate_and_tell
 from optuna_ga._sampler import GASampler

@@ -12,8 +12,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 
-from optuna_ga._breeding.trial_matrix import same_kind
 from optuna_ga._population.fitness import fittest
+from optuna_ga._population.genes import same_kind
 from optuna_ga._results.history import History, Individual
 from optuna_ga.visualization._common import (
     CROSS,

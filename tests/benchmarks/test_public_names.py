@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# The paper's network outside of its objective, the trainers that are timed themselves, and
-# settings of the adaptive sampler that users cannot change.
+# The paper's network outside of its objective, and the trainers that are timed themselves.
 BELOW = {
     "benchmarks/performance/any_network.py",
     "benchmarks/performance/trainer_speed.py",
-    "benchmarks/samplers.py",
     "benchmarks/trainings.py",
 }
 # But for an object's own, those of named tuples, and `os._exit`.

@@ -25,7 +25,6 @@ from tests.breeding.samplers import (
     adaptive,
     ask_together,
     choice,
-    mixed,
     model_free,
     of_every_kind,
 )
@@ -201,33 +200,8 @@ def test_the_population_size_is_the_length_of_generation_0() -> None:
         assert bred(study)[0].number == size
 
 
-@pytest.fixture
-def _without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make scikit-learn look as if it were not installed."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-
-
-@pytest.mark.usefixtures("_without_scikit_learn")
-def test_without_scikit_learn_it_warns_and_does_without() -> None:
-    """The search is the one that was asked for by `screen=False`, and the caller is named."""
-    with pytest.warns(UserWarning, match=r"scikit-learn.*optuna-ga\[screen\]") as warned:
-        sampler = GASampler.adaptive(4, seed=0)
-
-    assert [warning.filename for warning in warned] == [__file__]
-    assert story(run(sampler, 12, mixed)) == story(run(model_free(4, seed=0), 12, mixed))
-
-
-@pytest.mark.usefixtures("_without_scikit_learn")
-def test_the_refusal_says_what_to_install() -> None:
-    """The error names the extra."""
-    with pytest.raises(ImportError, match=r"optuna-ga\[screen\]"):
-        GASampler.adaptive(screen=True)
-
-
-def test_the_model_is_used_where_it_is_installed() -> None:
-    """Nothing else has to be said."""
+def test_a_model_chooses_by_default() -> None:
+    """`screen=True` need not be said."""
     default, screened = (
         run(make(4, seed=0), 8) for make in (GASampler.adaptive, KINDS["screened"])
     )
@@ -247,7 +221,7 @@ print({"scipy", "sklearn"} & set(sys.modules))
 
 
 def test_without_a_model_neither_scipy_nor_scikit_learn_is_imported() -> None:
-    """They are not even looked at, and need not be installed."""
+    """They take a second to import, and only the model needs them."""
     output = subprocess.run(
         [sys.executable, "-c", MODEL_FREE], capture_output=True, check=True, text=True, timeout=120
     ).stdout

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from optuna_ga._breeding import adaptive_operators
-from optuna_ga._breeding.adaptive_settings import SCREENED, Settings
+from optuna_ga._breeding.adaptive_settings import SCREENED, Tuning
 from optuna_ga._population.genes import resolved
 from tests.breeding.histories import UNIT
 from tests.strategies import distributions, units
@@ -23,7 +23,7 @@ from tests.strategies import distributions, units
 AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
 
 
-def only(step_prob: float, **options: Any) -> Settings:
+def only(step_prob: float, **options: Any) -> Tuning:
     """Return settings with one operator for numbers, and without mutation unless it is given."""
     options = {"fresh_prob": 0.0, "fresh_choice_prob": 0.0, **options}
     return replace(SCREENED, step_prob=step_prob, **options)
@@ -32,7 +32,7 @@ def only(step_prob: float, **options: Any) -> Settings:
 def children(
     parents: Sequence[float] | np.ndarray,
     distribution: BaseDistribution,
-    settings: Settings,
+    settings: Tuning,
     donors: Sequence[float] | None = None,
     n: int = 400,
 ) -> np.ndarray:
@@ -54,7 +54,7 @@ def children(
 @pytest.mark.parametrize("n_parents", [2, 3, 14])
 @pytest.mark.parametrize("choices", [False, True])
 def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
-    """Affine children weight all parents by a sum of one; a step has one parent, choices two."""
+    """An affine child has all parents; a step has one, or two where the genes are choices."""
     plan = adaptive_operators.plan(500, n_parents, SCREENED, np.random.default_rng(0))
     for candidate, affine in enumerate(plan.affine.tolist()):
         named = plan.parents(candidate, choices=choices)

@@ -17,8 +17,8 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding import known_trials
-from optuna_ga._breeding.conditional_space import Branches
-from optuna_ga._breeding.known_trials import Knowledge
+from optuna_ga._breeding.conditional_space import ConditionalSpace
+from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._population.genes import from_unit, resolved
 from tests.breeding.histories import MINIMIZE, TWO_LEVELS, UNIT, branching, two_levels
 from tests.breeding.test_known_trials import trial_with
@@ -69,13 +69,13 @@ def test_what_a_child_is_asked_for_is_foreseen(
     asked = np.array([[name in asks(one) for name in space] for one in values])
     trials = np.where(asked[:60], genes[:60], np.nan)
 
-    assert (Branches(trials, list(space.values())).asked(genes[60:]) == asked[60:]).all()
+    assert (ConditionalSpace(trials, list(space.values())).present(genes[60:]) == asked[60:]).all()
 
 
-def random_children(knowledge: Knowledge, n: int = 200) -> np.ndarray:
+def random_children(known: KnownTrials, n: int = 200) -> np.ndarray:
     """Return positions of values of all known parameters."""
     rng = np.random.default_rng(2)
-    kinds = knowledge.archive.distributions.values()
+    kinds = known.matrix.distributions.values()
     return np.column_stack([resolved(kind, rng.random(n)) for kind in kinds])
 
 
@@ -85,27 +85,27 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
 ) -> None:
     """Trials added one by one lead to the same predictions as all trials at once."""
     monkeypatch.setattr(known_trials, "_RECENT", recent)
-    known: list[FrozenTrial] = []
-    followed = Knowledge(MINIMIZE, 10, known)
+    finished: list[FrozenTrial] = []
+    followed = KnownTrials(MINIMIZE, 10, finished)
     for trial in branching(80):
-        known.append(trial)
+        finished.append(trial)
         followed.take_in()
-        resumed = Knowledge(MINIMIZE, 10, list(known))
+        resumed = KnownTrials(MINIMIZE, 10, list(finished))
         resumed.take_in()
         children = random_children(followed)
-        np.testing.assert_array_equal(followed.asked(children), resumed.asked(children))
+        np.testing.assert_array_equal(followed.masked(children), resumed.masked(children))
 
 
 def test_branches_agree_with_every_complete_trial() -> None:
     """A complete trial that was mispredicted makes the trees anew; failed trials do not."""
-    known: list[FrozenTrial] = []
-    knowledge = Knowledge(MINIMIZE, 10, known)
+    finished: list[FrozenTrial] = []
+    known = KnownTrials(MINIMIZE, 10, finished)
     for trial in branching(80):
-        known.append(trial)
-        knowledge.take_in()
-        complete = knowledge.archive.units[knowledge.archive.complete]
-        foreseen = knowledge.asked(np.nan_to_num(complete))
-        np.testing.assert_array_equal(np.isnan(foreseen), np.isnan(complete))
+        finished.append(trial)
+        known.take_in()
+        complete = known.matrix.units[known.matrix.complete]
+        predicted = known.masked(np.nan_to_num(complete))
+        np.testing.assert_array_equal(np.isnan(predicted), np.isnan(complete))
 
 
 def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,11 +113,11 @@ def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(known_trials, "_RECENT", 20)
     before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
     since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
-    knowledge = Knowledge(MINIMIZE, 10, before + since)
-    knowledge.take_in()
-    foreseen = knowledge.asked(np.array([[0.25, 0.5], [0.75, 0.5]]))
+    known = KnownTrials(MINIMIZE, 10, before + since)
+    known.take_in()
+    predicted = known.masked(np.array([[0.25, 0.5], [0.75, 0.5]]))
 
-    np.testing.assert_array_equal(foreseen, [[0.25, math.nan], [0.75, 0.5]])
+    np.testing.assert_array_equal(predicted, [[0.25, math.nan], [0.75, 0.5]])
 
 
 def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
@@ -127,6 +127,6 @@ def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
     monkeypatch.setattr(known_trials, "_RECENT", 5)
     failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
     for n_failures, y in [(4, math.nan), (6, 0.5)]:
-        knowledge = Knowledge(MINIMIZE, 10, [trial_with(x=0.5), *[failure] * n_failures])
-        knowledge.take_in()
-        np.testing.assert_array_equal(knowledge.asked(np.array([[0.5, 0.5]])), [[0.5, y]])
+        known = KnownTrials(MINIMIZE, 10, [trial_with(x=0.5), *[failure] * n_failures])
+        known.take_in()
+        np.testing.assert_array_equal(known.masked(np.array([[0.5, 0.5]])), [[0.5, y]])

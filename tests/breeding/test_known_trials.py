@@ -9,7 +9,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga._breeding.known_trials import Knowledge
+from optuna_ga._breeding.known_trials import KnownTrials
 from tests.breeding.histories import MINIMIZE, UNIT
 
 
@@ -26,31 +26,31 @@ def trial_with(state: TrialState = TrialState.COMPLETE, **params: Any) -> Frozen
     )
 
 
-def foreseen(knowledge: Knowledge, genes: dict[str, float], **params: Any) -> list[float]:
+def predicted(known: KnownTrials, genes: dict[str, float], **params: Any) -> list[float]:
     """Return the predicted genes of a running trial that has some parameters so far."""
-    knowledge.take_in()
-    knowledge.foresee([trial_with(TrialState.RUNNING, **params)], lambda trial: genes)
-    return list(knowledge.running[0])
+    known.take_in()
+    known.predict([trial_with(TrialState.RUNNING, **params)], lambda trial: genes)
+    return list(known.running[0])
 
 
 def test_what_running_trials_have_got_is_followed() -> None:
     """The prediction takes over each suggested gene, and follows changes of the range."""
-    known = [trial_with(x=0.5, y=0.5)]
-    knowledge, genes = Knowledge(MINIMIZE, 10, known), {"x": 0.9, "y": 0.75}
+    finished = [trial_with(x=0.5, y=0.5)]
+    known, genes = KnownTrials(MINIMIZE, 10, finished), {"x": 0.9, "y": 0.75}
 
-    assert foreseen(knowledge, genes) == [0.9, 0.75]
-    assert foreseen(knowledge, genes, x=0.25) == [0.25, 0.75]
-    assert foreseen(knowledge, genes, x=0.25, y=0.5) == [0.25, 0.5]
+    assert predicted(known, genes) == [0.9, 0.75]
+    assert predicted(known, genes, x=0.25) == [0.25, 0.75]
+    assert predicted(known, genes, x=0.25, y=0.5) == [0.25, 0.5]
 
     wider = FloatDistribution(0.0, 2.0)
-    known.append(create_trial(value=0.0, params={"x": 1.0}, distributions={"x": wider}))
-    assert foreseen(knowledge, genes, x=0.25, y=0.5) == [0.125, 0.5]
+    finished.append(create_trial(value=0.0, params={"x": 1.0}, distributions={"x": wider}))
+    assert predicted(known, genes, x=0.25, y=0.5) == [0.125, 0.5]
 
 
 def test_running_trials_are_foreseen_without_what_they_will_not_be_asked() -> None:
     """The plan has a gene for every parameter; the prediction has those of the branch."""
-    knowledge = Knowledge(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
+    known = KnownTrials(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
 
-    assert foreseen(knowledge, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]
-    np.testing.assert_equal(foreseen(knowledge, {"c": 0.75, "x": 0.3}), [0.75, math.nan])
-    np.testing.assert_equal(foreseen(knowledge, {"c": 0.25, "x": 0.3}, c="b"), [0.75, math.nan])
+    assert predicted(known, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]
+    np.testing.assert_equal(predicted(known, {"c": 0.75, "x": 0.3}), [0.75, math.nan])
+    np.testing.assert_equal(predicted(known, {"c": 0.25, "x": 0.3}, c="b"), [0.75, math.nan])

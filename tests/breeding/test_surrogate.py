@@ -14,8 +14,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.surrogate import Screen, features, scheduled, warped
-from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._breeding.surrogate import Surrogate, features, scheduled, warped
+from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population import fitness
 from optuna_ga._population.genes import grid
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT
@@ -111,14 +111,14 @@ def two_valleys(u: float) -> float:
     return (abs(u - 0.5) - 0.25) ** 2
 
 
-def measured(loss: Callable[[float], float], positions: Sequence[float]) -> Archive:
+def measured(loss: Callable[[float], float], positions: Sequence[float]) -> TrialMatrix:
     """Return the matrix of trials at these positions."""
-    archive = Archive(MINIMIZE, 200)
+    matrix = TrialMatrix(MINIMIZE, 200)
     for number, u in enumerate(positions):
         trial = create_trial(value=loss(u), params={"x": u}, distributions={"x": UNIT})
         trial.number = number
-        archive.add(trial)
-    return archive
+        matrix.add(trial)
+    return matrix
 
 
 SPREAD = [number * 0.618 % 1.0 for number in range(15)]
@@ -126,24 +126,24 @@ BOTH_HALVES = [u for spread in SPREAD[:6] for u in (spread / 2, 1.0 - spread / 2
 CANDIDATES = np.linspace(0.0, 1.0, 201)
 
 
-def chosen(screen: Screen, archive: Archive, *running: float) -> float:
+def chosen(surrogate: Surrogate, matrix: TrialMatrix, *running: float) -> float:
     """Return the candidate that the model prefers while others are running."""
-    rate = screen.rating(archive, np.array(running).reshape(-1, 1))
+    rate = surrogate.rating(matrix, np.array(running).reshape(-1, 1))
     return float(CANDIDATES[np.argmax(rate(CANDIDATES[:, None]))])
 
 
 def test_the_model_finds_the_minimum_of_a_parabola() -> None:
     """After fifteen trials the preferred candidate is close to the minimum."""
-    archive = measured(parabola, SPREAD)
+    matrix = measured(parabola, SPREAD)
 
-    assert chosen(Screen(SCREENED), archive) == pytest.approx(0.3, abs=0.05)
+    assert chosen(Surrogate(SCREENED), matrix) == pytest.approx(0.3, abs=0.05)
 
 
 def test_the_model_leaves_alone_what_is_running() -> None:
     """Of two equally good places, the second worker gets the one that the first left."""
-    archive, screen = measured(two_valleys, BOTH_HALVES), Screen(SCREENED)
-    first = chosen(screen, archive)
-    second = chosen(screen, archive, first)
+    matrix, surrogate = measured(two_valleys, BOTH_HALVES), Surrogate(SCREENED)
+    first = chosen(surrogate, matrix)
+    second = chosen(surrogate, matrix, first)
 
     assert two_valleys(first) < 0.005 > two_valleys(second)
     assert abs(first - second) > 0.3
@@ -151,7 +151,7 @@ def test_the_model_leaves_alone_what_is_running() -> None:
 
 def test_a_new_model_prefers_what_the_old_one_would() -> None:
     """Memory saves time and changes nothing, so that a resumed search is the same."""
-    old = Screen(SCREENED)
+    old = Surrogate(SCREENED)
     for end in range(2, 16):
-        archive, running = measured(two_valleys, SPREAD[:end]), SPREAD[end - 1] / 2
-        assert chosen(old, archive, running) == chosen(Screen(SCREENED), archive, running)
+        matrix, running = measured(two_valleys, SPREAD[:end]), SPREAD[end - 1] / 2
+        assert chosen(old, matrix, running) == chosen(Surrogate(SCREENED), matrix, running)

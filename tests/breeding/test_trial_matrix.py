@@ -18,47 +18,49 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga._breeding.trial_matrix import Archive
+from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population import fitness
 from optuna_ga._population.genes import fit, from_unit, to_unit
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT, branching, random_trials
 
 
-def archive_of(trials: Sequence[FrozenTrial], direction: Any = MINIMIZE, n: int = 200) -> Archive:
+def matrix_of(
+    trials: Sequence[FrozenTrial], direction: Any = MINIMIZE, n: int = 200
+) -> TrialMatrix:
     """Return the matrix of these trials, which keeps the order of the n fittest."""
-    archive = Archive(direction, n)
+    matrix = TrialMatrix(direction, n)
     for trial in trials:
-        archive.add(trial)
-    return archive
+        matrix.add(trial)
+    return matrix
 
 
 @pytest.mark.parametrize("direction", [MINIMIZE, MAXIMIZE])
 def test_the_fittest_are_known_at_any_time(direction: StudyDirection) -> None:
     """They are the trials that ranking all trials anew gives."""
-    trials, archive = random_trials(150), Archive(direction, 7)
+    trials, matrix = random_trials(150), TrialMatrix(direction, 7)
     for end, trial in enumerate(trials, start=1):
-        archive.add(trial)
+        matrix.add(trial)
         fittest = fitness.fittest(trials[:end], 7, direction)
-        assert archive.fittest() == [one.number for one in fittest]
+        assert matrix.fittest() == [one.number for one in fittest]
         with_x = [one for one in trials[:end] if "x" in one.params]
         fittest = fitness.fittest(with_x, 7, direction)
-        assert archive.fittest("x") == [one.number for one in fittest]
+        assert matrix.fittest("x") == [one.number for one in fittest]
 
 
 def test_the_rows_of_trials_are_found_by_their_numbers() -> None:
     """Rows are in the order of arrival, which may differ from the order of the numbers."""
     trials = random_trials(100)[::-1]
-    archive = archive_of(trials)
+    matrix = matrix_of(trials)
 
-    assert archive.trials == trials
-    assert archive.rows([99, 0, 1000, 5]) == [0, 99, 94]
+    assert matrix.trials == trials
+    assert matrix.rows([99, 0, 1000, 5]) == [0, 99, 94]
 
 
 def test_which_trials_are_complete_is_known() -> None:
     """The mask tells complete trials from failed and pruned ones."""
     trials = branching(150)
 
-    assert list(archive_of(trials).complete) == [
+    assert list(matrix_of(trials).complete) == [
         trial.state == TrialState.COMPLETE for trial in trials
     ]
 
@@ -91,33 +93,33 @@ def position(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> f
 def test_genes_are_those_of_one_range() -> None:
     """Each column holds positions in the one range that the matrix names for it."""
     trials = with_changing_ranges(90)
-    archive = archive_of(trials)
+    matrix = matrix_of(trials)
 
-    assert archive.distributions.keys() == RANGES.keys()
-    for column, (name, distribution) in enumerate(archive.distributions.items()):
+    assert matrix.distributions.keys() == RANGES.keys()
+    for column, (name, distribution) in enumerate(matrix.distributions.items()):
         assert distribution in RANGES[name]
         expected = [position(trial, name, distribution) for trial in trials]
-        np.testing.assert_allclose(archive.units[:, column], expected)
+        np.testing.assert_allclose(matrix.units[:, column], expected)
 
 
 def test_a_range_that_changes_once_is_taken_over_at_once() -> None:
     """Earlier genes become positions in the new range."""
     old, new = FloatDistribution(0.0, 1.0), FloatDistribution(0.3, 2.0)
     trials = [create_trial(value=0.0, params={"x": 0.9}, distributions={"x": old})] * 9
-    archive = archive_of([*trials, with_range(new)])
+    matrix = matrix_of([*trials, with_range(new)])
 
-    assert archive.distributions == {"x": new}
-    assert archive.units[:9, 0] == pytest.approx(to_unit(new, 0.9))
+    assert matrix.distributions == {"x": new}
+    assert matrix.units[:9, 0] == pytest.approx(to_unit(new, 0.9))
 
 
 def test_ranges_that_always_change_are_rarely_taken_over() -> None:
     """Converting all genes for every trial would take quadratic time."""
-    archive = Archive(MINIMIZE, 200)
+    matrix = TrialMatrix(MINIMIZE, 200)
     for n in range(1, 1001):
-        archive.add(with_range(FloatDistribution(0.0, float(n))))
+        matrix.add(with_range(FloatDistribution(0.0, float(n))))
 
-    assert archive.version < 100
-    assert archive.distributions["x"].high > 900.0  # type: ignore[attr-defined]
+    assert matrix.version < 100
+    assert matrix.distributions["x"].high > 900.0  # type: ignore[attr-defined]
 
 
 def with_range(distribution: FloatDistribution) -> FrozenTrial:
@@ -131,6 +133,6 @@ def test_genes_can_be_had_in_any_range(name: str) -> None:
     """A gene becomes the nearest value inside; a missing gene is NaN."""
     trials = with_changing_ranges(30)
     distribution = RANGES[name][0]
-    genes = archive_of(trials).genes(range(30), {name: distribution})
+    genes = matrix_of(trials).genes(range(30), {name: distribution})
 
     np.testing.assert_allclose(genes, [[position(trial, name, distribution) for trial in trials]])

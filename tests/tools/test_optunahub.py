@@ -122,10 +122,12 @@ def test_no_module_is_there_that_the_sampler_does_not_load(folder: Path) -> None
     printed = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
     ).stdout
-    loaded = {name.rpartition(".")[2] for name in printed.split() if "genetic_algorithm." in name}
+    loaded = {name.partition("genetic_algorithm.")[2] for name in printed.split()}
 
-    files = {path.stem for path in (folder / "package" / NAME).glob("_*.py")}
-    assert files - {"__init__"} == loaded
+    package = folder / "package" / NAME
+    files = [path.relative_to(package) for path in package.rglob("*.py")]
+    modules = {".".join(path.with_suffix("").parts) for path in files if path.parts[0][0] == "_"}
+    assert {name.removesuffix(".__init__") for name in modules - {"__init__"}} == loaded - {""}
 
 
 def test_the_registrys_fields_are_all_filled(readme: str) -> None:

@@ -1,0 +1,95 @@
+"""From a sampler's settings to breeders: the list of all algorithms, and a breeder per study."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from optuna.storages import BaseStorage
+from optuna.study import Study
+
+from optuna_ga._breeding.adaptive import AdaptiveProposer
+from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
+from optuna_ga._breeding.breeder import Breeder, TrialMemory
+from optuna_ga._breeding.paper import PaperBreeder, PaperProposer, PaperSettings
+from optuna_ga._breeding.population_based_training import ContinuingBreeder
+from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
+from optuna_ga._optuna_internals import locate
+from optuna_ga._population.generations import Generations
+
+Settings = PaperSettings | AdaptiveSettings
+
+_MOST_REMEMBERED = 64  # Studies; beyond these a study is read again.
+
+
+def new_breeder(study: Study, settings: Settings) -> Breeder:
+    """Return a breeder of a study's trials."""
+    if isinstance(settings, AdaptiveSettings):
+        size = settings.population_size
+        generations = Generations(study, population_size=size, n_parents=size, elitism=False)
+        return UnrepeatedBreeder(study, generations, AdaptiveProposer(settings))
+    if settings.population_based_training:
+        return ContinuingBreeder(study, settings)
+    if settings.avoid_duplicates:
+        generations = settings.generations(study)
+        return UnrepeatedBreeder(study, generations, PaperProposer(generations, settings))
+    return PaperBreeder(study, settings)
+
+
+@dataclass
+class StudyMemory:
+    """The memory of one study; it saves time only.
+
+    Attributes:
+        breeder: Makes the genes of the study's trials.
+        started: The numbers of the trials that have started in this process.
+        recorded: The running trials whose parents have been recorded, if they have any.
+        population_size_recorded: Whether the study shows the population size.
+    """
+
+    breeder: Breeder
+    started: set[int] = field(default_factory=set)
+    recorded: TrialMemory[bool] = field(default_factory=TrialMemory)
+    population_size_recorded: bool = False
+
+
+class Memories:
+    """The memories of the studies that a sampler serves. Safe to share between threads.
+
+    Args:
+        settings: The sampler's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._memories: WeakKeyDictionary[BaseStorage, dict[int, StudyMemory]] = (
+            WeakKeyDictionary()
+        )
+
+    def of(self, study: Study) -> StudyMemory:
+        """Return the memory of a study."""
+        storage, study_id = locate(study)
+        with self._lock:
+            memories = self._memories.setdefault(storage, {})
+            if study_id not in memories:
+                memories[study_id] = StudyMemory(new_breeder(study, self._settings))
+                if len(memories) > _MOST_REMEMBERED:
+                    del memories[next(iter(memories))]
+            return memories[study_id]
+
+    def of_starting(self, study: Study, number: int) -> StudyMemory:
+        """Return the memory of a study whose numbered trial starts.
+
+        A trial that already started cannot start again, so its study's id now belongs to a new
+        study: the old memory is dropped.
+        """
+        memory = self.of(study)
+        if number in memory.started or memory.breeder.generations.has_finished(number):
+            storage, study_id = locate(study)
+            with self._lock:
+                self._memories[storage].pop(study_id, None)
+            memory = self.of(study)
+        memory.started.add(number)
+        return memory
