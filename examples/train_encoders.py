@@ -1,6 +1,6 @@
 """Train generations of encoders at once, built as in Hugging Face's library.
 
-A batch is a dictionary, and the model returns its loss: is token 0 among the first eight or not?
+A batch is a dictionary, and the model returns its loss. Is token 0 among the first eight?
 
     pip install optuna-ga torch && python examples/train_encoders.py
 """
@@ -23,8 +23,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.tokens, self.places = nn.Embedding(16, 32), nn.Embedding(16, 32)
         layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.1, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.classifier = nn.Linear(32, 2)
+        self.encoder, self.classifier = nn.TransformerEncoder(layer, 2), nn.Linear(32, 2)
 
     def forward(self, input_ids: Tensor, labels: Tensor) -> Tensor:
         hidden = self.encoder(self.tokens(input_ids) + self.places.weight)
@@ -52,10 +51,8 @@ if __name__ == "__main__":
     options = vars(parser.parse_args())
     n = options.pop("generations")
     ids = torch.rand(1536, 16, generator=torch.Generator().manual_seed(0)).argsort(1)
-    labels = (ids.argsort(1)[:, 0] > 7).long()
-    train = TensorData({"input_ids": ids[:1024], "labels": labels[:1024]})
-    test = TensorData({"input_ids": ids[1024:], "labels": labels[1024:]})
-    trainer = PopulationTrainer(Halves(), train=train, validation=test, **options)
+    data = [TensorData({"input_ids": x, "labels": x.argmin(1) // 8}) for x in ids.split(1024)]
+    trainer = PopulationTrainer(Halves(), train=data[0], validation=data[1], **options)
     study = optuna.create_study(sampler=GASampler(8, seed=0))
     rate = ("rate", 1e-4, 3e-2)
     optimize_generations(study, trainer.objective(lambda t: Member(t.suggest_float(*rate))), n)
