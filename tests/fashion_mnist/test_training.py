@@ -101,6 +101,7 @@ def test_training_is_sgd_with_decaying_learning_rate(
         assert epoch.training_loss == pytest.approx(sum(losses) / 144, abs=1e-12)
         assert epoch.validation_loss == pytest.approx(loss, abs=1e-12)
         assert epoch.validation_accuracy == (logits.argmax(1) == validation.labels).double().mean()
+    assert number == 2
     for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
