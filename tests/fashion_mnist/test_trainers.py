@@ -15,6 +15,7 @@ from optuna_ga.fashion_mnist._network import draw_kept, drop_out, initial_networ
 from optuna_ga.fashion_mnist._stacked import StackedTrainer, split_evenly
 from optuna_ga.fashion_mnist._trainers import Epochs, LoopTrainer, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._training import DivergedError, train
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 CPU = torch.device("cpu")
 # Momentum 0 and weight decay 0 are among them, where PyTorch's SGD takes other paths.
@@ -112,7 +113,7 @@ def test_stacked_weights_equal_separate_trainings_in_float64(
     stack = Stack(MEMBERS, CPU, torch.float64)
     chunk = VmapChunk(
         3, images(26), images(20), dtype=torch.float64, precision="float32", dropout=False,
-        capture=None,
+        capturer=Capturer(CPU),
     )  # fmt: skip
     orders = torch.Generator().manual_seed(0)
     for _ in range(epochs):
