@@ -87,7 +87,7 @@ def test_segments_are_one_training(
 
 
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
-def test_every_trainer_goes_on_alike(trainer: MakeTrainer, small_batches: None) -> None:
+def test_every_trainer_resumes_alike(trainer: MakeTrainer, small_batches: None) -> None:
     """With other settings than before, seeds and pasts mixed, within 1e-12 in float64.
 
     Momenta of 0 come after others and before others: without one, SGD keeps no buffer.
@@ -118,7 +118,7 @@ def test_every_trainer_goes_on_alike(trainer: MakeTrainer, small_batches: None) 
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_going_on_leaves_the_state_as_it_is(trainer: MakeTrainer) -> None:
+def test_resuming_leaves_the_state_unchanged(trainer: MakeTrainer) -> None:
     """Several children of one parent all begin where it ended."""
     (state,), _ = segment(trainer(CPU), MEMBERS[:1], 80)
     assert state is not None
@@ -133,7 +133,7 @@ def test_going_on_leaves_the_state_as_it_is(trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_who_diverges_or_drops_out_leaves_no_state(trainer: MakeTrainer) -> None:
+def test_members_that_diverge_or_drop_out_leave_no_state(trainer: MakeTrainer) -> None:
     """The others' are where they belong."""
     members = [DIVERGING, MEMBERS[0], MEMBERS[1]]
     dropped = trainer(CPU).train(
@@ -279,7 +279,9 @@ def test_checkpoints_make_the_learning_rate_constant_and_nothing_else() -> None:
     assert values[0][1] != values[1][1]
 
 
-def test_what_has_trained_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trained_network_is_tested_without_training_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """After one epoch the network that was kept is what training it anew gives."""
     data = load_subset(CPU)
     whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
