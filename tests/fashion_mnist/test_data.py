@@ -30,7 +30,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
     """Serves files and writes no log."""
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Write nothing."""
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_without_a_home_directory_the_other_places_are_searched(
 
 
 def test_the_split_holds_every_official_image_once(official: _data.Images) -> None:
-    """Training and validation part together are the 60,000 images, in another order."""
+    """Training and validation parts together are the 60,000 images, in another order."""
     training, validation = _data.split(official)
 
     assert (len(training.labels), len(validation.labels)) == (50_000, 10_000)
@@ -246,7 +246,7 @@ def test_every_prefix_of_the_subset_is_stratified(n: int) -> None:
 
 
 def test_the_subset_is_small_and_representative() -> None:
-    """6,000 and 2,000 images, normalized by the whole set's moments; 4 MB at most."""
+    """It has 6,000 and 2,000 images, the whole set's moments, and 4 MB at most."""
     data = _data.load_subset(CPU)
 
     assert data.training.pixels.shape == (6000, 1, 28, 28)
