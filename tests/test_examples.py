@@ -123,6 +123,7 @@ def test_a_killed_run_is_resumed_to_the_same_study(
     assert story(only_study(open_database)) == story(whole)
 
 
+@pytest.mark.slow
 def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
     """Ten segments reach a lower loss than one, and one of five replays reaches it too."""
     best, again = output("population_based_training", tmp_path).splitlines()

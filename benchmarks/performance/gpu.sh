@@ -40,7 +40,7 @@ measure() {
 study() { # 200 trainings of 14 epochs on all images.
     rm -rf gpu-results
     step 560 baseline_cuda python3 -m benchmarks --data full --epochs 14 \
-        --precision bfloat16 --population-size 20 --generations 10 --samplers ga --out gpu-results
+        --population-size 20 --generations 10 --samplers ga --out gpu-results
     cp gpu-results/rows.csv "$out/baseline_cuda.csv"
 }
 
