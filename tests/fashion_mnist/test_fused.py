@@ -33,7 +33,9 @@ def test_unpacked_weights_are_those_that_were_packed() -> None:
         for name, each in names.items()
     }
 
-    for name, each in unpack(pack(numbered)).items():
+    unpacked = unpack(pack(numbered))
+    assert unpacked.keys() == numbered.keys()
+    for name, each in unpacked.items():
         assert torch.equal(each, numbered[name])
 
 
