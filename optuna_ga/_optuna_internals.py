@@ -11,15 +11,20 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
+from traceback import walk_tb
 from typing import Any
 
 from optuna import Trial, load_study
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DataError
 
 _FEW = 4
+_EARLY_RESULT = "ga_early_result"
+_REFUSALS = (TypeError, ValueError, LookupError, UpdateFinishedTrialError)
 
 
 def locate(study: Study) -> tuple[BaseStorage, int]:
@@ -99,11 +104,15 @@ class ResumedTrial(Trial):
     """A running trial that is evaluated again, under its own number.
 
     It keeps its parameters, and ignores reports of steps that have one: Optuna would warn.
+
+    Attributes:
+        early_result: The value that `write_early_result` wrote; None if it wrote none.
     """
 
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
         super().__init__(study, trial._trial_id)
         self._reported = set(trial.intermediate_values)
+        self.early_result: Any = trial.system_attrs.get(_EARLY_RESULT)
 
     def report(self, value: float, step: int) -> None:
         """Report an intermediate value unless the step has one."""
@@ -115,6 +124,27 @@ def running_trials(study: Study) -> list[Trial]:
     """Return the running trials, ready to be evaluated again."""
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     return [ResumedTrial(study, trial) for trial in running]
+
+
+def write_early_result(trial: Trial, value: object) -> None:
+    """Write the result of a running trial that stays running, as a value that JSON can hold."""
+    trial.study._storage.set_trial_system_attr(trial._trial_id, _EARLY_RESULT, value)
+
+
+def early_result(trial: Trial) -> Any:
+    """Return the value that `write_early_result` wrote before the trial was resumed, or None."""
+    return trial.early_result if isinstance(trial, ResumedTrial) else None
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Return whether a storage raised the error because it was out of reach.
+
+    A storage also raises errors about the values that it is given; those blame the caller.
+    """
+    if isinstance(error, _REFUSALS) or isinstance(error.__cause__, DataError):
+        return False
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(isinstance(frame.f_locals.get("self"), BaseStorage) for frame in frames)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from time import monotonic
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import optuna
 from optuna import Trial, TrialPruned
@@ -18,11 +18,19 @@ from tqdm.auto import tqdm
 from optuna_ga._checks import check_bool, check_int, check_seconds
 from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
 from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.outcome import (
+    NoResult,
+    Outcome,
+    Result,
+    interrupts,
+    keep,
+    kept,
+    outcome_of,
+    plain,
+)
 from optuna_ga._running.progress import progress_bar
 
-Result: TypeAlias = "float | Sequence[float] | BaseException | None"
-"""Result of a trial: its value or values; an exception or None if it has no value."""
-
+Evaluate = Callable[[list[Trial]], Iterable["Result | NoResult | tuple[Trial, Any]"]]
 Callback = Callable[[Study, FrozenTrial], None]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -33,7 +41,7 @@ _logger = optuna.logging.get_logger("optuna.generations")
 
 def optimize_generations(
     study: Study,
-    evaluate: Callable[[list[Trial]], Sequence[Result]],
+    evaluate: Evaluate,
     n_generations: int,
     *,
     population_size: int | None = None,
@@ -45,38 +53,51 @@ def optimize_generations(
     """Optimize a study by whole generations, each evaluated by one call.
 
     With `GASampler` the study is a function of the seed and the objective alone. However a
-    generation is evaluated, and however often the run is killed and started again, every trial
-    has the same parameters, parents and value. Other samplers work too.
+    generation is evaluated, and however often the run is interrupted and started again, every
+    trial has the same parameters, parents and value. Other samplers work too.
 
     A second call resumes the study: `n_generations` is the total. It first completes the
-    generation that a killed run left unfinished. Trials that are still running keep their
+    generation that an interrupted run left unfinished. Trials that are still running keep their
     numbers and suggested parameters and are evaluated again, so only one call may work on a study
     at a time. Enqueued trials come first, as with `Study.ask`.
+
+    Whatever interrupts the call (a kill, Ctrl-C, SystemExit, a broken executor, a storage out of
+    reach) leaves trials without a result running. An iterator's results are kept on their trials
+    as they come, so an interruption costs at most the evaluations that were under way. Trials
+    that are trained together and return a list start again together. A generation is told once
+    it is complete, so samplers and pruners never depend on which trial was faster.
 
     Args:
         study: The study.
         evaluate: Evaluates one generation: takes its trials in the order of their numbers,
-            suggests their parameters, and returns one result per trial in the same order. A
-            result is the value or values; an `optuna.TrialPruned` for a pruned trial; or another
-            exception, NaN or None for a failed trial. If `evaluate` raises, the exception counts
-            as the result of every trial. `InParallel` turns an ordinary objective into `evaluate`.
+            suggests their parameters, and returns a sequence or an iterator with one result per
+            trial, in the same order or as pairs `(trial, result)` in any order. A result is the
+            value or values; an `optuna.TrialPruned` for a pruned trial; or another exception, NaN
+            or None for a failed trial. For an ordinary objective, `lambda trials: map(objective,
+            trials)` evaluates trial after trial, and `InParallel` several at once. An exception
+            that `map` raises is the result of its trial; if `evaluate` itself or a generator
+            raises, that of every trial without a result.
         n_generations: Total number of generations, at least 1.
         population_size: Trials in a generation, at least 1. None takes the sampler's.
-        timeout: No generation starts after this many seconds, at least 0. None sets no limit.
+        timeout: No generation starts after this many seconds, at least 0. None sets no limit. A
+            generation that has started is not ended, not even if one of its trials hangs.
         catch: Exceptions of failed trials that do not end the optimization. Other exceptions are
-            raised once all trials of the generation are told.
+            raised once all trials of the generation are told. Interruptions are always raised.
         callbacks: Called with the study and each finished trial, in trial order. Callbacks and
             `evaluate` may call `study.stop()` in this thread; then no further generation starts.
         show_progress_bar: Whether to show the trials done, the time left, the generation and the
             best value, on a terminal or in a notebook.
 
     Raises:
-        TypeError: If an argument has the wrong type, or if a result is neither a value, an
-            exception nor None; that trial fails and the other trials are told.
+        TypeError: If an argument has the wrong type; if `evaluate` returns neither a sequence nor
+            an iterator; or if a result is neither a value, an exception nor None: that trial
+            fails and the other trials are told.
         ValueError: If an argument is out of range; if `population_size` is missing and the
             sampler has none; if the workers of `InParallel` cannot reach the study; or if the
             number of results differs from the number of trials, all of which fail then.
-        RuntimeError: If this thread is already optimizing the study.
+        RuntimeError: If this thread is already optimizing the study; or if `evaluate` or a
+            generator raises a TrialPruned, which cannot stand for several trials.
+        BaseException: Whatever interrupts the call; run again to continue.
     """
     if isinstance(evaluate, InParallel):
         evaluate.check(study)
@@ -101,12 +122,50 @@ def optimize_generations(
 
 def evaluate_and_tell(
     study: Study,
-    evaluate: Callable[[list[Trial]], Sequence[Result]],
-    trials: list[Trial],
+    evaluate: Evaluate,
+    trials: Sequence[Trial],
     observers: Sequence[Callback] = (),
 ) -> BaseException | None:
-    """Evaluate trials together, tell each result, and return the first error, if any."""
-    return _tell(study, trials, _evaluate(evaluate, trials), observers)
+    """Evaluate trials together, tell each result, and return the first error, if any.
+
+    Trials that got a result before an interruption are not evaluated again.
+
+    Raises:
+        BaseException: Whatever interrupts the evaluation. Then no trial is told, and the results
+            that have come are kept on their trials.
+    """
+    outcomes = {trial.number: found for trial in trials if (found := kept(trial)) is not None}
+    missing = [trial for trial in trials if trial.number not in outcomes]
+    try:
+        outcomes.update(_evaluate(evaluate, missing) if missing else {})
+        _raise_if_lost(missing, outcomes)
+    except BaseException as interruption:
+        _advise(interruption, missing)
+        raise
+    return _tell(study, trials, [outcomes[trial.number] for trial in trials], observers)
+
+
+def _raise_if_lost(trials: Sequence[Trial], outcomes: Mapping[int, Outcome]) -> None:
+    """Raise the first interruption among the outcomes, if any, and keep the others."""
+    found = [(trial, outcomes[trial.number]) for trial in trials]
+    errors = [outcome.error for _, outcome in found if outcome.state == TrialState.RUNNING]
+    if errors and errors[0] is not None:
+        for trial, outcome in found:
+            if outcome.state.is_finished():
+                keep(trial, outcome)
+        raise errors[0]
+
+
+def _advise(interruption: BaseException, trials: Sequence[Trial]) -> None:
+    """Say how to go on after an interruption, in the log and in a note on it."""
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    advice = (
+        f"The evaluation of the trials {numbers} was interrupted. They stay running, and the "
+        "results that have come are kept: run again to evaluate the others and to continue."
+    )
+    _logger.warning(advice)
+    if hasattr(interruption, "add_note"):  # Since Python 3.11.
+        interruption.add_note(advice)
 
 
 def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
@@ -125,44 +184,134 @@ def _generations(study: Study, size: int, total: int) -> Iterator[list[Trial]]:
 
 
 def _ask(study: Study, n: int, trials: list[Trial]) -> None:
-    """Ask for `n` trials and append them; if asking raises, all new trials fail.
+    """Ask for `n` trials and append them; if the sampler raises, all new trials fail.
 
     This includes a trial that was created but not returned. Trials that a killed run left running
-    stay running for the next call.
+    stay running for the next call, and so do the new ones if asking is interrupted.
     """
     resumed = {trial.number for trial in trials}
     try:
         for _ in range(n):
             trials.append(study.ask())
-    except BaseException:
+    except Exception as error:
+        if interrupts(error):
+            raise
         for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if trial.number not in resumed:
                 study.tell(trial.number, state=TrialState.FAIL)
         raise
 
 
-def _evaluate(
-    evaluate: Callable[[list[Trial]], Sequence[Result]], trials: list[Trial]
-) -> Sequence[Result]:
-    """Return one result per trial; an exception of `evaluate` is the result of every trial."""
+def _evaluate(evaluate: Evaluate, trials: Sequence[Trial]) -> dict[int, Outcome]:
+    """Return each trial's outcome by its number; keep on the trials what an iterator yields.
+
+    An exception of `evaluate` is the result of every trial.
+
+    Raises:
+        BaseException: Whatever interrupts `evaluate`.
+    """
+    outcomes: dict[int, Outcome] = {}
     try:
-        results = list(evaluate(list(trials)))  # A copy, since `evaluate` may change its list.
-        if len(results) != len(trials):
-            numbers = ", ".join(str(trial.number) for trial in trials)
-            raise ValueError(
-                f"`evaluate` must return one result for each of the {len(trials)} trials "
-                f"{numbers}, but it returned {len(results)}."
-            )
-    except BaseException as error:  # `optimize_generations` raises it once the trials are told.
-        return [error] * len(trials)
+        results = evaluate(list(trials))  # A copy, since `evaluate` may change its list.
+        for trial, result in _matched(trials, _checked(results, trials)):
+            outcome = outcomes[trial.number] = outcome_of(trial, result)
+            if isinstance(results, Iterator) and outcome.state.is_finished():
+                keep(trial, outcome)
+    except Exception as error:
+        if interrupts(error):
+            raise
+        return {trial.number: outcome_of(trial, _of_several(error)) for trial in trials}
+    return outcomes
+
+
+def _checked(results: Any, trials: Sequence[Trial]) -> Iterable[Any]:
+    """Return the results as a sequence or an iterator.
+
+    Raises:
+        TypeError: If they are anything else, such as a set, which has no order.
+        ValueError: If a sequence has another length than the trials.
+    """
+    results = plain(results)
+    if isinstance(results, Iterator):
+        return results
+    if not isinstance(results, Sequence) or isinstance(results, (str, bytes, bytearray)):
+        raise TypeError(
+            "`evaluate` must return a sequence or an iterator with one result for each trial, "
+            f"but it returned a {type(results).__name__}: {results!r}."
+        )
+    if len(results) != len(trials):
+        raise _miscounted(trials, f"returned {len(results)}")
     return results
 
 
+def _matched(trials: Sequence[Trial], results: Iterable[Any]) -> Iterator[tuple[Trial, Any]]:
+    """Yield each trial with its result, in the order in which results come.
+
+    An exception that the iterator raises is the result of the next trial; if the iterator ends
+    with it, as a generator does, also of the trials that are left.
+    """
+    waiting = {trial.number: trial for trial in trials}
+    iterator, error = iter(results), None
+    try:
+        while waiting:
+            try:
+                result = next(iterator)
+                error = None
+            except StopIteration:
+                break
+            except Exception as raised:
+                if interrupts(raised):
+                    raise
+                result = error = raised
+            trial, result = _paired(result) or (next(iter(waiting.values())), result)
+            if waiting.pop(trial.number, None) is None:
+                raise _miscounted(trials, f"returned another result for trial {trial.number}")
+            yield trial, result
+        if not waiting and next(iterator, iterator) is not iterator:
+            raise _miscounted(trials, "returned more")
+        if waiting and error is None:
+            raise _miscounted(trials, f"returned {len(trials) - len(waiting)}")
+        yield from ((trial, _of_several(error)) for trial in waiting.values())
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()  # So that an interrupted evaluation ends before the error is raised.
+
+
+def _paired(result: Any) -> tuple[Trial, Any] | None:
+    """Return a pair of a trial and its result; None if the result is no such pair."""
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Trial):
+        return result
+    return None
+
+
+def _miscounted(trials: Sequence[Trial], found: str) -> ValueError:
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    return ValueError(
+        f"`evaluate` must return one result for each of the {len(trials)} trials {numbers}, but "
+        f"it {found}."
+    )
+
+
+def _of_several(error: Exception) -> Exception:
+    """Return the result of several trials whose common evaluation raised an error."""
+    if not isinstance(error, TrialPruned):
+        return error
+    advice = RuntimeError(
+        "`evaluate` raised a TrialPruned, which prunes a single trial and says not which. Return "
+        "`map(objective, trials)`, whose exceptions belong to one trial each, or return the "
+        "TrialPruned as the result of its trial."
+    )
+    advice.__cause__ = error
+    return advice
+
+
 def _tell(
-    study: Study, trials: Sequence[Trial], results: Sequence[Result], observers: Sequence[Callback]
+    study: Study,
+    trials: Sequence[Trial],
+    outcomes: Sequence[Outcome],
+    observers: Sequence[Callback],
 ) -> BaseException | None:
     """Tell each trial its result, in trial order, and return the first error, if any."""
-    outcomes = [_outcome(study, *pair) for pair in zip(trials, results, strict=True)]
     n_told = 0
     try:
         for trial, outcome in zip(trials, outcomes, strict=True):
@@ -177,60 +326,7 @@ def _tell(
     return next((outcome.error for outcome in outcomes if outcome.error is not None), None)
 
 
-class _Outcome(NamedTuple):
-    """The arguments of `Study.tell` for one trial.
-
-    Attributes:
-        state: The trial's final state.
-        values: The values of a complete trial.
-        reason: Text for the log if the trial is not complete.
-        error: The exception to raise unless it is caught.
-    """
-
-    state: TrialState
-    values: list[float] | None = None
-    reason: str = ""
-    error: BaseException | None = None
-
-
-def _outcome(study: Study, trial: Trial, result: Result) -> _Outcome:
-    if isinstance(result, TrialPruned):
-        return _Outcome(TrialState.PRUNED, reason=str(result))
-    if isinstance(result, BaseException):
-        return _Outcome(TrialState.FAIL, reason=repr(result), error=result)
-    if result is None:
-        return _Outcome(TrialState.FAIL, reason="the result is None")
-    values = _numbers(result)
-    n_objectives = len(study.directions)
-    if len(values) != n_objectives:
-        error = TypeError(
-            f"`evaluate` must return {n_objectives} number(s), an exception or None for trial "
-            f"{trial.number}, but it returned {result!r}."
-        )
-        return _Outcome(TrialState.FAIL, reason=str(error), error=error)
-    if any(map(math.isnan, values)):
-        return _Outcome(TrialState.FAIL, reason=f"the result is {result!r}")
-    return _Outcome(TrialState.COMPLETE, values)
-
-
-def _numbers(result: object) -> list[float]:
-    """Return the number or numbers of a result as floats; an empty list if it has none.
-
-    Every exception of a conversion is caught, so that the other trials are still told.
-    """
-    if isinstance(result, (bytes, str, Mapping, Set)):
-        return []
-    try:
-        return [float(result)]  # type: ignore[arg-type]
-    except Exception:
-        pass
-    try:
-        return [float(value) for value in result]  # type: ignore[attr-defined]
-    except Exception:
-        return []
-
-
-def _log(trial: FrozenTrial, outcome: _Outcome) -> None:
+def _log(trial: FrozenTrial, outcome: Outcome) -> None:
     if outcome.state == TrialState.COMPLETE:
         _logger.info(
             f"Trial {trial.number} finished with value {trial.values} and parameters "

@@ -19,6 +19,7 @@ from optuna_ga import optimize_generations
 from tests.studies import of_four, sphere
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+RUNNING = TrialState.RUNNING
 REPORTS = 3
 
 

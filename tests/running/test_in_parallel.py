@@ -145,8 +145,17 @@ def test_a_pruned_trial_may_stop_the_study_too(executor: Executor, tmp_path: Pat
     assert len(study.trials) == 12
 
 
-class UnknownThreads(ThreadPoolExecutor):
+class UnknownThreads(Executor):
     """Threads that `InParallel` takes for processes, as the threads of a Dask worker."""
+
+    def __init__(self, n: int) -> None:
+        self._threads = ThreadPoolExecutor(n)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._threads.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def stopping_at_once(trial: Trial) -> float:
@@ -189,6 +198,19 @@ def test_another_sampler_takes_over_in_the_workers(executor: Executor, tmp_path:
     optimize_generations(study, parallel, 2)
 
     assert all(len(parents(trial)) == 2 for trial in study.trials[4:])
+
+
+class NamedThreads(ThreadPoolExecutor):
+    """Threads of a subclass, as programs define them."""
+
+
+def test_threads_of_any_class_share_a_study_in_memory() -> None:
+    """A subclass of `ThreadPoolExecutor` shares this process's memory, too."""
+    study = optuna.create_study(sampler=of_four())
+    with NamedThreads(2) as executor:
+        optimize_generations(study, InParallel(sphere, executor), 2)
+
+    assert story(study) == story(run(of_four(), 8))
 
 
 class OneAfterAnother(Executor):

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+import torch
 from optuna import Trial, TrialPruned
+from optuna.storages import InMemoryStorage
 
 from optuna_ga import InParallel, optimize_generations
-from tests.running.evaluations import COMPLETE, FAIL, PRUNED, ending_in_every_way, journal, states
-from tests.studies import sphere
+from tests.running.evaluations import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    RUNNING,
+    ending_in_every_way,
+    journal,
+    states,
+)
+from tests.studies import OpenDatabase, of_four, run, sphere, story
 
 
 class UnreadableError(Exception):
@@ -96,69 +119,214 @@ def test_an_error_that_cannot_be_unpickled_is_quoted(processes: Executor, tmp_pa
     assert states(study) == [COMPLETE, COMPLETE, FAIL, COMPLETE]
 
 
-def test_a_dying_worker_fails_unfinished_trials_alone(tmp_path: Path) -> None:
-    """No trial is left running, results before count, and another executor resumes."""
+def test_a_dying_worker_costs_no_trial(tmp_path: Path) -> None:
+    """Its trial is no failure; another executor continues to the study of an undisturbed run."""
     study = journal(tmp_path)
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as mortal,
-        pytest.raises(RuntimeError, match="terminated abruptly"),
+        pytest.raises(BrokenProcessPool, match="terminated abruptly"),
     ):
-        optimize_generations(study, InParallel(dying_in_trial_two, mortal), 5)
-    assert states(study) == [COMPLETE, COMPLETE, FAIL, FAIL]
+        optimize_generations(study, InParallel(dying_in_trial_two, mortal), 5, catch=Exception)
+    assert states(study) == [RUNNING] * 4
 
+    calls: list[int] = []
     with ThreadPoolExecutor(2) as threads:
-        optimize_generations(study, InParallel(sphere, threads), 2)
-    assert states(study)[4:] == [COMPLETE] * 4
+        optimize_generations(study, InParallel(counted(calls), threads), 2)
+    assert story(study) == story(run(of_four(), 8))
+    assert sorted(calls) == [2, 3, 4, 5, 6, 7]
 
 
-def test_a_closed_executor_is_an_error_and_leaves_no_trial_running(tmp_path: Path) -> None:
-    """It fails the generation, as any error of the evaluation does."""
+def counted(calls: list[int]) -> Callable[[Trial], float]:
+    """Return an objective that keeps the numbers of its trials."""
+
+    def objective(trial: Trial) -> float:
+        calls.append(trial.number)
+        return sphere(trial)
+
+    return objective
+
+
+def dying_once_in_trial_two(trial: Trial) -> float:
+    """Kill the worker the first time that trial 2 is evaluated."""
+    if trial.number == 2 and "died" not in trial.study.user_attrs:
+        trial.study.set_user_attr("died", True)
+        os._exit(1)
+    return sphere(trial)
+
+
+def test_a_new_executor_takes_over_from_a_broken_one(tmp_path: Path) -> None:
+    """A function that makes executors lets the driver go on by itself."""
+    study = journal(tmp_path)
+    parallel = InParallel(dying_once_in_trial_two, spawned)
+    optimize_generations(study, parallel, 3)
+
+    assert study.user_attrs["died"]
+    assert story(study) == story(run(of_four(), 12))
+
+
+def spawned() -> ProcessPoolExecutor:
+    """Return one worker process."""
+    return ProcessPoolExecutor(1, get_context("spawn"))
+
+
+class Cancelling(Executor):
+    """An executor that cancels every trial."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if args:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        else:
+            future.set_result(fn())
+        return future
+
+
+def test_executors_that_fail_again_and_again_end_the_run(tmp_path: Path) -> None:
+    """After three in vain the error is raised, and the trials stay running."""
+    study, made = journal(tmp_path), []
+
+    def make() -> Executor:
+        made.append(Cancelling())
+        return made[-1]
+
+    with pytest.raises(CancelledError):
+        optimize_generations(study, InParallel(sphere, make), 2, catch=Exception)
+    assert states(study) == [RUNNING] * 4
+    assert len(made) == 4
+
+
+def test_a_closed_executor_leaves_the_trials_to_another(tmp_path: Path) -> None:
+    """Its error says how to continue, which gives the study of an undisturbed run."""
     study = journal(tmp_path)
     with ThreadPoolExecutor(1) as executor:
         parallel = InParallel(sphere, executor)
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(RuntimeError, match="after shutdown") as caught:
         optimize_generations(study, parallel, 1)
+    notes = getattr(caught.value, "__notes__", ["run again"])  # From Python 3.11 on.
+    assert "run again" in notes[-1]
+
+    with ThreadPoolExecutor(1) as executor:
+        optimize_generations(study, InParallel(sphere, executor), 1)
+    assert story(study) == story(run(of_four(), 4))
+
+
+def test_what_cannot_be_pickled_is_found_before_the_first_trial(
+    processes: Executor, tmp_path: Path
+) -> None:
+    """The error names the objective, and the processes stay usable."""
+    study = journal(tmp_path)
+    with pytest.raises(TypeError, match=r"`objective` and the study's storage .* pickled"):
+        optimize_generations(study, InParallel(lambda trial: sphere(trial), processes), 1)
+    assert not study.trials
+
+    optimize_generations(study, InParallel(sphere, processes), 1)
+    assert states(study) == [COMPLETE] * 4
+
+
+def test_a_storage_that_cannot_be_pickled_is_found_before_the_first_trial(
+    processes: Executor, open_database: OpenDatabase
+) -> None:
+    """Here it holds a function."""
+    storage = open_database()
+    storage.callback = lambda: None  # type: ignore[attr-defined]
+    getattr(storage, "_backend", storage).callback = lambda: None
+    study = optuna.create_study(storage=storage, sampler=of_four())
+    with pytest.raises(TypeError, match=r"`objective` and the study's storage .* pickled"):
+        optimize_generations(study, InParallel(sphere, processes), 1)
+
+    assert not study.trials
+
+
+def with_a_gradient(trial: Trial) -> torch.Tensor:
+    """Return a loss that was not detached."""
+    return torch.tensor(sphere(trial), dtype=torch.float64, requires_grad=True) * 1.0
+
+
+def test_a_loss_may_have_a_gradient(executor: Executor, tmp_path: Path) -> None:
+    """It is converted where it was computed."""
+    study = journal(tmp_path)
+    optimize_generations(study, InParallel(with_a_gradient, executor), 2)
+
+    assert story(study) == story(run(of_four(), 8))
+
+
+def with_a_broken_pool_of_its_own(trial: Trial) -> float:
+    """Use an executor that breaks in trial 1."""
+    if trial.number == 1:
+        raise BrokenProcessPool("mine")
+    return sphere(trial)
+
+
+def test_a_broken_executor_of_the_objective_is_a_failure(
+    executor: Executor, tmp_path: Path
+) -> None:
+    """The executor that evaluates trials is whole, so the trial has failed."""
+    study = journal(tmp_path)
+    objective = InParallel(with_a_broken_pool_of_its_own, executor)
+    with pytest.raises(RuntimeError, match="The objective raised BrokenProcessPool: mine"):
+        optimize_generations(study, objective, 2)
+
+    assert states(study) == [COMPLETE, FAIL, COMPLETE, COMPLETE]
+
+
+def losing_its_storage(trial: Trial) -> float:
+    """Lose the connection to the storage while trial 1 reports."""
+    value = sphere(trial)
+    if trial.number == 1:
+        trial.storage = Unreachable()
+        trial.report(value, 0)
+    return value
+
+
+class Unreachable(InMemoryStorage):
+    """A storage that cannot be reached."""
+
+    def set_trial_intermediate_value(self, *args: Any) -> None:
+        raise ConnectionResetError("server closed the connection")
+
+
+def test_a_lost_storage_is_no_failure_of_the_trial(processes: Executor, tmp_path: Path) -> None:
+    """The trial stays running, as if its worker had been killed; `catch` changes nothing."""
+    study = journal(tmp_path)
+    with pytest.raises(ConnectionResetError, match="server closed the connection"):
+        optimize_generations(study, InParallel(losing_its_storage, processes), 5, catch=OSError)
+    assert states(study) == [RUNNING] * 4
+
+    optimize_generations(study, InParallel(sphere, processes), 1)
+    assert story(study) == story(run(of_four(), 4))
+
+
+def setting_what_json_cannot_hold(trial: Trial) -> float:
+    """Give the storage a value that it refuses."""
+    trial.set_user_attr("what", object())
+    return sphere(trial)
+
+
+def test_what_a_storage_refuses_fails_the_trial(executor: Executor, tmp_path: Path) -> None:
+    """The storage is in reach; the objective is at fault."""
+    study = journal(tmp_path)
+    with pytest.raises(TypeError, match="JSON"):
+        optimize_generations(study, InParallel(setting_what_json_cannot_hold, executor), 1)
 
     assert states(study) == [FAIL] * 4
 
 
-class Interrupting(Executor):
-    """An executor whose user presses Ctrl-C while its third trial runs."""
+class InterruptedWhileSubmitting(Executor):
+    """An executor whose user presses Ctrl-C while it takes its third trial."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        self.futures.append(future)
-        if len(self.futures) == 3:
-            future.exception = self._interrupt  # type: ignore[method-assign]
-        elif len(self.futures) < 3:
-            future.set_result(fn(*args, **kwargs))
-        return future
-
-    def _interrupt(self, timeout: float | None = None) -> None:
-        raise KeyboardInterrupt
-
-
-def test_an_interrupt_begins_no_further_trial(tmp_path: Path) -> None:
-    """The generation fails, as it does without an executor."""
-    study, executor = journal(tmp_path), Interrupting()
-    with pytest.raises(KeyboardInterrupt):
-        optimize_generations(study, InParallel(sphere, executor), 2)
-
-    assert executor.futures[3].cancelled()
-    assert states(study) == [FAIL] * 4
-
-
-class InterruptedWhileSubmitting(Interrupting):
-    """An executor whose user presses Ctrl-C while it takes its third trial."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not args:
+            future.set_result(fn())
+            return future
         if len(self.futures) == 2:
             raise KeyboardInterrupt
-        self.futures.append(Future())
-        return self.futures[-1]
+        self.futures.append(future)
+        return future
 
 
 def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
@@ -168,4 +336,90 @@ def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
         optimize_generations(study, InParallel(sphere, executor), 2)
 
     assert [future.cancelled() for future in executor.futures] == [True, True]
-    assert states(study) == [FAIL] * 4
+    assert states(study) == [RUNNING] * 4
+
+
+@pytest.mark.parametrize("result", ["value", "nothing", "pruned", "none"])
+def test_ctrl_c_begins_no_further_trial_and_costs_none(result: str) -> None:
+    """A single thread is interrupted in trial 1: trial 0 keeps its result, 2 and 3 wait."""
+    calls: list[int] = []
+
+    def objective(trial: Trial) -> float | None:
+        calls.append(trial.number)
+        value = sphere(trial)
+        if trial.number == 1 and len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+        if trial.number == 0:
+            return ended(result, value)
+        return value
+
+    study = optuna.create_study(sampler=of_four())
+    with ThreadPoolExecutor(1) as threads, pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, InParallel(objective, threads), 3)
+    assert calls == [0, 1]
+    assert states(study) == [RUNNING] * 4
+
+    with ThreadPoolExecutor(1) as threads:
+        optimize_generations(study, InParallel(objective, threads), 3)
+    assert calls == [0, 1, *range(1, 12)]
+    whole = run(of_four(), 12, lambda t: ended(result, sphere(t)) if t.number == 0 else sphere(t))
+    assert story(study) == story(whole)
+
+
+def ended(how: str, value: float) -> float | None:
+    """Return a value, infinity or None, or raise a TrialPruned."""
+    if how == "pruned":
+        raise TrialPruned("too slow")
+    return {"value": value, "nothing": math.inf, "none": None}[how]
+
+
+DRIVER = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from optuna_ga import InParallel, optimize_generations
+from tests.running.evaluations import journal
+
+def objective(trial):
+    Path(sys.argv[1], f"worker {os.getpid()}").touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    executor = ProcessPoolExecutor(2, get_context(sys.argv[2]))
+    optimize_generations(journal(sys.argv[1]), InParallel(objective, executor), 1)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_end_with_a_killed_driver(tmp_path: Path, method: str) -> None:
+    """Nobody waits for their results any more."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    driver = subprocess.Popen(
+        [sys.executable, script, str(tmp_path), method], env=environment, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: len(list(tmp_path.glob("worker *"))) == 2)
+    driver.kill()
+    driver.wait()
+
+    workers = [int(path.name.split()[1]) for path in tmp_path.glob("worker *")]
+    wait_until(lambda: not any(map(is_alive, workers)))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail after a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    """Return whether a process runs; one that nobody has reaped does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +20,19 @@ from optuna import Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
 from optuna.trial import TrialState
 
-from optuna_ga import optimize_generations
+from optuna_ga import GASampler, optimize_generations
 from tests.running.evaluations import (
+    COMPLETE,
     PRUNED,
     REPORTS,
     Recorder,
     random_study,
+    spheres,
     states,
     values,
     with_reports,
 )
-from tests.studies import OpenDatabase, of_four, run, story
+from tests.studies import OpenDatabase, of_four, run, sphere, story
 
 KILLED = """
 import os, signal, sys
@@ -100,6 +108,133 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     for one, other in zip(whole.trials, study.trials, strict=True):
         assert one.intermediate_values == other.intermediate_values
         assert len(one.intermediate_values) == REPORTS
+
+
+INTERRUPTED = """
+import os, signal, sys
+import optuna
+from optuna_ga import optimize_generations
+from tests.running.test_resuming import evaluations, sampler_of
+
+url, kind, how, calls = sys.argv[1:]
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+study = optuna.create_study(study_name="killed", storage=url, sampler=sampler_of(kind))
+optimize_generations(study, evaluations(calls, getattr(signal, how)), 4)
+"""
+
+
+def sampler_of(kind: str) -> GASampler:
+    """Return one of two samplers; the adaptive one learns from every finished trial."""
+    return of_four() if kind == "plain" else GASampler.adaptive(4, screen=False, seed=0)
+
+
+def evaluations(calls: str, signal_at_ten: int | None = None) -> Callable[[list[Trial]], Any]:
+    """Return an evaluation, trial by trial, that is interrupted in trial 10.
+
+    Args:
+        calls: A file that gets the number of each trial that is evaluated.
+        signal_at_ten: The signal that interrupts; None for no interruption.
+    """
+
+    def objective(trial: Trial) -> float:
+        with Path(calls).open("a") as file:
+            file.write(f"{trial.number}\n")
+        trial.suggest_float("x", -1.0, 1.0)
+        if trial.number == 10 and signal_at_ten is not None:
+            os.kill(os.getpid(), signal_at_ten)
+            time.sleep(60)
+        if trial.number == 9:
+            raise TrialPruned
+        return math.inf if trial.number == 8 else sphere(trial)
+
+    return lambda trials: map(objective, trials)
+
+
+@pytest.mark.parametrize("kind", ["plain", "adaptive"])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_an_interruption_costs_the_trial_that_was_being_evaluated(
+    open_database: OpenDatabase, tmp_path: Path, kind: str, how: str
+) -> None:
+    """Results that came before it are kept, and the study is that of an undisturbed run."""
+    calls = tmp_path / "calls"
+    command = [sys.executable, "-c", INTERRUPTED, f"sqlite:///{tmp_path}/study.db"]
+    killed = subprocess.run(
+        [*command, kind, how, str(calls)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert killed.returncode != 0, killed.stderr
+
+    study = optuna.load_study(
+        study_name="killed", storage=open_database(), sampler=sampler_of(kind)
+    )
+    assert TrialState.FAIL not in states(study)
+    optimize_generations(study, evaluations(str(calls)), 4)
+
+    whole = optuna.create_study(sampler=sampler_of(kind))
+    optimize_generations(whole, evaluations(str(tmp_path / "others")), 4)
+    assert story(whole) == story(study)
+    assert calls.read_text().split() == [*map(str, range(11)), *map(str, range(10, 16))]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, BrokenExecutor])
+def test_whatever_interrupts_leaves_trials_running(kind: type[BaseException]) -> None:
+    """Neither `catch` nor a common evaluation makes an interruption a result."""
+
+    def evaluate(trials: list[Trial]) -> list[float]:
+        sphere(trials[0])
+        if trials[0].number == 4:
+            raise kind("halt")
+        return spheres(trials)
+
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(kind, match="halt"):
+        optimize_generations(study, evaluate, 3, catch=Exception)
+    assert states(study) == [COMPLETE] * 4 + [TrialState.RUNNING] * 4
+
+    optimize_generations(study, spheres, 3)
+    assert story(study) == story(run(of_four(), 12))
+
+
+def test_an_interruption_among_results_costs_no_other_result() -> None:
+    """Only its trial is evaluated again."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        return [CancelledError() if t.number == 1 else sphere(t) for t in trials]
+
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(CancelledError):
+        optimize_generations(study, evaluate, 2)
+    recorder = Recorder()
+    optimize_generations(study, recorder, 2)
+
+    assert recorder.calls == [[1], [4, 5, 6, 7]]
+    assert story(study) == story(run(of_four(), 8))
+
+
+@pytest.mark.parametrize("moment", ["before_trial", "create_new_trial"])
+def test_an_interruption_while_asking_costs_no_trial(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials that have started stay running."""
+    study = optuna.create_study(sampler=of_four())
+    place = study.sampler if moment == "before_trial" else study._storage
+    n_calls, original = itertools.count(), getattr(place, moment)
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        if next(n_calls) == 5:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    monkeypatch.setattr(place, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, spheres, 3)
+    assert set(states(study)) == {COMPLETE, TrialState.RUNNING}
+
+    optimize_generations(study, spheres, 3)
+    assert story(study) == story(run(of_four(), 12))
 
 
 def test_a_left_over_trial_is_finished_though_no_generation_is_missing() -> None:

@@ -1,0 +1,129 @@
+"""Outcomes: what a trial becomes by the result of its evaluation, and results that come early.
+
+A generation is told once all its trials have a result, because samplers and pruners take finished
+trials into account: the study would depend on the order of arrival. A result that comes before
+the generation is complete is written on its trial, which stays running. Then an interruption
+costs no result that has arrived.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import BrokenExecutor, CancelledError
+from typing import Any, NamedTuple, TypeAlias
+
+from optuna import Trial, TrialPruned
+from optuna.trial import TrialState
+
+from optuna_ga._optuna_internals import early_result, is_storage_error, write_early_result
+
+Result: TypeAlias = "float | Sequence[float] | BaseException | None"
+"""Result of a trial: its value or values; an exception or None if it has no value."""
+
+_LONGEST_REASON = 500  # Characters; some databases limit the length of an attribute.
+
+
+class NoResult(NamedTuple):
+    """Stands in for the result of a trial whose evaluation was interrupted.
+
+    Attributes:
+        error: The interruption, such as the error of a broken executor.
+    """
+
+    error: BaseException
+
+
+class Outcome(NamedTuple):
+    """The arguments of `Study.tell` for one trial.
+
+    Attributes:
+        state: The trial's state: finished, or running if it has no result.
+        values: The values of a complete trial.
+        reason: Text for the log if the trial is not complete.
+        error: The exception to raise: unless it is caught, or in any case if the trial has no
+            result.
+    """
+
+    state: TrialState
+    values: list[float] | None = None
+    reason: str = ""
+    error: BaseException | None = None
+
+
+def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
+    """Return what a trial becomes by its result."""
+    if isinstance(result, NoResult):
+        return Outcome(TrialState.RUNNING, error=result.error)
+    if isinstance(result, TrialPruned):
+        return Outcome(TrialState.PRUNED, reason=str(result))
+    if isinstance(result, BaseException):
+        state = TrialState.RUNNING if interrupts(result) else TrialState.FAIL
+        return Outcome(state, reason=repr(result), error=result)
+    if result is None:
+        return Outcome(TrialState.FAIL, reason="the result is None")
+    values = numbers(result)
+    n_objectives = len(trial.study.directions)
+    if len(values) != n_objectives:
+        error = TypeError(
+            f"`evaluate` must return {n_objectives} number(s), an exception or None for trial "
+            f"{trial.number}, but it returned {result!r}."
+        )
+        return Outcome(TrialState.FAIL, reason=str(error), error=error)
+    if any(map(math.isnan, values)):
+        return Outcome(TrialState.FAIL, reason=f"the result is {result!r}")
+    return Outcome(TrialState.COMPLETE, values)
+
+
+def interrupts(error: BaseException) -> bool:
+    """Return whether an error says nothing about a trial, but ended its evaluation.
+
+    Such errors are whatever is not an `Exception`, such as a KeyboardInterrupt or SystemExit;
+    a broken executor or a cancelled future; and a storage out of reach.
+    """
+    return (
+        not isinstance(error, Exception)
+        or isinstance(error, (BrokenExecutor, CancelledError))
+        or is_storage_error(error)
+    )
+
+
+def numbers(result: object) -> list[float]:
+    """Return the number or numbers of a result as floats; an empty list if it has none.
+
+    Every exception of a conversion is caught, so that the other trials keep their results.
+    """
+    if isinstance(result, (bytes, str, Mapping, Set)):
+        return []
+    try:
+        result = plain(result)
+        return [float(result)]  # type: ignore[arg-type]
+    except Exception:
+        pass
+    try:
+        return [float(plain(value)) for value in result] if isinstance(result, Sequence) else []
+    except Exception:
+        return []
+
+
+def plain(value: Any) -> Any:
+    """Return the numbers or lists of an array or tensor, and any other value as it is.
+
+    A tensor may have a gradient or lie on another device.
+    """
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def keep(trial: Trial, outcome: Outcome) -> None:
+    """Write the outcome of a trial that stays running for now."""
+    values = outcome.values and [repr(value) for value in outcome.values]  # JSON has no infinity.
+    write_early_result(trial, [outcome.state.name, values, outcome.reason[:_LONGEST_REASON]])
+
+
+def kept(trial: Trial) -> Outcome | None:
+    """Return the outcome that an interrupted call wrote on a resumed trial, if any."""
+    written = early_result(trial)
+    if written is None:
+        return None
+    state, values, reason = written
+    return Outcome(TrialState[state], values and [float(value) for value in values], reason)
