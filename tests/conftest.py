@@ -28,6 +28,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
 
+FILES = ["sqlite", "journal"]
+SERVERS = ["postgresql", "mariadb", "redis", "grpc"]
+
 
 @pytest.fixture
 def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
@@ -80,9 +83,11 @@ def grpc_port(postgresql: str) -> Iterator[int]:
     yield from _running(servers.grpc_proxy(postgresql))
 
 
-@pytest.fixture(params=["sqlite", "journal", "postgresql", "mariadb", "redis", "grpc"])
+@pytest.fixture(
+    params=[*FILES, *(pytest.param(server, marks=pytest.mark.slow) for server in SERVERS)]
+)
 def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStorage]:
-    """A storage of each kind that several processes can share."""
+    """A storage of each kind that several processes can share; servers take long."""
     ask = request.getfixturevalue
     open_storage: dict[str, Callable[[], BaseStorage]] = {
         "sqlite": lambda: get_storage(f"sqlite:///{tmp_path}/study.db"),

@@ -77,6 +77,19 @@ def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
     assert set(params(best)) == {"learning_rate", "momentum", "weight_decay"}
 
 
+@pytest.mark.parametrize("kind", ["mlps", "cnns", "encoders"])
+def test_networks_of_any_kind_train_at_once(kind: str, tmp_path: Path) -> None:
+    """As one they end where they do one after the other, up to what rounding may tip over."""
+    small = ("--epochs", "1", "--generations", "1")
+    one, other = (
+        output(f"train_{kind}", tmp_path, "--backend", backend, *small)
+        for backend in ("loop", "vmap")
+    )
+
+    assert one.split()[0] == {"cnns": "Errors"}.get(kind, "Accuracy")
+    assert float(one.split()[1]) == pytest.approx(float(other.split()[1]), abs=0.02)
+
+
 def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
     """Some trials are pruned, and others trained to the end."""
     pruned, epochs, best = output("pruning", tmp_path, "--trials", "40").splitlines()
@@ -110,6 +123,7 @@ def test_a_killed_run_is_resumed_to_the_same_study(
     assert story(only_study(open_database)) == story(whole)
 
 
+@pytest.mark.slow
 def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
     """Ten segments reach a lower loss than one, and one of five replays reaches it too."""
     best, again = output("population_based_training", tmp_path).splitlines()
@@ -123,7 +137,9 @@ def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
     assert min(replays) < 10 * float(loss)
 
 
-@pytest.mark.parametrize("first", ["TPESampler", "NSGAIISampler"])
+@pytest.mark.parametrize(
+    "first", ["TPESampler", pytest.param("NSGAIISampler", marks=pytest.mark.slow)]
+)
 def test_trials_of_another_sampler_are_bred_from(
     first: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:

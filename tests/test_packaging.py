@@ -86,7 +86,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_metadata_say_what_is_needed(metadata: Message) -> None:
-    """They hold the licence as an expression, Python's versions, the extras and addresses."""
+    """They hold the licence as an expression, Python's versions, the extras and README."""
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata.get_all("License-File") or []) == LICENSES
     assert metadata["Requires-Python"] == ">=3.10"
@@ -133,6 +133,7 @@ def test_the_source_distribution_builds_the_same_wheel(
     assert again.read_bytes() == wheel.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """With its requirements alone the quickstart runs in an empty folder."""
     venv.create(tmp_path / "env", symlinks=os.name != "nt")
@@ -157,6 +158,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, visualization])
 def test_the_reference_tells_of_every_public_name(reference: Path, package: ModuleType) -> None:
     """Each package has a page, and each name a section with text."""

@@ -22,6 +22,7 @@ from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCal
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
+from tests.conftest import FILES, SERVERS
 from tests.servers import opened
 from tests.studies import (
     assert_parents_by_the_rules,
@@ -37,6 +38,7 @@ from tests.training.walks import Walk
 from tests.training.walks import sampler as walks_on
 
 SPAWN = get_context("spawn")
+slow_with_elitism = pytest.param(True, marks=pytest.mark.slow)
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
 
 
@@ -58,7 +60,8 @@ def varied(trial: Trial) -> float:
     return value
 
 
-@pytest.mark.parametrize("elitism", [False, True])
+@pytest.mark.parametrize("shared_storage", [*FILES, *SERVERS], indirect=True)
+@pytest.mark.parametrize("elitism", [False, slow_with_elitism])
 def test_a_search_is_the_same_on_every_storage(shared_storage: BaseStorage, elitism: bool) -> None:
     """Parameters, values, states and parents are those of a study in memory."""
     study = run(of_four(elitism=elitism), 22, varied, storage=shared_storage)
@@ -119,6 +122,7 @@ def example(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_example_of_distributed_workers_runs(postgresql: str) -> None:
     """By generations the number of trials is exact; free workers add a few."""
     assert example(postgresql).startswith("200 trials, best 0.")
@@ -146,7 +150,7 @@ def uneven_sphere(trial: Trial) -> float:
     return sphere(trial)
 
 
-@pytest.mark.parametrize("elitism", [False, True])
+@pytest.mark.parametrize("elitism", [False, slow_with_elitism])
 def test_free_workers_with_one_seed_share_every_storage(
     shared_storage: BaseStorage, processes: ProcessPoolExecutor, elitism: bool
 ) -> None:

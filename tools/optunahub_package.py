@@ -36,7 +36,7 @@ TEMPLATES = ROOT / "tools" / "optunahub"
 PACKAGE = "package/samplers/genetic_algorithm"
 INIT = '''"""A genetic algorithm sampler for Optuna.
 
-The modules are copied from the package `optuna_ga`, which has the other functions and the documents
+The modules are copied from the package `optuna_ga`, which has the other functions and documents
 that docstrings mention.
 """
 

@@ -110,7 +110,7 @@ def _problem(options: argparse.Namespace) -> Problem:
         precision=options.precision,
     )
     images = options.data if n_images is None else f"{n_images} images of {options.data}"
-    device = f"{options.precision} on {objective.device.type.upper()}"
+    device = f"{objective.precision} on {objective.device.type.upper()}"
     epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
     return Problem(
         name=f"FashionMNIST, {images}, {epochs}, training seed {options.training_seed}, {device}",
@@ -164,7 +164,10 @@ def _parser() -> Options:
     )
     parser.add("--epochs", "epochs of each training", 1, type=at_least(1))
     parser.add("--training-seed", "seed of initial weights and batches", 0, type=at_least(0))
-    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add(
+        "--precision", "precision of computing (default: bfloat16 on a GPU, float32 elsewhere)",
+        choices=PRECISIONS,
+    )  # fmt: skip
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     parser.add(
         "--folder",

@@ -167,13 +167,13 @@ class Design(NamedTuple):
     Attributes:
         name: Its name.
         size: Networks that train in an epoch.
-        epoch: Trains an epoch.
-        setup_s: Seconds to get ready.
+        epoch: Trains an epoch and returns its seconds.
+        setup_s: Seconds to get ready, a first epoch or two included.
     """
 
     name: str
     size: int
-    epoch: Callable[[], None]
+    epoch: Callable[[], float]
     setup_s: float
 
 
@@ -183,43 +183,49 @@ def designs(problem: Problem, device: torch.device, precision: Precision) -> Ite
     x, y = problem.inputs(n).to(device), torch.randint(10, (n,), device=device)
     one = One(problem, x, y, precision)
     with computing(precision, device):
-        yield Design("eager", 1, one.eager_epoch, seconds(one.eager_epoch, device))
+        epoch = partial(seconds, one.eager_epoch, device)
+        yield Design("eager", 1, epoch, epoch())
         if device.type == "cuda":
             one = One(problem, x, y, precision)
-            yield Design("captured", 1, one.captured_epoch, seconds(one.capture, device))
+            setup_s = seconds(one.capture, device)
+            yield Design("captured", 1, partial(seconds, one.captured_epoch, device), setup_s)
     validation = TensorData(x[:BATCH], y[:BATCH], batch_size=BATCH)
     for backend in ("vmap", "branches"):
         trainer = PopulationTrainer(
             Classes(problem), train=TensorData(x, y, batch_size=BATCH), validation=validation,
-            epochs=1, optimizer=problem.optimizer, precision=precision, backend=backend,
+            epochs=2, optimizer=problem.optimizer, precision=precision, backend=backend,
             device=device,
         )  # fmt: skip
         for size in SIZES:
             members = [Member(1e-3, momentum=0.9, weight_decay=0.01)] * size
-            epoch = partial(prepared(trainer, members))
+            epoch = partial(second_epoch, trainer, members)
             yield Design(backend, size, epoch, seconds(epoch, device))
 
 
-def prepared(trainer: PopulationTrainer, members: list[Member]) -> Callable[[], None]:
-    """Return what trains members, whose initial weights are drawn before, for an epoch."""
-    with trainer._settings():
-        starts = [trainer._start(member) for member in members]
+def second_epoch(trainer: PopulationTrainer, members: list[Member]) -> float:
+    """Return how long the second of two epochs takes, as networks are made before the first."""
+    ends: list[float] = []
 
-    def epoch() -> None:
-        with trainer._settings():
-            trainer._advance(starts)
+    def after_epoch(epoch: int, ended: Any) -> tuple[int, ...]:
+        ends.append(time.perf_counter())  # The host has waited for the epoch's losses.
+        return ()
 
-    return epoch
+    trainer.train(members, after_epoch=after_epoch)
+    return ends[1] - ends[0]
 
 
-def seconds(function: Callable[[], None], device: torch.device) -> float:
+def seconds(function: Callable[[], Any], device: torch.device) -> float:
     """Return how long a call takes, with all that it starts on the device."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
+    _wait(device)
     start = time.perf_counter()
     function()
-    wait()
+    _wait(device)
     return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def measure(write: Callable[[dict[str, Any]], None], options: argparse.Namespace) -> None:
@@ -238,7 +244,7 @@ def measure(write: Callable[[dict[str, Any]], None], options: argparse.Namespace
         while turn < 2 or (turn < max(T_QUANTILES) and time.perf_counter() < end):
             for design in ready if turn % 2 else ready[::-1]:
                 with computing(precision, device):
-                    took = seconds(design.epoch, device)
+                    took = design.epoch()
                 write({
                     "network": name, "precision": precision, "design": design.name,
                     "members": design.size, "turn": turn,

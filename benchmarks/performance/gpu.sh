@@ -26,7 +26,9 @@ step() { # step SECONDS NAME COMMAND...
 measure() {
     # One process and no fixtures: some machines lack what other tests need.
     step 120 gpu_tests python3 -m pytest -q -o addopts= -o filterwarnings= --noconftest \
-        -m gpu tests/fashion_mnist/test_gpu.py tests/torch/test_gpu.py
+        -m gpu tests/fashion_mnist/test_gpu.py
+    step 100 gpu_tests_any_network python3 -m pytest -q -o addopts= -o filterwarnings= \
+        --noconftest -m gpu tests/torch/test_gpu.py
     step 150 trainer_speed_cuda python3 -m benchmarks.performance.trainer_speed --data full \
         --images 12816 --turns 6 --members 1 5 10 20 50 --out "$out/trainer_speed_cuda.csv"
     step 100 any_network_cuda python3 -m benchmarks.performance.any_network \
@@ -38,7 +40,7 @@ measure() {
 study() { # 200 trainings of 14 epochs on all images.
     rm -rf gpu-results
     step 560 baseline_cuda python3 -m benchmarks --data full --epochs 14 \
-        --precision bfloat16 --population-size 20 --generations 10 --samplers ga --out gpu-results
+        --population-size 20 --generations 10 --samplers ga --out gpu-results
     cp gpu-results/rows.csv "$out/baseline_cuda.csv"
 }
 

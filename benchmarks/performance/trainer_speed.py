@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -48,7 +48,6 @@ from benchmarks.options import at_least
 from benchmarks.performance.memory import peak_mb
 from benchmarks.performance.overhead import interval_of_median
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from optuna_ga.fashion_mnist._cuda_graphs import GraphCapture
 from optuna_ga.fashion_mnist._data import (
     MEAN,
     STANDARD_DEVIATION,
@@ -76,6 +75,7 @@ from optuna_ga.fashion_mnist._training import (
     initial_state,
     lower_precisions,
 )
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
@@ -93,15 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     weigh = partial(_resident_mb, load) if options.memory and device.type == "cpu" else None
     data = load()
     before = ceilings(device)
-    with variants(data, device, options.members) as choices:
-        measured = list(measure(choices, device, options.turns, weigh))
-    # Whatever else the machine did meanwhile can only have lowered one of them.
-    flops, bandwidth = map(max, before, ceilings(device))
-    rows = [
-        {**row, **_floor(row, data, flops, bandwidth), **environment(device_name(device))}
-        for row in measured
-    ]
     path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
+    machine = environment(device_name(device))
+
+    def completed(measured: Iterable[Row], flops: float, bandwidth: float) -> list[Row]:
+        return [{**row, **_floor(row, data, flops, bandwidth), **machine} for row in measured]
+
+    rows: list[Row] = []
+    with variants(data, device, options.members) as choices:
+        for measured in measure(choices, device, options.turns):
+            rows = completed(measured, *before)
+            write_rows(path, rows)  # An interrupted run leaves those of the turns before.
+    if weigh is not None:
+        rows = [{**row, "memory_mb": weigh(row["variant"], row["members"])} for row in rows]
+    # Whatever else the machine did meanwhile can only have lowered one of them.
+    rows = completed(rows, *map(max, before, ceilings(device)))
     write_rows(path, rows)
     for row in rows:
         print(
@@ -111,19 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
-def measure(
-    choices: Choices,
-    device: torch.device,
-    n_turns: int,
-    weigh: Callable[[str, int], int | None] | None = None,
-) -> Iterator[Row]:
-    """Yield a row for each variant and population.
+def measure(choices: Choices, device: torch.device, n_turns: int) -> Iterator[list[Row]]:
+    """Yield, after each turn but the first, a row for each variant and population.
 
     Args:
-        choices: What is compared.
-        device: Where it trains.
-        n_turns: How many times each has its turn.
-        weigh: Returns the MB that the named variant takes for P members.
+        choices: The variants.
+        device: Where they train.
+        n_turns: How many times each trains.
     """
     first = {key: _first_epoch(variant, device) for key, variant in choices.items()}
     seconds: dict[tuple[str, int], list[float]] = {key: [] for key in choices}
@@ -131,21 +131,30 @@ def measure(
         for key in list(choices) if turn % 2 else reversed(list(choices)):
             total, n_trained = _seconds(choices[key])
             seconds[key].append(total / n_trained)
-    for (name, n_members), each in seconds.items():
-        median = statistics.median(each)
-        total, n_trained, reserved = first[name, n_members]
-        graph = "".join(["graph", *name.partition("-")[1:]])  # Of the same precision.
-        yield {
-            "members": n_members,
-            "variant": name,
-            "s_per_network_epoch": round(median, 5),
-            **_ratios("", seconds["loader", 1], each),
-            **_ratios("_to_loop", seconds["loop", 1], each),
-            **_ratios("_to_graph", seconds.get((graph, 1), []), each),
-            "turns": n_turns,
-            "setup_s": round(max(total - n_trained * median, 0.0), 3),
-            "memory_mb": reserved if weigh is None else weigh(name, n_members),
-        }
+        if turn > 0:
+            yield [_row(key, seconds, first[key]) for key in choices]
+
+
+def _row(
+    key: tuple[str, int],
+    seconds: Mapping[tuple[str, int], list[float]],
+    first: tuple[float, int, float | str],
+) -> Row:
+    name, n_members = key
+    median = statistics.median(seconds[key])
+    total, n_trained, reserved = first
+    graph = "".join(["graph", *name.partition("-")[1:]])  # Of the same precision.
+    return {
+        "members": n_members,
+        "variant": name,
+        "s_per_network_epoch": round(median, 5),
+        **_ratios("", seconds["loader", 1], seconds[key]),
+        **_ratios("_to_loop", seconds["loop", 1], seconds[key]),
+        **_ratios("_to_graph", seconds.get((graph, 1), []), seconds[key]),
+        "turns": len(seconds[key]),
+        "setup_s": round(max(total - n_trained * median, 0.0), 3),
+        "memory_mb": reserved,
+    }
 
 
 def _ratios(name: str, theirs: Sequence[float], mine: Sequence[float]) -> Row:
@@ -222,6 +231,7 @@ class CapturedNetwork:
         self._position = torch.zeros((), dtype=torch.int64, device=self._device)
         self._order = torch.zeros_like(data.training.labels)
         self._offsets = torch.arange(BATCH_SIZE, device=self._device)
+        self._capturer = Capturer(self._device)
         self._steps: dict[int, Callable[[], None]] = {}
 
     def __call__(self) -> int:
@@ -238,8 +248,8 @@ class CapturedNetwork:
     def _step(self, batch: int) -> Callable[[], None]:
         if batch not in self._steps:
             position = self._position.clone()
-            capture = GraphCapture(self._device)
-            self._steps[batch] = capture(partial(self._train_batch, batch), self._position.zero_)
+            work = partial(self._train_batch, batch)
+            self._steps[batch] = self._capturer.capture(work, self._position.zero_)
             self._position.copy_(position)
         return self._steps[batch]
 

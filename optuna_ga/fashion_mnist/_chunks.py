@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.fashion_mnist._cuda_graphs import GraphCapture
 from optuna_ga.fashion_mnist._data import Images, normalize
 from optuna_ga.fashion_mnist._network import Kept, Network, draw_kept
 from optuna_ga.fashion_mnist._trainers import Member
@@ -35,6 +34,7 @@ from optuna_ga.fashion_mnist._training import (
     computing,
     initial_state,
 )
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 
 class Stack:
@@ -89,7 +89,7 @@ class Chunk(ABC):
         dtype: Type of the weights.
         precision: The precision of products.
         dropout: Whether to train with dropout.
-        capture: Captures steps as CUDA graphs; None runs them as they are.
+        capturer: Captures steps as CUDA graphs.
     """
 
     EVALUATION_BATCH_SIZE: ClassVar[int]
@@ -103,7 +103,7 @@ class Chunk(ABC):
         dtype: torch.dtype,
         precision: Precision,
         dropout: bool,
-        capture: GraphCapture | None,
+        capturer: Capturer,
     ) -> None:
         self.size = size
         self._training, self._validation = training, validation
@@ -119,7 +119,7 @@ class Chunk(ABC):
             max(BATCH_SIZE, self.EVALUATION_BATCH_SIZE), device=self._device
         )
         self._allocate()
-        run = partial(_Pass, position=self._position, capture=capture, generator=self._masks)
+        run = partial(_Pass, position=self._position, capturer=capturer, generator=self._masks)
         with computing(precision, self._device):
             self._train = run(self._train_batch, len(training.labels), BATCH_SIZE)
             self._evaluate = run(
@@ -208,7 +208,7 @@ class _Pass:
         n: The number of images.
         batch_size: The number of images in a whole batch.
         position: Where the next batch begins.
-        capture: Captures a step, one for each size of a batch; None runs them as they are.
+        capturer: Captures a step, one for each size of a batch.
         generator: The generator that steps draw from.
     """
 
@@ -219,19 +219,15 @@ class _Pass:
         batch_size: int,
         *,
         position: Tensor,
-        capture: GraphCapture | None,
+        capturer: Capturer,
         generator: torch.Generator | None,
     ) -> None:
         self._batches = [batch_size] * (n // batch_size) + [n % batch_size] * (n % batch_size > 0)
         self._position = position
-        self._steps: dict[int, Callable[[], None]] = {
-            batch: partial(self._advance, step, batch) for batch in set(self._batches)
+        self._steps = {
+            batch: capturer.capture(partial(self._advance, step, batch), position.zero_, generator)
+            for batch in set(self._batches)
         }
-        if capture is not None:
-            self._steps = {
-                batch: capture(each, position.zero_, generator)
-                for batch, each in self._steps.items()
-            }
 
     def _advance(self, step: Callable[[int], None], batch: int) -> None:
         step(batch)

@@ -144,6 +144,7 @@ class FusedChunk(Chunk):
             self._hidden1, self._dpooled, self._winners, self._gradients2, self._bias_gradients2,
             B=batch, ROWS=_CONV2_WEIGHT_ROWS, PARTS=self._parts, PRECISION=self._product,
             num_warps=8,
+            num_stages=1 if self._rounded2 is None else 2,
         )  # fmt: skip
         kernels.conv2_backward_input[triton.cdiv(batch * 169, _CONV2_ROWS), size](
             self._dpooled, self._winners, self._filters2, self._hidden1, self._dhidden1,

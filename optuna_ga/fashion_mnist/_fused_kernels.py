@@ -272,16 +272,12 @@ def conv2_backward_weight(
 ):  # fmt: skip
     """Program (part, member): conv2's gradients (C, PARTS, 9, 64, 32) and (C, PARTS, 64)."""
     part, member = tl.program_id(0), tl.program_id(1)
-    channel, out = tl.arange(0, 32), tl.arange(0, 64)
-    sums0 = tl.zeros((64, 32), tl.float32)
-    sums1 = tl.zeros((64, 32), tl.float32)
-    sums2 = tl.zeros((64, 32), tl.float32)
-    sums3 = tl.zeros((64, 32), tl.float32)
-    sums4 = tl.zeros((64, 32), tl.float32)
-    sums5 = tl.zeros((64, 32), tl.float32)
-    sums6 = tl.zeros((64, 32), tl.float32)
-    sums7 = tl.zeros((64, 32), tl.float32)
-    sums8 = tl.zeros((64, 32), tl.float32)
+    # Three taps side by side are one product; its last quarter is padding.
+    column, out = tl.arange(0, 128), tl.arange(0, 64)
+    used = (column < 96)[None, :]
+    top = tl.zeros((64, 128), tl.float32)
+    middle = tl.zeros((64, 128), tl.float32)
+    bottom = tl.zeros((64, 128), tl.float32)
     bias = tl.zeros((64,), tl.float32)
     for turn in range((B * 144 + ROWS * PARTS - 1) // (ROWS * PARTS)):
         row = (turn * PARTS + part) * ROWS + tl.arange(0, ROWS)
@@ -292,36 +288,23 @@ def conv2_backward_weight(
         winner = tl.load(winners + at, mask=inside, other=4).to(tl.int32)
         bias += tl.sum(tl.where(winner < 4, above, 0.0).to(tl.float32), 0)
         corner = (member.to(tl.int64) * B + image) * 676 + 2 * y * 26 + 2 * x
-        inputs = hidden1 + corner[:, None] * 32 + channel[None, :]
+        inputs = hidden1 + corner[:, None] * 32 + column[None, :]
+        valid = inside & used
         for s in tl.static_range(4):
             d = tl.trans(tl.where(winner == s, above, 0.0).to(above.dtype))  # (64, ROWS)
-            a = inputs + ((s // 2) * 26 + s % 2) * 32
-            sums0 = _tap(d, a, inside, sums0, PRECISION)
-            sums1 = _tap(d, a + 32, inside, sums1, PRECISION)
-            sums2 = _tap(d, a + 64, inside, sums2, PRECISION)
-            sums3 = _tap(d, a + 832, inside, sums3, PRECISION)
-            sums4 = _tap(d, a + 864, inside, sums4, PRECISION)
-            sums5 = _tap(d, a + 896, inside, sums5, PRECISION)
-            sums6 = _tap(d, a + 1664, inside, sums6, PRECISION)
-            sums7 = _tap(d, a + 1696, inside, sums7, PRECISION)
-            sums8 = _tap(d, a + 1728, inside, sums8, PRECISION)
-    at = gradients + (member * PARTS + part) * 18432 + out[:, None] * 32 + channel[None, :]
-    tl.store(at, sums0)
-    tl.store(at + 2048, sums1)
-    tl.store(at + 4096, sums2)
-    tl.store(at + 6144, sums3)
-    tl.store(at + 8192, sums4)
-    tl.store(at + 10240, sums5)
-    tl.store(at + 12288, sums6)
-    tl.store(at + 14336, sums7)
-    tl.store(at + 16384, sums8)
+            taps = inputs + ((s // 2) * 26 + s % 2) * 32
+            a = tl.load(taps, mask=valid, other=0.0)
+            top = tl.dot(d, a, top, input_precision=PRECISION)
+            a = tl.load(taps + 832, mask=valid, other=0.0)
+            middle = tl.dot(d, a, middle, input_precision=PRECISION)
+            a = tl.load(taps + 1664, mask=valid, other=0.0)
+            bottom = tl.dot(d, a, bottom, input_precision=PRECISION)
+    place = (column // 32 * 2048 + column % 32)[None, :] + out[:, None] * 32
+    at = gradients + (member * PARTS + part) * 18432 + place
+    tl.store(at, top, mask=used)
+    tl.store(at + 6144, middle, mask=used)
+    tl.store(at + 12288, bottom, mask=used)
     tl.store(bias_gradients + (member * PARTS + part) * 64 + out, bias)
-
-
-@triton.jit
-def _tap(d, inputs, inside, sums, PRECISION: tl.constexpr):
-    a = tl.load(inputs, mask=inside, other=0.0)
-    return tl.dot(d, a, sums, input_precision=PRECISION)
 
 
 @triton.jit

@@ -100,7 +100,8 @@ class FashionMNISTObjective:
             dataset-fashion-mnist.
         precision: "float32"; "tf32" for matrix products in TF32, on a GPU only; or "bfloat16" for
             all computation but weights and losses, which is much faster on processors that
-            support it and far slower on others.
+            support it and far slower on others. None takes "bfloat16" on a GPU, where it ranks
+            settings as float32 does, and "float32" elsewhere.
         dropout: Whether to train with the dropout of PyTorch's MNIST example. Trials with the same
             seed have the same masks.
         checkpoints: Where trials save their states and load their parents'. None trains each
@@ -125,7 +126,7 @@ class FashionMNISTObjective:
         seed_per_trial: bool = False,
         device: str | torch.device | None = None,
         folder: str | Path | None = None,
-        precision: Precision = "float32",
+        precision: Precision | None = None,
         dropout: bool = False,
         checkpoints: Checkpoints | None = None,
         show_progress_bar: bool = False,
@@ -154,6 +155,11 @@ class FashionMNISTObjective:
     def device(self) -> torch.device:
         """Device of the training."""
         return self._device
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of computing."""
+        return self._precision
 
     def __call__(self, trial: Trial) -> float:
         """Train with the trial's hyperparameters and return the validation loss.
@@ -409,7 +415,9 @@ def _checked_device(device: str | torch.device | None) -> torch.device:
         ) from error
 
 
-def _checked_precision(precision: Precision, device: torch.device) -> Precision:
+def _checked_precision(precision: Precision | None, device: torch.device) -> Precision:
+    if precision is None:
+        return "bfloat16" if device.type == "cuda" else "float32"
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {PRECISIONS}, but {precision!r} was given.")
     if precision == "tf32" and device.type != "cuda":

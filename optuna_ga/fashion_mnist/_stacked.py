@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from optuna_ga.fashion_mnist._chunks import Chunk, Stack, VmapChunk
-from optuna_ga.fashion_mnist._cuda_graphs import GraphCapture
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._network import dropout_seed
 from optuna_ga.fashion_mnist._trainers import AfterEpoch, Member
@@ -29,10 +28,11 @@ from optuna_ga.fashion_mnist._training import (
     State,
     image_orders,
 )
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 # A chunk takes the smallest of these sizes that holds it, so that few graphs are captured, and
 # time falls as members drop out. More members at once would gain no speed and cost memory.
-CHUNK_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20)
+CHUNK_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 
 
 class StackedTrainer:
@@ -48,7 +48,7 @@ class StackedTrainer:
         dropout: Whether to train with dropout.
         learning_rate_decay: What learning rates are multiplied by after each epoch.
         dtype: Type of the weights; float64 is for tests.
-        largest_chunk: How many members to train at once, from 1 to 20.
+        largest_chunk: How many members to train at once, from 1 to 16.
         fused: Whether to take the fused kernels. None: on a GPU with Triton, where products are
             not in float32, which Triton compiles for minutes.
     """
@@ -79,7 +79,7 @@ class StackedTrainer:
                 and _has_triton()
             )
         self._kind = _fused_chunk() if fused else VmapChunk
-        self._capture = GraphCapture(device) if device.type == "cuda" else None
+        self._capturer = Capturer(device)
         self._chunks: dict[tuple[int, ...], Chunk] = {}
 
     def train(
@@ -159,7 +159,7 @@ class StackedTrainer:
                 dtype=self._dtype,
                 precision=self._precision,
                 dropout=self._dropout,
-                capture=self._capture,
+                capturer=self._capturer,
             )
         return self._chunks[key]
 

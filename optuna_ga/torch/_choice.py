@@ -21,7 +21,7 @@ from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.stack import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._environment import generator_states, seeded
 from optuna_ga.torch._training import Training
 
 # Below, an operation's overhead on a CPU outweighs its arithmetic. Measured with 784-H-10 networks
@@ -57,10 +57,10 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     separately = ByBranches(torch.device("cpu"))
     found = []
     for members in ([pair[0]], [pair[1]], [pair[0]], pair):
-        with seeded(0):
-            before = torch.get_rng_state()
+        with seeded(0, recipe.device):
+            before = generator_states(recipe.device)
             found.append(_computed(recipe, separately, members))
-            draws = not torch.equal(before, torch.get_rng_state())
+            draws = not torch.equal(before, generator_states(recipe.device))
     structure = pair[0].structure
     structure.draws = structure.has_drawn
     first, _, again, separate = found

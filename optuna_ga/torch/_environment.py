@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map_only
 # float32 throughout; its matrix products in TF32, on a GPU alone; or all but the losses and the
 # weights that are updated in bfloat16.
 Precision = Literal["float32", "tf32", "bfloat16"]
+_CPU = torch.device("cpu")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
@@ -37,11 +38,23 @@ def usual_settings(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's global generator of the CPU, and restore it."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Seed PyTorch's global generators of the CPU and a device, and restore them."""
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
         torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
+
+
+def generator_states(device: torch.device) -> Tensor:
+    """Return the states of PyTorch's global generators of the CPU and a device."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
 
 
 @contextmanager

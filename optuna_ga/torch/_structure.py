@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -174,26 +175,34 @@ def signature(model: nn.Module) -> Hashable:
 
     >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
     True
+    >>> signature(nn.LSTM(2, 3)) == signature(nn.LSTM(2, 3))
+    True
     >>> signature(nn.Dropout(0.1)) == signature(nn.Dropout(0.2))
     False
     """
     tensors = [*model.named_parameters(), *model.named_buffers()]
+    names = {id(tensor): name for name, tensor in tensors}
     return (
         tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
-        tuple((name, type(m), _attributes(m)) for name, m in model.named_modules()),
+        tuple((name, type(m), _attributes(m, names)) for name, m in model.named_modules()),
     )
 
 
-def _attributes(module: nn.Module) -> Hashable:
+def _attributes(module: nn.Module, names: Mapping[int, str]) -> Hashable:
     held = ("_parameters", "_buffers", "_modules")
-    return _hashable({name: each for name, each in vars(module).items() if name not in held})
+    return _hashable({name: e for name, e in vars(module).items() if name not in held}, names)
 
 
-def _hashable(value: Any) -> Hashable:
+def _hashable(value: Any, names: Mapping[int, str]) -> Hashable:
+    """Return what two values have in common that are equal, given the names of tensors."""
+    if id(value) in names:
+        return names[id(value)]
+    if isinstance(value, weakref.ref):  # Recurrent cells have some to their parameters.
+        return _hashable(value(), names)
     if isinstance(value, dict):
-        return tuple((_hashable(key), _hashable(each)) for key, each in value.items())
+        return tuple((_hashable(k, names), _hashable(each, names)) for k, each in value.items())
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value), tuple(map(_hashable, value))
+        return type(value), tuple(_hashable(each, names) for each in value)
     if value is None or isinstance(value, str | bytes | int | float | torch.dtype | type):
         return type(value), value
     try:

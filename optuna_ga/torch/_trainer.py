@@ -307,12 +307,12 @@ class PopulationTrainer:
             model = self._recipe.task.model(member.seed, **member.model)
         key = signature(model)
         device = self._recipe.device
-        parameters = {name: p.detach().to(device) for name, p in model.named_parameters()}
         structure = self._structures.get(key)
         if structure is None:
             structure = Structure(copy.deepcopy(model), key, device, self._recipe.precision)
             self._structures[key] = structure
-        weights = structure.rows(parameters)
+        parameters = {name: p.detach() for name, p in model.named_parameters()}
+        weights = structure.rows(parameters).to(device)
         buffers = {name: b.to(device) for name, b in structure.buffers(model).items()}
         n_moments = len(self._recipe.optimizer.moments)
         moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))

@@ -54,7 +54,7 @@ def children(
 @pytest.mark.parametrize("n_parents", [2, 3, 14])
 @pytest.mark.parametrize("choices", [False, True])
 def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
-    """Affine children weight all parents by a sum of one; a step has one parent, choices two."""
+    """An affine child has all parents; a step has one, or two where the genes are choices."""
     plan = adaptive_operators.plan(500, n_parents, SCREENED, np.random.default_rng(0))
     for candidate, affine in enumerate(plan.affine.tolist()):
         named = plan.parents(candidate, choices=choices)

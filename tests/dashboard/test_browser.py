@@ -27,6 +27,8 @@ from optuna_ga.fashion_mnist import FashionMNISTObjective
 from tests.conftest import _running
 from tools.screenshots import GENEALOGY, HISTORY, chromium, dashboard, take_pictures
 
+pytestmark = pytest.mark.slow
+
 GENERATION = "User Attribute ga_generation"
 MEASURED = {"training_loss", "training_s", "validation_accuracy", "validation_loss"}
 OURS = [

@@ -15,6 +15,7 @@ from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._fused import FusedChunk
 from optuna_ga.fashion_mnist._trainers import Member
 from optuna_ga.fashion_mnist._training import Epoch
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 CPU = torch.device("cpu")
 MEMBERS = [Member(0.05, 0.9, 0.01), Member(0.1, 0.0, 0.0)]
@@ -26,7 +27,7 @@ def trained(kind: type[Chunk], dropout: bool) -> tuple[Stack, list[Epoch | None]
     stack = Stack(MEMBERS, CPU, torch.float32)
     chunk = kind(
         2, images.take(slice(7)), images.take(slice(3000, 3003)), dtype=torch.float32,
-        precision="float32", dropout=dropout, capture=None,
+        precision="float32", dropout=dropout, capturer=Capturer(CPU),
     )  # fmt: skip
     chunk.load(stack, [0, 1])
     epochs = chunk.train_epoch(torch.tensor([3, 1, 6, 0, 2, 5, 4]), 5)

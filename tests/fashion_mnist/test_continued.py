@@ -32,21 +32,18 @@ from tests.fashion_mnist.test_trainers import (
     MakeTrainer,
     images,
     on_cpu,
-    small_batches,
 )
 from tests.studies import parents, story
 
-__all__ = ["small_batches"]  # A fixture.
-
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
-    "data": "subset", "epochs": 1, "n_training_images": 72, "n_validation_images": 40,
+    "data": "subset", "epochs": 1, "n_training_images": 40, "n_validation_images": 40,
     "device": "cpu",
 }  # fmt: skip
 
 
 def segment(
-    trainer: Any, members: list[Member], n_images: int = 26, epochs: int = 1
+    trainer: Any, members: list[Member], n_images: int = 10, epochs: int = 1
 ) -> tuple[list[State | None], list[Any]]:
     """Return what members have come to, and what each epoch gave."""
     ended: list[Any] = []
@@ -55,7 +52,7 @@ def segment(
         ended.append(dict(results))
         return ()
 
-    states = trainer.train(members, images(n_images), images(50, 3000), epochs, after_epoch)
+    states = trainer.train(members, images(n_images), images(20, 3000), epochs, after_epoch)
     return states, ended
 
 
@@ -123,11 +120,11 @@ def test_every_trainer_goes_on_alike(trainer: MakeTrainer, small_batches: None) 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_going_on_leaves_the_state_as_it_is(trainer: MakeTrainer) -> None:
     """Several children of one parent all begin where it ended."""
-    (state,), _ = segment(trainer(CPU), MEMBERS[:1], 72)
+    (state,), _ = segment(trainer(CPU), MEMBERS[:1], 80)
     assert state is not None
     weights, momenta = ({n: t.clone() for n, t in part.items()} for part in state[:2])
     kept = State(weights, momenta, *state[2:])
-    (one, other), _ = segment(trainer(CPU), [MEMBERS[0]._replace(start=state)] * 2, 72)
+    (one, other), _ = segment(trainer(CPU), [MEMBERS[0]._replace(start=state)] * 2, 80)
 
     assert one is not None
     assert other is not None
@@ -140,7 +137,7 @@ def test_who_diverges_or_drops_out_leaves_no_state(trainer: MakeTrainer) -> None
     """The others' are where they belong."""
     members = [DIVERGING, MEMBERS[0], MEMBERS[1]]
     dropped = trainer(CPU).train(
-        members, images(800), images(50, 3000), 2, lambda ended: {2} if 0 in ended else ()
+        members, images(128), images(20, 3000), 2, lambda ended: {2} if 0 in ended else ()
     )
 
     assert [state is None for state in dropped] == [True, False, True]
@@ -157,7 +154,7 @@ def test_a_beginning_is_the_initial_network() -> None:
 
 
 def objective(checkpoints: Checkpoints | None = None, **options: Any) -> FashionMNISTObjective:
-    """Return an objective of 72 images."""
+    """Return an objective of 40 images."""
     return FashionMNISTObjective(**{**SMALL, "checkpoints": checkpoints, **options})
 
 
@@ -190,7 +187,7 @@ def test_stacked_generations_give_the_study_of_the_loop(monkeypatch: pytest.Monk
     """In float64 the rows that are gathered are what is loaded one by one, within 1e-12."""
     studies = []
     for kind in (StackedTrainer, LoopTrainer):
-        evaluated = objective(Checkpoints())
+        evaluated = objective(Checkpoints(), n_training_images=20, n_validation_images=20)
         evaluated._trainer = kind(CPU, learning_rate_decay=1.0, dtype=torch.float64)
         studies.append(by_generations(evaluated))
 
@@ -240,11 +237,13 @@ def test_validation_images_are_never_trained_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(_trainers, "train", spying)
     by_generations(objective(Checkpoints()))
 
-    assert (len(trained), len(validated)) == (72, 40)
+    assert (len(trained), len(validated)) == (40, 40)
     assert not trained & validated
 
 
-def test_a_network_that_diverged_is_never_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_diverged_is_never_continued(
+    monkeypatch: pytest.MonkeyPatch, small_batches: None
+) -> None:
     """It leaves no state, and its children are others'."""
     wild = {
         name: optuna.distributions.FloatDistribution(*ends)
@@ -254,7 +253,7 @@ def test_a_network_that_diverged_is_never_continued(monkeypatch: pytest.MonkeyPa
     }  # fmt: skip
     monkeypatch.setattr(_objective, "SEARCH_SPACE", wild)
     checkpoints = Checkpoints()
-    evaluated = objective(checkpoints, n_training_images=640)
+    evaluated = objective(checkpoints, n_training_images=80)
     study = optuna.create_study(sampler=sampler(6))
     for rate in (0.01, 0.02):
         study.enqueue_trial({"learning_rate": rate, "momentum": 0.0, "weight_decay": 0.0})

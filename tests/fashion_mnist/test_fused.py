@@ -14,6 +14,7 @@ from optuna_ga.fashion_mnist import _fused_kernels
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._fused import FusedChunk, pack, unpack
 from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 triton = pytest.importorskip("triton")
 
@@ -32,7 +33,9 @@ def test_unpacked_weights_are_those_that_were_packed() -> None:
         for name, each in names.items()
     }
 
-    for name, each in unpack(pack(numbered)).items():
+    unpacked = unpack(pack(numbered))
+    assert unpacked.keys() == numbered.keys()
+    for name, each in unpacked.items():
         assert torch.equal(each, numbered[name])
 
 
@@ -97,10 +100,12 @@ def test_all_kernels_compile_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, kernel in vars(_fused_kernels).items():
         if isinstance(kernel, triton.JITFunction) and not name.startswith("_"):
             monkeypatch.setattr(_fused_kernels, name, Recorder(kernel, launches))
-    images = load_subset(torch.device("cpu")).training.take(slice(37))
+    cpu = torch.device("cpu")
+    images = load_subset(cpu).training.take(slice(37))
     chunk = FusedChunk(
-        3, images, images, dtype=torch.float32, precision="bfloat16", dropout=True, capture=None
-    )
+        3, images, images, dtype=torch.float32, precision="bfloat16", dropout=True,
+        capturer=Capturer(cpu),
+    )  # fmt: skip
     chunk._train_batch(37)
 
     assert len(launches) == 8

@@ -52,8 +52,11 @@ def first_epoch(device: str) -> Epoch:
 
 
 def test_the_gpu_is_used_unless_told_otherwise() -> None:
-    """Without a device the objective takes the GPU."""
-    assert FashionMNISTObjective("subset").device.type == "cuda"
+    """Without a device the objective takes the GPU, and computes in bfloat16 there."""
+    objective = FashionMNISTObjective("subset")
+
+    assert objective.device.type == "cuda"
+    assert objective.precision == "bfloat16"
 
 
 def test_gpu_and_cpu_train_alike() -> None:
@@ -166,10 +169,10 @@ def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
 
 
 def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:
-    """Fifty members are chunks of 17, 17 and 16, and the graphs are used again."""
-    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 50, 144)
+    """Twenty members are two chunks of ten, and the graphs are used again."""
+    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 20, 144)
 
-    assert len(ended) == 50
+    assert len(ended) == 20
     assert all(
         epoch is not None and math.isfinite(epoch.validation_loss) for epoch in ended.values()
     )

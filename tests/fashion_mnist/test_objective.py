@@ -18,9 +18,7 @@ from optuna_ga import GASampler, optimize_generations
 from optuna_ga.fashion_mnist import (
     SEARCH_SPACE,
     FashionMNISTObjective,
-    _chunks,
     _objective,
-    _training,
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, ThreadsTrainer
@@ -31,10 +29,9 @@ DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}
 
 
 def tiny(**options: Any) -> FashionMNISTObjective:
-    """Return an objective that takes a second."""
-    return FashionMNISTObjective(
-        "subset", **{"epochs": 1, "n_training_images": 320, "device": "cpu", **options}
-    )
+    """Return an objective of two steps."""
+    few = {"epochs": 1, "n_training_images": 80, "n_validation_images": 40, "device": "cpu"}
+    return FashionMNISTObjective("subset", **{**few, **options})
 
 
 def trials_of(
@@ -49,7 +46,7 @@ def trials_of(
 
 
 def test_fewer_validation_images_change_the_score_alone() -> None:
-    """Accuracy counts in steps of one image of forty; the training is the same."""
+    """Accuracy is a multiple of a fortieth; the training is the same."""
     few, all_ = (trials_of(tiny(n_validation_images=n), GOOD)[0] for n in (40, None))
     images = few.user_attrs["validation_accuracy"] * 40
 
@@ -100,7 +97,7 @@ def test_a_seed_per_trial_makes_equal_trials_differ() -> None:
 
 def test_training_learns() -> None:
     """One epoch on 3,000 images classifies most of the validation images."""
-    (trial,) = trials_of(tiny(n_training_images=3000), GOOD)
+    (trial,) = trials_of(tiny(n_training_images=3000, n_validation_images=1000), GOOD)
 
     assert trial.user_attrs["validation_accuracy"] > 0.65
 
@@ -117,9 +114,9 @@ def test_a_trial_records_what_the_paper_reports() -> None:
     assert 0 < trial.user_attrs["training_s"] < 60
 
 
-def test_a_diverged_trial_is_complete_with_an_infinite_value() -> None:
+def test_a_diverged_trial_is_complete_with_an_infinite_value(small_batches: None) -> None:
     """It ranks last, is marked, and the study goes on."""
-    diverged, fine = trials_of(tiny(n_training_images=3000), DIVERGING, GOOD)
+    diverged, fine = trials_of(tiny(n_training_images=200), DIVERGING, GOOD)
 
     assert (diverged.state, diverged.value) == (TrialState.COMPLETE, math.inf)
     assert diverged.user_attrs["diverged"] is True
@@ -152,17 +149,17 @@ def test_a_generation_gives_what_its_trials_give_one_by_one() -> None:
         assert mine.intermediate_values.keys() == theirs.intermediate_values.keys()
 
 
-def test_a_generation_marks_and_survives_a_diverged_trial() -> None:
-    """It is complete with an infinite value; the other trial is what it is alone."""
-    diverged, fine = generation_of(tiny(n_training_images=3000), DIVERGING, GOOD)
+def test_a_generation_marks_and_survives_a_diverged_trial(small_batches: None) -> None:
+    """It is complete with an infinite value; the other trial is the same as alone."""
+    diverged, fine = generation_of(tiny(n_training_images=200), DIVERGING, GOOD)
 
     assert (diverged.value, diverged.user_attrs["diverged"]) == (math.inf, True)
     assert set(diverged.user_attrs) == {"diverged", "training_s"}
-    assert fine.value == generation_of(tiny(n_training_images=3000), GOOD)[0].value
+    assert fine.value == generation_of(tiny(n_training_images=200), GOOD)[0].value
 
 
-def test_a_generation_prunes_some_of_its_trials() -> None:
-    """Who is worse than the threshold ends after an epoch; the other goes on to the last."""
+def test_a_generation_prunes_some_of_its_trials(small_batches: None) -> None:
+    """A trial worse than the threshold ends after an epoch; the other trains to the last."""
     pruner = optuna.pruners.ThresholdPruner(upper=2.2)
     weak = {**GOOD, "learning_rate": 0.0001}
     pruned, complete = generation_of(tiny(epochs=2), weak, GOOD, pruner=pruner)
@@ -190,17 +187,17 @@ def test_each_trial_of_a_generation_can_have_its_own_seed() -> None:
     assert first.value != second.value == shifted.value
 
 
-def test_both_forms_make_the_same_study_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_forms_make_the_same_study_in_float64(
+    monkeypatch: pytest.MonkeyPatch, small_batches: None
+) -> None:
     """Bred from each other's values, every trial is the same: no rounding swaps ranks."""
     for trainer in (LoopTrainer, ThreadsTrainer):
         double = partial(trainer, dtype=torch.float64)
         monkeypatch.setattr(_objective, trainer.__name__, double)
     data = load_subset(torch.device("cpu"))
-    few = Data(data.training.take(slice(64)), data.validation.take(slice(64)), None)
+    few = Data(data.training.take(slice(24)), data.validation.take(slice(24)), None)
     monkeypatch.setattr(_objective, "load_subset", lambda device: few)
-    for module in (_training, _chunks):
-        monkeypatch.setattr(module, "BATCH_SIZE", 8)
-    objective = tiny(n_training_images=64)
+    objective = tiny(n_training_images=24, n_validation_images=24)
     one_by_one, together = (optuna.create_study(sampler=GASampler(4, seed=0)) for _ in range(2))
     one_by_one.optimize(objective, n_trials=12)
     optimize_generations(together, objective.evaluate_generation, 3)
@@ -260,6 +257,20 @@ def full() -> FashionMNISTObjective:
     return FashionMNISTObjective(epochs=1, n_training_images=640, device="cpu")
 
 
+def test_a_test_score_depends_on_hyperparameters_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same training has the same score on the test images, and another seed another one."""
+    data = load_subset(torch.device("cpu"))
+    whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
+    monkeypatch.setattr(_objective, "load_full", lambda folder, device: whole)
+    objective = FashionMNISTObjective(
+        epochs=1, n_training_images=80, n_validation_images=40, device="cpu"
+    )
+    score = objective.test(GOOD)
+
+    assert score == objective.test(GOOD, seed=0) != objective.test(GOOD, seed=1)
+
+
+@pytest.mark.slow
 def test_the_test_score_is_that_of_the_trained_network(full: FashionMNISTObjective) -> None:
     """A network that learned a little is right more often than by chance on unseen images."""
     score = full.test(GOOD)

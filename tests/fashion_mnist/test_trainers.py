@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from optuna_ga.fashion_mnist import _chunks, _training
 from optuna_ga.fashion_mnist._chunks import Chunk, Stack, VmapChunk
 from optuna_ga.fashion_mnist._data import Images, load_subset
 from optuna_ga.fashion_mnist._network import draw_kept, drop_out, initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer, split_evenly
 from optuna_ga.fashion_mnist._trainers import Epochs, LoopTrainer, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._training import DivergedError, train
+from optuna_ga.torch._backends.cuda_graph import Capturer
 
 CPU = torch.device("cpu")
 # Momentum 0 and weight decay 0 are among them, where PyTorch's SGD takes other paths.
@@ -27,6 +27,7 @@ MEMBERS = [
 DIVERGING = Member(1e8, 0.9, 0.1)
 TRAINERS = [LoopTrainer, ThreadsTrainer, StackedTrainer]
 FAST_TRAINERS = [ThreadsTrainer, StackedTrainer]
+slow = pytest.mark.slow
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -39,7 +40,7 @@ def images(n: int, start: int = 0, device: torch.device = CPU) -> Images:
 def trained(
     trainer: Trainer,
     members: list[Member],
-    n_images: int = 144,
+    n_images: int = 80,
     epochs: int = 1,
     drop: dict[int, Collection[int]] | None = None,
     device: torch.device = CPU,
@@ -51,7 +52,7 @@ def trained(
         ended.append(dict(results))
         return (drop or {}).get(len(ended), ())
 
-    training, validation = images(n_images, 0, device), images(50, 3000, device)
+    training, validation = images(n_images, 0, device), images(20, 3000, device)
     trainer.train(members, training, validation, epochs, after_epoch)
     return ended
 
@@ -67,13 +68,6 @@ def largest_difference(first: list[Epochs], second: list[Epochs]) -> float:
     )
 
 
-@pytest.fixture
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of 8 rather than 64 images, so that many steps in float64 take seconds."""
-    for module in (_training, _chunks):
-        monkeypatch.setattr(module, "BATCH_SIZE", 8)
-
-
 def on_cpu(trainer: MakeTrainer, **options: Any) -> Trainer:
     """Return a trainer in float64, where rounding does not grow to differences."""
     return trainer(CPU, **{"dtype": torch.float64, **options})
@@ -85,20 +79,21 @@ def test_the_loop_is_separate_trainings() -> None:
 
     for position, member in enumerate(MEMBERS):
         alone = train(
-            initial_network(member.seed, CPU), images(144), images(50, start=3000),
+            initial_network(member.seed, CPU), images(80), images(20, start=3000),
             **member._asdict(), epochs=1,
         )  # fmt: skip
         assert together[position] == next(alone)
 
 
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
+@pytest.mark.parametrize(("n_images", "epochs"), [(10, 2), pytest.param(50, 6, marks=slow)])
 def test_losses_equal_separate_trainings_in_float64(
-    trainer: MakeTrainer, small_batches: None
+    trainer: MakeTrainer, n_images: int, epochs: int, small_batches: None
 ) -> None:
-    """Over 42 steps with a decaying learning rate and a smaller last batch, within 1e-12."""
-    mine, theirs = (trained(on_cpu(t), MEMBERS, 50, 6) for t in (trainer, LoopTrainer))
+    """With a decaying learning rate and a smaller last batch, within 1e-12 over 42 steps."""
+    mine, theirs = (trained(on_cpu(t), MEMBERS, n_images, epochs) for t in (trainer, LoopTrainer))
 
-    assert len(mine) == 6
+    assert len(mine) == epochs
     assert largest_difference(mine, theirs) < 1e-12
 
 
@@ -110,15 +105,18 @@ def test_the_last_batch_of_16_images_weighs_16(trainer: MakeTrainer) -> None:
     assert largest_difference(mine, theirs) < 1e-12
 
 
-def test_stacked_weights_equal_separate_trainings_in_float64(small_batches: None) -> None:
-    """After 40 steps, epochs of 3 whole batches and a smaller one, within 1e-12."""
+@pytest.mark.parametrize("epochs", [2, pytest.param(10, marks=slow)])
+def test_stacked_weights_equal_separate_trainings_in_float64(
+    epochs: int, small_batches: None
+) -> None:
+    """Epochs have three whole batches and a smaller one; the weights agree within 1e-12."""
     stack = Stack(MEMBERS, CPU, torch.float64)
     chunk = VmapChunk(
-        3, images(26), images(50), dtype=torch.float64, precision="float32", dropout=False,
-        capture=None,
+        3, images(26), images(20), dtype=torch.float64, precision="float32", dropout=False,
+        capturer=Capturer(CPU),
     )  # fmt: skip
     orders = torch.Generator().manual_seed(0)
-    for _ in range(10):
+    for _ in range(epochs):
         chunk.load(stack, [0, 1, 2])
         chunk.train_epoch(torch.randperm(26, generator=orders), 0)
         chunk.store(stack, [0, 1, 2])
@@ -126,16 +124,17 @@ def test_stacked_weights_equal_separate_trainings_in_float64(small_batches: None
 
     for row, member in enumerate(MEMBERS):
         network = initial_network(0, CPU).double()
-        list(train(network, images(26), images(50), **member._asdict(), epochs=10))
+        list(train(network, images(26), images(20), **member._asdict(), epochs=epochs))
         for mine, theirs in zip(stack.weights.values(), network.parameters(), strict=True):
             torch.testing.assert_close(mine[row], theirs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
-def test_losses_equal_separate_trainings_in_float32(trainer: MakeTrainer) -> None:
+@pytest.mark.parametrize("n_images", [3 * 64, pytest.param(20 * 64, marks=slow)])
+def test_losses_equal_separate_trainings_in_float32(trainer: MakeTrainer, n_images: int) -> None:
     """Over 20 steps within 2e-5; longer runs part by chaos, in plain PyTorch too."""
     members = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
-    mine, theirs = (trained(t(CPU), members, 20 * 64) for t in (trainer, LoopTrainer))
+    mine, theirs = (trained(t(CPU), members, n_images) for t in (trainer, LoopTrainer))
 
     assert largest_difference(mine, theirs) < 2e-5
 
@@ -143,8 +142,8 @@ def test_losses_equal_separate_trainings_in_float32(trainer: MakeTrainer) -> Non
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_a_diverging_member_changes_no_other(trainer: MakeTrainer) -> None:
     """The others are bitwise the same beside it; it is marked by its loss and drops out."""
-    beside_healthy = trained(trainer(CPU), MEMBERS, 320, 2)
-    beside_diverging = trained(trainer(CPU), [MEMBERS[0], DIVERGING, MEMBERS[2]], 320, 2)
+    beside_healthy = trained(trainer(CPU), MEMBERS, epochs=2)
+    beside_diverging = trained(trainer(CPU), [MEMBERS[0], DIVERGING, MEMBERS[2]], epochs=2)
 
     assert beside_diverging[0][1] is None
     assert list(beside_diverging[1]) == [0, 2]
@@ -154,11 +153,11 @@ def test_a_diverging_member_changes_no_other(trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_a_diverged_member_is_marked_when_its_last_step_is_finite_again(
-    trainer: MakeTrainer,
+def test_a_diverged_member_is_marked_though_its_accuracy_is_finite(
+    trainer: MakeTrainer, small_batches: None
 ) -> None:
     """What counts is that a loss was not finite, never the accuracy, which NaN makes a tenth."""
-    (ended,) = trained(trainer(CPU), [DIVERGING, DIVERGING], 800)
+    (ended,) = trained(trainer(CPU), [DIVERGING, DIVERGING], 24)
 
     assert ended == {0: None, 1: None}
 
@@ -176,9 +175,9 @@ def test_a_members_result_does_not_depend_on_its_place(trainer: MakeTrainer) -> 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_dropping_members_leaves_the_others_unchanged(trainer: MakeTrainer) -> None:
-    """Whoever drops out after an epoch is absent from then on."""
-    whole = trained(trainer(CPU), MEMBERS, epochs=3)
-    dropping = trained(trainer(CPU), MEMBERS, epochs=3, drop={1: {0}, 2: {1}})
+    """A member that drops out after an epoch is absent from then on."""
+    whole = trained(trainer(CPU), MEMBERS, 20, epochs=3)
+    dropping = trained(trainer(CPU), MEMBERS, 20, epochs=3, drop={1: {0}, 2: {1}})
 
     assert [list(epochs) for epochs in dropping] == [[0, 1, 2], [1, 2], [2]]
     assert all(dropping[epoch][2] == whole[epoch][2] for epoch in range(3))
@@ -187,7 +186,7 @@ def test_dropping_members_leaves_the_others_unchanged(trainer: MakeTrainer) -> N
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_training_ends_when_all_have_dropped_out(trainer: MakeTrainer) -> None:
     """No epoch follows."""
-    assert len(trained(trainer(CPU), MEMBERS, 64, epochs=3, drop={1: {0, 1, 2}})) == 1
+    assert len(trained(trainer(CPU), MEMBERS, 8, epochs=3, drop={1: {0, 1, 2}})) == 1
 
 
 def test_work_falls_as_members_drop_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +199,7 @@ def test_work_falls_as_members_drop_out(monkeypatch: pytest.MonkeyPatch) -> None
         load(chunk, stack, rows)
 
     monkeypatch.setattr(Chunk, "load", counting)
-    trained(StackedTrainer(CPU), [MEMBERS[0]] * 7, 64, epochs=3, drop={1: {0, 1}, 2: {2, 3, 4}})
+    trained(StackedTrainer(CPU), [MEMBERS[0]] * 7, 8, epochs=3, drop={1: {0, 1}, 2: {2, 3, 4}})
 
     assert sizes == [8, 5, 2]
 
@@ -209,7 +208,7 @@ def test_work_falls_as_members_drop_out(monkeypatch: pytest.MonkeyPatch) -> None
 def test_members_of_other_seeds_train_as_alone(trainer: MakeTrainer, small_batches: None) -> None:
     """Each has the initial weights and the batches of its own seed."""
     members = [Member(0.05, 0.5, 0.01, seed=seed) for seed in (0, 1, 0)]
-    mine, theirs = (trained(on_cpu(t), members, 30, 2) for t in (trainer, LoopTrainer))
+    mine, theirs = (trained(on_cpu(t), members, 10, 2) for t in (trainer, LoopTrainer))
 
     assert largest_difference(mine, theirs) < 1e-12
     assert mine[0][0] == mine[0][2] != mine[0][1]
@@ -219,7 +218,7 @@ def test_members_of_other_seeds_train_as_alone(trainer: MakeTrainer, small_batch
 def test_dropout_is_that_of_separate_trainings(trainer: MakeTrainer, small_batches: None) -> None:
     """A member's masks depend on its seed alone: in float64 the losses are equal."""
     mine, theirs, without = (
-        trained(on_cpu(t, dropout=d), MEMBERS[::-1], 30, 2)
+        trained(on_cpu(t, dropout=d), MEMBERS[::-1], 10, 2)
         for t, d in ((trainer, True), (LoopTrainer, True), (LoopTrainer, False))
     )
 
@@ -239,8 +238,8 @@ def test_dropout_leaves_out_the_stated_shares() -> None:
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_bfloat16_comes_close_to_float32(trainer: MakeTrainer) -> None:
     """It is another computation, not another problem."""
-    (exact,) = trained(trainer(CPU), MEMBERS, 80)
-    (rough,) = trained(trainer(CPU, precision="bfloat16"), MEMBERS, 80)
+    (exact,) = trained(trainer(CPU), MEMBERS, 20)
+    (rough,) = trained(trainer(CPU, precision="bfloat16"), MEMBERS, 20)
 
     assert 0 < largest_difference([exact], [rough]) < 0.1
 
@@ -259,10 +258,10 @@ def test_too_little_memory_makes_smaller_chunks(
     monkeypatch.setattr(Chunk, "__init__", scarce)
     members = [*MEMBERS, *MEMBERS]
     with pytest.warns(RuntimeWarning, match="no memory to train 6 networks") as warned:
-        mine = trained(on_cpu(StackedTrainer), members, 18, 2)
+        mine = trained(on_cpu(StackedTrainer), members, 10)
 
     assert len(warned) == 1
-    assert largest_difference(mine, trained(on_cpu(LoopTrainer), members, 18, 2)) < 1e-12
+    assert largest_difference(mine, trained(on_cpu(LoopTrainer), members, 10)) < 1e-12
 
 
 def test_too_little_memory_for_one_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +290,7 @@ def test_threads_leave_pytorchs_setting_alone() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        trained(ThreadsTrainer(CPU), MEMBERS[:1], 64)
+        trained(ThreadsTrainer(CPU), MEMBERS[:1], 8)
         with pytest.raises(ZeroDivisionError):
             ThreadsTrainer(CPU).train(MEMBERS, images(0), images(1), 1, lambda _: ())
         assert torch.get_num_threads() == 2
@@ -301,7 +300,7 @@ def test_threads_leave_pytorchs_setting_alone() -> None:
 
 def test_a_single_training_raises_where_a_population_marks() -> None:
     """The reference tells of divergence by an exception."""
-    run = train(initial_network(0, CPU), images(800), images(50), **DIVERGING._asdict(), epochs=1)
+    run = train(initial_network(0, CPU), images(192), images(20), **DIVERGING._asdict(), epochs=1)
 
     with pytest.raises(DivergedError):
         next(run)

@@ -145,6 +145,8 @@ def test_a_trial_without_a_value_takes_its_place_and_is_no_parent(
 
     study = optuna.create_study(sampler=of_four())
     study.optimize(objective, n_trials=40, catch=RuntimeError)
+
+    assert [trial.number for trial in bred(study)] == list(range(4, 40))
     for trial in bred(study):
         generation = trial.number // 4
         assert {number // 4 for number in parents(trial)} == {generation - 1}

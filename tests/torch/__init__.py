@@ -1,1 +1,1 @@
-"""What `optuna_ga.torch` does."""
+"""Tests of `optuna_ga.torch`."""

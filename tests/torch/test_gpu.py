@@ -80,23 +80,22 @@ def test_the_gpu_trains_as_the_cpu_does(backend: str) -> None:
     assert difference(cpu, on_gpu("mlp", backend=backend)) < 1e-10
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_lower_precision_trains_alike(network: str, backend: str, precision: str) -> None:
-    """It is another computation, not another problem; accuracies move by whole examples."""
+def test_lower_precision_trains_alike(network: str, backend: str) -> None:
+    """It is another computation, not another problem."""
     make, data = NETWORKS[network]
     if network != "encoder":
         data = partial(data, dtype=torch.float32)
-    options: Any = {"device": "cuda", "backend": backend}
     task = Classes(make, torch.float32)
+    options: Any = {"device": "cuda", "backend": backend}
     exact = trained(task, data, precision="float32", **options)
-    rough = trained(task, data, precision=precision, **options)
-
-    for one, other in zip(exact, rough, strict=True):
-        for mine, theirs in zip(one.epochs, other.epochs, strict=True):
-            assert mine.training_loss == pytest.approx(theirs.training_loss, abs=0.3)
-            assert mine.metrics["loss"] == pytest.approx(theirs.metrics["loss"], abs=0.3)
+    for precision in ("tf32", "bfloat16"):
+        rough = trained(task, data, precision=precision, **options)
+        for one, other in zip(exact, rough, strict=True):
+            for mine, theirs in zip(one.epochs, other.epochs, strict=True):
+                assert mine.training_loss == pytest.approx(theirs.training_loss, abs=0.3)
+                assert mine.metrics["loss"] == pytest.approx(theirs.metrics["loss"], abs=0.3)
 
 
 @pytest.mark.parametrize("backend", ["vmap", "branches"])

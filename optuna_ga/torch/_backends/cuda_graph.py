@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -27,12 +29,18 @@ class Capturer:
                 self._stream = torch.cuda.Stream()
                 self._pool = torch.cuda.graph_pool_handle()
 
-    def capture(self, step: Callable[[], None], reset: Callable[[], None]) -> Callable[[], None]:
+    def capture(
+        self,
+        step: Callable[[], None],
+        reset: Callable[[], object],
+        generator: torch.Generator | None = None,
+    ) -> Callable[[], None]:
         """Take a few steps to warm up, and return what repeats a step.
 
         Args:
             step: The step; the numbers that it changes must not matter yet.
             reset: Called before each step to warm up.
+            generator: A generator that the step draws from.
 
         Raises:
             torch.OutOfMemoryError: If there is no memory for it.
@@ -48,18 +56,23 @@ class Capturer:
                     self._warm_up(step, reset)
                 outer.wait_stream(self._stream)
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(
-                    graph,
-                    pool=self._pool,
-                    stream=self._stream,
-                    capture_error_mode="thread_local",
+                if generator is not None:
+                    graph.register_generator_state(generator)
+                with (
+                    _no_garbage_collection(),
+                    torch.cuda.graph(
+                        graph,
+                        pool=self._pool,
+                        stream=self._stream,
+                        capture_error_mode="thread_local",
+                    ),
                 ):
                     step()
             finally:  # An error in a capture would leave its stream the current one.
                 torch.cuda.set_stream(outer)
         return _Replay(graph, step)
 
-    def _warm_up(self, step: Callable[[], None], reset: Callable[[], None]) -> None:
+    def _warm_up(self, step: Callable[[], None], reset: Callable[[], object]) -> None:
         reset()
         step()  # Libraries take their workspaces.
         torch.cuda.synchronize()
@@ -76,6 +89,23 @@ class Capturer:
             raise torch.OutOfMemoryError(
                 f"A CUDA graph needs {needed / 2**20:.0f} MiB, but {free / 2**20:.0f} are free."
             )
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect now, and not before the end.
+
+    Older graphs and tensors that are freed in the middle of a capture end it, with an error of
+    whatever library is computing at that moment.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Replay:

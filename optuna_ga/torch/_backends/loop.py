@@ -33,7 +33,8 @@ class LoopBackend:
         ended = []
         for each in members:
             # What a model draws from PyTorch's global generator depends on its seed alone, too.
-            with seeded(derived_seed(each.member.seed, each.n_epochs, "others")):
+            seed = derived_seed(each.member.seed, each.n_epochs, "others")
+            with seeded(seed, self._recipe.device):
                 ended.append(self._train(each))
         return ended
 

@@ -1,0 +1,14 @@
+"""Fixtures of trainings small enough to test."""
+
+from __future__ import annotations
+
+import pytest
+
+from optuna_ga.fashion_mnist import _chunks, _training
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 8 rather than 64 images, so that many steps take little time."""
+    for module in (_training, _chunks):
+        monkeypatch.setattr(module, "BATCH_SIZE", 8)
