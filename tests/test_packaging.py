@@ -160,7 +160,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, visualization])
-def test_the_reference_tells_of_every_public_name(reference: Path, package: ModuleType) -> None:
+def test_the_reference_has_every_public_name(reference: Path, package: ModuleType) -> None:
     """Each package has a page, and each name a section with text."""
     page = reference.joinpath(*package.__name__.split(".")).with_suffix(".html").read_text()
     sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page, flags=re.DOTALL))

@@ -150,7 +150,7 @@ def unpickled(sampler: GASampler) -> GASampler:
 
 @pytest.mark.parametrize("duplicate", [unpickled, copy.deepcopy, copy.copy])
 @pytest.mark.parametrize("elitism", [False, True])
-def test_a_copied_sampler_goes_on_like_the_original(
+def test_a_copied_sampler_continues_like_the_original(
     duplicate: Callable[[GASampler], GASampler], elitism: bool
 ) -> None:
     """A sampler may be pickled or copied at any time."""

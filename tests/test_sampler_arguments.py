@@ -115,7 +115,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert story(run(explicit, 60)) == story(run(GASampler(seed=5), 60))
 
 
-def test_the_population_size_can_be_asked_for() -> None:
+def test_the_population_size_is_a_property() -> None:
     """It is an int, whether given or by default."""
     seven: Any = np.int64(7)
     sizes = [GASampler().population_size, GASampler(seven).population_size]

@@ -69,7 +69,7 @@ def test_a_search_is_the_same_on_every_storage(shared_storage: BaseStorage, elit
     assert story(study) == story(run(of_four(elitism=elitism), 22, varied))
 
 
-def test_trainings_go_on_on_every_storage(shared_storage: BaseStorage, tmp_path: Path) -> None:
+def test_training_resumes_on_every_storage(shared_storage: BaseStorage, tmp_path: Path) -> None:
     """The study is that in memory, and states that no trial needs are removed."""
     folder = tmp_path / "states"
     walks = [
@@ -242,7 +242,7 @@ def test_a_killed_driver_is_replaced_by_one_with_workers(
     assert story(study) == story(run(of_four(), 20))
 
 
-def test_a_study_copied_to_another_storage_goes_on(
+def test_a_study_copied_to_another_storage_continues(
     shared_storage: BaseStorage, tmp_path: Path
 ) -> None:
     """Half-way a study moves from SQLite, where its trials have other ids."""

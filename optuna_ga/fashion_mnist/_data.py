@@ -9,9 +9,8 @@ Shapes: N is the number of images.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
-import shutil
-import tempfile
 import zlib
 from functools import lru_cache
 from importlib import resources
@@ -29,9 +28,13 @@ N_TRAINING = 50_000
 FOLDER_VARIABLE = "FASHION_MNIST_DIR"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
-_FILES = [
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-]
+# SHA-256 of each unpacked file. MNIST and others have files of the same names and sizes.
+_DIGESTS = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
 _SPLIT_SEED = 0
 
 
@@ -123,21 +126,32 @@ def read_full(folder: Path | None) -> tuple[Images, Images]:
     The four idx files, gzipped or not, are searched for in `folder`, in the folder named by the
     environment variable FASHION_MNIST_DIR, in that of Debian's package dataset-fashion-mnist, and
     in the folder of earlier downloads. If they are in none of these, torchvision downloads them
-    to `folder`, else to the variable's folder, else to ~/.cache/optuna_ga.
+    to `folder`, else to the variable's folder, else to ~/.cache/optuna_ga. A `~` at the beginning
+    of a folder is the home directory.
 
     Raises:
         FileNotFoundError: If the files are not found and cannot be downloaded.
-        ValueError: If the files are damaged.
+        ValueError: If a file is damaged, or is that of another data set.
     """
-    variable = os.environ.get(FOLDER_VARIABLE)
-    own = [path for path in (folder, Path(variable) if variable else None) if path is not None]
-    download_folder = own[0] if own else Path.home() / ".cache" / "optuna_ga"
-    for candidate in [*own, DEBIAN_FOLDER, download_folder]:
+    named = [folder, os.environ.get(FOLDER_VARIABLE)]
+    own = [Path(path).expanduser() for path in named if path]
+    download_folder = own[0] if own else _cache_folder()
+    searched = [*own, DEBIAN_FOLDER, *([download_folder] if download_folder else [])]
+    for candidate in searched:
         for idx_folder in (candidate, candidate / "FashionMNIST" / "raw"):
-            if all(_find(idx_folder, name) for name in _FILES):
+            if all(_find(idx_folder, name) for name in _DIGESTS):
                 return _read(idx_folder)
-    _download(download_folder, tried=[*own, DEBIAN_FOLDER])
+    if download_folder is None:
+        raise _not_found(searched, "there is no home directory to download it to")
+    _download(download_folder, [*own, DEBIAN_FOLDER])
     return _read(download_folder / "FashionMNIST" / "raw")
+
+
+def _cache_folder() -> Path | None:
+    try:
+        return Path.home() / ".cache" / "optuna_ga"
+    except RuntimeError:  # Containers may have no home directory.
+        return None
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -146,43 +160,56 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _read(folder: Path) -> tuple[Images, Images]:
-    # torchvision reads unpacked files from its own layout of folders only.
-    with tempfile.TemporaryDirectory() as root:
-        raw = Path(root) / "FashionMNIST" / "raw"
-        raw.mkdir(parents=True)
-        try:
-            for name in _FILES:
-                _unpack(_find(folder, name), raw / name)
-            parts = [FashionMNIST(root, train=train) for train in (True, False)]
-        except (AssertionError, EOFError, OSError, RuntimeError, ValueError, zlib.error) as error:
-            raise ValueError(f"The FashionMNIST files in {folder} are damaged: {error}") from error
-    for part, n in zip(parts, (60_000, 10_000), strict=True):
-        if part.data.shape != (n, 28, 28) or part.targets.shape != (n,):
-            raise ValueError(
-                f"The FashionMNIST files in {folder} are damaged: {n} images of 28 x 28 were "
-                f"expected, but the shape is {tuple(part.data.shape)}."
-            )
-    training, test = (Images(part.data.unsqueeze(1), part.targets) for part in parts)
+    """Return the 60,000 and the 10,000 images of a folder with all four files."""
+
+    def values(name: str, header: int) -> Tensor:
+        return torch.frombuffer(_content(folder, name), dtype=torch.uint8, offset=header)
+
+    training, test = (
+        Images(
+            values(f"{part}-images-idx3-ubyte", 16).view(-1, 1, 28, 28),
+            values(f"{part}-labels-idx1-ubyte", 8).long(),
+        )
+        for part in ("train", "t10k")
+    )
     return training, test
 
 
-def _unpack(source: Path | None, target: Path) -> None:
-    assert source is not None
-    if source.suffix != ".gz":
-        shutil.copyfile(source, target)
-        return
-    with gzip.open(source) as packed, target.open("wb") as unpacked:
-        shutil.copyfileobj(packed, unpacked)
+def _content(folder: Path, name: str) -> bytearray:
+    """Return the content of an unpacked idx file.
+
+    Raises:
+        ValueError: If the file is damaged, or is that of another data set.
+    """
+    path = _find(folder, name)
+    assert path is not None
+    try:
+        content = (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} is damaged, perhaps by a download that was interrupted: {error}. Delete the "
+            "file, so that it is downloaded again, or replace it."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != _DIGESTS[name]:
+        raise ValueError(
+            f"{path} is not the file of FashionMNIST: it is damaged, or that of another data set, "
+            "whose files have the same names. Delete or replace it."
+        )
+    return bytearray(content)
 
 
 def _download(folder: Path, tried: list[Path]) -> None:
     try:
         FashionMNIST(str(folder), download=True)
     except (OSError, RuntimeError) as error:
-        places = ", ".join(str(path) for path in tried)
-        raise FileNotFoundError(
-            f"FashionMNIST was not found in {places}, and downloading it to {folder} failed: "
-            f"{error}\nEither put its four idx files (.gz or unpacked) into a folder and set the "
-            f"environment variable {FOLDER_VARIABLE} to it, or install Debian's package "
-            'dataset-fashion-mnist, or use the subset that needs no download (data="subset").'
-        ) from error
+        raise _not_found(tried, f"downloading it to {folder} failed: {error}") from error
+
+
+def _not_found(searched: list[Path], why: str) -> FileNotFoundError:
+    places = ", ".join(str(path) for path in searched)
+    return FileNotFoundError(
+        f"FashionMNIST was not found in {places}, and {why}\nEither put its four idx files (.gz "
+        f"or unpacked) into a folder and set the environment variable {FOLDER_VARIABLE} to it, or "
+        "install Debian's package dataset-fashion-mnist, or use the subset that needs no download "
+        '(data="subset").'
+    )

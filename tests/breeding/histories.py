@@ -73,7 +73,7 @@ def branching(n: int) -> list[FrozenTrial]:
         genes = {name: from_unit(kind, rng.random()) for name, kind in TWO_LEVELS.items()}
         params = {name: gene for name, gene in genes.items() if name in two_levels(genes)}
         state = TrialState.FAIL if rng.random() < 0.3 else TrialState.COMPLETE
-        if state == TrialState.FAIL:  # Some fail before they are asked for all.
+        if state == TrialState.FAIL:  # Some fail before they have all parameters.
             params = dict(list(params.items())[: rng.integers(len(params) + 1)])
         trials.append(
             create_trial(

@@ -56,7 +56,7 @@ def everything(genes: dict[str, Any]) -> set[str]:
     ("asks", "space"),
     [(two_levels, TWO_LEVELS), (layers, LAYERS), (switches, SWITCHES), (everything, LAYERS)],
 )
-def test_what_a_child_is_asked_for_is_foreseen(
+def test_the_parameters_of_a_child_are_predicted(
     asks: Callable[[dict[str, Any]], set[str]], space: dict[str, BaseDistribution]
 ) -> None:
     """After 60 random trials the parameters of any child are predicted without an error."""
@@ -120,7 +120,7 @@ def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(predicted, [[0.25, math.nan], [0.75, 0.5]])
 
 
-def test_failed_trials_tell_of_branches_where_none_of_late_is_complete(
+def test_failed_trials_show_branches_where_no_recent_trial_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without recent complete trials, failed ones are all there is to predict from."""

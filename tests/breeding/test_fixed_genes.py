@@ -41,7 +41,7 @@ def corner(trial: Trial) -> float:
 
 @of_every_kind
 @pytest.mark.parametrize("fix", ["enqueued", "partially fixed"])
-def test_what_a_trial_gets_from_elsewhere_counts_as_its_own(make: Make, fix: str) -> None:
+def test_fixed_and_enqueued_genes_count_as_the_trials_own(make: Make, fix: str) -> None:
     """Where a gene is fixed, the other genes are chosen so that the trial is new."""
     study = run(make(4, seed=0), 1, corner)
     if fix == "enqueued":
@@ -55,7 +55,7 @@ def test_what_a_trial_gets_from_elsewhere_counts_as_its_own(make: Make, fix: str
 
 
 @of_every_kind
-def test_enqueued_genes_of_running_trials_are_foreseen(make: Make) -> None:
+def test_enqueued_genes_of_running_trials_are_predicted(make: Make) -> None:
     """A trial avoids the enqueued point of a running trial that has not suggested yet."""
     study = run(make(4, seed=0), 4, corner)
     left = sorted(set(product(range(3), range(4))) - set(points(study)))
@@ -70,7 +70,7 @@ def test_enqueued_genes_of_running_trials_are_foreseen(make: Make) -> None:
 
 @cheap
 @pytest.mark.parametrize("value", [None, "a", math.nan, math.inf, -7, 9.5, [1]])
-def test_nonsense_that_is_enqueued_is_not_bred_with(make: Make, value: Any) -> None:
+def test_invalid_enqueued_values_have_no_children(make: Make, value: Any) -> None:
     """Such trials end as they do with `RandomSampler`."""
     ends = []
     for sampler in (make(4, seed=0), RandomSampler(seed=0)):
@@ -93,7 +93,7 @@ def fixing(value: Any) -> dict[str, Any]:
 
 
 @cheap
-def test_an_enqueued_value_outside_the_range_stays_without_heirs(make: Make) -> None:
+def test_an_enqueued_value_outside_the_range_is_not_inherited(make: Make) -> None:
     """Optuna lets an enqueued trial leave the range; the genes of later trials lie inside."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for _ in range(4):
@@ -118,7 +118,7 @@ def test_a_gene_on_a_bound_is_inherited(make: Make, bound: float) -> None:
 
 
 @cheap
-def test_what_is_fixed_is_left_to_others(make: Make) -> None:
+def test_a_fixed_gene_stays_fixed(make: Make) -> None:
     """`PartialFixedSampler` fixes one gene and leaves the others to the sampler."""
     study = run(PartialFixedSampler({"x": 0.25}, make(4, seed=0)), 16)
 
@@ -136,7 +136,7 @@ def failing_first(trial: Trial) -> float:
 
 @of_every_kind
 @pytest.mark.parametrize("failing", range(3))
-def test_a_failure_in_the_middle_of_a_branch_does_not_ban_it(make: Make, failing: int) -> None:
+def test_a_failure_within_a_branch_does_not_exclude_it(make: Make, failing: int) -> None:
     """A failed trial does not show that the branch lacks the parameters after the failure."""
     study = optuna.create_study(sampler=make(4, seed=1))
     study.set_user_attr("failing", failing)

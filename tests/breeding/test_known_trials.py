@@ -33,7 +33,7 @@ def predicted(known: KnownTrials, genes: dict[str, float], **params: Any) -> lis
     return list(known.running[0])
 
 
-def test_what_running_trials_have_got_is_followed() -> None:
+def test_the_prediction_follows_what_a_running_trial_suggests() -> None:
     """The prediction takes over each suggested gene, and follows changes of the range."""
     finished = [trial_with(x=0.5, y=0.5)]
     known, genes = KnownTrials(MINIMIZE, 10, finished), {"x": 0.9, "y": 0.75}
@@ -47,7 +47,7 @@ def test_what_running_trials_have_got_is_followed() -> None:
     assert predicted(known, genes, x=0.25, y=0.5) == [0.125, 0.5]
 
 
-def test_running_trials_are_foreseen_without_what_they_will_not_be_asked() -> None:
+def test_running_trials_are_predicted_with_the_parameters_of_their_branch() -> None:
     """The plan has a gene for every parameter; the prediction has those of the branch."""
     known = KnownTrials(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
 

@@ -117,7 +117,7 @@ def test_the_refusal_can_be_caught(make: Make) -> None:
 
 
 @cheap
-def test_several_objectives_without_parameters_are_none_of_its_business(make: Make) -> None:
+def test_several_objectives_without_parameters_are_accepted(make: Make) -> None:
     """The hooks before and after a trial do not raise."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
     study.optimize(lambda trial: (0.0, 0.0), n_trials=3)

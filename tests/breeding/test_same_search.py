@@ -101,7 +101,7 @@ def anew(sampler: GASampler, make: Make) -> GASampler:
     ("make", "replace"),
     [(model_free, unpickled), (model_free, copied), *((make, anew) for make in KINDS.values())],
 )
-def test_a_search_goes_on_with_another_sampler_object(
+def test_a_search_continues_with_another_sampler_object(
     make: Make, replace: Callable[[GASampler, Make], GASampler]
 ) -> None:
     """Replacing the sampler before every trial changes nothing."""
@@ -150,7 +150,7 @@ def completed_late(make: Make, *, lost: bool, between: bool) -> dict[str, Any]:
 
 @of_every_kind
 @pytest.mark.parametrize("between", [False, True])
-def test_a_half_suggested_trial_goes_on_with_another_sampler(make: Make, between: bool) -> None:
+def test_a_half_suggested_trial_continues_with_another_sampler(make: Make, between: bool) -> None:
     """Its other genes are the same, as long as no other trial has finished in between."""
     kept, lost = (completed_late(make, lost=lost, between=between) for lost in (False, True))
 
@@ -165,7 +165,7 @@ def narrow(trial: Trial) -> float:
 
 
 @of_every_kind
-def test_a_search_in_odd_ranges_goes_on_with_another_sampler_object(make: Make) -> None:
+def test_a_search_in_odd_ranges_continues_with_another_sampler_object(make: Make) -> None:
     """A new sampler before every trial and between two genes changes nothing."""
     study = optuna.create_study(sampler=make(4, seed=0))
     for _ in range(18):

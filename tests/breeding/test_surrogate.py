@@ -65,7 +65,7 @@ def test_a_pruned_trial_is_no_better_than_half_of_the_complete_ones() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e300, math.inf])
-def test_equal_losses_tell_nothing(value: float) -> None:
+def test_equal_values_have_losses_of_zero(value: float) -> None:
     """Equal values have a loss of zero, with or without failed trials beside them."""
     assert losses_of(*[added(value)] * 5) == pytest.approx(np.zeros(5))
     assert losses_of(added(value), failed(), pruned()) == pytest.approx(np.zeros(3))
@@ -82,7 +82,7 @@ def test_all_choices_are_equally_far_apart(n: int) -> None:
     assert distances[0] > 0.1
 
 
-def test_what_is_not_asked_for_has_a_feature_of_its_own() -> None:
+def test_a_missing_parameter_has_a_feature_of_its_own() -> None:
     """A missing number stands in the middle; a missing choice is none of the choices."""
     choices = CategoricalDistribution("abc")
     found = features(np.array([[math.nan, 0.2], [0.5, math.nan]]), [choices, UNIT])
@@ -139,7 +139,7 @@ def test_the_model_finds_the_minimum_of_a_parabola() -> None:
     assert chosen(Surrogate(SCREENED), matrix) == pytest.approx(0.3, abs=0.05)
 
 
-def test_the_model_leaves_alone_what_is_running() -> None:
+def test_the_model_avoids_running_trials() -> None:
     """Of two equally good places, the second worker gets the one that the first left."""
     matrix, surrogate = measured(two_valleys, BOTH_HALVES), Surrogate(SCREENED)
     first = chosen(surrogate, matrix)

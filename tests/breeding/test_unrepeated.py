@@ -69,7 +69,7 @@ def test_the_papers_algorithm_repeats_trials(objective: Objective) -> None:
 def test_trials_that_run_together_do_not_repeat_each_other(
     make: Make, objective: Objective
 ) -> None:
-    """Eight trials suggest before the first of them is told."""
+    """Eight trials suggest before the first of them has a result."""
     study = run(make(4, seed=0), len(GRID[objective]) - 8, objective)
     for trial, value in ask_together(study, 8, objective):
         study.tell(trial, value)
@@ -122,7 +122,7 @@ def test_trials_that_are_asked_together_differ_in_a_continuous_space() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None, np.True_])
-def test_duplicates_are_avoided_or_not(value: Any) -> None:
+def test_avoid_duplicates_is_a_bool(value: Any) -> None:
     """`avoid_duplicates` must be True or False."""
     with pytest.raises(TypeError, match=r"^`avoid_duplicates` must be True") as raised:
         GASampler(avoid_duplicates=value)

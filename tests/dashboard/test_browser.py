@@ -235,9 +235,7 @@ def test_parallel_coordinates_can_show_generations(page: Page) -> None:
     page.until("has the axis", lambda: GENERATION in page.texts(axes))
 
 
-def test_the_note_tells_of_the_search_and_leads_to_the_best_trial(
-    page: Page, study: Study
-) -> None:
+def test_the_note_shows_the_search_and_leads_to_the_best_trial(page: Page, study: Study) -> None:
     """The note is shown as tables and links."""
     best = study.best_trial
     page.open("/studies/1/note", "Report of optuna_ga", "mutation_prob 0.2", "Generations")

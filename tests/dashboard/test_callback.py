@@ -92,7 +92,7 @@ def reported(study: Study) -> str:
         ),
     ],
 )
-def test_the_note_tells_the_samplers_settings(
+def test_the_note_shows_the_samplers_settings(
     sampler: GASampler, settings: dict[str, Any]
 ) -> None:
     """Each setting of the sampler has a row."""
@@ -151,7 +151,7 @@ OWN = ["My own words.", "# Mine\n\n## Report of optuna_ga, what I tried\n\npreci
 
 
 @pytest.mark.parametrize("words", OWN)
-def test_ones_own_words_stay_however_they_end(words: str) -> None:
+def test_the_users_own_text_stays_however_it_ends(words: str) -> None:
     """The report begins at the line that is its heading, and nowhere else."""
     study = run(of_four(), 4)
     save_note(study, words)
@@ -249,7 +249,7 @@ def test_a_study_without_generations_has_a_note_alone(logged: list[str]) -> None
     assert logged == []
 
 
-def test_another_sampler_may_go_on_with_the_generations() -> None:
+def test_another_sampler_may_continue_the_generations() -> None:
     """The population size is recorded on the study."""
     study = run(of_four(), 4)
     study.sampler = RandomSampler(seed=0)

@@ -1,4 +1,4 @@
-"""Trainings that go on from where others ended, on every trainer, and the objective on them."""
+"""Training resumes from states on every trainer, and the objective trains lines of networks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL: dict[str, Any] = {
 def segment(
     trainer: Any, members: list[Member], n_images: int = 10, epochs: int = 1
 ) -> tuple[list[State | None], list[Any]]:
-    """Return what members have come to, and what each epoch gave."""
+    """Return the states of the members after training, and the results of each epoch."""
     ended: list[Any] = []
 
     def after_epoch(results: Any) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ def largest_difference(mine: State, theirs: State) -> float:
 def test_segments_are_one_training(
     trainer: MakeTrainer, dropout: bool, small_batches: None
 ) -> None:
-    """Three of one epoch are, to the bit, one of three whose learning rate is constant."""
+    """With a constant learning rate, three segments equal three epochs to the bit."""
     options = {"learning_rate_decay": 1.0, "dropout": dropout}
     (whole, *_), _ = segment(on_cpu(trainer, **options), MEMBERS[:1], epochs=3)
     state: State | None = None
@@ -87,8 +87,8 @@ def test_segments_are_one_training(
 
 
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
-def test_every_trainer_goes_on_alike(trainer: MakeTrainer, small_batches: None) -> None:
-    """With other settings than before, seeds and pasts mixed, within 1e-12 in float64.
+def test_every_trainer_resumes_alike(trainer: MakeTrainer, small_batches: None) -> None:
+    """Settings change, seeds and histories are mixed: states agree within 1e-12 in float64.
 
     Momenta of 0 come after others and before others: without one, SGD keeps no buffer.
     """
@@ -118,8 +118,8 @@ def test_every_trainer_goes_on_alike(trainer: MakeTrainer, small_batches: None) 
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_going_on_leaves_the_state_as_it_is(trainer: MakeTrainer) -> None:
-    """Several children of one parent all begin where it ended."""
+def test_resuming_leaves_the_state_unchanged(trainer: MakeTrainer) -> None:
+    """Several children of one parent start from the same state."""
     (state,), _ = segment(trainer(CPU), MEMBERS[:1], 80)
     assert state is not None
     weights, momenta = ({n: t.clone() for n, t in part.items()} for part in state[:2])
@@ -133,8 +133,8 @@ def test_going_on_leaves_the_state_as_it_is(trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_who_diverges_or_drops_out_leaves_no_state(trainer: MakeTrainer) -> None:
-    """The others' are where they belong."""
+def test_members_that_diverge_or_drop_out_leave_no_state(trainer: MakeTrainer) -> None:
+    """The states of the other members keep their places."""
     members = [DIVERGING, MEMBERS[0], MEMBERS[1]]
     dropped = trainer(CPU).train(
         members, images(128), images(20, 3000), 2, lambda ended: {2} if 0 in ended else ()
@@ -144,7 +144,7 @@ def test_who_diverges_or_drops_out_leaves_no_state(trainer: MakeTrainer) -> None
 
 
 def test_a_beginning_is_the_initial_network() -> None:
-    """With momenta of zero and no epochs behind it."""
+    """Its momenta are zero, and it has no epochs."""
     state = initial_state(3, CPU)
     network = initial_network(3, CPU)
 
@@ -176,7 +176,7 @@ def plain(study: Study) -> list[Any]:
 
 
 def test_states_on_the_device_and_in_files_give_the_same_study(tmp_path: Path) -> None:
-    """Trial by trial through a folder, as by generations whose states never leave the device."""
+    """A folder and single trials give the study of generations in memory."""
     study = optuna.create_study(sampler=sampler())
     study.optimize(objective(Checkpoints(tmp_path)), n_trials=12)
 
@@ -184,7 +184,7 @@ def test_states_on_the_device_and_in_files_give_the_same_study(tmp_path: Path) -
 
 
 def test_stacked_generations_give_the_study_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float64 the rows that are gathered are what is loaded one by one, within 1e-12."""
+    """In float64 states gathered in a stack equal states loaded one by one, within 1e-12."""
     studies = []
     for kind in (StackedTrainer, LoopTrainer):
         evaluated = objective(Checkpoints(), n_training_images=20, n_validation_images=20)
@@ -198,7 +198,7 @@ def test_stacked_generations_give_the_study_of_the_loop(monkeypatch: pytest.Monk
 
 
 def test_a_replay_with_the_same_seed_comes_to_the_same() -> None:
-    """The schedule is all that the winner's line was, to the bit; another seed gives another."""
+    """The schedule repeats the winner's training to the bit; another seed gives another value."""
     evaluated = objective(Checkpoints(), seed_per_trial=True)
     study = by_generations(objective(Checkpoints()))
     best = best_of_final_generation(study)
@@ -209,7 +209,7 @@ def test_a_replay_with_the_same_seed_comes_to_the_same() -> None:
 
 
 def test_a_line_keeps_its_seed() -> None:
-    """With seeds of their own, children train with that of the network they continue."""
+    """With a seed per trial, children train with the seed of the first network of their line."""
     checkpoints = Checkpoints()
     study = by_generations(objective(checkpoints, seed=100, seed_per_trial=True))
 
@@ -222,7 +222,7 @@ def test_a_line_keeps_its_seed() -> None:
 
 
 def test_validation_images_are_never_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In no generation, whatever the weights have seen before."""
+    """The split is the same in every generation."""
     trained: set[bytes] = set()
     validated: set[bytes] = set()
 
@@ -244,7 +244,7 @@ def test_validation_images_are_never_trained_on(monkeypatch: pytest.MonkeyPatch)
 def test_a_network_that_diverged_is_never_continued(
     monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
-    """It leaves no state, and its children are others'."""
+    """It leaves no state, and is nobody's parent."""
     wild = {
         name: optuna.distributions.FloatDistribution(*ends)
         for name, ends in (
@@ -266,7 +266,7 @@ def test_a_network_that_diverged_is_never_continued(
 
 
 def test_checkpoints_make_the_learning_rate_constant_and_nothing_else() -> None:
-    """The first epoch of a beginning is what it is without; the second is another."""
+    """The first epoch is the same as without checkpoints; the second differs."""
     params = {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.001}
     values = []
     for evaluated in (objective(epochs=2), objective(Checkpoints(), epochs=2)):
@@ -279,8 +279,10 @@ def test_checkpoints_make_the_learning_rate_constant_and_nothing_else() -> None:
     assert values[0][1] != values[1][1]
 
 
-def test_what_has_trained_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After one epoch the network that was kept is what training it anew gives."""
+def test_a_trained_network_is_tested_without_training_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After one epoch its score is that of training it anew."""
     data = load_subset(CPU)
     whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
     monkeypatch.setattr(_objective, "load_full", lambda folder, device: whole)
@@ -299,7 +301,7 @@ def test_what_has_trained_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
-    """A folder is no `Checkpoints` yet, and another sampler's trials have no parent."""
+    """A folder is not a `Checkpoints`, and another sampler's trials have no parent."""
     with pytest.raises(TypeError, match="`checkpoints` must be a `Checkpoints` or None"):
         objective(str(tmp_path))  # type: ignore[arg-type]
 
@@ -309,7 +311,7 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_lost_state_is_an_error_and_nothing_else_is_lost(tmp_path: Path) -> None:
-    """A run whose states were in the memory of another process cannot go on."""
+    """States in another process's memory cannot be continued; the study stays as it was."""
     study = by_generations(objective(Checkpoints()))
     before = story(study)
     with pytest.raises(FileNotFoundError, match="in another process"):
@@ -319,7 +321,7 @@ def test_a_lost_state_is_an_error_and_nothing_else_is_lost(tmp_path: Path) -> No
 
 
 def test_threads_are_what_a_cpu_takes() -> None:
-    """The trainer of a generation on the CPU."""
+    """On a CPU generations train in threads."""
     evaluated = objective(Checkpoints())
     by_generations(evaluated, 1)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
     """Serves files and writes no log."""
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Write nothing."""
 
 
 @pytest.fixture
@@ -39,6 +40,12 @@ def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_data, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+
+
+@pytest.fixture
+def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of black images pass for FashionMNIST's."""
+    monkeypatch.setattr(_data, "_DIGESTS", dict.fromkeys(_data._DIGESTS, ANY))
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def fingerprints(pixels: Tensor) -> list[bytes]:
 
 
 def test_the_given_folder_comes_before_the_named_one_and_debian(
-    no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    no_data: None, any_content: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Folders are tried in the order of the documentation."""
     given = write_idx_files(tmp_path / "given", 1)
@@ -97,7 +104,7 @@ def test_the_given_folder_comes_before_the_named_one_and_debian(
     assert label_of(None) == 3
 
 
-def test_a_folder_of_torchvision_is_read(no_data: None, tmp_path: Path) -> None:
+def test_a_folder_of_torchvision_is_read(no_data: None, any_content: None, tmp_path: Path) -> None:
     """The files may lie where torchvision puts them."""
     write_idx_files(tmp_path / "root" / "FashionMNIST" / "raw", 4)
 
@@ -123,7 +130,11 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_missing_files_are_downloaded_once(
-    no_data: None, mirror: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    no_data: None,
+    any_content: None,
+    mirror: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Torchvision downloads into the given folder, where the files are found the next time."""
     assert label_of(tmp_path / "given") == 5
@@ -140,28 +151,57 @@ def test_no_data_anywhere_says_what_to_do(no_data: None, tmp_path: Path) -> None
         assert words in str(caught.value)
 
 
-def test_a_truncated_file_is_reported_with_its_folder(no_data: None, tmp_path: Path) -> None:
+def test_a_truncated_file_is_named_with_its_remedy(no_data: None, tmp_path: Path) -> None:
     """A packed file that ends early is damage, not absence."""
     folder = write_idx_files(tmp_path / "given", 1, packed=True)
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:1000])
 
-    with pytest.raises(ValueError, match=f"{folder} are damaged"):
+    with pytest.raises(ValueError, match=f"{path} is damaged.*Delete the file"):
         _data.read_full(folder)
 
 
-def test_a_wrong_number_of_images_is_reported(no_data: None, tmp_path: Path) -> None:
-    """Files of another data set are refused."""
-    folder = write_idx_files(tmp_path / "given", 1)
-    head = struct.pack(">IIII", 0x803, 5, 28, 28)
-    (folder / "t10k-images-idx3-ubyte").write_bytes(head + bytes(5 * 28 * 28))
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_another_data_set_are_refused(
+    no_data: None, tmp_path: Path, packed: bool
+) -> None:
+    """MNIST's files have the same names and sizes: the content decides."""
+    folder = write_idx_files(tmp_path / "given", 1, packed)
 
-    with pytest.raises(ValueError, match="10000 images"):
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\S* is not the file"):
         _data.read_full(folder)
+
+
+def test_a_tilde_is_the_home_directory(
+    no_data: None, any_content: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the given folder and in the variable."""
+    write_idx_files(tmp_path / "home" / "given", 1)
+    write_idx_files(tmp_path / "home" / "named", 2)
+    monkeypatch.setenv(_data.FOLDER_VARIABLE, "~/named")
+
+    assert label_of(Path("~/given")) == 1
+    assert label_of(None) == 2
+
+
+def test_without_a_home_directory_the_other_places_are_searched(
+    no_data: None, any_content: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And if the data are in none of them, the error says why nothing was downloaded."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(FileNotFoundError, match="no home directory"):
+        _data.read_full(None)
+    write_idx_files(tmp_path / "debian", 3)
+
+    assert label_of(None) == 3
 
 
 def test_the_split_holds_every_official_image_once(official: _data.Images) -> None:
-    """Training and validation part together are the 60,000 images, in another order."""
+    """Training and validation parts together are the 60,000 images, in another order."""
     training, validation = _data.split(official)
 
     assert (len(training.labels), len(validation.labels)) == (50_000, 10_000)
@@ -206,7 +246,7 @@ def test_every_prefix_of_the_subset_is_stratified(n: int) -> None:
 
 
 def test_the_subset_is_small_and_representative() -> None:
-    """6,000 and 2,000 images, normalized by the whole set's moments; 4 MB at most."""
+    """It has 6,000 and 2,000 images, the whole set's moments, and 4 MB at most."""
     data = _data.load_subset(CPU)
 
     assert data.training.pixels.shape == (6000, 1, 28, 28)

@@ -57,7 +57,7 @@ def test_fewer_validation_images_change_the_score_alone() -> None:
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_the_progress_bar_counts_epochs(monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
-    """A generation is trained together; the bar goes when it is done."""
+    """A generation has one bar, which is removed at the end."""
     terminal = open_terminal(monkeypatch)
     study = optuna.create_study(sampler=GASampler(2, parent_fraction=1.0, seed=0))
     objective = tiny(epochs=2, n_training_images=64, show_progress_bar=shown)
@@ -115,7 +115,7 @@ def test_a_trial_records_what_the_paper_reports() -> None:
 
 
 def test_a_diverged_trial_is_complete_with_an_infinite_value(small_batches: None) -> None:
-    """It ranks last, is marked, and the study goes on."""
+    """It ranks last, is marked, and the study continues."""
     diverged, fine = trials_of(tiny(n_training_images=200), DIVERGING, GOOD)
 
     assert (diverged.state, diverged.value) == (TrialState.COMPLETE, math.inf)
@@ -137,7 +137,7 @@ def generation_of(
 
 
 def test_a_generation_gives_what_its_trials_give_one_by_one() -> None:
-    """The same values up to float32's rounding, the same reports and attributes."""
+    """Values agree up to float32's rounding; reports and attributes are the same."""
     others = ({**GOOD, "momentum": 0.0}, {**GOOD, "weight_decay": 0.0})
     one_by_one = trials_of(tiny(epochs=2), GOOD, *others)
     together = generation_of(tiny(epochs=2), GOOD, *others)
@@ -209,14 +209,14 @@ def test_both_forms_make_the_same_study_in_float64(
 
 
 def test_dropout_changes_the_training() -> None:
-    """And is drawn from the seed: equal trials stay equal."""
+    """Masks are drawn from the seed, so equal trials stay equal."""
     first, second = generation_of(tiny(dropout=True), GOOD, GOOD)
 
     assert first.value == second.value != trials_of(tiny(), GOOD)[0].value
 
 
 def test_a_pruner_ends_a_trial_after_an_epoch() -> None:
-    """What the epoch gave is recorded."""
+    """The results of that epoch are recorded."""
     pruner = optuna.pruners.ThresholdPruner(upper=0.0)
     (trial,) = trials_of(tiny(epochs=3), GOOD, pruner=pruner)
 
@@ -226,7 +226,7 @@ def test_a_pruner_ends_a_trial_after_an_epoch() -> None:
 
 
 def test_a_trial_that_came_to_its_last_epoch_is_not_pruned() -> None:
-    """Its result is there; nothing would be saved."""
+    """Its result is known, so pruning would save nothing."""
     pruner = optuna.pruners.ThresholdPruner(upper=0.0)
     (trial,) = trials_of(tiny(), GOOD, pruner=pruner)
 
@@ -242,7 +242,7 @@ def test_global_random_numbers_are_left_alone() -> None:
 
 
 def test_the_objective_travels_without_its_data() -> None:
-    """A worker process loads the images itself; the pickle holds settings only."""
+    """The pickle holds the settings; a worker process loads the images itself."""
     pickled = pickle.dumps(tiny())
 
     assert len(pickled) < 1000
@@ -280,7 +280,7 @@ def test_the_test_score_is_that_of_the_trained_network(full: FashionMNISTObjecti
 
 
 def test_a_diverged_network_has_an_infinite_test_loss(full: FashionMNISTObjective) -> None:
-    """Its accuracy is not a number rather than that of a guess."""
+    """Its accuracy is NaN rather than that of guessing."""
     score = full.test({**GOOD, "learning_rate": 1e30})
 
     assert score.loss == math.inf
@@ -294,7 +294,7 @@ def test_wrong_names_have_no_test_score(full: FashionMNISTObjective) -> None:
 
 
 def test_the_subset_has_no_test_score() -> None:
-    """It holds no test images."""
+    """The subset holds no test images."""
     with pytest.raises(ValueError, match=r'`data` must be "full".*"subset"'):
         tiny().test(GOOD)
 
@@ -322,6 +322,6 @@ def test_the_subset_has_no_test_score() -> None:
 def test_a_bad_argument_is_named_with_its_value(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """Before any work starts."""
+    """The error comes before any image is loaded."""
     with pytest.raises(error, match=message):
         FashionMNISTObjective(**{"data": "subset", **options})

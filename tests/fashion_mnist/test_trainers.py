@@ -1,4 +1,4 @@
-"""What must hold of every trainer of populations, against separate trainings."""
+"""Facts about every trainer of populations, against separate trainings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def trained(
     drop: dict[int, Collection[int]] | None = None,
     device: torch.device = CPU,
 ) -> list[Epochs]:
-    """Return what each epoch gave, dropping positions after the epochs that say so."""
+    """Return the results of each epoch, dropping positions after the epochs in `drop`."""
     ended: list[Epochs] = []
 
     def after_epoch(results: Epochs) -> Collection[int]:
@@ -74,7 +74,7 @@ def on_cpu(trainer: MakeTrainer, **options: Any) -> Trainer:
 
 
 def test_the_loop_is_separate_trainings() -> None:
-    """Each member gets exactly what training it alone gives."""
+    """Each member's results equal those of training it alone."""
     (together,) = trained(LoopTrainer(CPU), MEMBERS)
 
     for position, member in enumerate(MEMBERS):
@@ -90,7 +90,7 @@ def test_the_loop_is_separate_trainings() -> None:
 def test_losses_equal_separate_trainings_in_float64(
     trainer: MakeTrainer, n_images: int, epochs: int, small_batches: None
 ) -> None:
-    """With a decaying learning rate and a smaller last batch, within 1e-12 over 42 steps."""
+    """The learning rate decays and the last batch is smaller; losses agree within 1e-12."""
     mine, theirs = (trained(on_cpu(t), MEMBERS, n_images, epochs) for t in (trainer, LoopTrainer))
 
     assert len(mine) == epochs
@@ -132,7 +132,7 @@ def test_stacked_weights_equal_separate_trainings_in_float64(
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
 @pytest.mark.parametrize("n_images", [3 * 64, pytest.param(20 * 64, marks=slow)])
 def test_losses_equal_separate_trainings_in_float32(trainer: MakeTrainer, n_images: int) -> None:
-    """Over 20 steps within 2e-5; longer runs part by chaos, in plain PyTorch too."""
+    """Losses agree within 2e-5; after 20 steps runs part by chaos, in plain PyTorch too."""
     members = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
     mine, theirs = (trained(t(CPU), members, n_images) for t in (trainer, LoopTrainer))
 
@@ -141,7 +141,7 @@ def test_losses_equal_separate_trainings_in_float32(trainer: MakeTrainer, n_imag
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_a_diverging_member_changes_no_other(trainer: MakeTrainer) -> None:
-    """The others are bitwise the same beside it; it is marked by its loss and drops out."""
+    """The other members are the same to the bit; the diverging one is marked and drops out."""
     beside_healthy = trained(trainer(CPU), MEMBERS, epochs=2)
     beside_diverging = trained(trainer(CPU), [MEMBERS[0], DIVERGING, MEMBERS[2]], epochs=2)
 
@@ -156,7 +156,7 @@ def test_a_diverging_member_changes_no_other(trainer: MakeTrainer) -> None:
 def test_a_diverged_member_is_marked_though_its_accuracy_is_finite(
     trainer: MakeTrainer, small_batches: None
 ) -> None:
-    """What counts is that a loss was not finite, never the accuracy, which NaN makes a tenth."""
+    """A loss that is not finite marks it; its accuracy is a tenth, as NaN gives."""
     (ended,) = trained(trainer(CPU), [DIVERGING, DIVERGING], 24)
 
     assert ended == {0: None, 1: None}
@@ -164,7 +164,7 @@ def test_a_diverged_member_is_marked_though_its_accuracy_is_finite(
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_a_members_result_does_not_depend_on_its_place(trainer: MakeTrainer) -> None:
-    """Nor on who trains beside it: on the CPU not in a single bit."""
+    """On the CPU neighbours do not change a single bit either."""
     (forward,) = trained(trainer(CPU), MEMBERS)
     (backward,) = trained(trainer(CPU), MEMBERS[::-1])
     (alone,) = trained(trainer(CPU), MEMBERS[:1])
@@ -185,12 +185,12 @@ def test_dropping_members_leaves_the_others_unchanged(trainer: MakeTrainer) -> N
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_training_ends_when_all_have_dropped_out(trainer: MakeTrainer) -> None:
-    """No epoch follows."""
+    """No further epoch is trained."""
     assert len(trained(trainer(CPU), MEMBERS, 8, epochs=3, drop={1: {0, 1, 2}})) == 1
 
 
 def test_work_falls_as_members_drop_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stacked trainer takes chunks no larger than the members left need."""
+    """A chunk is no larger than the remaining members need."""
     sizes = []
     load = Chunk.load
 
@@ -216,7 +216,7 @@ def test_members_of_other_seeds_train_as_alone(trainer: MakeTrainer, small_batch
 
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
 def test_dropout_is_that_of_separate_trainings(trainer: MakeTrainer, small_batches: None) -> None:
-    """A member's masks depend on its seed alone: in float64 the losses are equal."""
+    """A member's masks depend on its seed alone, so float64 losses are equal."""
     mine, theirs, without = (
         trained(on_cpu(t, dropout=d), MEMBERS[::-1], 10, 2)
         for t, d in ((trainer, True), (LoopTrainer, True), (LoopTrainer, False))
@@ -227,7 +227,7 @@ def test_dropout_is_that_of_separate_trainings(trainer: MakeTrainer, small_batch
 
 
 def test_dropout_leaves_out_the_stated_shares() -> None:
-    """A quarter and a half are zero, and the mean stays."""
+    """A quarter and a half become zero, and the mean stays."""
     kept = draw_kept(800, torch.Generator().manual_seed(0))
     for prob, each in zip((0.25, 0.5), kept, strict=True):
         dropped = drop_out(torch.ones(each.shape), each, prob)
@@ -237,7 +237,7 @@ def test_dropout_leaves_out_the_stated_shares() -> None:
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_bfloat16_comes_close_to_float32(trainer: MakeTrainer) -> None:
-    """It is another computation, not another problem."""
+    """Results differ by rounding, and by less than a tenth."""
     (exact,) = trained(trainer(CPU), MEMBERS, 20)
     (rough,) = trained(trainer(CPU, precision="bfloat16"), MEMBERS, 20)
 
@@ -247,7 +247,7 @@ def test_bfloat16_comes_close_to_float32(trainer: MakeTrainer) -> None:
 def test_too_little_memory_makes_smaller_chunks(
     monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
-    """With one warning, and with the same results as separate trainings."""
+    """One warning says so, and the results equal separate trainings."""
     create = Chunk.__init__
 
     def scarce(chunk: Chunk, size: int, *rest: Any, **options: Any) -> None:
@@ -265,7 +265,7 @@ def test_too_little_memory_makes_smaller_chunks(
 
 
 def test_too_little_memory_for_one_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is nothing smaller to try."""
+    """There is no smaller chunk to try."""
 
     def none_left(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError
@@ -286,7 +286,7 @@ def test_chunks_are_even_and_hold_everyone_once(n: int) -> None:
 
 
 def test_threads_leave_pytorchs_setting_alone() -> None:
-    """The number of threads is what it was, also after an error."""
+    """The number of threads is restored, also after an error."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -299,7 +299,7 @@ def test_threads_leave_pytorchs_setting_alone() -> None:
 
 
 def test_a_single_training_raises_where_a_population_marks() -> None:
-    """The reference tells of divergence by an exception."""
+    """`train` reports divergence by an exception."""
     run = train(initial_network(0, CPU), images(192), images(20), **DIVERGING._asdict(), epochs=1)
 
     with pytest.raises(DivergedError):

@@ -1,4 +1,4 @@
-"""The network and its training are the paper's, told once more in the plainest terms."""
+"""The network and its training against the paper's, written in the plainest form."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_the_population_size_may_change_on_resumption() -> None:
 
 
 @pytest.mark.parametrize("elitism", [False, True])
-def test_a_copied_study_goes_on_like_the_original(elitism: bool) -> None:
+def test_a_copied_study_continues_like_the_original(elitism: bool) -> None:
     """Parents are recorded by number, which a copy keeps."""
     storages = [InMemoryStorage(), InMemoryStorage()]
     run(RandomSampler(seed=1), 3, storage=storages[1])  # Makes the ids differ.
@@ -203,7 +203,7 @@ def test_a_retried_trial_inherits_its_other_genes_from_the_same_parents(retried:
         assert retry.params[name] in genes
 
 
-def test_a_study_goes_on_after_a_retry(retried: Study) -> None:
+def test_a_study_continues_after_a_retry(retried: Study) -> None:
     """Dead and retried trials belong to the generations of their numbers."""
     retried.optimize(sphere, n_trials=12)
 
@@ -239,7 +239,7 @@ def test_a_study_of_several_objectives_is_refused_with_advice() -> None:
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 4
 
 
-def test_a_study_of_several_objectives_without_parameters_is_none_of_its_business() -> None:
+def test_a_study_of_several_objectives_without_parameters_is_accepted() -> None:
     """The hooks do not raise, since that would leave a trial running."""
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=GASampler())
     study.optimize(lambda trial: (0.0, 0.0), n_trials=3)
@@ -263,7 +263,7 @@ def test_attributes_of_another_study_are_not_believed() -> None:
     assert attributes["note"] == "old"
 
 
-def test_a_choice_that_is_gone_is_not_inherited() -> None:
+def test_a_choice_that_no_longer_exists_is_not_inherited() -> None:
     """In-memory storage accepts trials with other choices; such a gene is passed over."""
     study = optuna.create_study(sampler=of_four(mutation_prob=0.0))
     choices = CategoricalDistribution(["a", "z"])

@@ -18,7 +18,7 @@ from tests.studies import added, failed, of_four, pruned, run, study_with
 from tests.visualization.figures import FIGURES, child, odd_study, three_generations
 
 
-def test_the_table_tells_of_a_family() -> None:
+def test_the_table_shows_a_family() -> None:
     """Each finished trial has one row, which agrees with what is known of the family."""
     table = generations_dataframe(three_generations())
 

@@ -219,7 +219,7 @@ def test_an_objective_that_branches_is_evaluated_again() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), TrialPruned("no"), KeyboardInterrupt()])
-def test_what_the_objective_raises_is_passed_on(error: BaseException) -> None:
+def test_the_objectives_error_is_raised(error: BaseException) -> None:
     """The caller decides what a failed repeat means."""
 
     def raises(trial: BaseTrial) -> float:

@@ -87,9 +87,7 @@ def test_an_error_of_one_trial_costs_no_other(executor: Executor, tmp_path: Path
     assert states(study) == [FAIL, PRUNED, COMPLETE, FAIL]
 
 
-def test_an_error_that_cannot_be_read_is_told_in_words(
-    processes: Executor, tmp_path: Path
-) -> None:
+def test_an_error_that_cannot_be_unpickled_is_quoted(processes: Executor, tmp_path: Path) -> None:
     """A `RuntimeError` quotes it, since unpickling it would break the executor."""
     study = journal(tmp_path)
     with pytest.raises(RuntimeError, match="UnreadableError: 7: cannot be read"):
@@ -98,7 +96,7 @@ def test_an_error_that_cannot_be_read_is_told_in_words(
     assert states(study) == [COMPLETE, COMPLETE, FAIL, COMPLETE]
 
 
-def test_a_dying_worker_costs_what_its_executor_gives_up(tmp_path: Path) -> None:
+def test_a_dying_worker_fails_unfinished_trials_alone(tmp_path: Path) -> None:
     """No trial is left running, results before count, and another executor resumes."""
     study = journal(tmp_path)
     with (

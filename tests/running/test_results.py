@@ -69,7 +69,7 @@ def test_a_pruned_trial_has_the_value_of_its_last_report() -> None:
     assert values(study) == [[12.0], None, [1.0]]
 
 
-def test_the_error_of_a_trial_is_raised_once_all_are_told() -> None:
+def test_the_error_of_a_trial_is_raised_once_all_are_recorded() -> None:
     """The first error is raised after the other values are recorded."""
     study = random_study()
     first, second = RuntimeError("first"), ValueError("second")

@@ -89,7 +89,7 @@ def test_the_study_can_be_stopped_only_while_it_is_optimized(result: Any) -> Non
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
-def test_all_results_are_told_though_a_callback_raises(kind: type[BaseException]) -> None:
+def test_all_results_are_recorded_though_a_callback_raises(kind: type[BaseException]) -> None:
     """The callback's error is raised, whatever `catch` says."""
 
     def observe(study: Study, trial: FrozenTrial) -> None:

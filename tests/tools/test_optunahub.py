@@ -98,7 +98,7 @@ def test_it_makes_the_same_study(
     assert story(run(one, 30, branching)) == story(run(other, 30, branching))
 
 
-def test_it_shows_the_sampler_alone(module: ModuleType) -> None:
+def test_it_exports_the_sampler_alone(module: ModuleType) -> None:
     """Its one public name is that of its own sampler."""
     assert module.__all__ == ["GASampler"]
     assert module.GASampler.__module__ == "optunahub_registry.package.samplers." + (
@@ -116,7 +116,7 @@ def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_no_module_is_there_that_the_sampler_does_not_load(folder: Path) -> None:
+def test_the_sampler_loads_every_module(folder: Path) -> None:
     """A process that runs an adaptive sampler has imported every module of the package."""
     code = f"{ALONE}\noptunahub.load_module({NAME!r}).GASampler.adaptive()\nprint(*sys.modules)"
     printed = subprocess.run(

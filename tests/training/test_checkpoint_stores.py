@@ -63,7 +63,7 @@ def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
     assert study.trials[0].user_attrs["ga_checkpoint"]
 
 
-def test_a_model_and_its_optimizer_go_on_where_they_were(checkpoints: Checkpoints) -> None:
+def test_a_model_and_its_optimizer_resume(checkpoints: Checkpoints) -> None:
     """PyTorch's `state_dict()` of both is restored, momentum buffers included."""
     optimizer = torch.optim.SGD(MODEL.parameters(), lr=0.1, momentum=0.9)
     MODEL(torch.ones(4, 3)).square().sum().backward()
@@ -107,7 +107,7 @@ def test_a_view_takes_only_its_own_room(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "unsafe", [Fraction(1, 2), Path("x"), Path.home], ids=["number", "path", "method"]
 )
-def test_what_could_not_be_read_safely_is_not_written(
+def test_a_state_that_could_not_be_read_safely_is_not_written(
     checkpoints: Checkpoints, unsafe: Any
 ) -> None:
     """The error says what a state may hold, and the trial records no checkpoint."""
@@ -185,7 +185,7 @@ def test_a_damaged_state_is_refused(n_bytes: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch wonders about what it reads.
-def test_whatever_damage_does_it_is_called_damage(tmp_path: Path) -> None:
+def test_any_damage_is_reported_as_damage(tmp_path: Path) -> None:
     """Changed bytes give a state or this error, and never a report of a missing file."""
     checkpoints = Checkpoints(tmp_path)
     trial = saved(checkpoints, {"model": MODEL.state_dict(), "rest": [1, "2", (3.0, None)]})
@@ -234,7 +234,7 @@ def test_a_finished_trial_keeps_the_state_it_had(checkpoints: Checkpoints) -> No
     assert checkpoints.load(study.trials[0]) == {"x": 1}
 
 
-def test_what_is_in_memory_stays_in_its_process() -> None:
+def test_checkpoints_in_memory_cannot_be_pickled() -> None:
     """Pickling such checkpoints is an error that says what to do."""
     with pytest.raises(TypeError, match=r"Give it a folder.*`Checkpoints\(folder\)`"):
         pickle.dumps(Checkpoints())

@@ -19,7 +19,7 @@ from tests.studies import OpenDatabase, parents, run
 from tests.training.walks import Walk, files, sampler, story_without_keys, walk
 
 
-def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
+def test_only_states_that_can_be_needed_are_kept(tmp_path: Path) -> None:
     """Of twelve generations three at most are left, and no parent's state was missing."""
     study = run(sampler(), 48, Walk(Checkpoints(tmp_path)))
     keys = files(tmp_path)
@@ -30,7 +30,7 @@ def test_only_what_can_be_needed_is_kept(tmp_path: Path) -> None:
     assert len(kept) == len(keys) <= 12
 
 
-def test_states_in_memory_go_with_what_needs_them() -> None:
+def test_states_in_memory_are_removed_with_their_study() -> None:
     """Memory holds no more states than a folder, and none of a study that is gone."""
     study, objective = walk(48)
     store: Any = objective.checkpoints._store
@@ -71,7 +71,7 @@ def test_a_parent_of_a_running_trial_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("record", [True, False])
-def test_a_running_trial_that_has_asked_for_nothing_yet_finds_its_parent(
+def test_a_running_trial_without_suggestions_finds_its_parent(
     record: bool, tmp_path: Path
 ) -> None:
     """Such a trial may read its data first, while five generations pass."""

@@ -95,7 +95,7 @@ UNFIT: dict[str, FrozenTrial] = {
 
 
 @pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
-def test_what_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
+def test_a_trial_that_cannot_be_continued_is_no_parent(unfit: FrozenTrial) -> None:
     """A parent has a finite value and a saved state."""
     study = optuna.create_study(sampler=sampler(parent_fraction=1.0))
     fit = [added(float(n), user_attrs=STATE) for n in range(1, 4)]
@@ -191,7 +191,7 @@ def test_a_schedule_is_the_parameters_of_the_line() -> None:
         ((3, 0), ValueError, "`epochs` must be at least 1"),
     ],
 )
-def test_what_has_no_schedule_is_refused(
+def test_a_trial_without_a_schedule_is_refused(
     arguments: tuple[Any, ...], error: type[Exception], message: str
 ) -> None:
     """The error names the argument and what it must be."""

@@ -97,7 +97,7 @@ optimize_generations(study, lambda trials: [objective(trial) for trial in trials
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_kill_between_saving_and_telling_changes_nothing(
+def test_a_kill_between_saving_and_recording_changes_nothing(
     moment: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
     """The resumed study equals an undisturbed one."""

@@ -49,7 +49,7 @@ class Walk:
 
     Args:
         checkpoints: Where trials save their positions.
-        first: Whether the parent is asked for before the first suggestion.
+        first: Whether to ask for the parent before the first suggestion.
     """
 
     def __init__(self, checkpoints: Checkpoints, first: bool = True) -> None:
