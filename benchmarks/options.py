@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from benchmarks.rows import TooFewRowsError, read_frame, replacing
+
+Returned = TypeVar("Returned")
 
 
 class Options(ArgumentParser):
     """Parser of a benchmark's options.
 
     Args:
-        command: How the benchmark is called.
-        description: What it does, in the lines in which it is to be shown.
+        command: The command that runs the benchmark.
+        description: The benchmark's documentation, shown line by line.
     """
 
     def __init__(self, command: str, description: str | None) -> None:
@@ -24,7 +31,7 @@ class Options(ArgumentParser):
         )
 
     def add_step(self, **steps: str) -> None:
-        """Add the choice between steps, of which the first is the default; each with its words."""
+        """Add the choice between steps, each with its description; the first is the default."""
         default, *_ = steps
         words = ", ".join(f"'{step}' {does}" for step, does in steps.items())
         self.add_argument(
@@ -33,10 +40,36 @@ class Options(ArgumentParser):
         )  # fmt: skip
 
     def add(self, option: str, text: str, default: object = None, **how: Any) -> None:
-        """Add an option whose help states its default, or says it in its text if that is None."""
+        """Add an option; its help is the text with the default, unless that is None."""
         words = default if isinstance(default, list) else [default]
         shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
         self.add_argument(option, help=f"{text}{shown}", default=default, **how)
+
+    def checked(self, function: Callable[..., Returned], *arguments: Any) -> Returned:
+        """Return what a function returns; an error of it is reported as a wrong option's."""
+        try:
+            return function(*arguments)
+        except (FileNotFoundError, ImportError, ValueError) as error:
+            self.error(str(error))
+
+    def report(self, path: Path, make: Callable[[pd.DataFrame], str], *texts: str) -> pd.DataFrame:
+        """Write the report on a file of rows as Markdown beside it, and print it; return the rows.
+
+        Args:
+            path: The file.
+            make: Returns the report; a `TooFewRowsError` of it is reported as a wrong option.
+            *texts: Columns of texts; see `read_frame`.
+        """
+        if (frame := read_frame(path, *texts)).empty:
+            self.error(f"argument --out: there are no rows in {path.name} to report on")
+        try:
+            text = make(frame)
+        except TooFewRowsError as error:
+            self.error(str(error))
+        with replacing(path.with_suffix(".md")) as file:
+            file.write(text)
+        print(text)
+        return frame
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

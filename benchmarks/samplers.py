@@ -1,44 +1,127 @@
-"""The samplers that are compared, as a table of names and factories."""
+"""The samplers that are compared: one table of names and factories for all benchmarks.
+
+Each sampler has its defaults, but for what its name says. OptunaHub's AutoSampler is none of them:
+its package on PyPI only loads samplers from GitHub.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
     GPSampler,
     NSGAIISampler,
+    QMCSampler,
     RandomSampler,
     TPESampler,
 )
+from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
-from optuna_ga import GASampler
-
-Factory = Callable[[int], BaseSampler]
+from optuna_ga import AdaptiveSettings, GASampler
 
 
-def samplers(population_size: int) -> Mapping[str, Factory]:
-    """Return the factories, each of which makes a sampler from a seed.
+@dataclass(frozen=True)
+class Search:
+    """What a sampler is made for.
 
-    Args:
-        population_size: Trials in a generation, for those that have generations.
+    Attributes:
+        seed: Seed of the sampler.
+        population_size: Trials in a generation; None takes each sampler's default.
+        n_trials: Trials of the study, for `de` alone.
+        space: Every parameter that a trial may have, for `de` alone.
     """
-    return {
-        "ga": lambda seed: GASampler(population_size, seed=seed),
-        "random": lambda seed: RandomSampler(seed=seed),
-        "tpe": lambda seed: TPESampler(seed=seed),
-    }
+
+    seed: int
+    population_size: int | None = None
+    n_trials: int = 1
+    space: Mapping[str, BaseDistribution] = field(default_factory=dict)
+
+    @property
+    def population(self) -> dict[str, Any]:
+        """The arguments of a sampler that has generations."""
+        generation = {"population_size": self.population_size}
+        return {"seed": self.seed} | (generation if self.population_size else {})
 
 
-# With their defaults, but for what the name says.
-ALL: Mapping[str, Factory] = {
-    "ga": lambda seed: GASampler(seed=seed),
-    "ga-elitism": lambda seed: GASampler(elitism=True, seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed),
-    "nsga2-20": lambda seed: NSGAIISampler(population_size=20, seed=seed),
-    "cmaes": lambda seed: CmaEsSampler(seed=seed),
-    "gp": lambda seed: GPSampler(seed=seed),
+Factory = Callable[[Search], BaseSampler]
+
+
+def _nsga2_sbx(search: Search) -> BaseSampler:
+    return NSGAIISampler(
+        population_size=20,
+        crossover=SBXCrossover(),
+        mutation=PolynomialMutation(),
+        seed=search.seed,
+    )
+
+
+def _qmc(search: Search) -> BaseSampler:
+    return QMCSampler(
+        scramble=True,
+        seed=search.seed,
+        warn_asynchronous_seeding=False,  # It has a seed.
+        warn_independent_sampling=False,
+    )
+
+
+def _de(search: Search) -> BaseSampler:
+    from benchmarks.differential_evolution import DESampler  # Nevergrad takes seconds to import.
+
+    return DESampler(search.space, n_trials=search.n_trials, seed=search.seed)
+
+
+SAMPLERS: Mapping[str, Factory] = {
+    "random": lambda search: RandomSampler(seed=search.seed),
+    "qmc": _qmc,
+    "tpe": lambda search: TPESampler(seed=search.seed),
+    "cmaes": lambda search: CmaEsSampler(seed=search.seed, warn_independent_sampling=False),
+    "gp": lambda search: GPSampler(seed=search.seed, warn_independent_sampling=False),
+    "de": _de,
+    "nsga2": lambda search: NSGAIISampler(**search.population),
+    "nsga2-sbx": _nsga2_sbx,
+    "ga": lambda search: GASampler(**search.population),
+    "ga-elitism": lambda search: GASampler(**search.population, elitism=True),
+    "adaptive-model-free": lambda search: GASampler.adaptive(**search.population, screen=False),
+    "adaptive": lambda search: GASampler.adaptive(**search.population),
+}
+# On the paper's problem, where a trial is a training: the paper's algorithm and what it claims to
+# beat.
+PAPER_SAMPLERS = ("ga", "random", "tpe")
+
+
+def _adaptive(screen: bool = True, **changes: Any) -> Factory:
+    """Return a factory of the adaptive sampler with some of its tuning changed."""
+
+    def factory(search: Search) -> BaseSampler:
+        settings = GASampler.adaptive(screen=screen, seed=search.seed).settings
+        assert isinstance(settings, AdaptiveSettings)
+        tuning = replace(settings.tuning, **changes)
+        return GASampler.from_settings(replace(settings, tuning=tuning))
+
+    return factory
+
+
+# `adaptive` with one of its settings changed, with and without its model, and the paper's
+# algorithm without and with its option.
+ABLATIONS: Mapping[str, Factory] = {
+    "5-parents": _adaptive(n_parents=5),
+    "14-parents": _adaptive(n_parents=14),
+    "64-candidates": _adaptive(n_candidates=64),
+    "all-screened": _adaptive(unscreened_prob=0.0),
+    "quantile-0.1": _adaptive(warp_quantile=0.1),
+    "no-affine": _adaptive(step_prob=1.0),
+    "no-steps": _adaptive(step_prob=0.0),
+    "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),
+    "no-fresh-genes": _adaptive(fresh_prob=0.0, fresh_choice_prob=0.0),
+    "model-free": SAMPLERS["adaptive-model-free"],
+    "model-free-no-affine": _adaptive(screen=False, step_prob=1.0),
+    "model-free-no-steps": _adaptive(screen=False, step_prob=0.0),
+    "population-20": lambda search: GASampler.adaptive(20, seed=search.seed),
+    "ga": SAMPLERS["ga"],
+    "ga-avoid-duplicates": lambda search: GASampler(avoid_duplicates=True, seed=search.seed),
 }

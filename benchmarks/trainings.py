@@ -1,4 +1,8 @@
-"""Train many settings of the paper's hyperparameters, each with several training seeds."""
+"""The paper's network and images outside of its objective, and trainings of many settings.
+
+Other benchmarks take from here what `optuna_ga.fashion_mnist` does not export, and only
+`benchmarks.performance.trainer_speed`, which times the trainers themselves, imports it on its own.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,31 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from optuna_ga.fashion_mnist._data import Data, load_full, load_subset
+from optuna_ga.fashion_mnist._data import N_TRAINING, Data, Images, load_full, load_subset
+from optuna_ga.fashion_mnist._network import Network, initial_network
+from optuna_ga.fashion_mnist._objective import PRECISIONS
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._trainers import Epochs, Member, ThreadsTrainer, Trainer
-from optuna_ga.fashion_mnist._training import Precision
+from optuna_ga.fashion_mnist._training import (
+    LEARNING_RATE_DECAY,
+    DivergedError,
+    Precision,
+    evaluate,
+    lower_precisions,
+    train,
+)
+
+__all__ = [
+    "GUESSING", "LEARNING_RATE_DECAY", "N_TRAINING", "PRECISIONS", "Data", "DivergedError",
+    "Images", "Network", "Outcomes", "Precision", "default_device", "evaluate", "initial_network",
+    "load", "load_full", "lower_precisions", "train", "train_settings",
+]  # fmt: skip
 
 GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
 
 
-def accuracy_or_guessing(text: str) -> float:
-    """Return an accuracy from a row; that of guessing for what diverged, whose is NaN."""
-    accuracy = float(text)
-    return 0.1 if math.isnan(accuracy) else accuracy
-
-
 class Outcomes(NamedTuple):
-    """What trainings gave after each epoch, from the one in which they diverged inf and NaN.
+    """The results of trainings after each epoch; inf and NaN from a training's divergence on.
 
     Attributes:
         loss: Validation losses `(n_settings, n_seeds, n_epochs)`.
@@ -47,16 +60,23 @@ def load(
     n_training: int | None = None,
     n_validation: int | None = None,
 ) -> Data:
-    """Return the "subset" or the "full" data, or the first so many images of them.
+    """Return the "subset" or the "full" data.
+
+    Args:
+        name: Which of them.
+        device: Where the images are kept.
+        n_training: Number of training images, the first of them; None for all.
+        n_validation: Likewise of validation images.
 
     Raises:
+        FileNotFoundError: If the full data are nowhere to be found.
         ValueError: If there are fewer images.
     """
     data = load_full(None, device) if name == "full" else load_subset(device)
     for part, n in (("training", n_training), ("validation", n_validation)):
         n_available = len(getattr(data, part).labels)
         if n is not None and n > n_available:
-            raise ValueError(f"there are {n_available} {part} images, but {n} were asked for")
+            raise ValueError(f"there are {n_available} {part} images, but {n} are wanted")
     return data._replace(
         training=data.training.take(slice(n_training)),
         validation=data.validation.take(slice(n_validation)),
@@ -79,7 +99,7 @@ def train_settings(
         data: The images to train and to evaluate on.
         epochs: Epochs of each training, at least 1.
         device: Where to train.
-        precision: What to compute with.
+        precision: Precision of the computations.
     """
     members = [
         Member(rate, momentum, decay, seed)
@@ -108,6 +128,6 @@ def train_settings(
 
 @cache
 def _trainer(device: torch.device, precision: Precision) -> Trainer:
-    """Return a trainer, the same one each time, since it keeps its CUDA graphs."""
+    """Return the device's trainer, the same at every call, since it keeps its CUDA graphs."""
     trainer = StackedTrainer if device.type == "cuda" else ThreadsTrainer
     return trainer(device, precision=precision)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from optuna_ga import GASampler, best_of_final_generation, optimize_generations
-from optuna_ga.torch import Cosine, Member, PopulationTrainer, TensorData
+from optuna_ga.torch import Member, PopulationTrainer, TensorData
 
 
 class Digits:
@@ -47,14 +47,12 @@ if __name__ == "__main__":
     parser.add_argument("--backend", default="auto", help="loop, threads, vmap or branches")
     parser.add_argument("--epochs", type=int, default=10, help="of each training")
     parser.add_argument("--generations", type=int, default=3, help="in total")
-    options = parser.parse_args()
+    options = vars(parser.parse_args())
+    n = options.pop("generations")
     x, y = (torch.tensor(each) for each in load_digits(return_X_y=True))
-    data = [TensorData(x[part].float() / 16, y[part]) for part in (slice(1200), slice(1200, None))]
-    trainer = PopulationTrainer(
-        Digits(), train=data[0], validation=data[1], epochs=options.epochs, schedule=Cosine(),
-        backend=options.backend,
-    )  # fmt: skip
+    train, test = (TensorData(x[p].float() / 16, y[p]) for p in (slice(1200), slice(1200, None)))
+    trainer = PopulationTrainer(Digits(), train=train, validation=test, **options)
     study = optuna.create_study(sampler=GASampler(population_size=20, seed=0))
-    optimize_generations(study, trainer.objective(suggest), options.generations)
+    optimize_generations(study, trainer.objective(suggest), n_generations=n)
     best = best_of_final_generation(study)
     print(f"Accuracy {best.user_attrs['validation_accuracy']:.3f} with {best.params}")

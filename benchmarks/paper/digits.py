@@ -1,8 +1,8 @@
-"""The paper's network and training on MNIST's digits beside FashionMNIST, one good setting.
+"""The paper's network and training on MNIST's digits beside FashionMNIST, with one good setting.
 
-The paper's training is that of PyTorch's MNIST example. If its data were the digits of that
-example, too, what losses would it report? Both data sets have 60,000 images to be split into
-50,000 and 10,000; both are trained with and without the example's dropout.
+The paper's training is that of PyTorch's MNIST example. This is to show what losses the paper
+would report if its data were that example's digits, too. Both data sets have 60,000 images, split
+into 50,000 and 10,000; both are trained with and without the example's dropout.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torchvision.datasets import MNIST
 from tqdm import tqdm
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
-from benchmarks.rows import RESULTS, Row, device_name, environment, read_rows, write_rows
-from benchmarks.trainings import default_device
-from optuna_ga.fashion_mnist._data import N_TRAINING, Images, load_full
-from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._training import train
+from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
+from benchmarks.trainings import (
+    N_TRAINING,
+    Images,
+    default_device,
+    initial_network,
+    load_full,
+    train,
+)
 
 SETTING = {"learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.0}
 
@@ -39,15 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         rows = list(_rows(sets, options.images, options.epochs, device))
         write_rows(out, rows)
-    elif not out.exists():
-        parser.error(f"argument --out: there is no {out.name} to report on")
-    text = report(read_rows(out))
-    out.with_suffix(".md").write_text(text)
-    print(text)
+    parser.report(out, report)
 
 
 def digits(folder: Path, device: torch.device) -> tuple[Images, Images]:
-    """Return training and validation images of MNIST, downloaded into the folder if need be."""
+    """Return training and validation images of MNIST, downloaded into the folder if missing."""
     data = MNIST(str(folder), train=True, download=True)
     order = torch.randperm(len(data.targets), generator=torch.Generator().manual_seed(0))
     images = Images(data.data[:, None][order], data.targets[order]).to(device)
@@ -83,17 +84,15 @@ def _rows(
                 }
 
 
-def report(rows: Sequence[Mapping[str, str]]) -> str:
+def report(rows: pd.DataFrame) -> str:
     """Return the losses after the last epoch as Markdown."""
-    last = max(int(row["epoch"]) for row in rows)
-    setting = ", ".join(f"{name.replace('_', ' ')} {rows[0][name]}" for name in SETTING)
+    first, last = rows.iloc[0], rows["epoch"].max()
+    setting = ", ".join(f"{name.replace('_', ' ')} {first[name]}" for name in SETTING)
     lines = [
-        (row["data"], "yes" if row["dropout"] == "True" else "no",
-         f"{float(row['training_loss']):.4f}", f"{float(row['validation_loss']):.4f}",
-         f"{float(row['validation_loss']) / float(row['training_loss']):.2f}",
-         f"{float(row['validation_accuracy']):.4f}")
-        for row in rows
-        if int(row["epoch"]) == last
+        (row.data, "yes" if row.dropout else "no", f"{row.training_loss:.4f}",
+         f"{row.validation_loss:.4f}", f"{row.validation_loss / row.training_loss:.2f}",
+         f"{row.validation_accuracy:.4f}")
+        for row in rows[rows["epoch"] == last].itertuples()
     ]  # fmt: skip
     header = (
         "data", "dropout", "training loss", "validation loss", "validation / training",
@@ -103,7 +102,7 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
         [
             "# The paper's network on digits\n",
             paragraph(
-                f"""{int(rows[0]["training_images"]):,} training and 10,000 validation images,
+                f"""{first["training_images"]:,} training and 10,000 validation images,
                 {last} epochs, {setting}; one seed. Made by `python -m benchmarks.paper.digits`,
                 which with `report` at its end makes this page again from the rows."""
             ),
@@ -116,8 +115,8 @@ def _parser() -> Options:
     parser = Options("python -m benchmarks.paper.digits", __doc__)
     parser.add_step(run="trains and reports", report="only reports")
     parser.add("--epochs", "epochs of each training", 14, type=at_least(1))
-    parser.add("--images", "train on so many only (default: all)", type=at_least(64))
-    parser.add("--folder", "folder of MNIST, downloaded to if need be", Path("mnist"), type=Path)
+    parser.add("--images", "number of training images (default: all)", type=at_least(64))
+    parser.add("--folder", "folder of MNIST, downloaded if missing", Path("mnist"), type=Path)
     parser.add(
         "--out", "file of rows (default: digits_DEVICE.csv in benchmarks/results)", type=Path
     )

@@ -1,47 +1,37 @@
-"""Hyperparameters that change while networks train, against ones that are found trial by trial.
+"""Hyperparameters that change while networks train, beside hyperparameters that do not.
 
 `dynamic` is `GASampler.population_based_training`: a population of networks, each of whose
-generations trains for one epoch more. `ga`, `random` and `tpe` train every trial from scratch, for
-as many epochs as `dynamic` has generations, with the paper's StepLR. All train as many epochs in
-total; with `--limit seconds` the others search as long as `dynamic` took instead.
+generations trains for one more epoch. `ga`, `random` and `tpe` train every trial from scratch, for
+as many epochs as `dynamic` has generations, with the paper's StepLR. All train equally many epochs
+in total; with `--limit seconds` the others search for as long as `dynamic` did instead.
 
-`dynamic` answers with the best network of its final generation, the others with that of their best
-trial. Each answer is scored once on the test images. Then its schedule is followed again by
-networks of other seeds, which says what it is worth without the luck for which it was chosen. A
-row is one study. A run that was stopped goes on where it was.
+The answer of `dynamic` is the best network of its final generation, that of the others the network
+of their best trial. Each answer is scored once on the test images. Then networks of other seeds
+follow its schedule, which shows its worth without the luck for which it was chosen. A row is one
+study. A run that was stopped resumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import optuna
-import torch
 from optuna import Trial
 from optuna.pruners import NopPruner
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from benchmarks.options import Options, at_least
 from benchmarks.paper import dynamic_report
-from benchmarks.rows import (
-    RESULTS,
-    Row,
-    device_name,
-    environment,
-    read_rows,
-    rows_to_continue,
-    write_rows,
-)
-from benchmarks.runner import in_processes
-from benchmarks.samplers import samplers
-from benchmarks.trainings import default_device
+from benchmarks.rows import RESULTS, Row, device_name, environment, rows_to_continue
+from benchmarks.runner import Job, Missing, run_missing
+from benchmarks.samplers import SAMPLERS, Search
+from benchmarks.trainings import LEARNING_RATE_DECAY, default_device
 from optuna_ga import (
     Checkpoints,
     GASampler,
@@ -52,22 +42,20 @@ from optuna_ga import (
     schedule_of,
 )
 from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective, Score
-from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY
 
 METHODS = ("dynamic", "ga", "random", "tpe")
 LIMITS = ("epochs", "seconds")
-KEY = ("method", "limit", "seed")
 FIRST_REPLAY_SEED = 1000
 
 Evaluate = Callable[[list[Trial]], Sequence[Result]]
 
 # Trials that the other methods train together, the population of `ga`: few, so that they learn
-# often, or as many as a GPU trains of `dynamic` at once, so that nobody's seconds are wasted.
+# often, or as many as a GPU trains at once, so that no seconds are wasted.
 ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
 
 
 class Setting(NamedTuple):
-    """What all studies have in common.
+    """The settings that all studies share.
 
     Attributes:
         population_size: Networks of `dynamic`.
@@ -94,7 +82,7 @@ class Setting(NamedTuple):
 
 
 def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float) -> Row:
-    """Return what one study adds to its row.
+    """Return the result columns of one study.
 
     Args:
         method: One of `METHODS`.
@@ -143,7 +131,7 @@ def _static(
     method: str, seed: int, setting: Setting, seconds: float, asked: int
 ) -> tuple[Study, FashionMNISTObjective]:
     objective = setting.objective(setting.epochs, seed=seed)
-    sampler: BaseSampler = samplers(asked)[method](seed)
+    sampler = SAMPLERS[method](Search(seed, asked))
     study = optuna.create_study(sampler=sampler, pruner=NopPruner())
     n_generations = setting.population_size // asked  # As many epochs as `dynamic`.
     timed = math.isfinite(seconds)
@@ -205,55 +193,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"argument --population-size: must be a multiple of {few}, but "
                 f"{setting.population_size} was given"
             )
-        try:
-            setting.objective(1)  # What is amiss shows up here.
-            rows = rows_to_continue(path, setting._asdict())
-        except (FileNotFoundError, ValueError) as error:
-            parser.error(str(error))
-        _run(rows, path, setting, options, device)
-    if not (rows := read_rows(path)):
-        parser.error(f"argument --out: {path.name} has no rows to report on")
-    text = dynamic_report.report(rows, path.stem)
-    path.with_suffix(".md").write_text(text)
-    dynamic_report.plot(rows, path.with_suffix(".png"))
-    print(text)
+        parser.checked(setting.objective, 1)  # It checks the numbers of images.
+        rows = parser.checked(rows_to_continue, path, setting._asdict())
+        facts = setting._asdict() | environment(device_name(device))
+        end = perf_counter() + 60 * options.minutes
+        # The time of `dynamic` may limit the others, which therefore come after it.
+        for methods in (METHODS[:1], METHODS[1:]):
+            chosen = [method for method in methods if method in options.methods]
+            jobs = _jobs(rows, chosen, setting, options)
+            missing = Missing(path, rows, jobs, facts, _order)
+            run_missing(missing, row_of, options.processes, end - perf_counter())
+    frame = parser.report(path, lambda frame: dynamic_report.report(frame, path.stem))
+    dynamic_report.plot(frame, path.with_suffix(".png"))
 
 
-def _run(
-    rows: list[Row],
-    path: Path,
-    setting: Setting,
-    options: argparse.Namespace,
-    device: torch.device,
-) -> None:
-    facts = setting._asdict() | environment(device_name(device))
-    end = perf_counter() + 60 * options.minutes
-    # Those that are limited by its time begin when `dynamic` has ended.
-    for methods in (METHODS[:1], METHODS[1:]):
-        chosen = [method for method in methods if method in options.methods]
-        jobs = list(_missing(rows, chosen, setting, options))
-        ended = in_processes(row_of, jobs, options.processes, end - perf_counter())
-        for (method, limit, seed, *_), found in ended:
-            key = dict(zip(KEY, (method, limit, seed), strict=True))
-            rows.append(key | found | facts)
-            write_rows(path, sorted(rows, key=_order))
-
-
-def _missing(
+def _jobs(
     rows: Sequence[Row], methods: Sequence[str], setting: Setting, options: argparse.Namespace
-) -> Iterator[tuple[str, str, int, Setting, float]]:
-    """Yield a job for each study that the rows have not."""
-    done = {tuple(str(row[name]) for name in KEY) for row in rows}
+) -> list[Job]:
+    """Return a job for each study; none for a limit in seconds that is not known yet."""
     taken = {int(r["seed"]): float(r["seconds"]) for r in rows if r["method"] == "dynamic"}
+    jobs = []
     for seed in range(options.seeds):
         for method in methods:
             limit = "epochs" if method == "dynamic" else options.limit
-            if (method, limit, str(seed)) in done:
-                continue
-            if limit == "epochs":
-                yield method, limit, seed, setting, math.inf
-            elif seed in taken:
-                yield method, limit, seed, setting, taken[seed]
+            seconds = math.inf if limit == "epochs" else taken.get(seed)
+            if seconds is not None:
+                key = {"method": method, "limit": limit, "seed": seed}
+                jobs.append(Job(key, (method, limit, seed, setting, seconds)))
+    return jobs
 
 
 def _order(row: Row) -> tuple[str, int, int]:
@@ -265,14 +232,14 @@ def _parser() -> Options:
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--methods", "methods to compare", list(METHODS), nargs="+", choices=METHODS)
     parser.add("--seeds", "number of seeds", 10, type=at_least(1))
-    parser.add("--limit", "what all have the same of", LIMITS[0], choices=LIMITS)
+    parser.add("--limit", "limit that all methods share", LIMITS[0], choices=LIMITS)
     parser.add("--population-size", "networks of `dynamic`", 20, type=at_least(5))
     parser.add("--epochs", "generations of `dynamic`, epochs of a trial", 14, type=at_least(2))
-    parser.add("--training-images", "images to train on", 50_000, type=at_least(64))
-    parser.add("--validation-images", "images to evaluate on", 10_000, type=at_least(64))
-    parser.add("--replays", "networks that follow each answer again", 5, type=at_least(2))
+    parser.add("--training-images", "training images", 50_000, type=at_least(64))
+    parser.add("--validation-images", "validation images", 10_000, type=at_least(64))
+    parser.add("--replays", "networks that follow each answer's schedule", 5, type=at_least(2))
     parser.add("--processes", "worker processes", 1, type=at_least(1))
-    parser.add("--minutes", "begin no study after so many", math.inf, type=float)
+    parser.add("--minutes", "minutes after which no study begins", math.inf, type=float)
     parser.add(
         "--out",
         "results, without ending (default: dynamic_DEVICE in benchmarks/results)",

@@ -1,30 +1,37 @@
-"""The report on `benchmarks.paper.dynamic`, from rows alone: tables, verdicts and a figure."""
+"""The report on `benchmarks.paper.dynamic`, made from rows: tables, verdicts and a figure."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, signed, with_interval
-from benchmarks.rows import Row
-from benchmarks.trainings import GUESSING, accuracy_or_guessing
-
-Rows = Sequence[Row]
-Measure = Callable[[Row], float]
+from benchmarks.trainings import GUESSING
 
 SCHEDULED = ("learning_rate", "momentum", "weight_decay")
+# The columns of the table, by their titles, with the number of digits.
+MEASURES = {
+    "validation loss": ("answer", 4),
+    "of its replays": ("replayed", 4),
+    "validation accuracy": ("accuracy", 4),
+    "test loss": ("tested_loss", 4),
+    "test accuracy": ("tested", 4),
+    "trials": ("trials", 1),
+    "diverged": ("diverged", 1),
+    "seconds": ("seconds", 1),
+}
 
 
-def report(rows: Rows, name: str) -> str:
+def report(rows: pd.DataFrame, name: str) -> str:
     """Return the report as Markdown; the figure beside it has this name."""
-    first = rows[0]
-    devices = "; ".join(sorted({f"{row['device']}, {row['processor']}" for row in rows}))
+    first = rows.iloc[0]
+    devices = "; ".join(sorted(set(rows["device"] + ", " + rows["processor"])))
     parts = [
         "# Hyperparameters that change while networks train\n",
         paragraph(
@@ -38,69 +45,55 @@ def report(rows: Rows, name: str) -> str:
         ),
     ]
     for limit, words in (("epochs", "total epochs"), ("seconds", "seconds")):
-        found = by_method(rows, limit)
-        if len(found) > 1:
+        found = measured(rows, limit)
+        if found["method"].nunique() > 1:
             parts += [f"## At equal {words}\n", _table(found), *_verdicts(found)]
     return "\n".join([*parts, f"![Losses and schedules]({name}.png)\n"])
 
 
-def _options(row: Row) -> str:
+def _options(row: pd.Series) -> str:
     names = "population_size", "epochs", "training_images", "validation_images", "replays"
     return " ".join(f"--{name.replace('_', '-')} {row[name]}" for name in names)
 
 
-def by_method(rows: Rows, limit: str) -> dict[str, dict[int, Row]]:
-    """Return the studies by method and seed; those of `dynamic` belong to every limit."""
-    found: dict[str, dict[int, Row]] = {}
-    for row in rows:
-        if row["method"] == "dynamic" or row["limit"] == limit:
-            found.setdefault(row["method"], {})[int(row["seed"])] = row
-    return found
+def measured(rows: pd.DataFrame, limit: str) -> pd.DataFrame:
+    """Return the studies of a limit, to which those of `dynamic` always belong.
 
-
-def _table(found: Mapping[str, Mapping[int, Row]]) -> str:
-    measures: Sequence[tuple[str, Measure, int]] = (
-        ("validation loss", answer, 4),
-        ("of its replays", replayed, 4),
-        ("validation accuracy", lambda row: float(row["accuracy"]), 4),
-        ("test loss", lambda row: _bounded(row["test_loss"]), 4),
-        ("test accuracy", tested, 4),
-        ("trials", lambda row: float(row["trials"]), 1),
-        ("diverged", lambda row: float(row["diverged"]), 1),
-        ("seconds", lambda row: float(row["seconds"]), 1),
+    Added are the losses and accuracies of the answers, and the mean loss of their replays; no loss
+    is higher than that of guessing.
+    """
+    chosen = rows[(rows["method"] == "dynamic") | (rows["limit"] == limit)]
+    return chosen.assign(
+        answer=chosen["validation_loss"].clip(upper=GUESSING),
+        replayed=[_mean_bounded(losses) for losses in chosen["replay_losses"]],
+        tested_loss=chosen["test_loss"].clip(upper=GUESSING),
+        tested=chosen["test_accuracy"].fillna(0.1),
     )
+
+
+def _mean_bounded(losses: str) -> float:
+    return float(np.mean(np.minimum([float(loss) for loss in losses.split()], GUESSING)))
+
+
+def _table(found: pd.DataFrame) -> str:
     lines = [
         [method, len(studies)]
-        + [
-            with_interval([measure(row) for row in studies.values()], digits)
-            for _, measure, digits in measures
-        ]
-        for method, studies in found.items()
+        + [with_interval(studies[name].tolist(), digits) for name, digits in MEASURES.values()]
+        for method, studies in found.groupby("method", sort=False)
     ]
-    return table(["method", "n", *(name for name, *_ in measures)], lines)
+    return table(["method", "n", *MEASURES], lines)
 
 
-def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
-    claims = []
-    for method in found:
-        if method == "dynamic":
-            continue
-        seeds = sorted(found["dynamic"].keys() & found[method].keys())
-        if len(seeds) < 2:
-            continue
-        for words, measure in (
-            ("validation loss", answer),
-            ("validation loss of the replays", replayed),
-            ("test error", lambda row: 1 - tested(row)),
-        ):
-            ours, theirs = ([measure(found[m][s]) for s in seeds] for m in ("dynamic", method))
-            compared = difference(ours, theirs)
-            claims.append(Claim(f"`dynamic` beats `{method}`", words, compared))
+def _verdicts(found: pd.DataFrame) -> list[str]:
+    methods = found["method"].unique()
+    claims = [
+        claim for method in methods if method != "dynamic" for claim in _claims(found, method)
+    ]
     if not claims:
         return []
     luck = [
-        f"`{method}` {_luck(list(studies.values()))}"
-        for method, studies in found.items()
+        f"`{method}` {_luck(studies)}"
+        for method, studies in found.groupby("method", sort=False)
         if len(studies) > 1
     ]
     return [
@@ -122,62 +115,61 @@ def _verdicts(found: Mapping[str, Mapping[int, Row]]) -> list[str]:
     ]
 
 
-def _luck(studies: Rows) -> str:
-    return signed(difference([replayed(r) for r in studies], [answer(r) for r in studies]))
+def _claims(found: pd.DataFrame, method: str) -> list[Claim]:
+    """Return the claims that `dynamic` beats a method; none with fewer than two shared seeds."""
+    ours, theirs = (
+        found[found["method"] == name].set_index("seed") for name in ("dynamic", method)
+    )
+    seeds = sorted(ours.index.intersection(theirs.index))
+    if len(seeds) < 2:
+        return []
+    compared = {
+        "validation loss": [each["answer"] for each in (ours, theirs)],
+        "validation loss of the replays": [each["replayed"] for each in (ours, theirs)],
+        "test error": [1 - each["tested"] for each in (ours, theirs)],
+    }
+    return [
+        Claim(f"`dynamic` beats `{method}`", words, difference(*(v[seeds].tolist() for v in pair)))
+        for words, pair in compared.items()
+    ]
 
 
-def answer(row: Row) -> float:
-    """Return the validation loss of a study's answer; what diverged guesses."""
-    return _bounded(row["validation_loss"])
+def _luck(studies: pd.DataFrame) -> str:
+    return signed(difference(studies["replayed"].tolist(), studies["answer"].tolist()))
 
 
-def replayed(row: Row) -> float:
-    """Return the mean validation loss of an answer's replays."""
-    return float(np.mean([_bounded(loss) for loss in row["replay_losses"].split()]))
-
-
-def tested(row: Row) -> float:
-    """Return the test accuracy of a study's answer; what diverged guesses."""
-    return accuracy_or_guessing(row["test_accuracy"])
-
-
-def _bounded(loss: str) -> float:
-    return min(float(loss), GUESSING)
-
-
-def plot(rows: Rows, path: Path) -> None:
+def plot(rows: pd.DataFrame, path: Path) -> None:
     """Draw the losses of each method, and the schedules of `dynamic` beside StepLR."""
     figure = Figure(figsize=(14, 3.6), layout="constrained")
     losses, *panels = figure.subplots(1, 1 + len(SCHEDULED))
-    limit = "epochs" if any(r["limit"] == "epochs" != r["method"] for r in rows) else "seconds"
-    found = by_method(rows, limit)
+    others = rows[rows["method"] != "dynamic"]
+    found = measured(rows, "epochs" if "epochs" in set(others["limit"]) else "seconds")
     _plot_losses(losses, found)
     for axes, name in zip(panels, SCHEDULED, strict=True):
         _plot_schedules(axes, found, name)
     figure.savefig(path, dpi=110)
 
 
-def _plot_losses(axes: Axes, found: Mapping[str, Mapping[int, Row]]) -> None:
-    for position, studies in enumerate(found.values()):
-        for shift, measure, colour in ((-0.15, answer, "C0"), (0.15, replayed, "C1")):
-            values = [measure(row) for row in studies.values()]
+def _plot_losses(axes: Axes, found: pd.DataFrame) -> None:
+    methods = found["method"].unique()
+    for position, method in enumerate(methods):
+        studies = found[found["method"] == method]
+        for shift, measure, colour in ((-0.15, "answer", "C0"), (0.15, "replayed", "C1")):
+            values = studies[measure].tolist()
             axes.plot([position + shift] * len(values), values, ".", c=colour, alpha=0.5)
             axes.plot(position + shift, np.mean(values), "_", c=colour, ms=22, mew=2)
     axes.plot([], [], "_", c="C0", mew=2, label="answer")
     axes.plot([], [], "_", c="C1", mew=2, label="its replays")
-    axes.set_xticks(range(len(found)), list(found))
-    axes.set_xlim(-0.5, len(found) - 0.5)
+    axes.set_xticks(range(len(methods)), list(methods))
+    axes.set_xlim(-0.5, len(methods) - 0.5)
     axes.set(ylabel="validation loss", title="answers of all seeds, and means")
     axes.legend()
 
 
-def _plot_schedules(axes: Axes, found: Mapping[str, Mapping[int, Row]], name: str) -> None:
+def _plot_schedules(axes: Axes, found: pd.DataFrame, name: str) -> None:
     for method in ("tpe", "dynamic"):
-        curves = [
-            [float(value) for value in row[name].split()]
-            for row in found.get(method, {}).values()
-            if math.isfinite(float(row["validation_loss"]))
-        ]
+        studies = found[(found["method"] == method) & np.isfinite(found["validation_loss"])]
+        curves = [_schedule(values) for values in studies[name]]
         if not curves:
             continue
         epochs = range(1, len(curves[0]) + 1)
@@ -191,3 +183,7 @@ def _plot_schedules(axes: Axes, found: Mapping[str, Mapping[int, Row]], name: st
         axes.set_yscale("log")
     if axes.get_lines():
         axes.legend(fontsize="small")
+
+
+def _schedule(values: str) -> Sequence[float]:
+    return [float(value) for value in values.split()]

@@ -1,22 +1,19 @@
-"""What gives validation losses far below the training losses, as the paper reports them?
+"""Rules that give validation losses far below the training losses, as the paper reports them.
 
-The paper's five runs under rules that differ in two ways. The weights that an individual starts
-from are
+The paper's five runs take place under rules that differ in two ways. The weights that an
+individual starts from are
 
 - `fresh`: newly initialized, as the paper's section 4 says;
 - `inherited`: those of its fitter parent after training;
-- `shared`: those that the individual before it left behind, whoever that was; what diverged is put
-  back.
+- `shared`: those of the last individual whose training did not diverge.
 
-And the images are split into training and validation `once`, or `anew` for each individual, so
-that weights which live on have been trained on images that they are validated on. Whatever the
-rules, other images are held out of all of it: on them the best individual's network shows what it
-can do.
+The images are split into training and validation `once`, or `anew` for each individual. In a new
+split, weights that were trained before are validated on images that they were trained on. Under
+all rules the network of the best individual is scored on images that no individual sees.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 from collections.abc import Sequence
@@ -26,24 +23,23 @@ import optuna
 import torch
 
 from benchmarks.options import Options, at_least
-from benchmarks.paper import leak_report
+from benchmarks.paper.leak_report import report
 from benchmarks.paper.runs import PAPER, PaperRun
-from benchmarks.rows import (
-    RESULTS,
-    Row,
-    device_name,
-    environment,
-    read_rows,
-    rows_to_continue,
-    write_rows,
+from benchmarks.rows import RESULTS, Row, device_name, environment, rows_to_continue
+from benchmarks.runner import Job, Missing, run_missing
+from benchmarks.trainings import (
+    Data,
+    DivergedError,
+    Images,
+    Network,
+    default_device,
+    evaluate,
+    initial_network,
+    load,
+    train,
 )
-from benchmarks.runner import in_processes
-from benchmarks.trainings import default_device, load
 from optuna_ga import GASampler
 from optuna_ga.fashion_mnist import SEARCH_SPACE
-from optuna_ga.fashion_mnist._data import Data, Images
-from optuna_ga.fashion_mnist._network import Network, initial_network
-from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
 
 RULES = [
     ("fresh", "once"), ("fresh", "anew"), ("inherited", "once"), ("inherited", "anew"),
@@ -58,39 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = default_device()
     out = options.out or RESULTS / f"leak_{device.type}.csv"
     if options.step == "run":
-        try:
-            load(options.data, device, options.images)
-            rows = rows_to_continue(out, _settings(options))
-        except (FileNotFoundError, ValueError) as error:
-            parser.error(str(error))
-        _run(options, device, rows, out)
-    elif not out.exists():
-        parser.error(f"argument --out: there is no {out.name} to report on")
-    text = leak_report.report(PAPER, read_rows(out))
-    out.with_suffix(".md").write_text(text)
-    print(text)
+        settings = {"data": options.data, "images": options.images, "epochs": options.epochs}
+        parser.checked(load, options.data, device, options.images)
+        rows = parser.checked(rows_to_continue, out, settings)
+        jobs = [
+            Job(
+                {"run": run.name, "weights": weights, "split": split, "seed": seed},
+                (run, weights, split, seed, *settings.values(), device.type),
+            )
+            for seed in range(options.seeds)
+            for run in PAPER
+            for weights, split in RULES
+        ]
+        facts = settings | environment(device_name(device))
+        run_missing(Missing(out, rows, jobs, facts), row_of, options.processes)
+    parser.report(out, report)
 
 
-def _run(options: argparse.Namespace, device: torch.device, rows: list[Row], out: Path) -> None:
-    done = {(row["run"], row["weights"], row["split"], int(row["seed"])) for row in rows}
-    jobs = [
-        (run, weights, split, seed, options.data, options.images, options.epochs, device.type)
-        for seed in range(options.seeds)
-        for run in PAPER
-        for weights, split in RULES
-        if (run.name, weights, split, seed) not in done
-    ]
-    facts = _settings(options) | environment(device_name(device))
-    for _, figures in in_processes(experiment, jobs, options.processes):
-        rows.append(figures | facts)
-        write_rows(out, rows)
-
-
-def _settings(options: argparse.Namespace) -> Row:
-    return {"data": options.data, "images": options.images, "epochs": options.epochs}
-
-
-def experiment(
+def row_of(
     run: PaperRun,
     weights: str,
     split: str,
@@ -100,9 +81,9 @@ def experiment(
     epochs: int,
     device: str,
 ) -> Row:
-    """Return what one run gives under the rules `weights` and `split`.
+    """Return the result columns of one run under the rules `weights` and `split`.
 
-    Of the images, five in six are trained on, as in the paper, and one in six validates.
+    Of the images, five in six are for training, as in the paper, and one in six for validation.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     population = _Population(
@@ -114,10 +95,6 @@ def experiment(
     best = study.best_trial
     held_out = population.held_out_loss(best.number)
     return {
-        "run": run.name,
-        "weights": weights,
-        "split": split,
-        "seed": seed,
         "individuals": len(study.trials),
         "diverged": sum(math.isinf(trial.value or 0.0) for trial in study.trials),
         "training_loss": _digits(best.user_attrs.get("training_loss", math.inf)),
@@ -128,7 +105,7 @@ def experiment(
 
 
 class _Population:
-    """Objective under which weights may live on from one individual to another."""
+    """Objective in which an individual's weights may be those of another after training."""
 
     def __init__(self, data: Data, n_images: int, epochs: int, *, weights: str, split: str):
         self._images = data.training.take(slice(n_images))
@@ -159,13 +136,13 @@ class _Population:
         return last.validation_loss
 
     def held_out_loss(self, number: int) -> tuple[float, float]:
-        """Return loss and accuracy on images that nothing was trained on."""
+        """Return loss and accuracy on images that no individual sees."""
         if number not in self._networks:
             return math.inf, math.nan
         return evaluate(self._networks[number], self._held_out)
 
     def _start(self, trial: optuna.Trial) -> Network:
-        """Return the network that the individual begins with."""
+        """Return the network from which an individual's training starts."""
         ancestors: Sequence[int] = []
         if self._weights == "shared":
             ancestors = list(self._networks)[-1:]
@@ -196,7 +173,12 @@ def _parser() -> Options:
     parser = Options("python -m benchmarks.paper.leak", __doc__)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--data", "images", "subset", choices=["subset", "full"])
-    parser.add("--images", "to train on and to validate on, together", 300, type=at_least(100))
+    parser.add(
+        "--images",
+        "images for training and validation together",
+        300,
+        type=at_least(100),
+    )
     parser.add("--epochs", "epochs of each training", 1, type=at_least(1))
     parser.add("--seeds", "number of seeds, 0 and up", 1, type=at_least(1))
     parser.add("--processes", "worker processes", 2, type=at_least(1))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+import pandas as pd
 
 from benchmarks.markdown import paragraph, table
-from benchmarks.paper.runs import PaperRun
+from benchmarks.paper.runs import PAPER
 
-Row = Mapping[str, str]
+WEIGHTS = ("fresh", "inherited", "shared")
+SPLITS = ("once", "anew")
+MEASURES = ("training_loss", "validation_loss", "held_out_loss", "held_out_accuracy")
 
 
-def report(runs: Sequence[PaperRun], rows: Sequence[Row]) -> str:
+def report(rows: pd.DataFrame) -> str:
     """Return the table as Markdown: a line for each of the rules and runs, means over seeds."""
-    first = rows[0]
+    first = rows.iloc[0]
     header = (
         "weights", "split", "run", "individuals", "n", "training loss", "validation loss",
         "held-out loss", "held-out accuracy", "validation / training",
@@ -23,14 +23,16 @@ def report(runs: Sequence[PaperRun], rows: Sequence[Row]) -> str:
         ["the paper's", "", run.name, run.n_trials, "",
          run.training_loss, run.validation_loss, "", "",
          f"{run.validation_loss / run.training_loss:.2f}"]
-        for run in runs
+        for run in PAPER
     ]  # fmt: skip
-    rules = dict.fromkeys((row["weights"], row["split"]) for row in sorted(rows, key=_order))
-    for rule in rules:
-        for run in runs:
-            chosen = [r for r in rows if (r["weights"], r["split"], r["run"]) == (*rule, run.name)]
-            if chosen:
-                lines.append([*rule, run.name, *_figures(chosen)])
+    found = dict(list(rows.groupby(["weights", "split", "run"])))
+    lines += [
+        [*key, *_figures(found[key])]
+        for weights in WEIGHTS
+        for split in SPLITS
+        for run in PAPER
+        if (key := (weights, split, run.name)) in found
+    ]
     return "\n".join(
         [
             "# Validation losses under rules that leak\n",
@@ -47,19 +49,12 @@ def report(runs: Sequence[PaperRun], rows: Sequence[Row]) -> str:
     )
 
 
-def _order(row: Row) -> tuple[int, bool]:
-    return ["fresh", "inherited", "shared"].index(row["weights"]), row["split"] == "anew"
+def _figures(rows: pd.DataFrame) -> list[object]:
+    ratio = (rows["validation_loss"] / rows["training_loss"]).mean()
+    spans = [_span(rows[name]) for name in MEASURES]
+    return [rows["individuals"].iloc[0], len(rows), *spans, f"{ratio:.2f}"]
 
 
-def _figures(rows: Sequence[Row]) -> list[object]:
-    ratios = [float(row["validation_loss"]) / float(row["training_loss"]) for row in rows]
-    names = ("training_loss", "validation_loss", "held_out_loss", "held_out_accuracy")
-    spans = [_span([float(row[name]) for row in rows]) for name in names]
-    mean_ratio = f"{np.mean(ratios):.2f}"
-    return [rows[0]["individuals"], len(rows), *spans, mean_ratio]
-
-
-def _span(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{np.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+def _span(values: pd.Series) -> str:
+    mean = f"{values.mean():.3f}"
+    return mean if len(values) == 1 else f"{mean} ({values.min():.3f}-{values.max():.3f})"

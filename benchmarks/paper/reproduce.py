@@ -1,13 +1,12 @@
 """The paper's five runs, each repeated with many seeds, beside random search and TPE.
 
 Every run has its population, generations and mutation probability from the paper, where it states
-them; the baseline's are assumed. Random search and TPE have the same number of trials, and are
-asked a generation at a time too. Runs with equally many trials share their studies. The final
-answer of each study, the best of the final generation for the genetic algorithm and the best trial
-for the others, is trained once more and scored on the test images.
+them; the baseline's are assumed. Random search and TPE have the same number of trials, and they,
+too, suggest a generation before any of it is evaluated. Runs with equally many trials share the
+studies of these two. The answer of each study, the best of the final generation for the genetic
+algorithm and the best trial for the others, is trained once more and scored on the test images.
 
-All is kept in one storage, so that a run that was stopped goes on where it was. The rows are one
-per trial; the report is made of them alone.
+All studies are kept in one storage, so that a run that was stopped resumes. A row is one trial.
 """
 
 from __future__ import annotations
@@ -35,17 +34,16 @@ from benchmarks.paper.studies import (
     PROBLEM,
     SAMPLER,
     SEED,
-    Job,
     Problem,
+    StudyJob,
     is_complete,
-    run_jobs,
+    run_studies,
 )
-from benchmarks.rows import RESULTS, Row, device_name, write_rows
-from benchmarks.samplers import Factory, samplers
-from benchmarks.trainings import default_device
+from benchmarks.rows import RESULTS, Row, device_name, replacing, write_rows
+from benchmarks.samplers import SAMPLERS, Factory
+from benchmarks.trainings import PRECISIONS, default_device
 from optuna_ga import GASampler, best_of_final_generation
 from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective
-from optuna_ga.fashion_mnist._objective import PRECISIONS
 
 TEST = "benchmark:test"
 
@@ -56,32 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = torch.device(options.device) if options.device else default_device()
     out = options.out or RESULTS / f"reproduce_{device.type}"
-    rows, facts, text, figure = (
-        out.with_name(f"{out.name}.{ending}") for ending in ("csv", "json", "md", "png")
-    )
+    rows, facts, figure = (out.with_name(f"{out.name}.{end}") for end in ("csv", "json", "png"))
     if options.step == "run":
         _run(parser, options, rows, facts)
-    elif not rows.exists():
-        parser.error(f"argument --out: there is no {rows.name} to report on")
-    found = reproduce_report.read(rows)
-    report = reproduce_report.report(PAPER, found, facts)
-    text.write_text(report)
-    reproduce_report.plot(PAPER, found, figure)
-    print(report)
+    found = parser.report(
+        rows, lambda frame: reproduce_report.report(frame, facts), *reproduce_report.TEXTS
+    )
+    reproduce_report.plot(found, figure)
 
 
-def _run(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, rows: Path, facts: Path
-) -> None:
+def _run(parser: Options, options: argparse.Namespace, rows: Path, facts: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        objective = _objective(options)
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
+    objective = parser.checked(_objective, options)
     options.storage.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.get_storage(f"sqlite:///{options.storage.as_posix()}")
     end = monotonic() + 60 * options.minutes
-    studies = run_jobs(jobs(objective, options), storage, 60 * options.minutes)
+    studies = run_studies(jobs(objective, options), storage, 60 * options.minutes)
     for study in tqdm(studies, desc="test", unit="answer", disable=None):
         if monotonic() < end:
             _test(study, objective)
@@ -91,12 +79,13 @@ def _run(
             f"argument --minutes: no study is complete and tested after {options.minutes}"
         )
     write_rows(rows, [row for study in tested for row in _rows(study)])
-    facts.write_text(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
+    with replacing(facts) as file:
+        file.write(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
 
 
-def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[Job]:
-    """Return a job per sampler and seed of each run, the runs of a seed together."""
-    found: dict[tuple[int, int, str, int], Job] = {}
+def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[StudyJob]:
+    """Return a job for each sampler and seed of each run, the runs of a seed together."""
+    found: dict[tuple[int, int, str, int], StudyJob] = {}
     for seed in options.seeds:
         for run in PAPER:
             if run.name not in options.runs:
@@ -110,18 +99,17 @@ def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[
             )
             for name, factory in _samplers(run).items():
                 key = (run.population_size, run.n_generations, name, seed)
-                found[key] = Job(problem, name, factory, seed)
+                found[key] = StudyJob(problem, name, factory, seed)
     return list(found.values())
 
 
 def _samplers(run: PaperRun) -> dict[str, Factory]:
-    others = samplers(run.population_size)
     return {
-        run.sampler: lambda seed: GASampler(
-            run.population_size, mutation_prob=run.mutation_prob, seed=seed
+        run.sampler: lambda search: GASampler(
+            **search.population, mutation_prob=run.mutation_prob
         ),
-        "random": others["random"],
-        "tpe": others["tpe"],
+        "random": SAMPLERS["random"],
+        "tpe": SAMPLERS["tpe"],
     }
 
 
@@ -147,7 +135,7 @@ def _name(options: argparse.Namespace) -> str:
 
 
 def _answer(study: Study) -> FrozenTrial:
-    """Return what the algorithm answers with: section 4.6 for the genetic one."""
+    """Return the study's answer; for the genetic algorithm as in the paper's section 4.6."""
     if study.user_attrs[SAMPLER].startswith("ga"):
         return best_of_final_generation(study)
     return study.best_trial
@@ -198,7 +186,7 @@ def _digits(value: float | None) -> str | None:
 
 
 def _facts(studies: Sequence[Study], problem: str) -> Row:
-    """Return the problem, and what it was run with."""
+    """Return the problem, the date, and the environments of the studies."""
     ran = [e for study in studies for e in study.user_attrs[ENVIRONMENT].values()]
     environments = [dict(items) for items in sorted({tuple(sorted(e.items())) for e in ran})]
     return {"problem": problem, "date": str(date.today()), "environments": environments}
@@ -211,12 +199,12 @@ def _parser() -> Options:
     parser.add("--runs", "the paper's runs", names, nargs="+", choices=names)
     parser.add("--seeds", "seeds of the samplers", list(range(10)), nargs="+", type=at_least(0))
     parser.add("--epochs", "epochs of each training; the paper states none", 14, type=at_least(1))
-    parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
-    parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
-    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
+    parser.add("--training-images", "training images (default: all)", type=at_least(64))
+    parser.add("--validation-images", "validation images (default: all)", type=at_least(64))
+    parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     parser.add("--folder", "folder of the full data (default: see README)", type=Path)
-    parser.add("--minutes", "begin no generation and no test after so many", math.inf, type=float)
+    parser.add("--minutes", "minutes after which nothing begins", math.inf, type=float)
     parser.add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
     parser.add(
         "--out",

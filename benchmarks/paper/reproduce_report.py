@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, mean_interval, with_interval
-from benchmarks.paper.runs import COMPARED, PaperRun
-from benchmarks.rows import read_rows
-from benchmarks.trainings import GUESSING, accuracy_or_guessing
+from benchmarks.paper.runs import COMPARED, PAPER, PaperRun
+from benchmarks.trainings import GUESSING
 
-Row = Mapping[str, str]
-Study = Sequence[Row]  # Its trials, in order.
-Measure = Callable[[Study], float]
-Studies = Mapping[tuple[int, int, str], Mapping[int, Study]]  # By size, generations and sampler.
+TEXTS = ("test_accuracy",)  # Only answers have it; "nan" is that of a diverged answer.
+STUDY = ["population_size", "generations", "sampler", "seed"]
 
 
-def read(path: Path) -> Studies:
-    """Return the studies of a file of rows, by their seeds."""
-    studies: dict[tuple[int, int, str], dict[int, list[Row]]] = {}
-    for row in read_rows(path):
-        key = int(row["population_size"]), int(row["generations"]), row["sampler"]
-        studies.setdefault(key, {}).setdefault(int(row["seed"]), []).append(row)
-    return studies
+def report(rows: pd.DataFrame, facts: Path) -> str:
+    """Return the report as Markdown.
 
-
-def report(runs: Sequence[PaperRun], studies: Studies, facts: Path) -> str:
-    """Return the report as Markdown."""
-    told = json.loads(facts.read_text())
-    devices = sorted({f"{e['device']}, {e['processor']}" for e in told["environments"]})
-    runs = [run for run in runs if _of(studies, run, run.sampler)]
+    Args:
+        rows: The trials of all studies.
+        facts: The file of the problem and of the environments.
+    """
+    known = json.loads(facts.read_text())
+    devices = sorted({f"{e['device']}, {e['processor']}" for e in known["environments"]})
+    studies = measured(rows)
+    runs = _begun(studies)
     return "\n".join(
         [
             "# The paper's five runs\n",
             paragraph(
-                f"""{told["problem"]}; {told["date"]}, {"; ".join(devices)}. Made by
+                f"""{known["problem"]}; {known["date"]}, {"; ".join(devices)}. Made by
                 `python -m benchmarks.paper.reproduce`, which with `report` at its end makes this
                 page again from the rows. The paper does not state the baseline's population,
                 generations and mutation rate, nor the mutation rates of runs 1 and 2: 20, 10 and
@@ -72,57 +65,108 @@ def report(runs: Sequence[PaperRun], studies: Studies, facts: Path) -> str:
                 diverge, which end at once; those until `as good` end when the loss is as low as
                 what both reach."""
             ),
-            _claims(runs, studies),
+            _claims(runs, studies, curves(rows)),
         ]
     )
 
 
-def plot(runs: Sequence[PaperRun], studies: Studies, path: Path) -> None:
+def curves(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with the lowest loss so far, at most that of guessing, and the time."""
+    by_study = rows.groupby(STUDY, sort=False)
+    return rows.assign(
+        best=by_study["validation_loss"].cummin().clip(upper=GUESSING),
+        elapsed=by_study["seconds"].cumsum(),
+    )
+
+
+def measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures of each study.
+
+    Diverged trainings have the loss and the accuracy of guessing.
+    """
+    trials = curves(rows).assign(diverged=np.isinf(rows["validation_loss"]))
+    by_study = trials.groupby(STUDY, sort=False)
+    best = rows.loc[by_study["validation_loss"].idxmin()].set_index(STUDY)
+    answer = rows[rows["test_accuracy"] != ""].set_index(STUDY)
+    return pd.DataFrame(
+        {
+            "best": by_study["best"].last(),
+            "seconds": by_study["elapsed"].last(),
+            "diverged": by_study["diverged"].sum(),
+            "accuracy": best["accuracy"].fillna(0.1),
+            "test_accuracy": answer["test_accuracy"].astype(float).fillna(0.1),
+            "training_loss": answer["training_loss"].fillna(GUESSING),
+            "answer_loss": answer["validation_loss"].clip(upper=GUESSING),
+        }
+    ).reset_index()
+
+
+def plot(rows: pd.DataFrame, path: Path) -> None:
     """Draw the validation loss across the runs, over evaluations and over seconds.
 
-    Runs whose genetic algorithm has not ended for any seed are left out.
+    Runs whose genetic algorithm has no complete study are left out.
     """
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    across, over_trials, over_time = figure.subplots(1, 3)
-    runs = [run for run in runs if _of(studies, run, run.sampler)]
+    studies, trials = measured(rows), curves(rows)
+    runs = _begun(studies)
     if not runs:
         return
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    across, over_trials, over_time = figure.subplots(1, 3)
     positions = np.arange(len(runs))
     across.plot(positions, [run.validation_loss for run in runs], "k_", ms=14, label="paper")
     for shift, name in zip((-0.2, 0.0, 0.2), ("ga", "random", "tpe"), strict=True):
-        found = [_each(studies, r, r.sampler if name == "ga" else name, _best) for r in runs]
-        means, lows, highs = np.array([mean_interval(values) for values in found]).T
+        found = [_of(studies, run, run.sampler if name == "ga" else name) for run in runs]
+        means, lows, highs = np.array([mean_interval(f["best"].tolist()) for f in found]).T
         errors = np.nan_to_num([means - lows, highs - means])
         across.errorbar(positions + shift, means, errors, fmt="o", capsize=3, label=name)
     across.set_xticks(positions, [run.name for run in runs])
     across.set(ylabel="best validation loss", ylim=(0, None))
     across.legend()
     for run in runs:
-        of_run = list(_of(studies, run, run.sampler).values())
-        curves = [_best_so_far(study) for study in of_run]
+        of_run = _of(trials, run, run.sampler).reset_index()
+        by_evaluation = of_run.pivot(index="trial", columns="seed", values="best")
+        evaluations = range(1, len(by_evaluation) + 1)
         (line,) = over_trials.step(
-            range(1, len(curves[0]) + 1), np.mean(curves, axis=0), where="post", label=run.name
+            evaluations, by_evaluation.mean(axis="columns"), where="post", label=run.name
         )
-        for study, curve in zip(of_run, curves, strict=True):
+        for _, study in of_run.groupby("seed"):
             over_time.step(
-                _elapsed(study), curve, where="post", color=line.get_color(), lw=0.7, alpha=0.6
-            )
+                study["elapsed"], study["best"], where="post", color=line.get_color(), lw=0.7,
+                alpha=0.6,
+            )  # fmt: skip
     over_trials.set(xlabel="evaluations", ylabel="best validation loss so far, mean", xscale="log")
     over_trials.legend()
     over_time.set(xlabel="seconds of training, each seed", xscale="log")
     figure.savefig(path, dpi=110)
 
 
-def _paper_table(runs: Sequence[PaperRun], studies: Studies) -> str:
+def _begun(studies: pd.DataFrame) -> list[PaperRun]:
+    """Return the runs whose genetic algorithm has a study."""
+    return [run for run in PAPER if len(_of(studies, run, run.sampler))]
+
+
+def _of(studies: pd.DataFrame, run: PaperRun, sampler: str) -> pd.DataFrame:
+    """Return the rows of a sampler on one of the paper's runs, by seed."""
+    chosen = (
+        (studies["population_size"] == run.population_size)
+        & (studies["generations"] == run.n_generations)
+        & (studies["sampler"] == sampler)
+    )
+    return studies[chosen].set_index("seed").sort_index()
+
+
+def _paper_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
     def line(run: PaperRun) -> Sequence[object]:
-        def ours(measure: Measure, digits: int = 3) -> str:
-            return with_interval(_each(studies, run, run.sampler, measure), digits)
+        found = _of(studies, run, run.sampler)
+
+        def ours(name: str, digits: int = 3) -> str:
+            return with_interval(found[name].tolist(), digits)
 
         return (
             run.name, f"{run.population_size} x {run.n_generations}", run.mutation_prob,
-            len(_of(studies, run, run.sampler)), run.training_loss, ours(_training_loss),
-            run.validation_loss, ours(_best), ours(_accuracy), ours(_test_accuracy),
-            f"{run.minutes} min", f"{ours(_seconds, 1)} s",
+            len(found), run.training_loss, ours("training_loss"), run.validation_loss,
+            ours("best"), ours("accuracy"), ours("test_accuracy"), f"{run.minutes} min",
+            f"{ours('seconds', 1)} s",
         )  # fmt: skip
 
     header = (
@@ -132,130 +176,63 @@ def _paper_table(runs: Sequence[PaperRun], studies: Studies) -> str:
     return table(header, map(line, runs))
 
 
-def _sampler_table(runs: Sequence[PaperRun], studies: Studies) -> str:
-    figures = ((_best, 3), (_accuracy, 3), (_test_accuracy, 3), (_diverged, 1), (_seconds, 1))
+def _sampler_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
+    digits = {"best": 3, "accuracy": 3, "test_accuracy": 3, "diverged": 1, "seconds": 1}
     header = (
         "run", "sampler", "n", "validation loss", "accuracy", "test accuracy", "diverged",
         "time, s",
     )  # fmt: skip
     lines = [
-        [run.name, name, len(_of(studies, run, name))]
-        + [
-            with_interval(_each(studies, run, name, measure), digits)
-            for measure, digits in figures
-        ]
+        [run.name, name, len(found := _of(studies, run, name))]
+        + [with_interval(found[measure].tolist(), n) for measure, n in digits.items()]
         for run in runs
         for name in (run.sampler, "random", "tpe")
     ]
     return table(header, lines)
 
 
-def _claims(runs: Sequence[PaperRun], studies: Studies) -> str:
-    by_name = {run.name: run for run in runs}
+def _claims(runs: Sequence[PaperRun], studies: pd.DataFrame, trials: pd.DataFrame) -> str:
     found: list[Claim] = []
 
-    def add(claim: str, what: str, first: Side, second: Side, measure: Measure) -> None:
-        seeds = sorted(set(first[1]) & set(second[1]))
-        if len(seeds) >= 2:
-            pairs = [(measure(first[1][seed]), measure(second[1][seed])) for seed in seeds]
-            words = f"{first[0]} against {second[0]}, {what}"
-            found.append(Claim(claim, words, difference(*zip(*pairs, strict=True))))
+    def add(claim: str, words: str, first: pd.Series, second: pd.Series) -> None:
+        pairs = pd.concat([first, second], axis="columns", join="inner").sort_index()
+        if len(pairs) >= 2:
+            found.append(Claim(claim, words, difference(*pairs.to_numpy().T.tolist())))
 
-    def ga(name: str) -> Side:
-        run = by_name.get(name)
-        return name, {} if run is None else _of(studies, run, run.sampler)
-
+    by_name = {run.name: _of(studies, run, run.sampler) for run in runs}
     for claim, first, second, caution in COMPARED:
-        add(claim, f"validation loss{caution}", ga(first), ga(second), _best)
-        add(claim, f"validation loss of the answer{caution}", ga(first), ga(second), _answer_loss)
+        if first in by_name and second in by_name:
+            for measure, what in (("best", ""), ("answer_loss", " of the answer")):
+                words = f"{first} against {second}, validation loss{what}{caution}"
+                add(claim, words, by_name[first][measure], by_name[second][measure])
     for run in runs:
+        mine = by_name[run.name]
         for name in run.baselines:
-            mine, other = (run.name, ga(run.name)[1]), (name, _of(studies, run, name))
+            other = _of(studies, run, name)
+            against = f"{run.name} against {name}"
             beats, saves = f"the GA beats {name}", f"it saves time beside {name}"
-            add(beats, "validation loss", mine, other, _best)
-            add(beats, "test error of the answer", mine, other, lambda s: 1 - _test_accuracy(s))
-            add(saves, "seconds of all trials", mine, other, _seconds)
-            found += as_good(saves, mine, other)
+            add(beats, f"{against}, validation loss", mine["best"], other["best"])
+            errors = 1 - mine["test_accuracy"], 1 - other["test_accuracy"]
+            add(beats, f"{against}, test error of the answer", *errors)
+            add(saves, f"{against}, seconds of all trials", mine["seconds"], other["seconds"])
+            times = seconds_until_as_good(trials, run, name)
+            add(saves, f"{against}, seconds until as good", *times)
     return claims_table(found)
 
 
-def as_good(claim: str, mine: Side, other: Side) -> list[Claim]:
-    """Return how the seconds differ until each is as good as the worse of both is in the end."""
-    pairs = []
-    for seed in sorted(set(mine[1]) & set(other[1])):
-        studies = mine[1][seed], other[1][seed]
-        common = max(map(_best, studies))
-        pairs.append([_seconds_until(study, common) for study in studies])
-    if len(pairs) < 2:
-        return []
-    words = f"{mine[0]} against {other[0]}, seconds until as good"
-    return [Claim(claim, words, difference(*zip(*pairs, strict=True)))]
+def seconds_until_as_good(
+    trials: pd.DataFrame, run: PaperRun, other: str
+) -> tuple[pd.Series, pd.Series]:
+    """Return the seconds of the genetic algorithm and of another sampler until both are as good.
 
+    That is when each has reached the higher of their lowest losses, seed by seed.
+    """
+    mine, theirs = _of(trials, run, run.sampler), _of(trials, run, other)
+    lowest = pd.concat([each["best"].groupby("seed").min() for each in (mine, theirs)], axis=1)
+    common = lowest.max(axis="columns", skipna=False)
 
-Side = tuple[str, Mapping[int, Study]]
+    def seconds(of_sampler: pd.DataFrame) -> pd.Series:
+        reached = of_sampler[of_sampler["best"] <= common.reindex(of_sampler.index)]
+        return reached["elapsed"].groupby("seed").min()
 
-
-def _of(studies: Studies, run: PaperRun, sampler: str) -> Mapping[int, Study]:
-    return studies.get((run.population_size, run.n_generations, sampler), {})
-
-
-def _each(studies: Studies, run: PaperRun, sampler: str, measure: Measure) -> list[float]:
-    return [measure(study) for study in _of(studies, run, sampler).values()]
-
-
-def _best(study: Study) -> float:
-    """Return the lowest validation loss; if everything diverged, that of guessing."""
-    return _best_so_far(study)[-1]
-
-
-def _best_so_far(study: Study) -> list[float]:
-    losses = [float(row["validation_loss"]) for row in study]
-    return [min(loss, GUESSING) for loss in accumulate(losses, min)]
-
-
-def _best_row(study: Study) -> Row:
-    return min(study, key=lambda row: float(row["validation_loss"]))
-
-
-def _answer(study: Study) -> Row:
-    (answer,) = (row for row in study if row["test_accuracy"])
-    return answer
-
-
-def _training_loss(study: Study) -> float:
-    return float(_answer(study)["training_loss"] or GUESSING)
-
-
-def _answer_loss(study: Study) -> float:
-    return min(float(_answer(study)["validation_loss"]), GUESSING)
-
-
-def _accuracy(study: Study) -> float:
-    return float(_best_row(study)["accuracy"] or 0.1)
-
-
-def _test_accuracy(study: Study) -> float:
-    """Return the answer's; what diverged guesses."""
-    return accuracy_or_guessing(_answer(study)["test_accuracy"])
-
-
-def _diverged(study: Study) -> float:
-    """Return the number of diverged trials."""
-    return sum(math.isinf(float(row["validation_loss"])) for row in study)
-
-
-def _elapsed(study: Study) -> list[float]:
-    return list(accumulate(float(row["seconds"]) for row in study))
-
-
-def _seconds_until(study: Study, loss: float) -> float:
-    reached = (
-        seconds
-        for seconds, best in zip(_elapsed(study), _best_so_far(study), strict=True)
-        if best <= loss
-    )
-    return next(reached)
-
-
-def _seconds(study: Study) -> float:
-    return _elapsed(study)[-1]
+    return seconds(mine), seconds(theirs)

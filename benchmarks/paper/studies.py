@@ -1,6 +1,6 @@
 """Run problem x sampler x seed as studies in one storage, and turn them into flat rows.
 
-Everything is kept in the storage, so a second call runs only what is missing.
+Everything is kept in the storage, so that a second call runs only what is missing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import optuna
 from optuna.pruners import NopPruner
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from benchmarks.rows import Row, environment
-from benchmarks.samplers import Factory
+from benchmarks.samplers import Factory, Search
 from optuna_ga import GASampler, Result, best_of_final_generation, optimize_generations
 
 Callback = Callable[[Study, FrozenTrial], None]
@@ -32,12 +33,12 @@ PROBLEM, SAMPLER, SEED, ENVIRONMENT = (
 
 @dataclass(frozen=True)
 class Problem:
-    """What is optimized.
+    """An objective with its budget.
 
     Attributes:
         name: Its name with all settings that change a value, part of the studies' names.
-        evaluate: What evaluates a generation's trials at once, for `optimize_generations`; its
-            results are minimized.
+        evaluate: Evaluates a generation's trials at once; `optimize_generations` minimizes its
+            results.
         population_size: Trials in a generation.
         n_generations: Number of generations.
         device: Where the objective computes.
@@ -55,13 +56,13 @@ class Problem:
         return self.population_size * self.n_generations
 
 
-class Job(NamedTuple):
+class StudyJob(NamedTuple):
     """One study to run.
 
     Attributes:
-        problem: What is optimized.
+        problem: The objective with its budget.
         sampler: The sampler's name.
-        factory: Makes the sampler from the seed.
+        factory: Makes the sampler.
         seed: Seed of the sampler.
     """
 
@@ -70,34 +71,26 @@ class Job(NamedTuple):
     factory: Factory
     seed: int
 
-
-def run(
-    problem: Problem,
-    factories: Mapping[str, Factory],
-    seeds: Sequence[int],
-    storage: BaseStorage,
-    callbacks: Sequence[Callback] = (),
-) -> None:
-    """Run each sampler with each seed on one problem; see `run_jobs`."""
-    jobs = [Job(problem, name, f, seed) for seed in seeds for name, f in factories.items()]
-    run_jobs(jobs, storage, callbacks=callbacks)
+    def make_sampler(self, seed: int) -> BaseSampler:
+        """Return a sampler with a seed."""
+        return self.factory(Search(seed, self.problem.population_size))
 
 
-def run_jobs(
-    jobs: Sequence[Job],
+def run_studies(
+    jobs: Sequence[StudyJob],
     storage: BaseStorage,
     seconds: float = math.inf,
     callbacks: Sequence[Callback] = (),
 ) -> list[Study]:
-    """Run each job until its study has the problem's number of results; return those that have.
+    """Run each job until its study is complete, and return the complete studies.
 
-    One process at a time: trials that are still running are taken for those of a killed run,
-    and evaluated again.
+    Only one process may do so at a time: trials that are still running are taken for those of a
+    killed run, and evaluated again.
 
     Args:
         jobs: The studies, in the order in which they are run.
         storage: Where they are kept.
-        seconds: No generation is begun after so many.
+        seconds: No generation begins later than this.
         callbacks: Called with the study and each of its trials that has ended.
     """
     end = monotonic() + seconds
@@ -127,7 +120,7 @@ def is_complete(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE
 
 
-def _study(job: Job, storage: BaseStorage) -> Study:
+def _study(job: StudyJob, storage: BaseStorage) -> Study:
     problem = job.problem
     generations = f"{problem.n_generations} generations of {problem.population_size}"
     settings = f"{problem.name}, {generations}"
@@ -143,8 +136,8 @@ def _study(job: Job, storage: BaseStorage) -> Study:
     return study
 
 
-def _advance(job: Job, progress: tqdm[Any]) -> Callback:
-    """Return a callback that moves the progress bar, which names the job at once."""
+def _advance(job: StudyJob, progress: tqdm[Any]) -> Callback:
+    """Return a callback that advances the progress bar; name the job in the bar at once."""
     name = f"{job.sampler}, seed {job.seed}"
     progress.set_description(name)
 
@@ -158,21 +151,22 @@ def _advance(job: Job, progress: tqdm[Any]) -> Callback:
     return advance
 
 
-def _complete(study: Study, job: Job, seconds: float, callbacks: Sequence[Callback]) -> None:
-    problem, factory, seed = job.problem, job.factory, job.seed
+def _complete(study: Study, job: StudyJob, seconds: float, callbacks: Sequence[Callback]) -> None:
+    problem, seed = job.problem, job.seed
     n_done = _n_results(study)
     if n_done >= problem.n_trials:
         return
-    # Where a run is continued elsewhere, each trial's row tells where it ran.
+    # A run may be resumed on another machine, so that each trial's row names its own.
     environments = study.user_attrs.get(ENVIRONMENT, {})
     first = str(len(study.trials))
     study.set_user_attr(ENVIRONMENT, {**environments, first: environment(problem.device)})
-    study.sampler = factory(seed)
+    study.sampler = job.make_sampler(seed)
     if n_done and not isinstance(study.sampler, GASampler):
         # A sampler whose random stream starts over would repeat its first suggestions.
-        study.sampler = factory(int(np.random.SeedSequence([seed, n_done]).generate_state(1)[0]))
+        (other,) = np.random.SeedSequence([seed, n_done]).generate_state(1)
+        study.sampler = job.make_sampler(int(other))
 
-    # An interrupted run has failed a generation, in whose place another one comes.
+    # An interrupted run has failed a generation, which another generation replaces.
     n_failed = len(study.get_trials(deepcopy=False, states=[TrialState.FAIL]))
     optimize_generations(
         study,
@@ -213,10 +207,10 @@ def _environment_of(trial: FrozenTrial, environments: Mapping[str, Row]) -> Row:
 
 
 def _answer(study: Study) -> int | None:
-    """Return the number of the trial that the paper's algorithm answers with, if it ran."""
+    """Return the number of the paper's algorithm's answer; None for other samplers."""
     if study.user_attrs[SAMPLER] != "ga":
         return None
     try:
         return best_of_final_generation(study).number
-    except ValueError:  # The study is not that far.
+    except ValueError:  # The study has no final generation yet.
         return None

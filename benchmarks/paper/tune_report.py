@@ -1,22 +1,18 @@
-"""Turn rows into a table and into curves; rows are read from their file, never recomputed."""
+"""The report on the main job, made from rows alone: a table and curves."""
 
 from __future__ import annotations
 
-import csv
 import math
-import statistics
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.markdown import table as markdown_table
 from benchmarks.paired import mean_interval
-
-Row = Mapping[str, str]
-Run = Sequence[Row]  # The completed trials of one study, in order.
-Runs = Mapping[str, Mapping[int, Run]]  # By sampler and seed.
+from benchmarks.rows import read_frame
 
 HEADER = (
     "sampler", "best validation loss", "accuracy", "learning rate", "momentum", "weight decay",
@@ -24,34 +20,36 @@ HEADER = (
 )  # fmt: skip
 
 
-def read_runs(path: Path) -> dict[str, Runs]:
-    """Return the runs of a file of rows, by problem; of the seeds that all its samplers have."""
-    problems: dict[str, dict[str, dict[int, list[Row]]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["state"] == "COMPLETE":
-                samplers = problems.setdefault(row["problem"], {})
-                runs = samplers.setdefault(row["sampler"], {})
-                runs.setdefault(int(row["seed"]), []).append(row)
-    return {problem: _common_seeds(samplers) for problem, samplers in problems.items()}
+def read_runs(path: Path) -> dict[str, pd.DataFrame]:
+    """Return the complete trials of a file of rows, by problem, on the seeds of all samplers."""
+    rows = read_frame(path)
+    rows = rows[rows["state"] == "COMPLETE"]
+    return {str(name): _common_seeds(runs) for name, runs in rows.groupby("problem", sort=False)}
 
 
-def table(samplers: Runs) -> str:
+def _common_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the seeds that all samplers have, in order of seeds and trials."""
+    samplers = runs.groupby("seed")["sampler"].nunique()
+    common = samplers.index[samplers == runs["sampler"].nunique()]
+    chosen = runs[runs["seed"].isin(common)].sort_values(["seed", "trial"])
+    chosen["best"] = chosen.groupby(["sampler", "seed"])["value"].cummin()
+    order = {name: position for position, name in enumerate(runs["sampler"].unique())}
+    return chosen.sort_values("sampler", key=lambda names: names.map(order), kind="stable")
+
+
+def table(runs: pd.DataFrame) -> str:
     """Return a table with one line per sampler, and notes on how to read it.
 
     Losses, times and accuracies are means over seeds, the first with its 95 % interval; the
     hyperparameters are those of the best trial of all.
     """
-    if not any(samplers.values()):
+    if runs.empty:
         return "The samplers have no seed in common yet."
-    lines = [HEADER, *(_line(name, list(runs.values())) for name, runs in samplers.items())]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    lines.insert(1, tuple("-" * width for width in widths))
-    texts = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "\n".join([*texts, "", *_notes(samplers)])
+    lines = [_line(str(name), of_one) for name, of_one in runs.groupby("sampler", sort=False)]
+    return markdown_table(HEADER, lines, padded=True) + "\n" + "\n".join(_notes(runs))
 
 
-def plot(samplers: Runs, title: str, path: Path) -> None:
+def plot(runs: pd.DataFrame, title: str, path: Path) -> None:
     """Draw the best validation loss so far, over trials and over training time.
 
     Lines are means over seeds; with several seeds a band spans the lowest and the highest.
@@ -59,21 +57,19 @@ def plot(samplers: Runs, title: str, path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     over_trials, over_time = figure.subplots(1, 2, sharey=True)
-    for name, by_seed in samplers.items():
-        runs = list(by_seed.values())
-        n = min((len(run) for run in runs), default=0)
-        curves = list(zip(*(_best_so_far(run)[:n] for run in runs), strict=True))
-        trials = range(1, n + 1)
-        means = list(map(statistics.mean, curves))
-        (line,) = over_trials.step(trials, means, where="post", label=name)
-        if len(runs) > 1:
-            low, high = list(map(min, curves)), list(map(max, curves))
+    for name, of_sampler in runs.groupby("sampler", sort=False):
+        studies = [study for _, study in of_sampler.groupby("seed")]
+        curves = pd.DataFrame([study["best"].tolist() for study in studies]).dropna(axis="columns")
+        trials = range(1, curves.shape[1] + 1)
+        (line,) = over_trials.step(trials, curves.mean(), where="post", label=str(name))
+        colour = line.get_color()
+        if len(studies) > 1:
             over_trials.fill_between(
-                trials, low, high, step="post", color=line.get_color(), alpha=0.2
+                trials, curves.min(), curves.max(), step="post", color=colour, alpha=0.2
             )
-        for run in runs:
-            elapsed = list(accumulate(float(row["training_s"]) for row in run))
-            over_time.step(elapsed, _best_so_far(run), where="post", color=line.get_color())
+        for study in studies:
+            elapsed = study["training_s"].cumsum()
+            over_time.step(elapsed, study["best"], where="post", color=colour)
     over_trials.set(xlabel="trials", ylabel="best validation loss so far")
     over_trials.xaxis.set_major_locator(MaxNLocator(integer=True))
     over_trials.legend()
@@ -81,70 +77,50 @@ def plot(samplers: Runs, title: str, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _line(name: str, runs: Sequence[Run]) -> tuple[str, ...]:
-    bests = [min(run, key=_value) for run in runs]
-    best = min(bests, key=_value)
-    seconds = statistics.mean(sum(float(row["training_s"]) for row in run) for run in runs)
+def _line(name: str, runs: pd.DataFrame) -> tuple[str, ...]:
+    by_seed = runs.groupby("seed")
+    bests = runs.loc[by_seed["value"].idxmin()]
+    best = bests.sort_values("value", kind="stable").iloc[0]
     params = ("learning_rate", "momentum", "weight_decay")
     return (
         name,
-        _mean_with_interval([_value(row) for row in bests]),
-        f"{statistics.mean(float(row['validation_accuracy'] or 'nan') for row in bests):.3f}",
-        *(f"{float(best[param]):.4f}" for param in params),
-        f"{seconds:.1f} s",
-        " + ".join(str(len(run)) for run in runs),
+        _mean_with_interval(bests["value"].tolist()),
+        f"{bests['validation_accuracy'].mean(skipna=False):.3f}",
+        *(f"{best[param]:.4f}" for param in params),
+        f"{by_seed['training_s'].sum().mean():.1f} s",
+        " + ".join(map(str, by_seed.size())),
     )
 
 
-def _notes(samplers: Runs) -> list[str]:
-    seeds = list(next(iter(samplers.values())))
+def _notes(runs: pd.DataFrame) -> list[str]:
+    seeds, names = runs["seed"].unique().tolist(), runs["sampler"].unique().tolist()
     shown = ", ".join(map(str, seeds))
     notes = [
         f"Lower losses are better. {len(seeds)} seeds: {shown}."
         if len(seeds) > 1
         else f"Lower losses are better. One seed, {shown}: no ranking follows from it."
     ]
-    diverged = {
-        name: sum(math.isinf(_value(row)) for run in runs.values() for row in run)
-        for name, runs in samplers.items()
-    }
+    diverged = (runs["value"] == math.inf).groupby(runs["sampler"], sort=False).sum()
     notes.append("Diverged trials: " + ", ".join(f"{n} {m}" for n, m in diverged.items()) + ".")
-    if "tpe" in samplers:
+    if "tpe" in names:
         notes.append("tpe draws its first 10 trials at random, as Optuna's default is.")
-    if "ga" not in samplers:
+    if "ga" not in names:
         return notes
-    answers = [
-        _value(row) for run in samplers["ga"].values() for row in run if row["answer"] == "True"
-    ]
+    answers = runs[(runs["sampler"] == "ga") & runs["answer"]]["value"].tolist()
     if answers:
         notes.append(
             "ga's answer as the paper defines it, the best of its final generation: "
             f"{_mean_with_interval(answers)}."
         )
     if len(seeds) > 1:
-        notes += [_paired(samplers, name) for name in samplers if name != "ga"]
+        bests = runs.groupby(["seed", "sampler"])["value"].min().unstack("sampler")
+        notes += [
+            f"ga minus {name}, paired by seed: "
+            f"{_mean_with_interval((bests['ga'] - bests[name]).tolist())}."
+            for name in names
+            if name != "ga"
+        ]
     return notes
-
-
-def _paired(samplers: Runs, name: str) -> str:
-    """Return how ga's best losses differ from another sampler's, seed by seed."""
-    differences = [
-        min(map(_value, run)) - min(map(_value, samplers[name][seed]))
-        for seed, run in samplers["ga"].items()
-    ]
-    return f"ga minus {name}, paired by seed: {_mean_with_interval(differences)}."
-
-
-def _common_seeds(samplers: Mapping[str, Mapping[int, list[Row]]]) -> Runs:
-    common = set.intersection(*(set(runs) for runs in samplers.values()))
-    return {
-        name: {
-            seed: sorted(runs[seed], key=lambda row: int(row["trial"]))
-            for seed in sorted(runs)
-            if seed in common
-        }
-        for name, runs in samplers.items()
-    }
 
 
 def _mean_with_interval(values: Sequence[float]) -> str:
@@ -154,12 +130,3 @@ def _mean_with_interval(values: Sequence[float]) -> str:
         return f"{mean:.4f}"
     mean, low, high = mean_interval(values)
     return f"{mean:.4f} +- {(high - low) / 2:.4f}"
-
-
-def _best_so_far(run: Run) -> list[float]:
-    best = math.inf
-    return [best := min(best, _value(row)) for row in run]
-
-
-def _value(row: Row) -> float:
-    return float(row["value"])

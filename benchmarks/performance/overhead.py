@@ -1,4 +1,4 @@
-"""What a suggestion costs: time per trial of each sampler as a ratio to RandomSampler's.
+"""The cost of a suggestion: time per trial of each sampler as a ratio to RandomSampler's.
 
 The objective adds up its parameters, so that a trial's time is Optuna's and the sampler's. All
 samplers take turns in one process, a block of trials each, and a block is compared with
@@ -6,17 +6,15 @@ RandomSampler's block of the same turn: a machine that slows down slows both. Fi
 over the turns, with the 95 % interval of the median. A second RandomSampler shows the noise.
 
 Studies grow to each size by optimizing, and further while they are measured: a row says from
-which trial to which. At 100 trials new studies are grown every few turns, lest they be measured
-at many times that. Only on SQLite at the largest size are studies filled with the trials of a
-random search instead, since growing them there takes too long.
+which trial to which. At 100 trials new studies are grown every few turns, so that they do not
+become many times as long. Only on SQLite at the largest size are studies filled with the trials
+of a random search instead, since growing them there takes too long.
 
-Blocks are whole generations of 20, so that each holds all that a generation costs.
+Blocks are whole generations of 20, so that each block has all the costs of a generation.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import shutil
 import statistics
 import tempfile
@@ -27,34 +25,27 @@ from time import perf_counter
 from typing import Any
 
 import optuna
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from tqdm import tqdm
 
-from benchmarks.options import at_least
-from benchmarks.rows import RESULTS, Row, environment, write_rows
+from benchmarks.markdown import table as markdown_table
+from benchmarks.options import Options, at_least
+from benchmarks.rows import RESULTS, Row, environment, read_frame, write_rows
+from benchmarks.samplers import SAMPLERS, Search
 from optuna_ga import GASampler
 
-SAMPLERS: Mapping[str, Callable[[], BaseSampler]] = {
-    "random": lambda: RandomSampler(seed=0),
+SEARCH = Search(seed=0, population_size=20)
+VARIANTS: Mapping[str, Callable[[], BaseSampler]] = {
     "random-again": lambda: RandomSampler(seed=1),
-    "ga": lambda: GASampler(seed=0),
     "ga-unrecorded": lambda: GASampler(seed=0, record=False),
-    "ga-elitism": lambda: GASampler(seed=0, elitism=True),
     "ga-elitism-unrecorded": lambda: GASampler(seed=0, elitism=True, record=False),
-    "adaptive-model-free": lambda: GASampler.adaptive(20, screen=False, seed=0),
-    "adaptive": lambda: GASampler.adaptive(20, screen=True, seed=0),
-    "nsga2": lambda: NSGAIISampler(population_size=20, seed=0),
-    "cmaes": lambda: CmaEsSampler(seed=0),
-    "tpe": lambda: TPESampler(seed=0),
 }
-COMPARED = [name for name in SAMPLERS if not name.startswith("adaptive")]
+NAMES = (
+    "random", "random-again", "ga", "ga-unrecorded", "ga-elitism", "ga-elitism-unrecorded",
+    "adaptive-model-free", "adaptive", "nsga2", "cmaes", "tpe",
+)  # fmt: skip
+COMPARED = [name for name in NAMES if not name.startswith("adaptive")]
 # Beyond these sizes they would take most of the time.
 LARGEST = {
     "memory": {"adaptive": 1_000, "nsga2": 10_000, "cmaes": 1_000, "tpe": 1_000},
@@ -72,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     if "random" not in options.samplers:
-        parser.error("argument --samplers: random must be one, since the others are ratios to it")
+        parser.error("argument --samplers: random must be among them for the ratios")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows: list[Row] = []
     for storage in options.storages:
@@ -132,19 +123,23 @@ def measure(
 
 
 def table(path: Path) -> str:
-    """Return the ratios of a file of rows as a table of sizes by samplers."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    lines = []
-    for storage, n_params in dict.fromkeys((row["storage"], row["n_params"]) for row in rows):
-        chosen = [r for r in rows if (r["storage"], r["n_params"]) == (storage, n_params)]
-        sizes = list(dict.fromkeys(row["first_trial"] for row in chosen))
-        lines.append(f"\n{storage}, {n_params} parameters, ratio to random from so many trials on")
-        lines.append(f"{'':22}" + "".join(f"{size:>24}" for size in sizes))
-        for name in dict.fromkeys(row["sampler"] for row in chosen):
-            cells = {r["first_trial"]: _cell(r) for r in chosen if r["sampler"] == name}
-            lines.append(f"{name:22}" + "".join(f"{cells.get(size, '-'):>24}" for size in sizes))
-    return "\n".join(lines)
+    """Return the ratios of a file of rows as tables of samplers by sizes."""
+    rows = read_frame(path)
+    parts = []
+    for (storage, n_params), found in rows.groupby(["storage", "n_params"], sort=False):
+        sizes = found["first_trial"].unique()
+        cells = {(row.sampler, row.first_trial): _cell(row) for row in found.itertuples()}
+        lines = [
+            [name, *(cells.get((name, size), "-") for size in sizes)]
+            for name in found["sampler"].unique()
+        ]
+        parts.append(f"{storage}, {n_params} parameters, ratio to random from so many trials on\n")
+        parts.append(markdown_table(["sampler", *sizes], lines, padded=True))
+    return "\n".join(parts)
+
+
+def _sampler(name: str) -> BaseSampler:
+    return VARIANTS[name]() if name in VARIANTS else SAMPLERS[name](SEARCH)
 
 
 def _objective(n_params: int) -> Callable[[optuna.Trial], float]:
@@ -161,7 +156,7 @@ def _grow(studies: Mapping[str, Study], n_params: int, size: int) -> None:
 def _new(name: str, storage: str, folder: str) -> Study:
     n_files = len(list(Path(folder).iterdir()))
     url = None if storage == "memory" else f"sqlite:///{folder}/{n_files}.db"
-    return optuna.create_study(storage=url, sampler=SAMPLERS[name]())
+    return optuna.create_study(storage=url, sampler=_sampler(name))
 
 
 def _filled(
@@ -183,7 +178,7 @@ def _filled(
         yield (
             name,
             optuna.load_study(
-                study_name="filled", storage=f"sqlite:///{path}", sampler=SAMPLERS[name]()
+                study_name="filled", storage=f"sqlite:///{path}", sampler=_sampler(name)
             ),
         )
 
@@ -194,7 +189,7 @@ def _take_turns(
     """Return the seconds of each sampler's blocks, in order of the turns."""
     objective = _objective(n_params)
     seconds: dict[str, list[float]] = {name: [] for name in studies}
-    for study in studies.values():  # What is read of a study once is not what a trial costs.
+    for study in studies.values():  # Reading a study for the first time is no trial's cost.
         study.optimize(objective, n_trials=block)
     for turn in range(n_turns):
         names = list(studies)
@@ -229,23 +224,19 @@ def interval_of_median(values: Sequence[float]) -> tuple[float, float]:
     return ordered[below], ordered[-1 - below]
 
 
-def _cell(row: Mapping[str, str]) -> str:
-    return f"{float(row['ratio']):.2f} ({float(row['low']):.2f}-{float(row['high']):.2f})"
+def _cell(row: Any) -> str:
+    return f"{row.ratio:.2f} ({row.low:.2f}-{row.high:.2f})"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.overhead",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--storages", nargs="+", choices=list(SIZES), default=list(SIZES), help="storages")
-    add("--samplers", nargs="+", choices=list(SAMPLERS), default=COMPARED, help="samplers")
-    add("--params", nargs="+", type=at_least(1), default=[3, 10], help="numbers of parameters")
-    add("--largest", type=at_least(100), default=100_000, help="largest number of trials")
-    add("--turns", type=at_least(6), default=25, help="blocks of trials per sampler and size")
-    add("--out", type=Path, default=RESULTS / "overhead.csv", help="file for the rows")
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.performance.overhead", __doc__)
+    storages, names = list(SIZES), list(NAMES)
+    parser.add("--storages", "storages", storages, nargs="+", choices=storages)
+    parser.add("--samplers", "samplers", COMPARED, nargs="+", choices=names)
+    parser.add("--params", "numbers of parameters", [3, 10], nargs="+", type=at_least(1))
+    parser.add("--largest", "largest number of trials", 100_000, type=at_least(100))
+    parser.add("--turns", "blocks of trials per sampler and size", 25, type=at_least(6))
+    parser.add("--out", "file of rows", RESULTS / "overhead.csv", type=Path)
     return parser
 
 

@@ -24,9 +24,14 @@ from tqdm import tqdm
 
 from benchmarks.options import at_least
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from benchmarks.trainings import default_device, load, train_settings
+from benchmarks.trainings import (
+    Precision,
+    default_device,
+    load,
+    lower_precisions,
+    train_settings,
+)
 from optuna_ga.fashion_mnist import SEARCH_SPACE
-from optuna_ga.fashion_mnist._training import Precision, lower_precisions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,1 +1,34 @@
 """Suites of tasks on which samplers are compared, each with a part that nothing is tuned on."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.suites.task import Suite
+
+# Imported by name when a suite is run: each needs packages of its own.
+SUITES = {
+    "bbob": "benchmarks.suites.bbob:BBOB",
+    "bbob-mixint": "benchmarks.suites.bbob:BBOB_MIXINT",
+    "discrete": "benchmarks.suites.discrete:DISCRETE",
+    "fashion-mnist-table": "benchmarks.suites.fashion_mnist_table:TABLE",
+    "sklearn-hpo": "benchmarks.suites.sklearn_hpo:SKLEARN_HPO",
+    "conditional": "benchmarks.suites.conditional:CONDITIONAL",
+}
+
+
+def load_suite(name: str) -> Suite:
+    """Return a suite.
+
+    Raises:
+        ImportError: If a package that it needs is missing.
+    """
+    try:
+        suite: Suite = resolve_name(SUITES[name])
+    except ImportError as error:
+        raise ImportError(
+            f'{error}; `pip install -e ".[benchmark]"` installs all that is needed'
+        ) from error
+    return suite

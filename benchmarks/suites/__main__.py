@@ -1,40 +1,46 @@
 """Samplers on the tasks of a suite: the best score after so many trials, with many seeds.
 
-A row is one study. With several workers, each of them is always busy with a trial, so that the
-sampler knows the values of all trials but theirs. The tasks are those that nothing was tuned on,
-or with --tuning the others. A run that was stopped goes on where it was.
+A row is one study. With several workers each is always busy with a trial, so that the sampler
+knows the values of all trials but theirs. The tasks are the held-out ones, on which nothing was
+tuned; with --tuning they are the others. A run that was stopped resumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from pkgutil import resolve_name
-from time import monotonic
+from typing import NamedTuple
 
 from benchmarks.options import Options, at_least
-from benchmarks.rows import RESULTS, Row, environment, read_rows, rows_to_continue, write_rows
-from benchmarks.runner import in_processes
-from benchmarks.suites import report
-from benchmarks.suites.samplers import ABLATIONS, LIMITS, SAMPLERS
+from benchmarks.rows import RESULTS, Row, environment, rows_to_continue
+from benchmarks.runner import Job, Missing, run_missing
+from benchmarks.samplers import ABLATIONS, SAMPLERS
+from benchmarks.suites import SUITES, load_suite
+from benchmarks.suites.plot import plot
+from benchmarks.suites.report import report
 from benchmarks.suites.study import row_of
 from benchmarks.suites.task import Suite, Task
 
-# Where they are, to be imported by name: each needs packages of its own.
-SUITES = {
-    "bbob": "benchmarks.suites.bbob:BBOB",
-    "bbob-mixint": "benchmarks.suites.bbob:BBOB_MIXINT",
-    "discrete": "benchmarks.suites.discrete:DISCRETE",
-    "fashion-mnist-table": "benchmarks.suites.fashion_mnist_table:TABLE",
-    "sklearn-hpo": "benchmarks.suites.sklearn_hpo:SKLEARN_HPO",
-    "conditional": "benchmarks.suites.conditional:CONDITIONAL",
-}
-KEY = ("task", "sampler", "workers", "seed", "trials")
-WRITE_EVERY_S = 5.0
 
-Job = tuple[str, str, str, int, int, int]  # The suite's place, and what the key names.
+class Limit(NamedTuple):
+    """The most trials and seeds of a sampler."""
+
+    n_trials: int
+    n_seeds: int
+
+
+KEY = ("task", "sampler", "workers", "seed", "trials")
+# By suite and sampler. A trial takes `gp` 60 to 900 times as long as `random`.
+LIMITS: Mapping[tuple[str, str], Limit] = {
+    ("bbob", "gp"): Limit(n_trials=100, n_seeds=1),
+    ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=1),
+    ("discrete", "gp"): Limit(n_trials=100, n_seeds=20),
+    ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
+    ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=20),
+    ("fashion-mnist-table", "gp"): Limit(n_trials=200, n_seeds=50),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,67 +53,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     default = RESULTS / f"suite_{options.suite.replace('-', '_')}{ending}.csv"
     path = (options.out or default).with_suffix(".csv")
     if options.step == "run":
-        try:
-            suite = resolve_name(SUITES[options.suite])
-            rows = rows_to_continue(path, _settings(suite, options))
-            jobs = jobs_of(suite, options)
-        except ImportError as error:
-            parser.error(f'{error}; `pip install -e ".[benchmark]"` installs all that is needed')
-        except ValueError as error:
-            parser.error(str(error))
-        run(jobs, suite, rows, path, options)
-    elif not path.exists():
-        parser.error(f"argument --out: there is no {path.name} to report on")
-    if not (rows := read_rows(path)):
-        parser.error(f"argument --out: {path.name} has no rows to report on")
-    print(report.write(rows, path))
+        suite = parser.checked(load_suite, options.suite)
+        settings = {"suite": suite.name, "part": "tuning" if options.tuning else "held-out"}
+        rows = parser.checked(rows_to_continue, path, settings)
+        jobs = parser.checked(jobs_of, suite, settings, options)
+        facts = {"optimum": "" if suite.optimum is None else suite.optimum}
+        facts |= environment("CPU", "optuna", "commit")
+        missing = Missing(path, rows, jobs, facts, _order)
+        run_missing(missing, row_of, options.processes, 60 * options.minutes)
+    frame = parser.report(path, lambda frame: report(frame, path))
+    plot(frame, path.with_suffix(".png"))
 
 
-def run(
-    jobs: Sequence[Job], suite: Suite, rows: list[Row], path: Path, options: argparse.Namespace
-) -> None:
-    """Run every job that the rows have not, and write all rows."""
-    done = {tuple(row[name] for name in KEY) for row in rows}
-    missing = [job for job in jobs if tuple(map(str, job[1:])) not in done]
-    made_by = environment("CPU")
-    facts = {
-        "optimum": "" if suite.optimum is None else suite.optimum,
-        "optuna": made_by["optuna"],
-        "commit": made_by["commit"],
-    }
-    written = monotonic()
-    try:
-        ended = in_processes(row_of, missing, options.processes, 60 * options.minutes)
-        for (_, *key), found in ended:
-            study = dict(zip(KEY, key, strict=True))
-            rows.append(_settings(suite, options) | study | found | facts)
-            if monotonic() > written + WRITE_EVERY_S:
-                write_rows(path, rows)
-                written = monotonic()
-    finally:
-        if rows:
-            write_rows(path, sorted(rows, key=_order))
-
-
-def jobs_of(suite: Suite, options: argparse.Namespace) -> list[Job]:
-    """Return the studies that are asked for, those of a seed together.
+def jobs_of(suite: Suite, settings: Row, options: argparse.Namespace) -> list[Job]:
+    """Return a job for each study, those of a seed together.
 
     Raises:
-        ValueError: If a task is asked for that is not among them.
+        ValueError: If a task is not among those of the suite's part.
     """
     tasks = _tasks(suite, options)
-    n_seeds = options.seeds or suite.n_seeds
-    return [
-        (SUITES[options.suite], task.name, sampler, n_workers, options.first_seed + seed, n_trials)
-        for seed in range(n_seeds)
+    studies = [
+        (task.name, sampler, n_workers, options.first_seed + seed, n_trials)
+        for seed in range(options.seeds or suite.n_seeds)
         for task in tasks
-        for sampler, n_trials in _going_on(suite, options, seed)
+        for sampler, n_trials in _samplers_with(suite, options, seed)
         for n_workers in dict.fromkeys(options.workers)
     ]
-
-
-def _settings(suite: Suite, options: argparse.Namespace) -> Row:
-    return {"suite": suite.name, "part": "tuning" if options.tuning else "held-out"}
+    return [
+        Job(settings | dict(zip(KEY, study, strict=True)), (options.suite, *study))
+        for study in studies
+    ]
 
 
 def _tasks(suite: Suite, options: argparse.Namespace) -> list[Task]:
@@ -120,8 +95,10 @@ def _tasks(suite: Suite, options: argparse.Namespace) -> list[Task]:
     return [task for name, task in tasks.items() if not options.tasks or name in options.tasks]
 
 
-def _going_on(suite: Suite, options: argparse.Namespace, seed: int) -> Iterator[tuple[str, int]]:
-    """Yield the samplers that go as far as this seed, each with its number of trials."""
+def _samplers_with(
+    suite: Suite, options: argparse.Namespace, seed: int
+) -> Iterator[tuple[str, int]]:
+    """Yield the samplers that run with a seed, each with its number of trials."""
     n_trials = options.trials or suite.n_trials
     for sampler in dict.fromkeys(options.samplers):
         limit = LIMITS.get((options.suite, sampler))
@@ -132,8 +109,7 @@ def _going_on(suite: Suite, options: argparse.Namespace, seed: int) -> Iterator[
 
 
 def _order(row: Row) -> tuple[str, int, str, int, int]:
-    task, sampler, workers, seed, trials = (row[name] for name in KEY)
-    return task, int(workers), sampler, int(seed), int(trials)
+    return row["task"], int(row["workers"]), row["sampler"], int(row["seed"]), int(row["trials"])
 
 
 def _parser() -> Options:
@@ -142,11 +118,11 @@ def _parser() -> Options:
     parser.add_argument("suite", choices=suites, help=f"one of {', '.join(suites)}")
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--samplers", "samplers to compare", names, nargs="+", choices=names)
-    parser.add_argument("--tuning", action="store_true", help="the tasks that may be tuned on")
+    parser.add_argument("--tuning", action="store_true", help="run the tasks for tuning")
     parser.add_argument(
         "--ablation",
         action="store_true",
-        help="these tasks, for `adaptive` and what it would be without one setting at a time",
+        help="run the tasks for tuning with `adaptive` and with each of its settings changed",
     )
     parser.add("--tasks", "only these tasks (default: all)", nargs="+")
     parser.add("--seeds", "number of seeds (default: the suite's)", type=at_least(1))
@@ -154,7 +130,7 @@ def _parser() -> Options:
     parser.add("--trials", "trials of each study (default: the suite's)", type=at_least(5))
     parser.add("--workers", "simulated workers", [1, 8], nargs="+", type=at_least(1))
     parser.add("--processes", "worker processes", 2, type=at_least(1))
-    parser.add("--minutes", "begin no study after so many", math.inf, type=float)
+    parser.add("--minutes", "minutes after which no study begins", math.inf, type=float)
     parser.add("--out", "file of rows (default: suite_SUITE.csv in results)", type=Path)
     return parser
 

@@ -1,11 +1,13 @@
-"""Suite `fashion-mnist-table`: the paper's problem, looked up; see `benchmarks.table.problem`.
+"""The suite `fashion-mnist-table`: the paper's problem, looked up in a table of trainings.
 
-Its one task has no noise and is the same for every seed, so that only a sampler's seed differs.
+Its only task has no noise and is the same for every seed, so that only the samplers' seeds differ.
+See `benchmarks.table.problem`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +18,27 @@ from benchmarks.suites.task import Suite, Task
 
 
 class TableObjective:
-    """The validation loss, infinite where training diverges; its score is the regret."""
+    """The validation loss, infinite where training diverges; its score is the regret.
 
-    def __init__(self) -> None:
-        # They take PyTorch, whose import is slow for who runs another suite.
-        from benchmarks.table.problem import table_problem
+    Args:
+        table: File of the table; None takes the committed table.
+    """
+
+    def __init__(self, table: Path | None = None) -> None:
+        # Imported here: other suites need no PyTorch, which is slow to import.
+        from benchmarks.table.problem import CPU_TABLE, table_problem
         from optuna_ga.fashion_mnist import SEARCH_SPACE
 
         self.space: Mapping[str, BaseDistribution] = dict(SEARCH_SPACE)
-        self._problem = table_problem()
+        self._problem = table_problem(table or CPU_TABLE)
 
     def __call__(self, trial: Trial) -> float:
         """Return the loss after the last epoch."""
         return self._problem(trial)
 
     def score(self, params: Mapping[str, Any]) -> float:
-        """Return how much higher the loss is than at the optimum, at most that of guessing."""
-        # The optimum itself is rounded.
+        """Return the loss, at most that of guessing, less that of the optimum."""
+        # The optimum is rounded, so that a loss may be lower by a rounding error.
         return max(0.0, self._problem.regret(np.array([params[name] for name in self.space])))
 
 

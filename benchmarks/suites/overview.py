@@ -10,22 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options
-from benchmarks.rows import RESULTS, Row, read_rows
-from benchmarks.suites.__main__ import SUITES
-from benchmarks.suites.plot import TICKS, Curves, ranks
+from benchmarks.rows import RESULTS, read_frame, replacing
+from benchmarks.suites import SUITES
+from benchmarks.suites.plot import Curves, ranks, set_trial_ticks
 from benchmarks.suites.ranks import MeanRank, mean_ranks, nearly_complete, scores_after, signs
 from benchmarks.suites.report import BUDGETS
 
 OURS = "adaptive", "adaptive-model-free"
 SHOWN = (*OURS, "gp", "tpe", "cmaes", "nsga2-sbx", "random")  # The others are grey.
 
-Suites = Mapping[str, Sequence[Row]]  # Rows by name.
+Suites = Mapping[str, pd.DataFrame]  # Rows by name.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,14 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Options("python -m benchmarks.suites.overview", __doc__)
     parser.add("--results", "folder of the rows", RESULTS, type=Path)
     folder: Path = parser.parse_args(arguments).results
-    suites = {name: read_rows(folder / f"suite_{name.replace('-', '_')}.csv") for name in SUITES}
-    suites = {name: rows for name, rows in suites.items() if rows}
+    suites = read_suites(folder)
     if not suites:
         parser.error(f"argument --results: there are no rows in {folder.name!r}")
     text = overview(suites)
-    (folder / "suites.md").write_text(text)
+    with replacing(folder / "suites.md") as file:
+        file.write(text)
     plot(suites, folder / "suites.png")
     print(text)
+
+
+def read_suites(folder: Path) -> Suites:
+    """Return the rows of every suite that has a file in a folder."""
+    paths = {name: folder / f"suite_{name.replace('-', '_')}.csv" for name in SUITES}
+    return {name: read_frame(path) for name, path in paths.items() if path.exists()}
 
 
 def overview(suites: Suites) -> str:
@@ -72,27 +78,26 @@ def _explanation() -> str:
 
 
 def _workers(suites: Suites) -> list[int]:
-    return sorted({int(row["workers"]) for rows in suites.values() for row in rows})
+    return sorted({int(n) for rows in suites.values() for n in rows["workers"].unique()})
 
 
-def _lines(suite: str, rows: Sequence[Row], n_workers: int, ours: str) -> list[list[str]]:
+def _lines(suite: str, rows: pd.DataFrame, n_workers: int, ours: str) -> list[list[str]]:
     """Return a line for each budget of one suite."""
     lines = []
     for budget in BUDGETS:
         scores = scores_after(rows, n_workers, budget)
         field = nearly_complete(scores)
-        if field is None or ours not in field.samplers:
+        if field is None or ours not in field:
             continue
         found = mean_ranks(field)
         place = 1 + sum(other.mean < found[ours].mean for other in found.values())
         best = min((name for name in found if name not in OURS), key=lambda name: found[name].mean)
-        counts = signs(scores[ours], scores.get("gp", {}))
-        against = f"{counts.wins}/{counts.ties}/{counts.losses}" if "gp" in scores else "-"
+        against = "/".join(map(str, signs(scores, ours, "gp"))) if "gp" in scores else "-"
         lines.append(
             [
                 suite,
                 str(budget),
-                f"{len(field.tasks)} / {len(field.pairs)}",
+                f"{field.index.get_level_values('task').nunique()} / {len(field)}",
                 f"{place} of {len(found)}",
                 _rank(found[ours]),
                 f"{best} {_rank(found[best])}",
@@ -134,11 +139,7 @@ def _panel(axes: Axes, curves: Curves) -> None:
         if name in SHOWN:
             style = {"c": f"C{SHOWN.index(name)}", "lw": 1.2 + (name in OURS), "label": name}
         axes.plot(list(curve), list(curve.values()), **style)
-    axes.set_xscale("log")
-    last = max((n for curve in curves.values() for n in curve), default=0)
-    axes.set_xticks([n for n in TICKS if n <= last], minor=False)
-    axes.set_xticks([], minor=True)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    set_trial_ticks(axes, curves)
 
 
 if __name__ == "__main__":

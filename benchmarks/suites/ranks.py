@@ -1,50 +1,19 @@
 """The scores in a suite's rows, and the ranks of the samplers by them.
 
-Shape letters: `S` samplers, `N` pairs of a task and a seed.
+A frame of scores has a row for each pair of a task and a seed, and a column for each of the `S`
+samplers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
-
-from benchmarks.rows import Row
 
 NEARLY_ALL = 0.9  # A run that was stopped lacks some studies of its last seed.
 N_RESAMPLES = 1000
-
-Pair = tuple[str, int]  # A task and a seed.
-Scores = Mapping[str, Mapping[Pair, float]]  # By sampler.
-
-
-class Field(NamedTuple):
-    """Samplers that are ranked together.
-
-    Attributes:
-        samplers: Their names.
-        pairs: The pairs that all of them have.
-        scores: Their scores `(S, N)`.
-    """
-
-    samplers: list[str]
-    pairs: list[Pair]
-    scores: np.ndarray
-
-    @property
-    def ranks(self) -> np.ndarray:
-        """Ranks `(S, N)` within each pair, from 1; equal scores share the mean of theirs."""
-        return np.asarray(stats.rankdata(self.scores, axis=0))
-
-    @property
-    def tasks(self) -> dict[str, list[int]]:
-        """The pairs' indices by task."""
-        found: dict[str, list[int]] = {}
-        for index, (task, _) in enumerate(self.pairs):
-            found.setdefault(task, []).append(index)
-        return found
 
 
 class MeanRank(NamedTuple):
@@ -53,7 +22,7 @@ class MeanRank(NamedTuple):
     Attributes:
         mean: The mean.
         low: Lower end of its 95 % interval, by resampling the seeds within each task; NaN if
-            each has but one.
+            each task has a single seed.
         high: Upper end.
     """
 
@@ -62,48 +31,62 @@ class MeanRank(NamedTuple):
     high: float
 
 
-def scores_after(rows: Sequence[Row], n_workers: int, n_trials: int) -> Scores:
-    """Return the scores after so many trials; of two equal studies that of the longer one."""
-    found: dict[str, dict[Pair, float]] = {}
-    for row in sorted(rows, key=lambda row: int(row["trials"])):
-        score = row.get(f"best_{n_trials}", "")
-        if int(row["workers"]) == n_workers and score:
-            found.setdefault(row["sampler"], {})[row["task"], int(row["seed"])] = float(score)
-    return found
+def scores_after(rows: pd.DataFrame, n_workers: int, n_trials: int) -> pd.DataFrame:
+    """Return the scores after so many trials, NaN for a pair that a sampler lacks.
+
+    Of two studies of different lengths that are alike otherwise, the longer counts.
+    """
+    score = f"best_{n_trials}"
+    if score not in rows:
+        return pd.DataFrame()
+    found = rows[(rows["workers"] == n_workers) & rows[score].notna()]
+    found = found.sort_values("trials", kind="stable")
+    key = ["task", "seed", "sampler"]
+    longest = found.drop_duplicates(key, keep="last").set_index(key)[score]
+    return longest.unstack("sampler")[found["sampler"].unique()]
 
 
-def nearly_complete(scores: Scores) -> Field | None:
-    """Return the samplers that have nearly as many pairs as any has."""
-    most = max(map(len, scores.values()), default=0)
-    return _field(scores, [name for name in scores if len(scores[name]) >= NEARLY_ALL * most])
+def nearly_complete(scores: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the scores of the samplers that have nearly as many pairs as any has.
+
+    They are on the pairs that these samplers share; None unless two samplers share a pair.
+    """
+    n_pairs = scores.count()
+    return _shared(scores.loc[:, n_pairs >= NEARLY_ALL * n_pairs.max()])
 
 
-def everyone(scores: Scores) -> Field | None:
-    """Return all samplers on the pairs that they share, if any has fewer than nearly all."""
+def everyone(scores: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the scores of all samplers, if any sampler has fewer than nearly all pairs."""
     complete = nearly_complete(scores)
-    if complete is not None and len(complete.samplers) == len(scores):
+    if complete is not None and complete.shape[1] == scores.shape[1]:
         return None
-    return _field(scores, list(scores))
+    return _shared(scores)
 
 
-def mean_ranks(field: Field) -> dict[str, MeanRank]:
-    """Return each sampler's mean rank."""
+def _shared(scores: pd.DataFrame) -> pd.DataFrame | None:
+    shared = scores.dropna()
+    return None if shared.empty or shared.shape[1] < 2 else shared
+
+
+def mean_ranks(scores: pd.DataFrame) -> dict[str, MeanRank]:
+    """Return each sampler's mean rank; equal scores of a pair share the mean of their ranks."""
     rng = np.random.default_rng(0)
-    ranks, tasks = field.ranks, field.tasks
-    means = np.mean([ranks[:, pairs].mean(axis=1) for pairs in tasks.values()], axis=0)
-    resampled = np.zeros((len(field.samplers), N_RESAMPLES))
-    for pairs in tasks.values():
-        drawn = rng.choice(pairs, size=(N_RESAMPLES, len(pairs)))
-        resampled += ranks[:, drawn].mean(axis=-1) / len(tasks)
-    if len(tasks) == len(field.pairs):
+    ranks = scores.rank(axis="columns")
+    of_tasks = [of_task.to_numpy() for _, of_task in ranks.groupby("task")]  # Each (seeds, S).
+    means = np.mean([of_task.mean(axis=0) for of_task in of_tasks], axis=0)
+    resampled = np.zeros((N_RESAMPLES, ranks.shape[1]))
+    for of_task in of_tasks:
+        drawn = rng.choice(len(of_task), size=(N_RESAMPLES, len(of_task)))
+        resampled += of_task[drawn].mean(axis=1) / len(of_tasks)
+    if len(of_tasks) == len(ranks):
         resampled[:] = np.nan
-    lows, highs = np.quantile(resampled, (0.025, 0.975), axis=1)
+    lows, highs = np.quantile(resampled, (0.025, 0.975), axis=0)
     columns = zip(means.tolist(), lows.tolist(), highs.tolist(), strict=True)
-    return {name: MeanRank(*c) for name, c in zip(field.samplers, columns, strict=True)}
+    return {str(name): MeanRank(*c) for name, c in zip(ranks, columns, strict=True)}
 
 
 class Signs(NamedTuple):
-    """On how many of the pairs that both have one sampler is better, equal and worse."""
+    """Numbers of pairs on which a sampler is better than another, equal, and worse."""
 
     wins: int
     ties: int
@@ -116,21 +99,7 @@ class Signs(NamedTuple):
         return float(stats.binomtest(self.wins, decided).pvalue) if decided else 1.0
 
 
-def signs(first: Mapping[Pair, float], second: Mapping[Pair, float]) -> Signs:
-    """Return how scores compare with others."""
-    pairs = first.keys() & second.keys()
-    wins = sum(first[pair] < second[pair] for pair in pairs)
-    losses = sum(first[pair] > second[pair] for pair in pairs)
-    return Signs(wins, len(pairs) - wins - losses, losses)
-
-
-def _field(scores: Scores, samplers: list[str]) -> Field | None:
-    """Return the samplers as a field, if there are two of them with a pair in common."""
-    if len(samplers) < 2:
-        return None
-    pairs = sorted(set.intersection(*(set(scores[name]) for name in samplers)))
-    if not pairs:
-        return None
-    return Field(
-        samplers, pairs, np.array([[scores[name][p] for p in pairs] for name in samplers])
-    )
+def signs(scores: pd.DataFrame, first: str, second: str) -> Signs:
+    """Return how one sampler's scores compare with another's on the pairs that both have."""
+    a, b = scores[first], scores[second]
+    return Signs(int((a < b).sum()), int((a == b).sum()), int((a > b).sum()))

@@ -1,4 +1,4 @@
-"""One study of one sampler on one objective, with as many simulated workers as wanted."""
+"""One study of one sampler on one objective, with simulated workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from pkgutil import resolve_name
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -18,12 +17,13 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from benchmarks.rows import Row
-from benchmarks.suites.samplers import ABLATIONS, SAMPLERS
+from benchmarks.samplers import ABLATIONS, SAMPLERS, Search
+from benchmarks.suites import load_suite
 from benchmarks.suites.task import Objective
 
 Returned = TypeVar("Returned")
 
-# Numbers of trials after which the best is looked at.
+# Numbers of finished trials after which the best is scored.
 CHECKPOINTS = (
     *(5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100),
     *(120, 140, 160, 180, 200, 250, 300, 350, 400),
@@ -31,11 +31,11 @@ CHECKPOINTS = (
 
 
 class Outcome(NamedTuple):
-    """What came of a study.
+    """The result of a study.
 
     Attributes:
-        best: By number of finished trials, the score of the one that looks best so far.
-        sampler_s: Seconds spent asking for trials and parameters, and telling values.
+        best: Score of the trial with the lowest value so far, by number of finished trials.
+        sampler_s: Seconds spent in asking for trials and parameters and in recording values.
     """
 
     best: dict[int, float]
@@ -45,13 +45,12 @@ class Outcome(NamedTuple):
 def run_study(
     objective: Objective, sampler: BaseSampler, n_trials: int, n_workers: int
 ) -> Outcome:
-    """Return what comes of a new study in memory.
+    """Return the outcome of a new study in memory.
 
-    There are always as many trials running as workers, until the last one is asked for; the
-    oldest ends first.
+    Each worker always runs a trial, until no trial is left to begin; the oldest ends first.
 
     Args:
-        objective: What is minimized.
+        objective: The objective to minimize.
         sampler: The sampler.
         n_trials: Number of trials.
         n_workers: Trials that run at a time. With one the sampler knows all earlier values.
@@ -62,36 +61,37 @@ def run_study(
     running: deque[tuple[Trial, float]] = deque()
     least, answer, scored, best = math.inf, None, None, {}
     score = math.nan
-    for n_told in range(1, n_trials + 1):
-        while len(running) < min(n_workers, n_trials - n_told + 1):
+    for n_finished in range(1, n_trials + 1):
+        while len(running) < min(n_workers, n_trials - n_finished + 1):
             running.append(_evaluated(study, objective, stopwatch))
         trial, value = running.popleft()
         _tell(study, trial, value, stopwatch)
         if answer is None or value < least:
             answer, least = trial, value if value < least else least
-        if n_told in CHECKPOINTS:
+        if n_finished in CHECKPOINTS:
             if scored is not answer:
                 scored, score = answer, objective.score(answer.params)
-            best[n_told] = score
+            best[n_finished] = score
     return Outcome(best, stopwatch.seconds)
 
 
 def row_of(
-    place: str, task_name: str, sampler: str, n_workers: int, seed: int, n_trials: int
+    suite: str, task_name: str, sampler: str, n_workers: int, seed: int, n_trials: int
 ) -> Row:
-    """Return what a study of one of a suite's tasks adds to its row."""
-    task = next(task for task in resolve_name(place).tasks if task.name == task_name)
+    """Return the result columns of a study's row."""
+    task = next(task for task in load_suite(suite).tasks if task.name == task_name)
     objective = task.objective(seed)
+    search = Search(seed, n_trials=n_trials, space=objective.space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Once for each study is too often.
-        made = {**SAMPLERS, **ABLATIONS}[sampler](seed, objective, n_trials)
+        made = {**SAMPLERS, **ABLATIONS}[sampler](search)
         outcome = run_study(objective, made, n_trials, n_workers)
     best = {f"best_{n}": f"{outcome.best[n]:.6g}" if n <= n_trials else "" for n in CHECKPOINTS}
     return best | {"sampler_s": f"{outcome.sampler_s:.4g}"}
 
 
 class _Stopwatch:
-    """Adds up the seconds that calls take."""
+    """Total seconds of calls."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -110,7 +110,7 @@ class _Stopwatch:
 
 
 class _TimedTrial:
-    """A trial with its methods timed, since many samplers draw a parameter when asked for it."""
+    """A trial with its methods timed, since many samplers draw a parameter in its suggestion."""
 
     def __init__(self, trial: Trial, stopwatch: _Stopwatch) -> None:
         self._trial = trial
@@ -124,7 +124,7 @@ class _TimedTrial:
 def _evaluated(
     study: optuna.Study, objective: Objective, stopwatch: _Stopwatch
 ) -> tuple[Trial, float]:
-    """Return a new trial, and the value that it is to be told."""
+    """Return a new trial with its value, which is not recorded yet."""
     trial = stopwatch.timed(study.ask)()
     return trial, objective(cast("Trial", _TimedTrial(trial, stopwatch)))
 

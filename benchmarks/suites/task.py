@@ -1,4 +1,4 @@
-"""What a suite is made of: tasks, each of which has an objective for every seed."""
+"""The parts of a suite: tasks, each of which has an objective for every seed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from optuna.distributions import (
 
 
 class Objective(Protocol):
-    """What is minimized, and how an answer is judged."""
+    """A function of a trial to minimize, and the score of an answer."""
 
     space: Mapping[str, BaseDistribution]
-    """Every parameter that a trial may be asked for, those of all branches included."""
+    """Every parameter that a trial may have, those of all branches included."""
 
     def __call__(self, trial: Trial) -> float:
         """Return the value of a trial, with noise if the task has any."""
         ...
 
     def score(self, params: Mapping[str, Any]) -> float:
-        """Return how good parameters are without noise; lower is better, equal for equal ones."""
+        """Return the value of parameters without noise; lower is better."""
         ...
 
 
@@ -34,9 +34,9 @@ class Task(NamedTuple):
 
     Attributes:
         name: Its name, unique within the suite.
-        held_out: Whether nothing may be tuned on it: it is for the report alone.
-        objective: Returns the objective of a seed, which is an instance of the function, or the
-            noise; the same for every sampler.
+        held_out: Whether it is for the report alone; nothing may be tuned on it.
+        objective: Returns the objective of a seed, which sets the instance of the function or the
+            noise, and is the same for every sampler.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Suite(NamedTuple):
     Attributes:
         name: Its name on the command line.
         tasks: The tasks.
-        n_trials: Trials of a study, the largest budget.
+        n_trials: Trials of a study, which is the largest budget.
         n_seeds: Seeds of each task, 0 and up.
-        optimum: The score of a perfect answer, the same for all tasks; None if it is not known.
+        optimum: Score of a perfect answer to any task; None if it is not known.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Suite(NamedTuple):
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """Return what a trial suggests for one parameter."""
+    """Return a trial's suggestion for one parameter."""
     d = distribution
     match d:
         case FloatDistribution():

@@ -1,4 +1,4 @@
-"""The card of a table: what is to be known of it and of its model."""
+"""The card of a table: how it was made, its model's error, and its limits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def card(path: Path, models: Path) -> str:
     """Return the card as Markdown.
 
     Args:
-        path: The table, beside which lies its model with the ending json.
-        models: The figures of the models that were tried.
+        path: The table; its model is the file beside it that ends in json.
+        models: The file of the figures of all models.
     """
     made, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
     recipe, losses = made.recipe, made.outcomes.loss[..., -1]

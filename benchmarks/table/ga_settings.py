@@ -1,24 +1,25 @@
-"""What the genetic algorithm's own settings do: a full grid on `fashion-mnist-table`.
+"""The settings of the genetic algorithm: a full grid on `fashion-mnist-table`.
 
 Every combination of population size, share of parents, mutation probability and elitism runs 200
-trials with every seed; a study with fewer generations is the beginning of a longer one. Beside
-them random search and TPE with the same seeds. A row holds the regrets after so many trials.
+trials with every seed; a study with fewer generations is the beginning of a longer one. Random
+search and TPE run beside them with the same seeds. A row is one study, with its regrets after so
+many trials.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.compare import best_so_far
 from benchmarks.options import Options, at_least
-from benchmarks.rows import Row, environment, read_rows, rows_to_continue, write_rows
-from benchmarks.runner import in_processes
-from benchmarks.samplers import ALL
-from benchmarks.table import ga_settings_report
+from benchmarks.rows import Row, environment, rows_to_continue
+from benchmarks.runner import Job, Missing, run_missing
+from benchmarks.samplers import SAMPLERS, Search
+from benchmarks.suites.fashion_mnist_table import TableObjective
+from benchmarks.suites.study import run_study
+from benchmarks.table.ga_settings_report import report
 from benchmarks.table.problem import CPU_TABLE, fingerprint, results_on
 from optuna_ga import GASampler
 
@@ -51,46 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     out = options.out or results_on(options.table, "ga_settings")
     if options.step == "run":
-        try:
-            rows = rows_to_continue(out, {"table": fingerprint(options.table)})
-        except ValueError as error:
-            parser.error(str(error))
-        _run(options, rows, out)
-    elif not out.exists():
-        parser.error(f"argument --out: there is no {out.name} to report on")
-    try:
-        text = ga_settings_report.report(read_rows(out))
-    except ValueError as error:
-        parser.error(str(error))
-    out.with_suffix(".md").write_text(text)
-    print(text)
+        settings = {"table": fingerprint(options.table)}
+        rows = parser.checked(rows_to_continue, out, settings)
+        jobs = [
+            Job(cell._asdict() | {"seed": seed}, (cell, seed, options.table))
+            for seed in range(options.seeds)
+            for cell in [*OTHERS, *GRID]
+        ]
+        facts = settings | environment("CPU", "optuna", "commit")
+        run_missing(Missing(out, rows, jobs, facts, _order), row_of, options.processes)
+    parser.report(out, report)
 
 
-def _run(options: argparse.Namespace, rows: list[Row], out: Path) -> None:
-    done = {(*(row[name] for name in Cell._fields), row["seed"]) for row in rows}
-    jobs = [
-        (cell, seed, options.table)
-        for seed in range(options.seeds)
-        for cell in [*OTHERS, *GRID]
-        if (*map(str, cell), str(seed)) not in done
-    ]
-    made_by = environment("CPU")
-    facts = {
-        "table": fingerprint(options.table),
-        "optuna": made_by["optuna"],
-        "commit": made_by["commit"],
-    }
-    for (cell, seed, _), regrets in in_processes(regrets_of, jobs, options.processes):
-        found = {f"regret_{n}": f"{regret:.5g}" for n, regret in regrets.items()}
-        rows.append(cell._asdict() | {"seed": seed} | found | facts)
-        if len(rows) % 100 == 0:
-            write_rows(out, rows)
-    write_rows(out, sorted(rows, key=lambda r: [str(r[n]) for n in (*Cell._fields, "seed")]))
-
-
-def regrets_of(cell: Cell, seed: int, table: Path) -> dict[int, float]:
-    """Return the regrets of one study after the recorded numbers of trials."""
-    sampler = ALL[cell.sampler](seed)
+def row_of(cell: Cell, seed: int, table: Path) -> Row:
+    """Return the result columns of one study: regrets after the recorded numbers of trials."""
+    sampler = SAMPLERS[cell.sampler](Search(seed))
     if cell.sampler == "ga":
         sampler = GASampler(
             cell.population_size,
@@ -99,8 +75,12 @@ def regrets_of(cell: Cell, seed: int, table: Path) -> dict[int, float]:
             elitism=cell.elitism,
             seed=seed,
         )
-    regrets = best_so_far(sampler, N_TRIALS, table)
-    return {n: regrets[n - 1] for n in RECORDED}
+    outcome = run_study(TableObjective(table), sampler, N_TRIALS, n_workers=1)
+    return {f"regret_{n}": f"{outcome.best[n]:.5g}" for n in RECORDED}
+
+
+def _order(row: Row) -> list[str]:
+    return [str(row[name]) for name in (*Cell._fields, "seed")]
 
 
 def _parser() -> Options:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
+import pandas as pd
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import (
@@ -19,15 +15,13 @@ from benchmarks.paired import (
     with_interval,
 )
 from benchmarks.paper.runs import COMPARED, PAPER, PaperRun
+from benchmarks.rows import TooFewRowsError
 
-Row = Mapping[str, str]
-Regrets = dict[int, float]  # By seed.
-SETTINGS = ("population_size", "parent_fraction", "mutation_prob", "elitism")
 DEFAULTS = {
     "population_size": 20,
     "parent_fraction": 0.5,
     "mutation_prob": 0.2,
-    "elitism": "False",
+    "elitism": False,
 }
 # Cells that have no counterpart at another value of a setting.
 UNMATCHED = {
@@ -37,18 +31,22 @@ UNMATCHED = {
 BUDGETS = (50, 100, 200)
 
 
-def report(rows: Sequence[Row]) -> str:
-    """Return the report as Markdown, on the seeds that have every cell."""
-    counts = Counter(row["seed"] for row in rows)
-    rows = [row for row in rows if counts[row["seed"]] == max(counts.values())]
-    n_seeds = len({row["seed"] for row in rows})
+def report(rows: pd.DataFrame) -> str:
+    """Return the report as Markdown, on the seeds that have every cell.
+
+    Raises:
+        TooFewRowsError: If there are fewer than two of these seeds.
+    """
+    n_cells = rows["seed"].map(rows["seed"].value_counts())
+    rows = rows[n_cells == n_cells.max()]
+    n_seeds = rows["seed"].nunique()
     if n_seeds < 2:
-        raise ValueError("there must be at least 2 seeds with every combination to report on")
+        raise TooFewRowsError("argument --out: a report needs two seeds with every combination")
     return "\n".join(
         [
             "# What the settings of the genetic algorithm do\n",
             paragraph(
-                f"""{n_seeds} seeds for each combination on `{rows[0]["table"]}`. Regrets are
+                f"""{n_seeds} seeds for each combination on `{rows["table"].iloc[0]}`. Regrets are
                 losses less that of the optimum, times 1000, with 95 % intervals over seeds. Made
                 by `python -m benchmarks.table.ga_settings`, which with `report` at its end makes
                 this page again from the rows."""
@@ -82,17 +80,17 @@ def report(rows: Sequence[Row]) -> str:
     )
 
 
-def _main_effects(rows: Sequence[Row]) -> str:
+def _main_effects(rows: pd.DataFrame) -> str:
+    ga = rows[rows["sampler"] == "ga"]
     lines: list[tuple[list[str], Difference | None]] = []
-    for setting in SETTINGS:
-        levels = list(dict.fromkeys(sorted(_level(row, setting) for row in _ga(rows))))
-        by_level = {level: _averages(rows, setting, level, 200) for level in levels}
-        default = DEFAULTS[setting]
-        for level in levels:
-            name = f"{level} (default)" if level == default else str(level)
-            cells = [_cell(_averages(rows, setting, level, budget)) for budget in BUDGETS]
-            found = None if level == default else _difference(by_level[level], by_level[default])
-            lines.append(([setting, name, *cells], found))
+    for setting, default in DEFAULTS.items():
+        for level in sorted(ga[setting].unique()):
+            cells = [_cell(_averages(ga, setting, level, budget)) for budget in BUDGETS]
+            if level == default:
+                lines.append(([setting, f"{level} (default)", *cells], None))
+                continue
+            levels = (_averages(ga, setting, each, 200) for each in (level, default))
+            lines.append(([setting, str(level), *cells], _difference(*levels)))
     corrected = iter(holm([found.p for _, found in lines if found is not None]))
     starred = [
         [*cells, "" if found is None else signed(found, 1000) + " *" * (next(corrected) < 0.05)]
@@ -101,7 +99,7 @@ def _main_effects(rows: Sequence[Row]) -> str:
     return table(["setting", "value", *(f"{b} trials" for b in BUDGETS), "difference"], starred)
 
 
-def _paper_runs(rows: Sequence[Row]) -> str:
+def _paper_runs(rows: pd.DataFrame) -> str:
     lines = [
         (run.name, f"{run.population_size} x {run.n_generations}", run.mutation_prob,
          _cell(_paper(rows, run)), _cell(_other(rows, "random", run.n_trials)),
@@ -111,7 +109,7 @@ def _paper_runs(rows: Sequence[Row]) -> str:
     return table(["run", "population x generations", "mutation", "ga", "random", "tpe"], lines)
 
 
-def _claims(rows: Sequence[Row]) -> str:
+def _claims(rows: pd.DataFrame) -> str:
     runs = {run.name: _paper(rows, run) for run in PAPER}
     claims = [
         Claim(
@@ -128,55 +126,39 @@ def _claims(rows: Sequence[Row]) -> str:
     return claims_table(claims, scale=1000)
 
 
-def _ga(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["sampler"] == "ga"]
-
-
-def _level(row: Row, setting: str) -> Any:
-    if setting == "elitism":
-        return row[setting]
-    return int(row[setting]) if setting == "population_size" else float(row[setting])
-
-
-def _averages(rows: Sequence[Row], setting: str, level: object, budget: int) -> Regrets:
-    """Return for each seed the mean regret over the cells with this setting.
+def _averages(ga: pd.DataFrame, setting: str, level: object, budget: int) -> pd.Series:
+    """Return for each seed the mean regret over the cells with one value of a setting.
 
     The cells without a counterpart at another value of the setting are left out.
     """
-    name, value = UNMATCHED.get(setting, ("sampler", None))
-    by_seed: dict[int, list[float]] = {}
-    for row in _ga(rows):
-        if _level(row, setting) == level and (value is None or _level(row, name) != value):
-            by_seed.setdefault(int(row["seed"]), []).append(float(row[f"regret_{budget}"]))
-    return {seed: float(np.mean(regrets)) for seed, regrets in by_seed.items()}
+    chosen = ga[ga[setting] == level]
+    if setting in UNMATCHED:
+        name, value = UNMATCHED[setting]
+        chosen = chosen[chosen[name] != value]
+    return chosen.groupby("seed")[f"regret_{budget}"].mean()
 
 
-def _paper(rows: Sequence[Row], run: PaperRun) -> Regrets:
-    """Return the regrets of one of the paper's runs."""
-    settings = {
-        **DEFAULTS,
+def _paper(rows: pd.DataFrame, run: PaperRun) -> pd.Series:
+    """Return the regrets of one of the paper's runs by seed."""
+    settings = DEFAULTS | {
         "population_size": run.population_size,
         "mutation_prob": run.mutation_prob,
     }
-    return {
-        int(row["seed"]): float(row[f"regret_{run.n_trials}"])
-        for row in _ga(rows)
-        if all(_level(row, setting) == value for setting, value in settings.items())
-    }
+    chosen = rows[rows["sampler"] == "ga"]
+    for setting, value in settings.items():
+        chosen = chosen[chosen[setting] == value]
+    return chosen.set_index("seed")[f"regret_{run.n_trials}"]
 
 
-def _other(rows: Sequence[Row], sampler: str, budget: int) -> Regrets:
-    return {
-        int(row["seed"]): float(row[f"regret_{budget}"])
-        for row in rows
-        if row["sampler"] == sampler
-    }
+def _other(rows: pd.DataFrame, sampler: str, budget: int) -> pd.Series:
+    return rows[rows["sampler"] == sampler].set_index("seed")[f"regret_{budget}"]
 
 
-def _difference(first: Regrets, second: Regrets) -> Difference:
-    seeds = sorted(set(first) & set(second))
-    return difference([first[seed] for seed in seeds], [second[seed] for seed in seeds])
+def _difference(first: pd.Series, second: pd.Series) -> Difference:
+    """Return how the regrets of the seeds that both have differ."""
+    pairs = pd.concat([first, second], axis="columns", join="inner").sort_index()
+    return difference(*pairs.to_numpy().T.tolist())
 
 
-def _cell(regrets: Regrets) -> str:
-    return with_interval([1000 * regret for regret in regrets.values()], 1)
+def _cell(regrets: pd.Series) -> str:
+    return with_interval((1000 * regrets).tolist(), 1)

@@ -1,8 +1,8 @@
-"""What learning rate, momentum and weight decay do to training.
+"""The effect of learning rate, momentum and weight decay on training.
 
-Optuna's evaluators judge how important each is in random searches on `fashion-mnist-table` with
+Optuna's evaluators judge the importance of each in random searches on `fashion-mnist-table` with
 its noise, one search per seed: over all trials, where divergence counts as guessing, and over the
-better half of them. And a figure shows the loss over learning rate and momentum.
+better half of them. A figure shows the loss over learning rate and momentum.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import optuna
+import pandas as pd
 from matplotlib.figure import Figure
 from optuna.importance import (
     BaseImportanceEvaluator,
@@ -29,8 +30,8 @@ from optuna.trial import FrozenTrial
 from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options, at_least
 from benchmarks.paired import with_interval
-from benchmarks.rows import Row, environment, read_rows, write_rows
-from benchmarks.runner import in_processes
+from benchmarks.rows import Row, environment, rows_to_continue
+from benchmarks.runner import Job, Missing, run_missing
 from benchmarks.table.problem import (
     CPU_TABLE,
     TableProblem,
@@ -51,36 +52,28 @@ DECAYS = (0.0, 0.01, 0.05)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compute, then report; see `--help`."""
+    """Run what is missing, then report; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
     out = options.out or results_on(options.table, "hyperparameters")
     if options.step == "run":
-        jobs = [(seed, options.table) for seed in range(options.seeds)]
-        made_by = environment("CPU")
-        facts = {
-            "table": fingerprint(options.table),
-            "optuna": made_by["optuna"],
-            "commit": made_by["commit"],
-        }
-        found = in_processes(importances, jobs, options.processes)
-        rows = [row | facts for _, of_seed in found for row in of_seed]
-        write_rows(out, sorted(rows, key=lambda row: row["seed"]))
+        settings = {"table": fingerprint(options.table)}
+        rows = parser.checked(rows_to_continue, out, settings)
+        jobs = [Job({"seed": seed}, (seed, options.table)) for seed in range(options.seeds)]
+        facts = settings | environment("CPU", "optuna", "commit")
+        missing = Missing(out, rows, jobs, facts, lambda row: int(row["seed"]))
+        run_missing(missing, importances, options.processes)
         plot(table_problem(options.table), out.with_suffix(".png"))
-    elif not out.exists():
-        parser.error(f"argument --out: there is no {out.name} to report on")
-    text = report(read_rows(out))
-    out.with_suffix(".md").write_text(text)
-    print(text)
+    parser.report(out, report)
 
 
 def importances(seed: int, table: Path) -> list[Row]:
-    """Return a row per evaluator and choice of trials, for one random search."""
+    """Return the result columns of a row per choice of trials and evaluator, for one search."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=RandomSampler(seed=seed), pruner=NopPruner())
     study.optimize(table_problem(table, seed), n_trials=N_TRIALS)
     return [
-        {"seed": seed, "trials": words, "evaluator": name}
+        {"trials": words, "evaluator": name}
         | {k: round(v, 4) for k, v in _importances(chosen, evaluator(seed)).items()}
         for words, chosen in _choices(study)
         for name, evaluator in EVALUATORS.items()
@@ -97,7 +90,7 @@ def _choices(study: Study) -> Iterator[tuple[str, Study]]:
 
 def _importances(study: Study, evaluator: BaseImportanceEvaluator) -> dict[str, float]:
     with catch_warnings():
-        # PED-ANOVA warns of a target: low ones are what is wanted.
+        # PED-ANOVA warns that it prefers low values of a target, which is right for a loss.
         simplefilter("ignore", UserWarning)
         found = get_param_importances(study, evaluator=evaluator, target=_loss)
     return {name: found[name] for name in SEARCH_SPACE}
@@ -107,22 +100,20 @@ def _loss(trial: FrozenTrial) -> float:
     return GUESSING if trial.value is None else min(trial.value, GUESSING)
 
 
-def report(rows: Sequence[Mapping[str, str]]) -> str:
+def report(rows: pd.DataFrame) -> str:
     """Return the report as Markdown."""
-    n_seeds = len({row["seed"] for row in rows})
-    lines = []
-    for trials, evaluator in dict.fromkeys((row["trials"], row["evaluator"]) for row in rows):
-        chosen = [r for r in rows if (r["trials"], r["evaluator"]) == (trials, evaluator)]
-        cells = [_cell([float(row[name]) for row in chosen]) for name in SEARCH_SPACE]
-        lines.append([trials, evaluator, *cells])
+    by_line = rows.groupby(["trials", "evaluator"], sort=False)
+    lines = [
+        [*words, *(_cell(chosen[name]) for name in SEARCH_SPACE)] for words, chosen in by_line
+    ]
     names = [name.replace("_", " ") for name in SEARCH_SPACE]
     return "\n".join(
         [
             "# What each hyperparameter does\n",
             paragraph(
-                f"""Importance in {n_seeds} random searches of {N_TRIALS} trials on
-                `{rows[0]["table"]}` with noise: mean over seeds with its 95 % interval, and the
-                standard deviation over seeds. Divergence counts as guessing. Made by
+                f"""Importance in {rows["seed"].nunique()} random searches of {N_TRIALS} trials on
+                `{rows["table"].iloc[0]}` with noise: mean over seeds with its 95 % interval, and
+                the standard deviation over seeds. Divergence counts as guessing. Made by
                 `python -m benchmarks.table.hyperparameters`, which with `report` at its end makes
                 this page again from the rows."""
             ),
@@ -134,7 +125,7 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
 def plot(problem: TableProblem, path: Path) -> None:
     """Draw the loss over learning rate and momentum at three weight decays.
 
-    Learning rates below the lowest of the table are left out: nothing is known of them.
+    Learning rates below the lowest of the table are left out, since no training had them.
     """
     figure = Figure(figsize=(12, 4), layout="constrained")
     rates = np.geomspace(problem.lowest_rate, SEARCH_SPACE["learning_rate"].high, 90)
@@ -155,13 +146,13 @@ def plot(problem: TableProblem, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _cell(values: Sequence[float]) -> str:
-    return f"{with_interval(values, 2)}, {np.std(values, ddof=1):.2f}"
+def _cell(values: pd.Series) -> str:
+    return f"{with_interval(values.tolist(), 2)}, {values.std():.2f}"
 
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.table.hyperparameters", __doc__)
-    parser.add_step(run="computes and reports", report="only reports")
+    parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--seeds", "number of seeds, 0 and up", 20, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))
     parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)

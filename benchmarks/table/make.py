@@ -1,17 +1,17 @@
-"""Train a dense design over the paper's hyperparameters, and keep what each epoch gave.
+"""Train a dense design over the paper's hyperparameters, and keep the losses of every epoch.
 
 The design is a scrambled Sobol sequence over the search space and then, where the loss is low, a
 cloud: draws from a kernel density estimate of the best tenth of the Sobol settings, over the
-logarithm of the learning rate. Every setting is trained with the same training seeds. What
-diverged is kept as such.
+logarithm of the learning rate. Every setting is trained with the same training seeds. Diverged
+trainings are kept.
 
-The table is written after every batch of settings, so that a run that was stopped goes on where
-it was; `--minutes` stops it in time. It is an npz file of
+The table is written after every batch of settings, so that a run that was stopped resumes;
+`--minutes` stops it in time. It is an npz file of
 
 - `settings` `(n, 3)`: learning rate, momentum, weight decay; the Sobol settings first;
 - `loss`, `accuracy` `(n, seeds, epochs)`: of the validation images after each epoch; inf and NaN
   from the epoch on in which the training diverged;
-- `facts`: how it was made, as JSON.
+- `facts`: the recipe, and where and when each part was made, as JSON.
 """
 
 from __future__ import annotations
@@ -25,16 +25,23 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import stats
 from scipy.stats import qmc
 from tqdm import tqdm
 
 from benchmarks.options import Options, at_least
-from benchmarks.rows import RESULTS, device_name, environment
-from benchmarks.trainings import Outcomes, default_device, load, train_settings
+from benchmarks.rows import RESULTS, device_name, environment, replacing
+from benchmarks.trainings import (
+    PRECISIONS,
+    Data,
+    Outcomes,
+    Precision,
+    default_device,
+    load,
+    train_settings,
+)
 from optuna_ga.fashion_mnist import SEARCH_SPACE
-from optuna_ga.fashion_mnist._objective import PRECISIONS
-from optuna_ga.fashion_mnist._training import Precision
 
 BATCH = 16  # Settings between two writings of the file.
 BEST = 0.1  # Share of the Sobol settings around which the cloud lies.
@@ -43,7 +50,7 @@ LOW, HIGH = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what a table holds, but for rounding.
+    """The settings that decide a table's figures, but for rounding.
 
     Attributes:
         data: "subset" or "full".
@@ -53,7 +60,7 @@ class Recipe:
         seeds: Number of training seeds, 0 and up.
         sobol: Settings of the Sobol sequence.
         cloud: Settings of the cloud.
-        precision: What is computed with.
+        precision: Precision of the computations.
     """
 
     data: str
@@ -68,7 +75,7 @@ class Recipe:
 
 @dataclass
 class Table:
-    """A table, of which the first so many settings have been trained; shapes as in the file."""
+    """A table, of whose settings the first have been trained; shapes as in the file."""
 
     recipe: Recipe
     settings: np.ndarray
@@ -81,11 +88,9 @@ class Table:
         return self.settings[: len(self.outcomes.loss)]
 
     def save(self, path: Path) -> None:
-        """Write the file, in one step."""
+        """Replace the file."""
         facts = json.dumps({"recipe": asdict(self.recipe), "parts": self.parts})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f"{path.name}.new")
-        with new.open("wb") as file:
+        with replacing(path, "wb") as file:
             np.savez_compressed(
                 file,
                 settings=self.settings,
@@ -93,11 +98,10 @@ class Table:
                 accuracy=self.outcomes.accuracy.astype(np.float32),
                 facts=facts,
             )
-        new.replace(path)
 
 
 def read_table(path: Path) -> Table:
-    """Return the table of a file, whole or not."""
+    """Return the table of a file, even if it is not complete."""
     with np.load(path) as file:
         facts = json.loads(str(file["facts"]))
         outcomes = Outcomes(file["loss"].astype(float), file["accuracy"].astype(float))
@@ -110,7 +114,7 @@ def sobol(n: int) -> np.ndarray:
 
 
 def cloud(settings: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
-    """Return n settings `(n, 3)` around those whose losses `(n_settings,)` are the lowest."""
+    """Return n settings `(n, 3)` around the settings with the lowest losses `(n_settings,)`."""
     best = settings[np.argsort(losses, kind="stable")[: max(8, int(BEST * len(settings)))]]
     rate, *others = best.T
     rate, *others = stats.gaussian_kde([np.log(rate), *others]).resample(n, seed=0)
@@ -118,7 +122,7 @@ def cloud(settings: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make a table, or go on with one; see `--help`."""
+    """Make a table, or resume one; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
     recipe = Recipe(**{name: getattr(options, name) for name in Recipe.__dataclass_fields__})
@@ -127,46 +131,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
     empty = Outcomes(*np.empty((2, 0, recipe.seeds, recipe.epochs)))
     table = read_table(out) if out.exists() else Table(recipe, sobol(recipe.sobol), empty, [])
     if table.recipe != recipe:
-        parser.error(f"argument --out: {str(out)!r} was made otherwise: {table.recipe}")
-    first = len(table.outcomes.loss)
-    made = {"first": first, "date": str(date.today()), **environment(device_name(device))}
-    table.parts.append(made)
-    try:
-        data = load(recipe.data, device, recipe.training_images, recipe.validation_images)
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(f"argument --out: {str(out)!r} has another recipe: {table.recipe}")
+    data = parser.checked(
+        load, recipe.data, device, recipe.training_images, recipe.validation_images
+    )
+    first = len(table.trained)
+    table.parts.append(
+        {"first": first, "date": str(date.today()), **environment(device_name(device))}
+    )
     end = monotonic() + 60 * options.minutes
     n = recipe.sobol + recipe.cloud
     with tqdm(total=n, initial=first, unit="setting", disable=None) as progress:
-        while len(table.outcomes.loss) < n:
-            if len(table.outcomes.loss) == len(table.settings):
-                losses = table.outcomes.loss[:, :, -1].mean(axis=1)
-                around = cloud(table.settings, losses, recipe.cloud)
-                table.settings = np.vstack([table.settings, around])
-            start = len(table.outcomes.loss)
-            batch = table.settings[start : start + BATCH]
-            seeds = range(recipe.seeds)
-            ended = train_settings(batch, seeds, data, recipe.epochs, device, recipe.precision)
-            table.outcomes = Outcomes(
-                *map(np.concatenate, zip(table.outcomes, ended, strict=True))
-            )
+        while len(table.trained) < n:
+            _train_batch(table, data, device)
             table.save(out)
-            progress.update(len(batch))
+            progress.update(len(table.trained) - progress.n)
             if monotonic() >= end:
                 break
+
+
+def _train_batch(table: Table, data: Data, device: torch.device) -> None:
+    """Train the next settings of a table; after the last of the Sobol settings add the cloud."""
+    recipe, start = table.recipe, len(table.trained)
+    if start == len(table.settings):
+        around = cloud(table.settings, table.outcomes.loss[:, :, -1].mean(axis=1), recipe.cloud)
+        table.settings = np.vstack([table.settings, around])
+    batch = table.settings[start : start + BATCH]
+    seeds = range(recipe.seeds)
+    ended = train_settings(batch, seeds, data, recipe.epochs, device, recipe.precision)
+    table.outcomes = Outcomes(*map(np.concatenate, zip(table.outcomes, ended, strict=True)))
 
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.table.make", __doc__)
     parser.add("--data", "images", "subset", choices=["subset", "full"])
-    parser.add("--training-images", "train on so many only (default: all)", type=at_least(64))
-    parser.add("--validation-images", "evaluate on so many only (default: all)", type=at_least(64))
+    parser.add("--training-images", "training images (default: all)", type=at_least(64))
+    parser.add("--validation-images", "validation images (default: all)", type=at_least(64))
     parser.add("--epochs", "epochs of each training", 3, type=at_least(1))
     parser.add("--seeds", "training seeds", 2, type=at_least(1))
     parser.add("--sobol", "settings of the Sobol sequence", 256, type=at_least(16))
     parser.add("--cloud", "settings of the cloud", 128, type=at_least(0))
-    parser.add("--precision", "what to compute with", "float32", choices=PRECISIONS)
-    parser.add("--minutes", "stop after the first batch beyond so many", float("inf"), type=float)
+    parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
+    parser.add("--minutes", "minutes after which no batch begins", float("inf"), type=float)
     parser.add(
         "--out", "file (default: fashion_mnist_table_DEVICE.npz in benchmarks/results)", type=Path
     )

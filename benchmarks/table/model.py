@@ -1,9 +1,10 @@
 """Choose and judge the model of `fashion-mnist-table`, and find the optimum.
 
-Ten-fold cross-validation over the settings of a table: each model predicts the mean loss after the
-last epoch of settings that it has not seen. The figures are the rank correlation and the mean
-absolute error over all settings and over the quarter with the lowest losses, and how often
-"diverges" is right. The noise is what the mean over the table's seeds itself is uncertain by.
+By ten-fold cross-validation over the settings of a table, each model predicts the mean loss after
+the last epoch of settings that it has not seen. The figures are the rank correlation and the mean
+absolute error, over all settings and over the quarter with the lowest losses, and the share of
+settings whose divergence is predicted right. The noise is the error of the table's own means over
+seeds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.options import Options
-from benchmarks.rows import Row, write_rows
+from benchmarks.rows import Row, replacing, write_rows
 from benchmarks.table.card import card
 from benchmarks.table.make import HIGH, LOW, Table, read_table
 from benchmarks.table.problem import CPU_TABLE, Surrogate, features, kernel, targets
@@ -61,10 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.step == "run":
         table = read_table(options.table)
         write_rows(models_path(options.table), [judge(table, name) for name in MODELS])
-        facts = json.dumps(fit(table), indent=1)
-        options.table.with_suffix(".json").write_text(f"{facts}\n")
+        with replacing(options.table.with_suffix(".json")) as file:
+            file.write(json.dumps(fit(table), indent=1) + "\n")
     text = card(options.table, models_path(options.table))
-    options.table.with_suffix(".md").write_text(text)
+    with replacing(options.table.with_suffix(".md")) as file:
+        file.write(text)
     print(text)
 
 
@@ -98,9 +100,9 @@ def judge(table: Table, name: str) -> Row:
 
 
 def noise(table: Table, chosen: np.ndarray) -> float:
-    """Return the mean absolute error of the mean over seeds of the chosen settings' last losses.
+    """Return the mean absolute error of the chosen settings' mean last losses over seeds.
 
-    For normal noise: sqrt(2 / pi) times its standard error.
+    For normal noise it is sqrt(2 / pi) times the standard error.
     """
     losses = np.minimum(table.outcomes.loss[chosen, :, -1], GUESSING)
     n = losses.shape[1]

@@ -1,11 +1,11 @@
 """The problem `fashion-mnist-table`: the paper's problem in less than a millisecond.
 
-A Gaussian process, fitted to the table of `benchmarks.table.make`, tells the validation loss at
+A Gaussian process, fitted to the table of `benchmarks.table.make`, predicts the validation loss at
 any setting; `benchmarks.table.model` fits its kernel and states its error.
 
-What it tells is the mean over training seeds of the validation loss after each epoch, where a loss
-above that of guessing, log 10, counts as guessing. If the process says that at least half of the
-seeds diverge at a setting, the loss there is infinite.
+The prediction is the mean over training seeds of the validation loss after each epoch, where a
+loss above that of guessing, log 10, counts as guessing. The loss is infinite where at least half
+of the seeds are predicted to diverge.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class Optimum(NamedTuple):
 class TableProblem:
     """Objective that looks the validation loss up instead of training.
 
-    It is called with a trial, as `FashionMNISTObjective` is, suggests the same parameters and
-    reports every epoch, so that pruners work. Equal settings have equal losses, unless there is a
-    `noise_seed`: then a trial's loss is the multiple of the mean over training seeds that one of
-    them has at the nearest setting of the table; the noise seed and the trial's number choose it.
+    Like `FashionMNISTObjective` it is called with a trial, suggests the paper's parameters and
+    reports every epoch, so that pruners work. Without noise equal settings have equal losses. With
+    noise a trial's loss is multiplied by the ratio of a training seed's loss to the mean over
+    seeds, at the nearest setting of the table; the noise seed and the trial's number choose the
+    training seed.
 
     Args:
-        path: The table, beside which lies its model with the ending json.
+        path: The table; its model is the file beside it that ends in json.
         noise_seed: Seed of the noise, at least 0. None means no noise.
     """
 
@@ -76,11 +77,11 @@ class TableProblem:
 
     @property
     def worst_regret(self) -> float:
-        """The regret of guessing, which is that of divergence, too."""
+        """The regret of guessing and of divergence."""
         return GUESSING - self.optimum.loss
 
     def losses(self, settings: np.ndarray) -> np.ndarray:
-        """Return the losses after each epoch, without noise, infinite from where it diverges.
+        """Return the losses after each epoch, without noise, infinite from divergence on.
 
         Args:
             settings: Learning rates, momenta and weight decays `(n, 3)`.
@@ -91,7 +92,7 @@ class TableProblem:
         return self._surrogate.losses(settings)
 
     def regret(self, setting: np.ndarray) -> float:
-        """Return how much higher the loss at a setting `(3,)` is than at the optimum."""
+        """Return the loss at a setting `(3,)`, at most that of guessing, less the optimum's."""
         (losses,) = self.losses(setting[None])
         return min(float(losses[-1]), GUESSING) - self.optimum.loss
 
@@ -99,7 +100,7 @@ class TableProblem:
         """Return the loss after the last epoch.
 
         Raises:
-            optuna.TrialPruned: If the study's pruner says so after an epoch but the last.
+            optuna.TrialPruned: If the study's pruner ends the trial before its last epoch.
         """
         setting = np.array(
             [trial.suggest_float(n, d.low, d.high) for n, d in SEARCH_SPACE.items()]
@@ -116,10 +117,10 @@ class TableProblem:
         return float(loss)
 
     def _noise(self, setting: np.ndarray, seed: int, number: int) -> np.ndarray:
-        """Return a seed's losses as multiples of the mean at the nearest setting `(epochs,)`.
+        """Return the ratios `(epochs,)` of a seed's losses to the mean at the nearest setting.
 
-        The mean is the geometric one of the seeds that did not diverge; where the chosen one did,
-        the multiple is infinite.
+        The mean is the geometric mean over the seeds that did not diverge. The ratio is infinite
+        where the chosen seed diverged.
         """
         _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
         losses = self._table.outcomes.loss[nearest]  # (seeds, epochs)
@@ -128,7 +129,7 @@ class TableProblem:
         finite = np.isfinite(losses)
         n = finite.sum(axis=0).clip(1)  # (epochs,)
         means = np.where(finite, logs, 0.0).sum(axis=0) / n
-        # The mean of n values is nearer to each of them than the true mean is.
+        # Values are nearer to their own mean than to the true one, hence n / (n - 1).
         residual = (logs[chosen] - means) * np.sqrt(n / (n - 1).clip(1))
         return np.where(finite[chosen], np.exp(residual), np.inf)
 
@@ -137,10 +138,10 @@ class Surrogate:
     """Gaussian process over the settings of a table.
 
     Args:
-        table: The table, at least in part.
-        kernel: Its kernel, fitted before if it is to be taken as it is.
+        table: The table; it need not be complete.
+        kernel: The kernel.
         fit: Whether to fit the kernel's parameters to the table.
-        chosen: Which settings of the table to use. None takes all.
+        chosen: Indices of the settings to use. None takes all.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class Surrogate:
             kernel, optimizer="fmin_l_bfgs_b" if fit else None, normalize_y=True
         )
         with catch_warnings():
-            # A feature that does not matter has a length as great as allowed.
+            # The length scale of an irrelevant feature ends at its bound.
             simplefilter("ignore", ConvergenceWarning)
             self._process.fit(self.scaled(table.trained[chosen]), targets(table)[chosen])
 
@@ -172,24 +173,24 @@ class Surrogate:
         return np.asarray(self._process.predict(self.scaled(settings)))
 
     def losses(self, settings: np.ndarray) -> np.ndarray:
-        """Return the losses after each epoch `(n, epochs)`, infinite from where it diverges."""
+        """Return the losses after each epoch `(n, epochs)`, infinite from divergence on."""
         losses, diverged = np.split(self.predict(settings), 2, axis=1)
         has_diverged = np.logical_or.accumulate(diverged >= 0.5, axis=1)
         return np.where(has_diverged, np.inf, losses)
 
 
 def kernel(theta: list[float] | None = None) -> Kernel:
-    """Return the kernel, with fitted parameters if there are any."""
+    """Return the kernel with these parameters, or with those to begin a fit with."""
     wide = (1e-3, 1e3)
     start = ConstantKernel(1.0, wide) * Matern([1.0] * 4, wide, nu=2.5) + WhiteKernel(0.05, wide)
     return start if theta is None else start.clone_with_theta(np.array(theta))
 
 
 def features(settings: np.ndarray) -> np.ndarray:
-    """Return what the process sees of settings `(n, 3)`, as `(n, 4)`.
+    """Return the inputs `(n, 4)` of the process at settings `(n, 3)`.
 
-    With momentum m a step of SGD goes on for 1 / (1 - m) steps, so that it is the quotient of
-    learning rate and 1 - m that decides on divergence; above 0.1 its order of magnitude matters.
+    With momentum m a step of SGD acts for 1 / (1 - m) steps, so that the quotient of learning rate
+    and 1 - m decides on divergence; above 0.1 its order of magnitude matters.
     """
     rate, momentum, decay = settings.T
     effective = np.log(0.1 + rate / (1 - momentum))
@@ -197,24 +198,24 @@ def features(settings: np.ndarray) -> np.ndarray:
 
 
 def targets(table: Table) -> np.ndarray:
-    """Return what is learnt: mean losses, then shares of diverged seeds `(n, 2 * epochs)`."""
+    """Return the process's targets: mean losses and shares of diverged seeds `(n, 2 epochs)`."""
     loss = table.outcomes.loss
     return np.hstack([np.minimum(loss, GUESSING).mean(axis=1), np.isinf(loss).mean(axis=1)])
 
 
 def fingerprint(path: Path) -> str:
-    """Return a table's name with what changes whenever it or its model does."""
+    """Return a table's name with a hash of it and of its model."""
     content = path.read_bytes() + path.with_suffix(".json").read_bytes()
     return f"{path.name} {sha256(content).hexdigest()[:8]}"
 
 
 def results_on(path: Path, name: str) -> Path:
-    """Return where results on a table are kept: `name` with the device of the table."""
+    """Return the file of results on a table: `name` with the table's device."""
     *_, device = path.stem.rpartition("_")
     return RESULTS / f"{name}_{device}.csv"
 
 
 @lru_cache(maxsize=4)
 def table_problem(path: Path = CPU_TABLE, noise_seed: int | None = None) -> TableProblem:
-    """Return the problem, which is set up once per process."""
+    """Return the problem, which is set up once in a process."""
     return TableProblem(path, noise_seed=noise_seed)

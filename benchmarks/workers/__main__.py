@@ -1,6 +1,66 @@
-"""`python -m benchmarks.workers`; see `benchmarks.workers.experiments`."""
+"""What must hold when many workers share a study, die and are replaced: counted on real servers.
 
-from benchmarks.workers.experiments import main
+- `identical`: one seed, `optimize_generations` with 1 to 8 threads and processes on SQLite, a
+  journal and PostgreSQL; counted are the trials that differ from those of one process in memory.
+- `killed`: a sequential run and a run by generations, killed with SIGKILL at random moments and
+  resumed.
+- `swarm`: 16 processes with one seed on PostgreSQL, trials of uneven (lognormal) length, 8 of them
+  killed at random and replaced; GASampler as in the paper and with elitism, and NSGAIISampler.
+- `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or
+  kills its process in 30 % of the trials; and a run by generations that is replaced when it dies.
+- `threads`: 32 threads, one sampler object, 5 studies.
+- `suggestion`: one more trial of a study of 100,000 on PostgreSQL, beside RandomSampler.
+
+A row is one figure: its value, its bound (if it has one) and whether that holds. The servers and
+the oracle that counts are those of the tests, `tests/servers.py` and `tests/oracles.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import optuna
+from tqdm import tqdm
+
+from benchmarks.options import Options
+from benchmarks.rows import RESULTS, Row, environment, write_rows
+from benchmarks.workers.free import faults, swarm
+from benchmarks.workers.same_study import identical, killed, threads
+from benchmarks.workers.suggestion import suggestion
+
+EXPERIMENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
+    "identical": identical,
+    "killed": killed,
+    "swarm": swarm,
+    "faults": faults,
+    "threads": threads,
+    "suggestion": suggestion,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the experiments and write the rows; see `--help`."""
+    options = _parser().parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    rows, place = [], environment("CPU")
+    for name in tqdm(options.experiments, unit="experiment", disable=None):
+        for row in EXPERIMENTS[name]():
+            rows.append({"experiment": name, **row, **place})
+            write_rows(options.out, rows)  # A later experiment may fail.
+            verdict = {True: "holds", False: "FAILS", None: ""}[row["holds"]]
+            tqdm.write(f"{name}, {row['case']}: {row['figure']}: {row['value']} {verdict}")
+    sys.exit(int(any(row["holds"] is False for row in rows)))
+
+
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.workers", __doc__)
+    names = list(EXPERIMENTS)
+    parser.add("--experiments", "experiments to run", names, nargs="+", choices=names)
+    parser.add("--out", "file of rows", RESULTS / "workers.csv", type=Path)
+    return parser
+
 
 if __name__ == "__main__":
     main()

@@ -1,35 +1,27 @@
-"""The benchmark scripts, run small: rows, resumption, reports and bad options."""
+"""The main job, run small: rows, resumption, reports and bad options."""
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from math import comb
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 from optuna_dashboard import get_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from benchmarks.paper.tune import main
 from benchmarks.paper.tune_report import read_runs, table
-from benchmarks.performance import overhead, precision, trainer_speed
-from benchmarks.performance.memory import peak_mb
+from benchmarks.rows import read_rows
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import load_subset
-from optuna_ga.fashion_mnist._training import lower_precisions
 from tests.terminals import open_terminal
 
 TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64"]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 # Evaluating 2,000 images after each training would take longer than all else.
@@ -61,12 +53,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def studies(out: Path) -> list[optuna.Study]:
     """Return the studies of an output folder."""
     storage = f"sqlite:///{out}/studies.db"
@@ -85,7 +71,7 @@ def test_three_samplers_share_one_storage_and_one_budget(out: Path) -> None:
 
 def test_rows_are_the_trials(out: Path) -> None:
     """Each row is flat and says what its figure depends on."""
-    rows = read(out / "rows.csv")
+    rows = read_rows(out / "rows.csv")
     trials = [trial for study in studies(out) for trial in study.trials]
 
     assert [float(row["value"]) for row in rows] == [trial.value for trial in trials]
@@ -125,6 +111,7 @@ def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) 
     assert "| [1](" in get_note(study)
 
 
+@pytest.mark.slow
 def test_another_samplers_study_has_no_report(tmp_path: Path) -> None:
     """It has no evolution to tell of, not even after 20 trials."""
     few = [*TINY, "--generations", "5", "--samplers", "random"]
@@ -170,6 +157,7 @@ main(sys.argv[3:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "status"), [("kill", 9), ("interrupt", -2)])
 def test_a_run_that_ended_early_goes_on(how: str, status: int, out: Path, tmp_path: Path) -> None:
     """After two ends the rest is run: the same search, and no sampler repeats itself."""
@@ -220,70 +208,12 @@ def test_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
 
     text = " ".join(capsys.readouterr().out.split())
-    assert text.count("(default: ") == 15
+    assert text.count("(default: ") == 14
 
 
-def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:
-    """Each sampler has a ratio within its interval; RandomSampler's is one."""
-    path = tmp_path / "overhead.csv"
-    options = ["--largest", "100", "--turns", "6", "--params", "2", "--storages", "memory"]
-    overhead.main([*options, "--out", str(path)])
+def test_it_needs_no_package_of_other_benchmarks() -> None:
+    """`python -m benchmarks` imports neither scikit-learn nor cmaes."""
+    code = "import sys, benchmarks.paper.tune; print({'sklearn', 'cmaes'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
-    rows = read(path)
-    assert [row["sampler"] for row in rows] == overhead.COMPARED
-    assert all(float(r["low"]) <= float(r["ratio"]) <= float(r["high"]) for r in rows)
-    assert float(rows[0]["ratio"]) == 1.0
-
-
-def test_trainer_rows_compare_with_a_plain_loader(tmp_path: Path) -> None:
-    """Every variant of this device has a ratio, and none beats the floor."""
-    path = tmp_path / "speed.csv"
-    trainer_speed.main(["--members", "2", "--images", "80", "--turns", "6", "--out", str(path)])
-
-    rows = read(path)
-    assert [row["variant"] for row in rows][:3] == ["loader", "loop", "ours"]
-    assert float(rows[0]["ratio"]) == 1.0
-    assert all(0 < float(row["share_of_floor"]) < 1 for row in rows)
-
-
-def test_memory_counts_the_work_and_its_processes() -> None:
-    """50 MB held for a while, and a process that stays, which takes a few MB at least."""
-    before = bytearray(10**7)
-    alone = peak_mb(lambda: len(bytearray(b"x") * 50_000_000))
-    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-        shared = peak_mb(lambda: executor.submit(len, before).result())
-
-    assert alone is not None and 45 < alone < 60
-    assert shared is not None and shared > 5
-
-
-def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
-    """Another seed first, which is the noise, then the processor's precisions."""
-    path = tmp_path / "precision.csv"
-    precision.main(["--settings", "4", "--images", "64", "--out", str(path)])
-
-    assert [row["compared"] for row in read(path)] == [
-        "other seed",
-        *lower_precisions(torch.device("cpu")),
-    ]
-
-
-def test_rankings_are_compared_by_rank() -> None:
-    """Equal rankings agree wholly, opposite ones not at all; infinite losses are last."""
-    losses = np.array([1.0, 2.0, 3.0, np.inf])
-    same = precision.compare(losses, np.array([10.0, 20.0, 30.0, np.inf]), losses)
-    opposite = precision.compare(losses, np.array([9.0, 8.0, 7.0, 6.0]), losses)
-
-    assert (same["spearman"], same["same_parents"], same["diverged_alike"]) == (1.0, 1.0, 1.0)
-    assert (opposite["spearman"], opposite["same_parents"]) == (-1.0, 0.0)
-    assert (opposite["diverged_alike"], opposite["beyond_noise"]) == (0.75, -2.0)
-
-
-@pytest.mark.parametrize("n", [10, 25, 100])
-def test_the_interval_of_the_median_covers_it(n: int) -> None:
-    """The order statistics bound it with at least 93 % of the binomial's probability."""
-    low, high = overhead.interval_of_median([float(i) for i in range(n)])
-    outside = sum(comb(n, k) for k in range(int(low) + 1)) / 2**n
-    above = sum(comb(n, k) for k in range(n - int(high))) / 2**n
-
-    assert outside + above < 0.07
+    assert ran.stdout.strip() == "set()"

@@ -1,61 +1,14 @@
-"""The experiments with many workers, run small: all that must hold does, and would be noticed."""
+"""The naive oracle of parents, on studies written by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import pytest
 from optuna import create_trial
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.rows import Row
-from benchmarks.workers import experiments as workers
 from tests import oracles
-from tests.benchmarks.test_benchmarks import read
-
-SMALL: dict[str, Callable[[], Iterator[Row]]] = {
-    "identical": partial(workers.identical, 2, (3,)),
-    "killed": partial(workers.killed, 2, 40),
-    "swarm": partial(workers.swarm, 100, 4, 1, 0.02),
-    "faults": partial(workers.faults, 160, 3, 0.01),
-    "threads": partial(workers.threads, 3, 8, 5),
-}
-
-
-@pytest.fixture(autouse=True)
-def _servers(postgresql: str) -> None:
-    """What cannot run without PostgreSQL says so."""
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_what_must_hold_under_many_workers_holds(name: str) -> None:
-    """Each experiment has figures with bounds, and all keep them."""
-    rows = list(SMALL[name]())
-
-    assert any(row["holds"] for row in rows)
-    assert [row for row in rows if row["holds"] is False] == []
-
-
-def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
-    """The copies are trials like others: the study is bred on from the last of them."""
-    rows = {row["figure"]: row["value"] for row in workers.suggestion(1000, 6, 2)}
-
-    assert rows["the same, lower end of the interval"] > 0
-    assert rows["seconds of the first trial of a new process, GASampler"] > 0
-
-
-def test_rows_say_what_holds(tmp_path: Path) -> None:
-    """The script ends well if all does."""
-    path = tmp_path / "workers.csv"
-    with pytest.raises(SystemExit, match="0"):
-        workers.main(["--experiments", "threads", "--out", str(path)])
-
-    assert [row["holds"] for row in read(path)] == ["True"]
-
 
 START = datetime(2026, 1, 1)
 

@@ -49,6 +49,7 @@ def test_the_table_holds_what_separate_trainings_give(path: Path) -> None:
         assert table.outcomes.accuracy[18, seed] == pytest.approx(accuracies, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_stopped_table_goes_on_to_the_same(path: Path, tmp_path: Path) -> None:
     """Stopped after its first 16 settings; each part says when and where it was made."""
     stopped = tmp_path / "table.npz"
@@ -80,7 +81,7 @@ def test_more_images_than_there_are_is_an_error(
     with pytest.raises(SystemExit, match="2"):
         make_table.main([*TINY, "--training-images", "6001", "--out", str(out)])
 
-    assert "there are 6000 training images, but 6001 were asked for" in capsys.readouterr().err
+    assert "there are 6000 training images, but 6001 are wanted" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks import runner
 from benchmarks.paper import dynamic, dynamic_report
-from benchmarks.rows import RESULTS, read_rows
+from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
@@ -34,13 +36,14 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
         return Data(data.training, data.validation, data.training.take(slice(1000, 1064)))
 
     def here(function: Any, jobs: Any, *_: Any) -> Any:
-        return ((job, function(*job)) for job in jobs)
+        return ((job, function(*job.arguments)) for job in jobs)
 
     monkeypatch.setattr(_objective, "load_full", load)
-    monkeypatch.setattr(dynamic, "in_processes", here)
+    monkeypatch.setattr(runner, "in_processes", here)
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
     """The second call adds what the first left out, and repeats nothing."""
     out = tmp_path / "dynamic_cpu"
@@ -55,11 +58,12 @@ def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
     for row in rows:
         assert len(row["learning_rate"].split()) == len(row["replay_losses"].split()) == 2
     text = out.with_suffix(".md").read_text()
-    assert text == dynamic_report.report(rows, "dynamic_cpu")
+    assert text == dynamic_report.report(read_frame(out.with_suffix(".csv")), "dynamic_cpu")
     assert "At equal total epochs" in text
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_all_methods_may_have_the_time_that_dynamic_took(tmp_path: Path) -> None:
     """They go on by tens until then; without its row they wait."""
     out = tmp_path / "dynamic_cpu"
@@ -102,15 +106,15 @@ def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.Monk
 def rows_of(method: str, losses: list[float], replays: float) -> list[dict[str, Any]]:
     """Return made-up rows, one per seed."""
     facts = {
-        "limit": "epochs", "seconds": "1", "trials": "4", "diverged": "0", "training_loss": "1",
-        "accuracy": "0.5", "test_loss": "1", "test_accuracy": "0.5", "population_size": "20",
-        "epochs": "2", "training_images": "64", "validation_images": "64", "replays": "2",
+        "limit": "epochs", "seconds": 1, "trials": 4, "diverged": 0, "training_loss": 1.0,
+        "accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5, "population_size": 20,
+        "epochs": 2, "training_images": 64, "validation_images": 64, "replays": 2,
         "device": "CPU", "processor": "p", "torch": "t", "momentum": "0.1 0.2",
         "learning_rate": "0.1 0.2", "weight_decay": "0.1 0.2",
     }  # fmt: skip
     return [
         facts
-        | {"method": method, "seed": str(seed), "validation_loss": str(loss)}
+        | {"method": method, "seed": seed, "validation_loss": loss}
         | {"replay_losses": f"{loss + replays} inf"}
         for seed, loss in enumerate(losses)
     ]
@@ -123,7 +127,7 @@ def test_the_report_judges_made_up_rows() -> None:
         *rows_of("dynamic", [0.5 + 1.1 * each for each in noise], 0.1),
         *rows_of("tpe", [1.0 + each for each in noise], 0.1),
     ]
-    text = dynamic_report.report(rows, "made_up")
+    text = dynamic_report.report(pd.DataFrame(rows), "made_up")
     verdicts = {
         cells[2].strip(): cells[-2].strip()
         for line in text.splitlines()
@@ -135,17 +139,20 @@ def test_the_report_judges_made_up_rows() -> None:
         "validation loss of the replays": "shown",
         "test error": "not shown",
     }
-    assert dynamic_report.replayed(rows[0]) == pytest.approx((0.6 + GUESSING) / 2)
-    diverged = rows[0] | {"validation_loss": "inf", "test_accuracy": "nan"}
-    assert dynamic_report.answer(diverged) == GUESSING
-    assert dynamic_report.tested(diverged) == 0.1
+    diverged = rows[0] | {"validation_loss": math.inf, "test_accuracy": math.nan}
+    found = dynamic_report.measured(pd.DataFrame([rows[0], diverged]), "epochs")
+    assert found["replayed"].tolist() == pytest.approx([(0.6 + GUESSING) / 2] * 2)
+    assert found["answer"].tolist() == [0.5, GUESSING]
+    assert found["tested"].tolist() == [0.5, 0.1]
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """To the letter."""
     path = RESULTS / "dynamic_cpu.csv"
 
-    assert path.with_suffix(".md").read_text() == dynamic_report.report(read_rows(path), path.stem)
+    assert path.with_suffix(".md").read_text() == dynamic_report.report(
+        read_frame(path), path.stem
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,4 +182,4 @@ def test_rows_of_another_setting_are_not_continued(
     with pytest.raises(SystemExit, match="2"):
         dynamic.main([*SMALL, *few, "--epochs", "3"])
 
-    assert "must have been made with epochs 3" in capsys.readouterr().err
+    assert "must have epochs 3" in capsys.readouterr().err

@@ -1,26 +1,24 @@
-"""The paper's five runs: budgets, answers, resumption, verdicts; and the rules that leak."""
+"""The paper's five runs: budgets, answers, resumption, verdicts."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 import pytest
 import torch
 
-from benchmarks.paper import digits, leak, leak_report, reproduce, reproduce_report
-from benchmarks.paper.leak import experiment
+from benchmarks.paper import reproduce, reproduce_report
 from benchmarks.paper.runs import PAPER
-from benchmarks.rows import Row, read_rows, write_rows
+from benchmarks.rows import RESULTS, read_frame, write_rows
 from optuna_ga.fashion_mnist import _objective
-from optuna_ga.fashion_mnist._data import Data, Images, load_subset
-from optuna_ga.fashion_mnist._training import train
+from optuna_ga.fashion_mnist._data import Data, load_subset
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
         "--training-images", "64", "--validation-images", "64"]  # fmt: skip
 
@@ -51,6 +49,7 @@ def studies(out: Path) -> list[optuna.Study]:
     return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
+@pytest.mark.slow
 def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
     """Two genetic algorithms, one random search and one TPE per seed, ten trials each."""
     found = [(s.user_attrs["benchmark:sampler"], len(s.trials)) for s in studies(out)]
@@ -60,6 +59,7 @@ def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_rows_have_one_answer_per_study(out: Path) -> None:
     """The best of the final generation for the genetic algorithm, the best trial else."""
     with out.with_suffix(".csv").open() as file:
@@ -78,6 +78,7 @@ def test_rows_have_one_answer_per_study(out: Path) -> None:
         assert float(answer["validation_loss"]) == pytest.approx(best.value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lower_mutation_rate_changes_children_only(out: Path) -> None:
     """With one seed, runs 2 and 3 begin with the same generation."""
     first, second = (
@@ -98,6 +99,11 @@ def test_without_time_nothing_is_begun(
 
     assert "argument --minutes: no study is complete" in capsys.readouterr().err
     assert not any(study.trials for study in studies(tmp_path / "results"))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return the rows of a file as the report reads them."""
+    return read_frame(path, *reproduce_report.TEXTS)
 
 
 def rows_of(sampler: str, losses: list[list[float]], size: int, generations: int) -> list[Any]:
@@ -129,7 +135,7 @@ def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
     write_rows(path, rows)
     facts = tmp_path / "facts.json"
     facts.write_text('{"problem": "p", "date": "d", "environments": []}')
-    text = reproduce_report.report(PAPER, reproduce_report.read(path), facts)
+    text = reproduce_report.report(read(path), facts)
 
     verdicts = {
         tuple(cells[1:3]): cells[-2]
@@ -147,84 +153,12 @@ def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
     assert not any(claim == "the GA beats tpe" for claim, _ in verdicts)  # Random search so far.
 
 
-def mark(network: Any) -> float:
-    """Return a number that tells networks with different weights apart."""
-    return float(network.fc1.weight.detach().double().sum())
-
-
-@pytest.mark.parametrize(
-    ("weights", "split", "leaks"),
-    [("fresh", "anew", False), ("shared", "once", False), ("shared", "anew", True)],
-)
-def test_only_weights_that_live_on_under_new_splits_leak(
-    weights: str, split: str, leaks: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether a network validates on images that it, or what it began as, was trained on."""
-    seen: dict[float, set[bytes]] = {}  # What a network has been trained on, by its weights.
-    leaked = []
-
-    def as_bytes(images: Images) -> set[bytes]:
-        return {pixels.numpy().tobytes() for pixels in images.pixels}
-
-    def spying(network: Any, training: Images, validation: Images, **how: Any) -> Iterator[Any]:
-        before = seen.get(mark(network), set())
-        leaked.append(bool(before & as_bytes(validation)))
-        yield from train(network, training, validation, **how)
-        seen[mark(network)] = before | as_bytes(training)
-
-    monkeypatch.setattr(leak, "train", spying)
-    row = experiment(PAPER[2], weights, split, 0, "subset", 120, 1, "cpu")
-
-    assert any(leaked) == leaks
-    assert len(leaked) == row["individuals"] == 10
-
-
-def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its network begins as the fitter parent's ended."""
-    begun: dict[int, float] = {}
-    ended: dict[int, float] = {}
-    studies: list[optuna.Study] = []
-    create = optuna.create_study
-
-    def spying(network: Any, *images: Images, seed: int, **how: Any) -> Iterator[Any]:
-        begun[seed] = mark(network)
-        yield from train(network, *images, seed=seed, **how)
-        ended[seed] = mark(network)
-
-    def remembering(**how: Any) -> optuna.Study:
-        studies.append(create(**how))
-        return studies[-1]
-
-    monkeypatch.setattr(leak, "train", spying)
-    monkeypatch.setattr(optuna, "create_study", remembering)
-    experiment(PAPER[2], "inherited", "once", 0, "subset", 120, 1, "cpu")
-
-    (study,) = studies
-    for trial in study.trials[5:]:
-        parents = [study.trials[number] for number in trial.user_attrs["ga_parents"]]
-        fitter = min(parents, key=lambda parent: parent.value or math.inf)
-        assert begun[trial.number] == ended[fitter.number]
-
-
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """To the letter."""
     path = RESULTS / "reproduce_cpu.csv"
-    text = reproduce_report.report(PAPER, reproduce_report.read(path), path.with_suffix(".json"))
+    text = reproduce_report.report(read(path), path.with_suffix(".json"))
 
     assert path.with_suffix(".md").read_text() == text
-
-
-@pytest.mark.parametrize(
-    ("name", "made"),
-    [("leak_cpu", lambda rows: leak_report.report(PAPER, rows)), ("digits_cpu", digits.report)],
-)
-def test_the_committed_tables_are_made_of_the_committed_rows(
-    name: str, made: Callable[[list[Row]], str]
-) -> None:
-    """To the letter."""
-    path = RESULTS / f"{name}.csv"
-
-    assert path.with_suffix(".md").read_text() == made(read_rows(path))
 
 
 def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
@@ -236,12 +170,12 @@ def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
         *rows_of("random", [[2.0, 1.4]], 5, 5),
     ]
     write_rows(path, rows)
-    reproduce_report.plot(PAPER, reproduce_report.read(path), figure)
+    reproduce_report.plot(read(path), figure)
     assert figure.read_bytes().startswith(b"\x89PNG")
 
     write_rows(path, rows[2:])
     figure.unlink()
-    reproduce_report.plot(PAPER, reproduce_report.read(path), figure)
+    reproduce_report.plot(read(path), figure)
     assert not figure.exists()
 
 
@@ -249,12 +183,12 @@ def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
 def test_seconds_until_as_good_are_counted(losses: list[float], tmp_path: Path) -> None:
     """A second for each trial, until the loss is that which both reach."""
     path = tmp_path / "rows.csv"
-    mine = rows_of("ga, mutation 0.2", [[*losses, 0.9, 0.5]] * 3, 1, 5)
+    run = PAPER[4]._replace(population_size=1, n_generations=5)
+    mine = rows_of(run.sampler, [[*losses, 0.9, 0.5]] * 3, 1, 5)
     other = rows_of("random", [[3.0, 3.0, 3.0, 3.0, 1.0]] * 3, 1, 5)
     write_rows(path, [*mine, *other])
-    studies = reproduce_report.read(path)
-    (found,) = reproduce_report.as_good(
-        "c", ("mine", studies[1, 5, "ga, mutation 0.2"]), ("other", studies[1, 5, "random"])
-    )
+    trials = reproduce_report.curves(read(path))
+    ours, theirs = reproduce_report.seconds_until_as_good(trials, run, "random")
 
-    assert found.found.mean == losses.index(1.0) + 1 - 5
+    assert ours.tolist() == [losses.index(1.0) + 1] * 3
+    assert theirs.tolist() == [5] * 3

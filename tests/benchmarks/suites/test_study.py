@@ -20,11 +20,13 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks import runner
+from benchmarks.differential_evolution import DESampler
 from benchmarks.rows import read_rows, write_rows
-from benchmarks.runner import in_processes
+from benchmarks.runner import Job, in_processes
+from benchmarks.samplers import SAMPLERS, Search
+from benchmarks.suites import SUITES
 from benchmarks.suites import __main__ as suites
-from benchmarks.suites.differential_evolution import DESampler
-from benchmarks.suites.samplers import SAMPLERS, Limit
 from benchmarks.suites.study import CHECKPOINTS, run_study
 from benchmarks.suites.task import Suite, Task
 
@@ -115,11 +117,11 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def in_this_process(function: Any, jobs: Any, *_: Any) -> Iterator[Any]:
         for job in jobs:
-            done.append(job[1:])
-            yield job, function(*job)
+            done.append(job.arguments[1:])
+            yield job, function(*job.arguments)
 
-    monkeypatch.setattr(suites, "in_processes", in_this_process)
-    monkeypatch.setattr(suites, "SUITES", {"tiny": f"{__name__}:TINY"})
+    monkeypatch.setattr(runner, "in_processes", in_this_process)
+    monkeypatch.setitem(SUITES, "tiny", f"{__name__}:TINY")
     return done
 
 
@@ -157,7 +159,8 @@ def test_so_many_trials_run_all_the_time(n_workers: int) -> None:
 def test_each_sampler_runs_on_every_kind_of_parameter(name: str) -> None:
     """Twice the same, without a warning."""
     first, again = (
-        run_study(Mixed(), SAMPLERS[name](1, Mixed(), 15), 15, 4).best for _ in range(2)
+        run_study(Mixed(), SAMPLERS[name](Search(1, n_trials=15, space=Mixed.space)), 15, 4).best
+        for _ in range(2)
     )
 
     assert first == again
@@ -178,7 +181,7 @@ def test_a_continued_run_runs_only_what_is_missing(tmp_path: Path, jobs: list[An
         ("sphere", "ga", 2, 1, 5),
     ]  # fmt: skip
     assert first[0] in rows
-    expected = run_study(Sphere(1), SAMPLERS["ga"](1, Sphere(1), 5), 5, 2).best[5]
+    expected = run_study(Sphere(1), SAMPLERS["ga"](Search(1)), 5, 2).best[5]
     found = next(r for r in rows if (r["sampler"], r["workers"], r["seed"]) == ("ga", "2", "1"))
     assert float(found["best_5"]) == pytest.approx(expected, rel=1e-5)
     assert found["best_10"] == ""
@@ -188,7 +191,9 @@ def test_a_slow_sampler_runs_fewer_trials_and_seeds(
     tmp_path: Path, jobs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows say so; tasks to tune on come when they are asked for."""
-    monkeypatch.setattr(suites, "LIMITS", {("tiny", "random"): Limit(n_trials=5, n_seeds=1)})
+    monkeypatch.setattr(
+        suites, "LIMITS", {("tiny", "random"): suites.Limit(n_trials=5, n_seeds=1)}
+    )
     options = ["--samplers", "random", "ga", "--workers", "1", "--tuning"]
     suites.main(["tiny", *options, "--out", str(tmp_path / "rows.csv")])
 
@@ -199,8 +204,8 @@ def test_a_slow_sampler_runs_fewer_trials_and_seeds(
     ("options", "message"),
     [
         (["--tasks", "tuned"], "'tuned' must be among sphere"),
-        (["report"], "there is no rows.csv"),
-        (["--tuning"], "must have been made with part tuning"),
+        (["report"], "there are no rows in rows.csv"),
+        (["--tuning"], "must have part tuning"),
     ],
 )
 def test_what_cannot_be_run_is_said(
@@ -223,14 +228,14 @@ def test_what_cannot_be_run_is_said(
 
 def test_nothing_begins_after_the_deadline() -> None:
     """Nor is a process started for it."""
-    assert list(in_processes(abs, [(-1,), (-2,)], 1, seconds=-1.0)) == []
+    assert list(in_processes(abs, [Job({}, (-1,)), Job({}, (-2,))], 1, seconds=-1.0)) == []
 
 
 def test_a_missing_package_hits_only_its_own_suite(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It says which, and what installs it."""
-    monkeypatch.setattr(suites, "SUITES", {"tiny": "no_such_package:SUITE"})
+    monkeypatch.setitem(SUITES, "tiny", "no_such_package:SUITE")
     with pytest.raises(SystemExit, match="2"):
         suites.main(["tiny"])
 

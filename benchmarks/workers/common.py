@@ -1,0 +1,106 @@
+"""Objectives, storages and figures that the experiments with many workers share."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from multiprocessing import get_context
+from typing import Any
+
+from optuna import Study, Trial, TrialPruned
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend
+
+Row = dict[str, Any]
+
+SIZE = 20
+SEED = 0
+
+# Its processes are forked from a process that has the imports and no open connection.
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(["benchmarks.workers.common", "optuna_ga"])
+
+
+def figure(
+    case: str,
+    name: str,
+    value: float,
+    n: int,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Row:
+    """Return the row of a figure, counted among `n` trials, parents or runs."""
+    row: Row = {"case": case, "figure": name, "value": value, "of": n, "bound": "", "holds": None}
+    if at_most is not None:
+        row |= {"bound": f"<= {at_most}", "holds": value <= at_most}
+    if at_least is not None:
+        row |= {"bound": f">= {at_least}", "holds": value >= at_least}
+    return row
+
+
+def evaluate(trial: Trial) -> float:
+    """Return the value of a trial with numbers, choices and a branch."""
+    value = trial.suggest_float("x", -5, 5) ** 2 + abs(
+        trial.suggest_int("n", 1, 100, log=True) - 7
+    )
+    if trial.suggest_categorical("branch", ["flat", "steep"]) == "steep":
+        value *= trial.suggest_float("steepness", 0.5, 2)
+    return value
+
+
+def uneven(trial: Trial, scale_s: float) -> float:
+    """Return the value after a lognormal time that the trial's number decides."""
+    value = evaluate(trial)
+    time.sleep(scale_s * random.Random(trial.number).lognormvariate(0, 1))
+    return value
+
+
+def faulty(trial: Trial, scale_s: float, mortal: bool) -> float:
+    """Fail, prune, diverge or kill the process in 30 % of the trials, as the number decides.
+
+    A trial that killed its process fails when it is evaluated again.
+    """
+    value = uneven(trial, scale_s)
+    ending = random.Random(f"fault {trial.number}").random()
+    if ending < 0.02 and "died" not in trial.user_attrs:
+        trial.set_user_attr("died", True)
+        if mortal:
+            os._exit(1)
+    if ending < 0.10:
+        raise OSError("no space left")
+    if ending < 0.20:
+        trial.report(value, 1)
+        raise TrialPruned
+    return float("inf") if ending < 0.30 else value
+
+
+def story(study: Study) -> list[tuple[Any, ...]]:
+    """Return the trials without their ids and times."""
+    trials = study.get_trials(deepcopy=False)
+    return [(t.number, t.state, t.params, t.values, t.user_attrs) for t in trials]
+
+
+def left_running(study: Study) -> int:
+    """Return how many trials have not finished."""
+    return sum(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+
+
+def differing(study: Study, reference: Study) -> int:
+    """Return how many trials differ, missing and superfluous ones included."""
+    mine, theirs = story(study), story(reference)
+    differ = sum(a != b for a, b in zip(mine, theirs, strict=False))
+    return differ + abs(len(mine) - len(theirs))
+
+
+def open_storage(place: str) -> BaseStorage:
+    """Open a database by its URL or a journal by its path."""
+    if "://" in place:
+        return get_storage(place)
+    return JournalStorage(JournalFileBackend(place))
+
+
+def open_with_heartbeat(url: str) -> BaseStorage:
+    """Open a database that fails the trials of a process three seconds after its death."""
+    return get_storage(RDBStorage(url, heartbeat_interval=1, grace_period=3))

@@ -1,0 +1,55 @@
+"""The experiments with many workers, run small: all that must hold does, and would be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rows import Row, read_rows
+from benchmarks.workers import free, same_study
+from benchmarks.workers.__main__ import main
+from benchmarks.workers.suggestion import suggestion
+
+SMALL: dict[str, Callable[[], Iterator[Row]]] = {
+    "identical": partial(same_study.identical, 2, (3,)),
+    "killed": partial(same_study.killed, 2, 40),
+    "swarm": partial(free.swarm, 100, 4, 1, 0.02),
+    "faults": partial(free.faults, 160, 3, 0.01),
+    "threads": partial(same_study.threads, 3, 8, 5),
+}
+
+
+@pytest.fixture(autouse=True)
+def _servers(postgresql: str) -> None:
+    """What cannot run without PostgreSQL says so."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_what_must_hold_under_many_workers_holds(name: str) -> None:
+    """Each experiment has figures with bounds, and all keep them."""
+    rows = list(SMALL[name]())
+
+    assert any(row["holds"] for row in rows)
+    assert [row for row in rows if row["holds"] is False] == []
+
+
+@pytest.mark.slow
+def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
+    """The copies are trials like others: the study is bred on from the last of them."""
+    rows = {row["figure"]: row["value"] for row in suggestion(1000, 6, 2)}
+
+    assert rows["the same, lower end of the interval"] > 0
+    assert rows["seconds of the first trial of a new process, GASampler"] > 0
+
+
+def test_rows_say_what_holds(tmp_path: Path) -> None:
+    """The script ends well if all does."""
+    path = tmp_path / "workers.csv"
+    with pytest.raises(SystemExit, match="0"):
+        main(["--experiments", "threads", "--out", str(path)])
+
+    assert [row["holds"] for row in read_rows(path)] == ["True"]
