@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -269,7 +270,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(backend: str, optimizer: st
     for one, other in zip(whole, ended, strict=True):
         assert one.epochs[1:] == other.epochs
     assert difference(
-        [each._replace(epochs=[]) for each in whole], [each._replace(epochs=[]) for each in ended]
+        [replace(each, epochs=[]) for each in whole], [replace(each, epochs=[]) for each in ended]
     ) == 0.0  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
     """The second call adds what the first left out, and repeats nothing."""
     out = tmp_path / "dynamic_cpu"
@@ -62,6 +63,7 @@ def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_all_methods_may_have_the_time_that_dynamic_took(tmp_path: Path) -> None:
     """They go on by tens until then; without its row they wait."""
     out = tmp_path / "dynamic_cpu"

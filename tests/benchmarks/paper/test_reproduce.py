@@ -49,6 +49,7 @@ def studies(out: Path) -> list[optuna.Study]:
     return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
+@pytest.mark.slow
 def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
     """Two genetic algorithms, one random search and one TPE per seed, ten trials each."""
     found = [(s.user_attrs["benchmark:sampler"], len(s.trials)) for s in studies(out)]
@@ -58,6 +59,7 @@ def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_rows_have_one_answer_per_study(out: Path) -> None:
     """The best of the final generation for the genetic algorithm, the best trial else."""
     with out.with_suffix(".csv").open() as file:
@@ -76,6 +78,7 @@ def test_rows_have_one_answer_per_study(out: Path) -> None:
         assert float(answer["validation_loss"]) == pytest.approx(best.value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lower_mutation_rate_changes_children_only(out: Path) -> None:
     """With one seed, runs 2 and 3 begin with the same generation."""
     first, second = (

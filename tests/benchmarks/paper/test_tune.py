@@ -111,6 +111,7 @@ def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) 
     assert "| [1](" in get_note(study)
 
 
+@pytest.mark.slow
 def test_another_samplers_study_has_no_report(tmp_path: Path) -> None:
     """It has no evolution to tell of, not even after 20 trials."""
     few = [*TINY, "--generations", "5", "--samplers", "random"]
@@ -156,6 +157,7 @@ main(sys.argv[3:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "status"), [("kill", 9), ("interrupt", -2)])
 def test_a_run_that_ended_early_goes_on(how: str, status: int, out: Path, tmp_path: Path) -> None:
     """After two ends the rest is run: the same search, and no sampler repeats itself."""

@@ -11,6 +11,7 @@ from benchmarks.performance import overhead
 from benchmarks.rows import read_rows
 
 
+@pytest.mark.slow
 def test_overhead_rows_compare_with_random(tmp_path: Path) -> None:
     """Each sampler has a ratio within its interval; RandomSampler's is one."""
     path = tmp_path / "overhead.csv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.performance import precision
@@ -12,6 +13,7 @@ from benchmarks.rows import read_rows
 from optuna_ga.fashion_mnist._training import lower_precisions
 
 
+@pytest.mark.slow
 def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
     """Another seed first, which is the noise, then the processor's precisions."""
     path = tmp_path / "precision.csv"

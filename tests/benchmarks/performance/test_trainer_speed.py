@@ -6,11 +6,14 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import pytest
+
 from benchmarks.performance import trainer_speed
 from benchmarks.performance.memory import peak_mb
 from benchmarks.rows import read_rows
 
 
+@pytest.mark.slow
 def test_trainer_rows_compare_with_a_plain_loader(tmp_path: Path) -> None:
     """Every variant of this device has a ratio, and none beats the floor."""
     path = tmp_path / "speed.csv"

@@ -49,6 +49,7 @@ def test_the_table_holds_what_separate_trainings_give(path: Path) -> None:
         assert table.outcomes.accuracy[18, seed] == pytest.approx(accuracies, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_stopped_table_goes_on_to_the_same(path: Path, tmp_path: Path) -> None:
     """Stopped after its first 16 settings; each part says when and where it was made."""
     stopped = tmp_path / "table.npz"

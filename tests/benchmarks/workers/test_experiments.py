@@ -27,6 +27,7 @@ def _servers(postgresql: str) -> None:
     """What cannot run without PostgreSQL says so."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_what_must_hold_under_many_workers_holds(name: str) -> None:
     """Each experiment has figures with bounds, and all keep them."""
@@ -36,6 +37,7 @@ def test_what_must_hold_under_many_workers_holds(name: str) -> None:
     assert [row for row in rows if row["holds"] is False] == []
 
 
+@pytest.mark.slow
 def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
     """The copies are trials like others: the study is bred on from the last of them."""
     rows = {row["figure"]: row["value"] for row in suggestion(1000, 6, 2)}
