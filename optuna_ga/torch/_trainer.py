@@ -342,9 +342,10 @@ class PopulationTrainer:
             other = self._start(replace(member, seed=member.seed + 1))
             verdict = examine(self._recipe, training, other)
             self._verdicts[key] = verdict
-            if self._backend == "auto" and any(verdict):
+            reason = verdict.loop_only or verdict.no_vmap
+            if self._backend == "auto" and reason:
                 warnings.warn(
-                    "Networks are trained separately: " + "".join(verdict),
+                    f"Networks are trained separately: {reason}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
