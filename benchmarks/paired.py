@@ -1,4 +1,4 @@
-"""Compare two sets of figures that belong together pair by pair, one pair per seed."""
+"""Statistics of paired figures, one pair per seed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Difference(NamedTuple):
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Return how the first figures differ from the second ones.
+    """Return the mean difference of paired figures.
 
     Args:
         first: Finite figures `(n,)`, at least two.
-        second: As many.
+        second: As many figures.
 
     Raises:
         ValueError: If there are fewer than two pairs.
@@ -77,7 +77,7 @@ def verdict(found: Difference, p: float) -> str:
 
     Args:
         found: The difference.
-        p: Its p-value, corrected if there are others beside it.
+        p: Its p-value, corrected if it is one of several.
     """
     if p >= 0.05:
         return "not shown"
@@ -93,7 +93,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class Claim(NamedTuple):
-    """A claim, what was compared for it, and how it differs; lower is in its favour."""
+    """A claim, the compared figures, and their difference; a negative one supports it."""
 
     claim: str
     compared: str
@@ -105,7 +105,7 @@ def claims_table(claims: Sequence[Claim], scale: float = 1.0) -> str:
 
     Args:
         claims: The claims.
-        scale: What the differences are multiplied by to be shown.
+        scale: Factor of the shown differences.
     """
     corrected = holm([claim.found.p for claim in claims])
     lines = [

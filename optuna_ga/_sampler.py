@@ -115,7 +115,7 @@ class GASampler(BaseSampler):
         every worker (so that each can compute the others' pending trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on what has finished. `docs/algorithm.md` has the details.
+        Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.
 
         Args:
             population_size: Trials in a generation, at least 2.

@@ -19,12 +19,13 @@ import pytest
 
 import optuna_ga
 from optuna_ga import fashion_mnist, visualization
+from optuna_ga import torch as torch_package
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {"benchmark", "dashboard", "fashion-mnist", "test", "visualization"}
 LICENSES = {"LICENSE", "optuna_ga/fashion_mnist/LICENSE.fashion-mnist"}
 REFERENCE = "python -W error -m pdoc -d google -o site " + (
-    "optuna_ga optuna_ga.fashion_mnist optuna_ga.visualization"
+    "optuna_ga optuna_ga.fashion_mnist optuna_ga.torch optuna_ga.visualization"
 )
 
 
@@ -159,7 +160,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, visualization])
+@pytest.mark.parametrize("package", [optuna_ga, fashion_mnist, torch_package, visualization])
 def test_the_reference_has_every_public_name(reference: Path, package: ModuleType) -> None:
     """Each package has a page, and each name a section with text."""
     page = reference.joinpath(*package.__name__.split(".")).with_suffix(".html").read_text()

@@ -1,1 +1,1 @@
-"""What the project is made ready for others with; not part of the package."""
+"""Scripts that prepare the project for others; not part of the package."""

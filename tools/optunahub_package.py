@@ -36,15 +36,15 @@ TEMPLATES = ROOT / "tools" / "optunahub"
 PACKAGE = "package/samplers/genetic_algorithm"
 INIT = '''"""A genetic algorithm sampler for Optuna.
 
-These are modules of `optuna_ga`, as they are there. Other functions that docstrings mention are in
-that package.
+The modules are copied from the package `optuna_ga`, which has the other functions and documents
+that docstrings mention.
 """
 
 from ._sampler import GASampler
 
 __all__ = ["GASampler"]
 '''
-# What the registry's linter wants, but for what its formatter does.
+# The registry's settings of the linter.
 RUFF = {
     "line-length": "99",
     "lint.isort.force-single-line": "true",

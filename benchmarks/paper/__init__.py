@@ -1,1 +1,1 @@
-"""The paper's problem: its CNN on FashionMNIST, its five runs, and what it leaves open."""
+"""The paper's problem: its CNN on FashionMNIST, its five runs, and its open questions."""

@@ -1,4 +1,4 @@
-"""The paper's five runs, what it reports of them, and what it claims."""
+"""The paper's five runs with their reported figures, and its claims."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class PaperRun(NamedTuple):
-    """One of the paper's runs, and what it reports of it."""
+    """One of the paper's runs, with its reported figures."""
 
     name: str
     population_size: int
@@ -18,12 +18,12 @@ class PaperRun(NamedTuple):
 
     @property
     def n_trials(self) -> int:
-        """The number of its individuals."""
+        """The number of individuals."""
         return self.population_size * self.n_generations
 
     @property
     def baselines(self) -> tuple[str, ...]:
-        """The samplers to compare with; TPE's first ten trials are random search."""
+        """The samplers to compare with; TPE draws its first ten trials at random."""
         return ("random", "tpe") if self.n_trials > 10 else ("random",)
 
     @property
@@ -41,7 +41,7 @@ PAPER = (
     PaperRun("run 4", 5, 5, 0.2, 0.2649, 0.1561, 26.10),
 )
 
-# A claim of the paper, the runs that speak for it, and what else differs between them.
+# A claim of the paper, the two runs that support it, and their other differences.
 COMPARED = (
     ("a larger population helps", "baseline", "run 1", " (more generations, too)"),
     ("a larger population helps", "run 1", "run 2", " (more generations, too)"),

@@ -1,1 +1,1 @@
-"""What a suggestion costs, and how fast and how exactly a generation trains."""
+"""The cost of a suggestion, and the speed and precision of a generation's training."""

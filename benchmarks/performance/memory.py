@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes on the CPU, as Linux counts it."""
+"""Peak memory of a piece of work on the CPU, as Linux counts it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def peak_mb(work: Callable[[], object]) -> int | None:
-    """Return the MB that the work had resident at most, beyond what was resident before.
+    """Return the peak of resident MB during the work, less those before it.
 
-    Worker processes that it starts, and that still live when it returns, count as a whole. What
-    the process has freed but not given back counts as resident before, so a fresh process tells
-    best. None where the system does not say.
+    Worker processes that live when it returns count as a whole. Memory that this process has freed
+    but not returned to the system counts as resident before, so that a fresh process is most
+    exact. None where the system does not report it.
     """
     start_over = Path("/proc/self/clear_refs")
     if not os.access(start_over, os.W_OK):
@@ -31,4 +31,4 @@ def _status_kb(pid: int, key: str) -> int:
         name, _, value = line.partition(":")
         if name == key:
             return int(value.split()[0])
-    raise LookupError(f"The system does not tell {key} of process {pid}.")
+    raise LookupError(f"The system reports no {key} of process {pid}.")

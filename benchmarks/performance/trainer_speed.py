@@ -64,7 +64,6 @@ from optuna_ga.fashion_mnist._trainers import (
     Member,
     ThreadsTrainer,
     Trainer,
-    n_cores,
 )
 from optuna_ga.fashion_mnist._training import (
     BATCH_SIZE,
@@ -76,6 +75,7 @@ from optuna_ga.fashion_mnist._training import (
     lower_precisions,
 )
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._environment import n_cores
 
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6

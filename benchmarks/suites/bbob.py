@@ -47,15 +47,15 @@ class CocoObjective:
         best = _best(*which)
         best[:integers] = _nearest_integers(best[:integers], high[:integers])
         self._optimum = float(self._problem(best))
-        assert self._problem.final_target_hit  # By COCO's word, it is within 1e-8 of the lowest.
+        assert self._problem.final_target_hit  # Within 1e-8 of the lowest value.
 
     def __call__(self, trial: Trial) -> float:
         """Return the function's value, which is at least that of the optimum."""
         return self._value(suggested(trial, self.space))
 
     def score(self, params: Mapping[str, Any]) -> float:
-        """Return how much higher the function is than at its optimum."""
-        # The optimum itself is rounded.
+        """Return the function's value less that of its optimum."""
+        # The optimum is rounded, so that a value may be lower by a rounding error.
         return max(0.0, self._value(params) - self._optimum)
 
     def _value(self, params: Mapping[str, Any]) -> float:
@@ -63,7 +63,7 @@ class CocoObjective:
 
 
 def _best(function: int, dimension: int, instance: int) -> np.ndarray:
-    """Return where the optimum of a function of floats is, as COCO tells it."""
+    """Return where the optimum of a function of floats is, from COCO."""
     from cocoex.bare_problem import BareProblem
 
     problem = BareProblem("bbob", function, dimension, instance)
@@ -73,8 +73,8 @@ def _best(function: int, dimension: int, instance: int) -> np.ndarray:
 def _nearest_integers(best: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return the integers from 0 to `high` that stand for an optimum.
 
-    They are spread over [-4, 4], as far from its ends as from each other. COCO moves the function
-    so that the nearest one is the optimum.
+    COCO spreads them over [-4, 4], as far from its ends as from each other, and moves the function
+    so that the nearest integer is the optimum.
     """
     reach = 4 * high / (high + 2)
     nearest = np.floor((best + reach) / (2 * reach) * high + 0.5)

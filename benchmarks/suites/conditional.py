@@ -1,8 +1,8 @@
 """The suite `conditional`: pipelines in which a choice decides which parameters there are.
 
 A trial chooses how to scale, how to reduce the features, and a model; then that model's kernel,
-metric, penalty or way of sampling, each with parameters of its own. A trial is asked only for what
-its pipeline needs, so that a parameter means the same wherever it is found.
+metric, penalty or way of sampling, each with parameters of its own. A trial has only the
+parameters of its own pipeline, so that a parameter means the same wherever it occurs.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from benchmarks.suites.task import Suite, Task
 
 N_EPOCHS = 6
 MAX_SVM_STEPS = 1000
-"""After which libsvm stops: without scaling it may need millions."""
+"""The steps after which libsvm stops; without scaling it may need millions."""
 
 
 class Models(NamedTuple):
-    """The variants of each model for one kind of targets, and what tells a feature's worth."""
+    """The models for one kind of targets, and the score of a feature."""
 
     svm: Callable[..., Any]
     neighbours: Callable[..., Any]
@@ -111,7 +111,7 @@ def space(n_features: int) -> dict[str, BaseDistribution]:
 
 
 def pipeline(models: Models, ask: Ask) -> Any:
-    """Return the pipeline of the answers."""
+    """Return the pipeline with the suggested parameters."""
     model = {"svm": _svm, "neighbours": _neighbours, "forest": _forest, "linear": _linear}
     return make_pipeline(_scaler(ask), _reducer(models, ask), model[ask("model")](models, ask))
 

@@ -1,4 +1,4 @@
-"""Suite `discrete`: grids of 64 to 4,096 points, where trying a point twice is a trial lost.
+"""Suite `discrete`: grids of 64 to 4,096 points, where a repeated point is a lost trial.
 
 Every cost is 0 at its best point, which the seed moves. Tasks come in pairs of a kind; nothing
 may be tuned on the second of a pair.
@@ -38,7 +38,7 @@ class GridObjective:
 
     Args:
         space: The grid.
-        cost: What is minimized, 0 at the best.
+        cost: Cost of parameters, 0 at the best point.
     """
 
     def __init__(self, space: Space, cost: Cost) -> None:
@@ -55,7 +55,7 @@ class GridObjective:
 
 
 def suggested(trial: Trial, space: Space) -> dict[str, Any]:
-    """Return what a trial suggests for every parameter of a space, in its order."""
+    """Return a trial's suggestions for all parameters of a space, in its order."""
     return {name: suggest(trial, name, distribution) for name, distribution in space.items()}
 
 
@@ -117,7 +117,7 @@ def basins(rng: np.random.Generator) -> Cost:
 
 
 def leading(rng: np.random.Generator) -> Cost:
-    """Return how many bits are left from the first wrong one on, in an order to be found."""
+    """Return the number of bits from the first wrong bit on, in a hidden order."""
     order = rng.permutation(BITS).tolist()
     target = rng.integers(2, size=BITS).astype(bool).tolist()
 
@@ -131,7 +131,7 @@ def leading(rng: np.random.Generator) -> Cost:
 
 
 def trap(rng: np.random.Generator) -> Cost:
-    """Return blocks of bits that cost less the fewer are right, and nothing if all are."""
+    """Return the cost of blocks of bits: lower the fewer are right, and 0 if all are."""
     order = rng.permutation(BITS).reshape(-1, BLOCK).tolist()
     target = rng.integers(2, size=BITS).astype(bool).tolist()
 
@@ -158,7 +158,7 @@ def network(rng: np.random.Generator) -> Cost:
 
 
 def training(rng: np.random.Generator) -> Cost:
-    """Return the cost of a recipe: every optimizer needs other epochs, more with more dropout."""
+    """Return the cost of a recipe: epochs depend on the optimizer, and grow with dropout."""
     costs = rng.permutation(len(OPTIMIZERS)).tolist()
     epochs = [round(2 ** rng.uniform(0, 5)) for _ in OPTIMIZERS]
     dropout = int(rng.integers(8)) / 8

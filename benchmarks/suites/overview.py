@@ -1,4 +1,4 @@
-"""All suites on one page, from their rows alone: where the adaptive samplers stand.
+"""The ranks of the adaptive samplers on all suites, on one page, from rows alone.
 
 `python -m benchmarks.suites.overview` writes `suites.md` and `suites.png` beside the rows of the
 held-out tasks. Ranks are those of the suites' own reports.

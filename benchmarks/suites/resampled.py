@@ -1,9 +1,9 @@
-"""Tuning of a model on a small data set, where every trial sees a split of its own.
+"""Tuning of a model on a small data set, where every trial has a split of its own.
 
-The value of a trial is the model's loss on one half of the rows after it was fitted to the other,
-and the trial chooses the halves: that is the noise. The score is the mean over ten fixed splits,
-which no trial sees. Losses are at most twice that of the best constant, which is also the loss of
-a model that cannot be fitted.
+A trial's value is the model's loss on one half of the rows after a fit to the other half. The
+trial's number sets the halves, which makes the noise. The score is the mean over ten fixed splits
+that no trial has. A loss is at most twice that of the best constant; a model that cannot be fitted
+has this loss.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Problem(NamedTuple):
 
     Attributes:
         data: Returns the data.
-        space: Every parameter that the model may ask for.
-        build: Returns the model, not fitted; it asks for the parameters that it needs.
-        loss: What is minimized.
+        space: Every parameter that the model may have.
+        build: Returns the model before its fit; suggests the parameters that it needs.
+        loss: The loss to minimize.
     """
 
     data: Callable[[], Data]
@@ -75,7 +75,7 @@ class Resampled:
 
     Args:
         problem: The problem.
-        seed: Seed of the splits that trials see.
+        seed: Seed of the trials' splits.
 
     Attributes:
         worst: The highest loss.
@@ -94,7 +94,7 @@ class Resampled:
         return self._loss(model, trial_split(self._problem.data(), self._seed, trial.number))
 
     def score(self, params: Mapping[str, Any]) -> float:
-        """Return the mean loss over the splits that no trial sees."""
+        """Return the mean loss over the splits that no trial has."""
         key = frozenset(params.items())
         if key not in self._scores:
             model = self._problem.build(params.__getitem__)
@@ -142,7 +142,7 @@ def _split(data: Data, rng: np.random.Generator) -> Split:
 
 
 def log_loss(model: Any, features: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean of -log p, p the probability of the true class, or 0.001 if that is more."""
+    """Return the mean of -log p, where p is the true class's probability, at least 0.001."""
     probabilities = model.predict_proba(features)[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(probabilities, LOWEST_PROBABILITY)).mean())
 
@@ -150,7 +150,7 @@ def log_loss(model: Any, features: np.ndarray, targets: np.ndarray) -> float:
 def ranking_loss(model: Any, features: np.ndarray, targets: np.ndarray) -> float:
     """Return 1 - AUC, the mean over classes of one against the rest.
 
-    It compares models with probabilities to those with none, and has fewer ties than the error.
+    It applies to models without probabilities, too, and has fewer ties than the error.
     """
     decide = getattr(model, "decision_function", None) or model.predict_proba
     decisions = np.asarray(decide(features))
@@ -215,7 +215,7 @@ def standardized(load: Callable[[], Data]) -> Data:
 
 @lru_cache
 def with_noise(load: Callable[[], Data], n_features: int) -> Data:
-    """Return data with more features that tell nothing, each a permutation of one there is."""
+    """Return data with uninformative features added, each a permutation of a feature."""
     features, targets = load()
     rng = np.random.default_rng(0)
     chosen = rng.integers(features.shape[1], size=n_features)

@@ -1,7 +1,7 @@
 """The suite `sklearn-hpo`: usual models of scikit-learn on the data sets that it ships.
 
-Each model is tuned in the ranges that one would choose without having seen the data. There is a
-model of each kind to tune on and one to report on: a kernel machine, an ensemble of trees, a model
+Each model is tuned in ranges that are usual before the data are seen. Of each kind there is a
+model for tuning and a model for the report: a kernel machine, an ensemble of trees, a model
 trained by gradient steps, and nearest neighbours.
 """
 
@@ -37,7 +37,7 @@ from benchmarks.suites.task import Suite, Task
 
 N_TREES = 4
 MAX_SVM_STEPS = 3000
-"""After which libsvm stops: a polynomial may need millions."""
+"""The steps after which libsvm stops; a polynomial kernel may need millions."""
 
 KERNEL = {
     "C": FloatDistribution(1e-3, 1e3, log=True),

@@ -1,1 +1,1 @@
-"""The paper's problem looked up in a table of trainings, and what stands on that table."""
+"""The paper's problem looked up in a table of trainings, and the experiments on that table."""

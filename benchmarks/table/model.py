@@ -113,7 +113,7 @@ def noise(table: Table, chosen: np.ndarray) -> float:
 
 
 def fitted_theta(table: Table, chosen: np.ndarray) -> list[float]:
-    """Return the kernel's parameters, fitted to some of the chosen settings."""
+    """Return the kernel's parameters, fitted to the first of the chosen settings."""
     return Surrogate(table, kernel(), fit=True, chosen=chosen[:FITTED]).theta
 
 

@@ -1,1 +1,1 @@
-"""What is lost, repeated or different when many workers share a study and die."""
+"""Counts of lost, repeated and different trials when many workers share a study and die."""

@@ -1,4 +1,4 @@
-"""What must hold when many workers share a study, die and are replaced: counted on real servers.
+"""Counts on real servers, while many workers share a study, die and are replaced.
 
 - `identical`: one seed, `optimize_generations` with 1 to 8 threads and processes on SQLite, a
   journal and PostgreSQL; counted are the trials that differ from those of one process in memory.

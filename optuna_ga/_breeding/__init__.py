@@ -1,1 +1,1 @@
-"""Breeding: how a trial gets its genes, by the paper's operators or by the adaptive ones."""
+"""Breeding: a trial gets its genes by the paper's operators or by adaptive operators."""

@@ -3,8 +3,8 @@
 The sampler adapts Optuna's hooks and asks one breeder, so an algorithm is a subclass of `Breeder`
 and knows nothing of samplers: `paper.PaperBreeder` is the paper's algorithm,
 `population_based_training.ContinuingBreeder` its variant whose trials resume training, and
-`unrepeated.UnrepeatedBreeder` passes over what was tried, with either the paper's operators or the
-adaptive ones.
+`unrepeated.UnrepeatedBreeder` passes over duplicates, with the paper's operators or with adaptive
+operators.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Origin(NamedTuple):
 class Breeder(ABC):
     """Makes the genes of one study's trials. Safe to share between threads.
 
-    Dropping a breeder costs time and changes nothing, except that duplicates can only be avoided
-    among the trials that the storage shows.
+    A breeder can be dropped and made again from the study, which costs time and changes nothing
+    but the rest of half-suggested trials that avoid duplicates.
 
     Args:
         generations: The study's finished trials.

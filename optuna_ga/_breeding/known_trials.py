@@ -1,4 +1,4 @@
-"""The trials that are known when a child is bred: finished, running, and what they have tried.
+"""The finished and running trials that are known when a child is bred, and their genes.
 
 Two trials are equal if they have the same parameters with the same values, on the grid where there
 is one. A child has a gene for every known parameter, whether or not the objective will suggest it;
@@ -129,7 +129,7 @@ class KnownTrials:
     def untried(self, seed: int, number: int, fixed: np.ndarray) -> np.ndarray:
         """Return random children `(K, D)` for trial `number` that repeat no known trial.
 
-        They are the new ones among 256 random children. If none is new, and the space has at most
+        They are taken from 256 random children. If none of these is new, and the space has at most
         10,000 points, they are all points that are left; K is 0 if everything has been tried.
 
         Args:

@@ -213,7 +213,7 @@ def inheritable(
 
 def breed(
     distribution: BaseDistribution,
-    inheritable: Sequence[Gene],
+    values: Sequence[Gene],
     mutation_prob: float,
     draws: GeneDraws,
 ) -> Gene:
@@ -221,18 +221,18 @@ def breed(
 
     Args:
         distribution: The child's distribution.
-        inheritable: The values of the child's parents that have the parameter, at most two.
+        values: The parameter's values in the parents that have it, at most two.
         mutation_prob: Probability in [0, 1] of a fresh draw instead of an inherited value.
         draws: The child's draws for this parameter.
     """
-    if is_mutation(inheritable, mutation_prob, draws):
+    if is_mutation(values, mutation_prob, draws):
         return from_unit(distribution, draws.fresh)
-    return fit(distribution, inheritable[int(draws.crossover * len(inheritable))])
+    return fit(distribution, values[int(draws.crossover * len(values))])
 
 
-def is_mutation(inheritable: Sequence[Gene], mutation_prob: float, draws: GeneDraws) -> bool:
+def is_mutation(values: Sequence[Gene], mutation_prob: float, draws: GeneDraws) -> bool:
     """Return whether a gene is drawn afresh, by mutation or because no parent has it."""
-    return not inheritable or draws.mutation < mutation_prob
+    return not values or draws.mutation < mutation_prob
 
 
 class PaperProposer(Proposer):

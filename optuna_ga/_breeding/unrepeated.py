@@ -47,7 +47,7 @@ class Child:
 
 
 class UnrepeatedBreeder(Breeder):
-    """Chooses among the candidates of a proposer, passing over what was tried.
+    """Chooses among the candidates of a proposer, passing over repetitions of known trials.
 
     Args:
         study: The study.
@@ -110,7 +110,7 @@ class UnrepeatedBreeder(Breeder):
         return child
 
     def _learn(self, study: Study, number: int) -> None:
-        """Update what is known of the study, for a trial that gets its first gene."""
+        """Update the known trials, before a trial gets its first gene."""
         finished, running = self.generations.history(study, number)
         if finished is not self._known.finished:  # The study was deleted and created anew.
             self._known = self._new_known(finished)
@@ -120,7 +120,7 @@ class UnrepeatedBreeder(Breeder):
         self._known.predict(running, lambda trial: self._bred(study, trial).genes)
 
     def _bred(self, study: Study, trial: FrozenTrial) -> Child:
-        """Return the child that a trial becomes, given what was known at its first gene."""
+        """Return the child that a trial becomes, given the trials known at its first gene."""
         child = self._children.get(trial.number)
         if child is not None:
             return child

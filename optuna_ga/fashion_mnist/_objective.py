@@ -37,6 +37,7 @@ from optuna_ga.fashion_mnist._training import (
     evaluate,
     train,
 )
+from optuna_ga.torch._environment import usual_settings
 
 PRECISIONS = get_args(Precision)
 
@@ -221,23 +222,9 @@ class FashionMNISTObjective:
                 "given."
             )
         seed = self._seed if seed is None else check_int("seed", seed, minimum=0)
-        network = initial_network(seed, self._device)
-        data = self._data()
         try:
-            for _ in train(
-                network,
-                data.training,
-                data.validation,
-                learning_rate=params["learning_rate"],
-                momentum=params["momentum"],
-                weight_decay=params["weight_decay"],
-                epochs=self._epochs,
-                seed=seed,
-                precision=self._precision,
-                dropout=self._dropout,
-            ):
-                pass
-            return Score(*evaluate(network, test, self._precision))
+            with usual_settings(self._device):
+                return self._train_and_score(params, seed, test)
         except DivergedError:
             return Score(math.inf, math.nan)
 
@@ -270,6 +257,24 @@ class FashionMNISTObjective:
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; a worker process creates its own trainer and loads its own data."""
         return {**self.__dict__, "_trainer": None}
+
+    def _train_and_score(self, params: Mapping[str, float], seed: int, test: Images) -> Score:
+        network = initial_network(seed, self._device)
+        data = self._data()
+        for _ in train(
+            network,
+            data.training,
+            data.validation,
+            learning_rate=params["learning_rate"],
+            momentum=params["momentum"],
+            weight_decay=params["weight_decay"],
+            epochs=self._epochs,
+            seed=seed,
+            precision=self._precision,
+            dropout=self._dropout,
+        ):
+            pass
+        return Score(*evaluate(network, test, self._precision))
 
     def _test_images(self) -> Images:
         test = self._data().test
@@ -306,9 +311,10 @@ class FashionMNISTObjective:
 
     def _all_data(self) -> Data:
         """Return the data, which are loaded once per process and never pickled."""
-        if self._data_name == "full":
-            return load_full(self._folder, self._device)
-        return load_subset(self._device)
+        with usual_settings(self._device):
+            if self._data_name == "full":
+                return load_full(self._folder, self._device)
+            return load_subset(self._device)
 
     def _evaluate(self, trials: Sequence[Trial], trainer: Trainer) -> list[float | TrialPruned]:
         members = [self._member(trial) for trial in trials]

@@ -29,6 +29,7 @@ from optuna_ga.fashion_mnist._training import (
     image_orders,
 )
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._environment import usual_settings
 
 # A chunk takes the smallest of these sizes that holds it, so that few graphs are captured, and
 # time falls as members drop out. More members at once would gain no speed and cost memory.
@@ -91,6 +92,17 @@ class StackedTrainer:
         after_epoch: AfterEpoch,
     ) -> list[State | None]:
         """Train the population; see `Trainer`."""
+        with usual_settings(self._device):
+            return self._train(members, training, validation, epochs, after_epoch)
+
+    def _train(
+        self,
+        members: Sequence[Member],
+        training: Images,
+        validation: Images,
+        epochs: int,
+        after_epoch: AfterEpoch,
+    ) -> list[State | None]:
         stack = Stack(members, self._device, self._dtype)
         classes = [(m.seed, m.start.n_epochs if m.start else 0) for m in members]
         orders = {key: image_orders(len(training.labels), *key) for key in classes}

@@ -12,10 +12,8 @@ Shapes: P members of a population.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import torch
@@ -30,6 +28,7 @@ from optuna_ga.fashion_mnist._training import (
     State,
     train,
 )
+from optuna_ga.torch._environment import n_cores, one_thread, usual_settings
 
 
 class Member(NamedTuple):
@@ -143,7 +142,14 @@ class LoopTrainer:
         )
 
     def _advance(self, runs: list[Run]) -> list[Epoch | None]:
-        return [_next_epoch(run) for run in runs]
+        return [self._next_epoch(run) for run in runs]
+
+    def _next_epoch(self, run: Run) -> Epoch | None:
+        with usual_settings(self._device):  # These belong to a thread.
+            try:
+                return next(run)
+            except DivergedError:
+                return None
 
 
 class ThreadsTrainer(LoopTrainer):
@@ -154,15 +160,12 @@ class ThreadsTrainer(LoopTrainer):
     """
 
     def _advance(self, runs: list[Run]) -> list[Epoch | None]:
-        with _one_thread_each(), ThreadPoolExecutor(n_cores()) as executor:
-            return list(executor.map(_next_epoch, runs))
+        def next_epoch(run: Run) -> Epoch | None:
+            with one_thread():
+                return self._next_epoch(run)
 
-
-def _next_epoch(run: Run) -> Epoch | None:
-    try:
-        return next(run)
-    except DivergedError:
-        return None
+        with ThreadPoolExecutor(n_cores()) as executor:
+            return list(executor.map(next_epoch, runs))
 
 
 def _end(run: Run) -> State:
@@ -173,20 +176,3 @@ def _end(run: Run) -> State:
         state: State = end.value
         return state
     raise AssertionError("The training has another epoch.")
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )

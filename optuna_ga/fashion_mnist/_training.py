@@ -182,9 +182,8 @@ def _train_epoch(
         pixels, labels = images.take(batch)
         kept = None if masks is None else draw_kept(len(batch), masks)
         optimizer.zero_grad()
-        with torch.enable_grad():  # Whatever the caller has set.
-            loss = F.cross_entropy(network(normalize(pixels, dtype), kept), labels)
-            loss.backward()
+        loss = F.cross_entropy(network(normalize(pixels, dtype), kept), labels)
+        loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)
         if step % _STEPS_BETWEEN_CHECKS == _STEPS_BETWEEN_CHECKS - 1:

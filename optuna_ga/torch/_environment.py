@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Literal, get_args
@@ -57,15 +59,52 @@ def generator_states(device: torch.device) -> Tensor:
     return torch.cat(states)
 
 
+class _OneThread:
+    """The user's number of threads, while anyone computes with one.
+
+    PyTorch keeps a number for each thread of Python, and another for threads yet to start.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._n_threads = 1
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._n_users == 0:
+                self._n_threads = torch.get_num_threads()
+            self._n_users += 1
+            torch.set_num_threads(1)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._n_users -= 1
+            torch.set_num_threads(self._n_threads)
+
+
+_one_thread = _OneThread()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute each operation with one thread, which for small ones is faster on any machine."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Compute each operation with one thread, which for small ones is faster on any machine.
+
+    This holds in the calling thread of Python. The first to enter saves the user's number of
+    threads, and everyone who leaves restores it.
+    """
+    _one_thread.enter()
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        _one_thread.leave()
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

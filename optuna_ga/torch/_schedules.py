@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Schedule: TypeAlias = "Callable[[float, int], float]"
+Schedule: TypeAlias = Callable[[float, int], float]
 
 
 @dataclass(frozen=True)

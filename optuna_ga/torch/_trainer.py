@@ -8,8 +8,8 @@ import math
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakValueDictionary
 
 import optuna
@@ -49,7 +49,8 @@ _BACKENDS: Mapping[str, Callable[[Recipe], Backend]] = {
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
 
-class Trained(NamedTuple):
+@dataclass(frozen=True)
+class Trained:
     """What a member has come to.
 
     Attributes:
@@ -249,7 +250,7 @@ class PopulationTrainer:
                 return
         for position, training in alive.items():
             state = training.state(self._recipe.optimizer)
-            ended[position] = ended[position]._replace(state=state)
+            ended[position] = replace(ended[position], state=state)
 
     def _train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
         """Train in as few parts as the memory allows."""
@@ -341,9 +342,10 @@ class PopulationTrainer:
             other = self._start(replace(member, seed=member.seed + 1))
             verdict = examine(self._recipe, training, other)
             self._verdicts[key] = verdict
-            if self._backend == "auto" and any(verdict):
+            reason = verdict.loop_only or verdict.no_vmap
+            if self._backend == "auto" and reason:
                 warnings.warn(
-                    "Networks are trained separately: " + "".join(verdict),
+                    f"Networks are trained separately: {reason}",
                     RuntimeWarning,
                     stacklevel=2,
                 )

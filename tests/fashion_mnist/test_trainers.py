@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from optuna_ga.fashion_mnist._stacked import StackedTrainer, split_evenly
 from optuna_ga.fashion_mnist._trainers import Epochs, LoopTrainer, Member, ThreadsTrainer, Trainer
 from optuna_ga.fashion_mnist._training import DivergedError, train
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._environment import one_thread
 
 CPU = torch.device("cpu")
 # Momentum 0 and weight decay 0 are among them, where PyTorch's SGD takes other paths.
@@ -296,6 +299,54 @@ def test_threads_leave_pytorchs_setting_alone() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_two_trainings_at_once_leave_pytorchs_threads_alone() -> None:
+    """The second begins while the first computes, and ends after it."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    begun, ended = threading.Event(), threading.Event()
+    try:
+        with ThreadPoolExecutor(1) as executor:
+            first = one_thread()
+            first.__enter__()
+            second = executor.submit(hold_one_thread, begun, ended)
+            begun.wait(60)
+            first.__exit__(None, None, None)
+            ended.set()
+            second.result()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def hold_one_thread(begun: threading.Event, ended: threading.Event) -> None:
+    """Compute with one thread from `begun` to `ended`."""
+    with one_thread():
+        begun.set()
+        ended.wait(60)
+
+
+@pytest.fixture
+def odd_defaults() -> Iterator[None]:
+    """PyTorch's defaults as a user may have set them."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+
+def test_defaults_of_pytorch_change_no_result(request: pytest.FixtureRequest) -> None:
+    """Type, device and gradients are those of the training, by whichever trainer."""
+    usual = [trained(trainer(CPU, dropout=True), MEMBERS, 80) for trainer in TRAINERS]
+    request.getfixturevalue("odd_defaults")
+    odd = [trained(trainer(CPU, dropout=True), MEMBERS, 80) for trainer in TRAINERS]
+
+    assert odd == usual
 
 
 def test_a_single_training_raises_where_a_population_marks() -> None:

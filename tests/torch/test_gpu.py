@@ -111,7 +111,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(optimizer: str, backend: st
     ended = trainer.train(MEMBERS, states=[each.state for each in begun])
 
     assert difference(
-        [each._replace(epochs=each.epochs[1:]) for each in whole], ended
+        [replace(each, epochs=each.epochs[1:]) for each in whole], ended
     ) < 1e-12  # fmt: skip
 
 

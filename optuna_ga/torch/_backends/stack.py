@@ -8,6 +8,7 @@ Shapes: P members, W weights of a member, N examples, S steps of an epoch, B exa
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -113,6 +114,7 @@ class StackBackend:
     def release(self) -> None:
         """Let go of all stacks and their graphs."""
         self._stacks.clear()
+        gc.collect()  # A stack and its steps refer to each other.
         if self._recipe.device.type == "cuda":
             torch.cuda.empty_cache()
 

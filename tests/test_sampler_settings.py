@@ -1,0 +1,70 @@
+"""The settings of a sampler say what it is, and make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict, replace
+from typing import Any
+
+import pytest
+
+from optuna_ga import AdaptiveSettings, GASampler, PaperSettings
+from tests.studies import run, story
+
+SAMPLERS: dict[str, Callable[..., GASampler]] = {
+    "paper": lambda **options: GASampler(4, elitism=True, **options),
+    "without duplicates": lambda **options: GASampler(4, avoid_duplicates=True, **options),
+    "adaptive": lambda **options: GASampler.adaptive(4, screen=False, **options),
+    "population-based": lambda **options: GASampler.population_based_training(4, **options),
+}
+every_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=list(SAMPLERS))
+
+
+def test_the_settings_are_the_arguments() -> None:
+    """With the defaults of those that were not given."""
+    paper = GASampler(8, mutation_prob=0.1, seed=3).settings
+    adaptive = GASampler.adaptive(seed=3, record=False).settings
+    training = GASampler.population_based_training(8, parent_fraction=0.25, seed=3).settings
+
+    assert paper == PaperSettings(
+        population_size=8, parent_fraction=0.5, mutation_prob=0.1, seed=3, record=True
+    )
+    assert isinstance(adaptive, AdaptiveSettings)
+    assert (adaptive.population_size, adaptive.screen, adaptive.record) == (10, True, False)
+    assert isinstance(training, PaperSettings)
+    assert training.population_based_training and training.n_parents == 2
+
+
+@every_sampler
+def test_settings_make_the_same_sampler_again(make: Callable[..., GASampler]) -> None:
+    """A seed from the operating system included."""
+    sampler = make()
+    again = GASampler.from_settings(sampler.settings)
+
+    assert again.settings == sampler.settings
+    assert story(run(again, 16)) == story(run(sampler, 16))
+
+
+@every_sampler
+def test_settings_are_read_only(make: Callable[..., GASampler]) -> None:
+    """A sampler cannot become another in the middle of a study."""
+    sampler = make(seed=0)
+
+    with pytest.raises(AttributeError):
+        sampler.settings = make(seed=1).settings  # type: ignore[misc]
+    for name in asdict(sampler.settings):
+        with pytest.raises(FrozenInstanceError):
+            setattr(sampler.settings, name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [("population_size", 1, ValueError), ("seed", None, TypeError), ("record", 1, TypeError)],
+)
+@every_sampler
+def test_changed_settings_are_checked(
+    make: Callable[..., GASampler], name: str, value: Any, error: type[Exception]
+) -> None:
+    """As the arguments are."""
+    with pytest.raises(error, match=f"^`{name}` must be "):
+        replace(make(seed=0).settings, **{name: value})
