@@ -51,9 +51,9 @@ if __name__ == "__main__":
     options = parser.parse_args()
     objective = partial(train, checkpoints=Checkpoints(options.folder))
     study = optuna.create_study(sampler=GASampler.population_based_training(10, seed=0))
-    optimize_generations(study, lambda trials: [*map(objective, trials)], options.generations)
+    optimize_generations(study, lambda trials: map(objective, trials), options.generations)
     best = optuna_ga.best_of_final_generation(study)
     rates = [round(segment["lr"], 3) for segment in optuna_ga.schedule_of(study, best)]
     print(f"Loss {best.value:.3g} with the learning rates {rates}")
-    replays = optuna_ga.replay(study, best, lambda trials: [*map(objective, trials)])
+    replays = optuna_ga.replay(study, best, lambda trials: map(objective, trials))
     print(f"Five replays of this schedule: {[float(f'{trial.value:.3g}') for trial in replays]}")

@@ -1,15 +1,16 @@
 """Resume a killed search; the study equals that of an uninterrupted run.
 
-Run this script, kill it at any moment, even with `kill -9`, and run it again. It resumes the
-unfinished generation: trials that were running are evaluated again under their own numbers. With
-`optimize_generations` the study depends on the seed and the objective alone, so the result is
-that of a run without a kill.
+Run this script, kill it at any moment, by Ctrl-C or even with `kill -9`, and run it again. It
+resumes the unfinished generation: results that had come are kept, and the other trials are
+evaluated again under their own numbers. With `optimize_generations` the study depends on the seed
+and the objective alone, so the result is that of a run without a kill.
 
     python examples/resume.py
 """
 
 import argparse
 import time
+from functools import partial
 
 import optuna
 
@@ -34,9 +35,8 @@ def search(storage: str, n_generations: int, seconds: float) -> optuna.Study:
         load_if_exists=True,
     )
     print(f"The study has {len(study.trials)} trials", flush=True)
-    optimize_generations(
-        study, lambda trials: [objective(trial, seconds) for trial in trials], n_generations
-    )
+    objective_of_seconds = partial(objective, seconds=seconds)
+    optimize_generations(study, lambda trials: map(objective_of_seconds, trials), n_generations)
     return study
 
 

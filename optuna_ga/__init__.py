@@ -15,7 +15,8 @@ from optuna_ga._results.dataframe import generations_dataframe
 from optuna_ga._results.final_generation import best_of_final_generation
 from optuna_ga._results.recheck import Rechecked, recheck_best
 from optuna_ga._running.in_parallel import InParallel
-from optuna_ga._running.optimize_generations import Result, optimize_generations
+from optuna_ga._running.optimize_generations import optimize_generations
+from optuna_ga._running.outcome import Result
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga._training.lineage import parent_to_continue, schedule_of

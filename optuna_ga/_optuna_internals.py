@@ -126,7 +126,7 @@ def running_trials(study: Study) -> list[Trial]:
     return [ResumedTrial(study, trial) for trial in running]
 
 
-def write_early_result(trial: Trial, value: object) -> None:
+def write_early_result(trial: Trial, value: Any) -> None:
     """Write the result of a running trial that stays running, as a value that JSON can hold."""
     trial.study._storage.set_trial_system_attr(trial._trial_id, _EARLY_RESULT, value)
 

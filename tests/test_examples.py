@@ -104,7 +104,7 @@ def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
 def test_a_killed_run_is_resumed_to_the_same_study(
     open_database: OpenDatabase, tmp_path: Path
 ) -> None:
-    """The run is killed in its second generation, which is then evaluated again as a whole."""
+    """The run is killed in its second generation, of which two trials have results by then."""
     few = ("--storage", f"sqlite:///{tmp_path}/study.db", "--generations", "3")
     slowly = command("resume", *few, "--seconds", "0.3")
     with subprocess.Popen(slowly, stdout=subprocess.PIPE, text=True) as process:
@@ -118,7 +118,7 @@ def test_a_killed_run_is_resumed_to_the_same_study(
     assert states == [TrialState.COMPLETE] * 10 + [TrialState.RUNNING] * 10
 
     resumed = output("resume", tmp_path, *few, "--seconds", "0")
-    assert resumed.startswith("The study has 20 trials\nTrial 10 is being evaluated\n")
+    assert resumed.startswith("The study has 20 trials\nTrial 12 is being evaluated\n")
     whole = runpy.run_path(str(FOLDER / "resume.py"))["search"]("sqlite:///:memory:", 3, 0.0)
     assert story(only_study(open_database)) == story(whole)
 

@@ -269,9 +269,10 @@ def _matched(trials: Sequence[Trial], results: Iterable[Any]) -> Iterator[tuple[
             yield trial, result
         if not waiting and next(iterator, iterator) is not iterator:
             raise _miscounted(trials, "returned more")
-        if waiting and error is None:
-            raise _miscounted(trials, f"returned {len(trials) - len(waiting)}")
-        yield from ((trial, _of_several(error)) for trial in waiting.values())
+        for trial in waiting.values():
+            if error is None:
+                raise _miscounted(trials, f"returned {len(trials) - len(waiting)}")
+            yield trial, _of_several(error)
     finally:
         if isinstance(iterator, Generator):
             iterator.close()  # So that an interrupted evaluation ends before the error is raised.

@@ -116,7 +116,7 @@ def plain(value: Any) -> Any:
 
 def keep(trial: Trial, outcome: Outcome) -> None:
     """Write the outcome of a trial that stays running for now."""
-    values = outcome.values and [repr(value) for value in outcome.values]  # JSON has no infinity.
+    values = [repr(value) for value in outcome.values or ()]  # JSON knows no infinity.
     write_early_result(trial, [outcome.state.name, values, outcome.reason[:_LONGEST_REASON]])
 
 
@@ -126,4 +126,4 @@ def kept(trial: Trial) -> Outcome | None:
     if written is None:
         return None
     state, values, reason = written
-    return Outcome(TrialState[state], values and [float(value) for value in values], reason)
+    return Outcome(TrialState[state], [float(value) for value in values] or None, reason)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import optuna
-from optuna import Trial
 from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -14,7 +11,7 @@ from optuna_ga._checks import check_int
 from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import PARENTS
 from optuna_ga._running.in_parallel import InParallel
-from optuna_ga._running.optimize_generations import Result, evaluate_and_tell
+from optuna_ga._running.optimize_generations import Evaluate, evaluate_and_tell
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -22,7 +19,7 @@ from optuna_ga._training.lineage import lineage_of
 def replay(
     study: Study,
     trial: FrozenTrial | int,
-    evaluate: Callable[[list[Trial]], Sequence[Result]],
+    evaluate: Evaluate,
     n_repeats: int = 5,
 ) -> list[FrozenTrial]:
     """Train from scratch with a trial's schedule, `n_repeats` times, and return the last trials.
@@ -42,7 +39,7 @@ def replay(
         trial: A trial of the study, or its number. The study's sampler must have been
             `GASampler.population_based_training` with `record=True`.
         evaluate: Evaluates the trials of one segment, as for `optimize_generations`; for an
-            ordinary objective `lambda trials: [objective(trial) for trial in trials]`. To make
+            ordinary objective `lambda trials: map(objective, trials)`. To make
             repeats differ, derive each repeat's seed from the number of its first trial, 0 to
             `n_repeats - 1`. `Checkpoints()` without a folder leaves no files behind.
         n_repeats: Number of repeats, at least 1.

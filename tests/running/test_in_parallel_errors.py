@@ -37,7 +37,7 @@ from tests.running.evaluations import (
     journal,
     states,
 )
-from tests.studies import OpenDatabase, of_four, run, sphere, story
+from tests.studies import of_four, run, sphere, story
 
 
 class UnreadableError(Exception):
@@ -225,13 +225,11 @@ def test_what_cannot_be_pickled_is_found_before_the_first_trial(
 
 
 def test_a_storage_that_cannot_be_pickled_is_found_before_the_first_trial(
-    processes: Executor, open_database: OpenDatabase
+    processes: Executor, tmp_path: Path
 ) -> None:
-    """Here it holds a function."""
-    storage = open_database()
-    storage.callback = lambda: None  # type: ignore[attr-defined]
-    getattr(storage, "_backend", storage).callback = lambda: None
-    study = optuna.create_study(storage=storage, sampler=of_four())
+    """Here it holds a function, as a heartbeat's callback is."""
+    study = journal(tmp_path)
+    vars(study._storage)["callback"] = lambda: None
     with pytest.raises(TypeError, match=r"`objective` and the study's storage .* pickled"):
         optimize_generations(study, InParallel(sphere, processes), 1)
 
@@ -344,7 +342,7 @@ def test_ctrl_c_begins_no_further_trial_and_costs_none(result: str) -> None:
     """A single thread is interrupted in trial 1: trial 0 keeps its result, 2 and 3 wait."""
     calls: list[int] = []
 
-    def objective(trial: Trial) -> float | None:
+    def objective(trial: Trial) -> Any:
         calls.append(trial.number)
         value = sphere(trial)
         if trial.number == 1 and len(calls) == 2:
@@ -363,11 +361,12 @@ def test_ctrl_c_begins_no_further_trial_and_costs_none(result: str) -> None:
     with ThreadPoolExecutor(1) as threads:
         optimize_generations(study, InParallel(objective, threads), 3)
     assert calls == [0, 1, *range(1, 12)]
-    whole = run(of_four(), 12, lambda t: ended(result, sphere(t)) if t.number == 0 else sphere(t))
+    whole = optuna.create_study(sampler=of_four())
+    whole.optimize(lambda t: ended(result, sphere(t)) if t.number == 0 else sphere(t), 12)
     assert story(study) == story(whole)
 
 
-def ended(how: str, value: float) -> float | None:
+def ended(how: str, value: float) -> Any:
     """Return a value, infinity or None, or raise a TrialPruned."""
     if how == "pruned":
         raise TrialPruned("too slow")
