@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.stack import Method, Numbers
+from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._environment import generator_states, seeded
@@ -28,6 +29,11 @@ from optuna_ga.torch._training import Training
 # and batches of 64.
 _FEW_WEIGHTS = 150_000
 _FEW_MEMBERS = 4
+# Measured on an H200 with batches of 64: with five members, branches are faster for convolutions
+# (103 to 134 microseconds a step and member), vmap for attention (312 to 335). With twenty, vmap
+# is for 0.2 million products an example (54 to 84), and branches are for some millions.
+_FEW_ON_A_GPU = {False: 4, True: 8}
+_LARGE_CONVOLUTION = 1_000_000
 # Relative differences of gradients: by the order of atomic sums; by that of float32 sums; and by
 # rounding to bfloat16. True differences are of the size of the gradient.
 _SAME, _ALIKE, _ALIKE_IN_HALF = 1e-4, 1e-2, 0.3
@@ -41,10 +47,12 @@ class Verdict(NamedTuple):
     Attributes:
         loop_only: Why only one after the other; empty if there is no reason.
         no_vmap: Why not by `vmap`; empty if there is no reason.
+        convolution: Products that the convolutions of one example take, forward.
     """
 
     loop_only: str
     no_vmap: str
+    convolution: int = 0
 
 
 def examine(recipe: Recipe, *pair: Training) -> Verdict:
@@ -56,6 +64,9 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     """
     separately = ByBranches(torch.device("cpu"))
     found = []
+    with _counted_convolutions(pair[0].structure.template) as counts:
+        _computed(recipe, separately, pair[:1])
+    convolution = sum(counts) // 2  # Training and evaluation.
     for members in ([pair[0]], [pair[1]], [pair[0]], pair):
         with seeded(0, recipe.device):
             before = generator_states(recipe.device)
@@ -90,7 +101,7 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
             "`task` computes something else for several networks at once than for each by "
             f"itself: they differ by {100 * difference:.2g} %."
         )
-    return Verdict("", "")
+    return Verdict("", "", convolution)
 
 
 def choose(
@@ -99,21 +110,34 @@ def choose(
     """Return the name of the backend that is expected to be the fastest, and why."""
     if verdict.loop_only:
         return "loop", verdict.loop_only
-    convolves = any(
-        isinstance(module, nn.modules.conv._ConvNd)
-        for module in training.structure.template.modules()
-    )
     if recipe.device.type == "cuda":
         if verdict.no_vmap:
             return "branches", verdict.no_vmap
-        if convolves:
-            return "branches", "grouped convolutions are slower than plain ones side by side"
+        if n_members < _FEW_ON_A_GPU[verdict.convolution > 0]:
+            return "branches", "few networks are the fastest side by side"
+        if verdict.convolution > _LARGE_CONVOLUTION:
+            return "branches", "large convolutions are slower as groups of one"
         return "vmap", "on a GPU one operation for all members is the fastest"
     if verdict.no_vmap:
         return "threads", verdict.no_vmap
-    if convolves or training.structure.width > _FEW_WEIGHTS or n_members < _FEW_MEMBERS:
+    if verdict.convolution or training.structure.width > _FEW_WEIGHTS or n_members < _FEW_MEMBERS:
         return "threads", "on a CPU only many small networks without convolutions gain by vmap"
     return "vmap", "many small networks share the overhead of each operation"
+
+
+@contextmanager
+def _counted_convolutions(model: nn.Module) -> Iterator[list[int]]:
+    """Yield a list that gets the products of each convolution, for one example."""
+    counts: list[int] = []
+
+    def count(module: Any, inputs: Any, output: Tensor) -> None:
+        counts.append(output[0].numel() * module.weight[0].numel())
+
+    convolutions = [m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+    handles = [module.register_forward_hook(count) for module in convolutions]
+    yield counts
+    for handle in handles:
+        handle.remove()
 
 
 def _difference(one: list[Tensor], other: list[Tensor]) -> float:

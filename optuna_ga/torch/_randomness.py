@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.overrides import TorchFunctionMode
 
-# "lowbias32", https://nullprogram.com/blog/2018/07/31/, as signed numbers.
-_MULTIPLIERS = 0x7FEB352D, 0x846CA68B - 2**32
+# "triple32", https://nullprogram.com/blog/2018/07/31/: shifts and multipliers, as signed numbers.
+_ROUNDS = (17, 0xED5AD4BB - 2**32), (11, 0xAC4C1B51 - 2**32), (15, 0x31848BAB)
 _WEYL = 0x9E3779B9 - 2**32
 
 
@@ -47,6 +47,7 @@ class MemberRandomness(TorchFunctionMode):
         self.was_needed = False
         self._key = key
         self._step = step
+        self._base: Tensor | None = None
         self._n_calls = 0
         self._handlers: dict[Any, Callable[..., Any]] = {
             F.dropout: self._dropout,
@@ -69,14 +70,18 @@ class MemberRandomness(TorchFunctionMode):
         self.was_needed = True
         return handler(*args, **(kwargs or {}))
 
-    def _uniform(self, shape: tuple[int, ...]) -> Tensor:
-        """Return float32 numbers in [0, 1)."""
+    def _bits(self, shape: tuple[int, ...]) -> Tensor:
+        """Return uniform int32 numbers in [-2^31, 2^31)."""
+        if self._base is None:
+            self._base = _mixed(self._key ^ _mixed(self._step * _WEYL))
         places = torch.arange(math.prod(shape), dtype=torch.int32, device=self._key.device)
         self._n_calls += 1
-        salt = _mixed(self._step * _WEYL + self._n_calls)
-        # In `vmap` the inner hash is computed once for all members.
-        bits = _mixed(_mixed(places ^ salt) ^ self._key)
-        return ((bits >> 8) & 0xFFFFFF).view(shape).float() * 2.0**-24
+        salt = _signed(self._n_calls * _WEYL)
+        return _mixed(places ^ (self._base + salt)).view(shape)
+
+    def _uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Return float32 numbers in [0, 1)."""
+        return ((self._bits(shape) >> 8) & 0xFFFFFF).float() * 2.0**-24
 
     def _dropout(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
@@ -101,8 +106,8 @@ class MemberRandomness(TorchFunctionMode):
     def _masked(self, hidden: Tensor, p: Any, shape: tuple[int, ...]) -> Tensor:
         if not isinstance(p, Tensor) and p in (0, 1):
             return hidden * 0 if p else hidden  # The scale would be infinite.
-        kept = (self._uniform(shape) >= p).to(hidden.dtype)
-        masked: Tensor = hidden * (kept / (1.0 - p))
+        kept = self._bits(shape) >= p * 2.0**32 - 2.0**31
+        masked: Tensor = hidden * kept * (1.0 / (1.0 - p))
         return masked
 
     def _rand_like(self, input: Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
@@ -152,8 +157,12 @@ class MemberRandomness(TorchFunctionMode):
 
 
 def _mixed(bits: Tensor) -> Tensor:
-    """Return a hash of 32-bit numbers; products wrap around."""
-    first, second = _MULTIPLIERS
-    bits = (bits ^ ((bits >> 16) & 0xFFFF)) * first
-    bits = (bits ^ ((bits >> 15) & 0x1FFFF)) * second
-    return bits ^ ((bits >> 16) & 0xFFFF)
+    """Return a hash of 32-bit numbers; products wrap around, and shifts copy no sign."""
+    for shift, multiplier in _ROUNDS:
+        bits = (bits ^ ((bits >> shift) & (2 ** (32 - shift) - 1))) * multiplier
+    return bits ^ ((bits >> 14) & 0x3FFFF)
+
+
+def _signed(number: int) -> int:
+    """Return the signed 32-bit number with the same lowest bits."""
+    return (number + 2**31) % 2**32 - 2**31

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from optuna_ga.torch import Epoch, Member, PopulationTrainer, TensorData
 from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._choice import Verdict, choose
 from optuna_ga.torch._training import Training
 from tests.torch.tasks import (
     MEMBERS,
@@ -233,7 +234,7 @@ def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
     hungry._recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
     fed = PopulationTrainer(Classes(mlp), train=rows(30), validation=data, **options)
 
-    hungry._verdicts.update(fed._verdicts)
+    hungry._dispatcher.verdicts.update(fed._dispatcher.verdicts)
     assert difference(hungry.train(MEMBERS), fed.train(MEMBERS)) < 1e-12
 
 
@@ -339,3 +340,35 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
     assert dropping[1].state is None
     assert len(dropping[1].epochs) == 1
     assert difference([whole[0], whole[2]], [dropping[0], dropping[2]]) < 1e-14
+
+
+@pytest.mark.parametrize(
+    ("device", "n", "verdict", "name"),
+    [
+        ("cuda", 20, Verdict("it reads", ""), "loop"),
+        ("cuda", 20, Verdict("", "no rule"), "branches"),
+        ("cuda", 20, Verdict("", ""), "vmap"),
+        ("cuda", 2, Verdict("", ""), "branches"),
+        ("cuda", 20, Verdict("", "", 200_000), "vmap"),
+        ("cuda", 5, Verdict("", "", 200_000), "branches"),
+        ("cuda", 20, Verdict("", "", 12_000_000), "branches"),
+        ("cpu", 20, Verdict("", "no rule"), "threads"),
+    ],
+)
+def test_auto_chooses_by_device_size_and_verdict(
+    device: str, n: int, verdict: Verdict, name: str
+) -> None:
+    """As it was measured on a GPU."""
+    subject = trainer()
+    recipe = subject._recipe._replace(device=torch.device(device))
+    start = subject._dispatcher.start(MEMBERS[0])
+
+    assert choose(recipe, start, n, verdict)[0] == name
+
+
+def test_products_of_convolutions_are_counted_for_one_example() -> None:
+    """Of images of 6 x 6: 4 x 36 outputs of 18 products, and 4 x 16 of 36."""
+    options: Any = {"train": images(30), "validation": images(20)}
+    (verdict,) = trainer(Classes(cnn), **options)._dispatcher.verdicts.values()
+
+    assert verdict == Verdict("", "", 4 * 36 * 18 + 4 * 16 * 36)

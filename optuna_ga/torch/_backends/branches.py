@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.stack import Numbers
+from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._structure import Structure
 
 _N_STREAMS = 8  # Measured on an H200: twice as fast as four for small networks.
