@@ -58,7 +58,7 @@ class PopulationTrainer:
         - `threads`: a member on each core.
         - `vmap`: all as one, by `torch.func`; on a GPU each step is a CUDA graph.
         - `branches`: each by itself, in one CUDA graph of several streams; for networks that
-          `vmap` refuses, and for convolutions.
+          `vmap` refuses, for few members and for large convolutions.
 
     "auto" takes the one that is expected to be the fastest, and logs which and why. Data and
     weights stay on the device, and the host waits for it once an epoch.

@@ -1,7 +1,8 @@
 """Gradients of each member by itself, on a GPU on several streams at once.
 
-For networks that `vmap` refuses, and for convolutions, whose grouped form is slower than several
-plain ones side by side. Captured as one CUDA graph, the members are branches of it.
+For networks that `vmap` refuses, for few members, and for large convolutions, whose grouped form
+is slower than several plain ones side by side. Captured as one CUDA graph, the members are
+branches of it.
 
 Shapes: P members, W weights of a member.
 """
