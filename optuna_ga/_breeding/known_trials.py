@@ -24,7 +24,7 @@ from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.tried import Tried
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import generator
-from optuna_ga._population.genes import Gene, grid, n_cells, resolved
+from optuna_ga._population.genes import Gene, find_choice, grid, n_cells, resolved
 
 Genes = Mapping[str, float]
 
@@ -212,8 +212,4 @@ def _is_value(value: Gene, distribution: BaseDistribution) -> bool:
     """Return whether an enqueued value can be a value of the distribution."""
     if not isinstance(distribution, CategoricalDistribution):
         return isinstance(value, (int, float)) and math.isfinite(value)
-    try:
-        distribution.to_internal_repr(value)
-    except ValueError:
-        return False
-    return True
+    return find_choice(distribution, value) >= 0

@@ -35,7 +35,7 @@ from optuna_ga._population.draws import (
     trial_draws,
 )
 from optuna_ga._population.generations import Generations
-from optuna_ga._population.genes import Gene, fit, from_unit, resolved, same_kind
+from optuna_ga._population.genes import Gene, fit, from_unit, is_inheritable, resolved
 from optuna_ga._records import PARENTS, recorded_parents
 
 
@@ -203,11 +203,11 @@ def choose_parents(n_parents: int, draws: TrialDraws) -> tuple[int, int]:
 def inheritable(
     parents: Sequence[FrozenTrial], name: str, distribution: BaseDistribution
 ) -> list[Gene]:
-    """Return the parameter's values in the parents that have it with the same kind of values."""
+    """Return the parameter's values in the parents from which a child can inherit it."""
     return [
         parent.params[name]
         for parent in parents
-        if same_kind(parent.distributions.get(name), distribution)
+        if is_inheritable(parent.params.get(name), parent.distributions.get(name), distribution)
     ]
 
 

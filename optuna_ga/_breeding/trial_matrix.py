@@ -9,12 +9,19 @@ from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._population.fitness import Rank, rank
-from optuna_ga._population.genes import Gene, fit, inherited, same_kind, to_unit
+from optuna_ga._population.genes import (
+    Gene,
+    are_equal,
+    fit,
+    inherited,
+    is_inheritable,
+    to_unit,
+)
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -91,8 +98,9 @@ class TrialMatrix:
         if not params:
             return units
         for column, (name, distribution) in enumerate(self.distributions.items()):
-            if name in params and same_kind(distributions[name], distribution):
-                units[column] = to_unit(distribution, fit(distribution, params[name]))
+            value = params.get(name)
+            if name in params and is_inheritable(value, distributions[name], distribution):
+                units[column] = to_unit(distribution, fit(distribution, value))
         return units
 
     def fittest(self, name: str | None = None) -> list[int]:
@@ -118,7 +126,7 @@ class TrialMatrix:
             return np.asarray(self._units[rows].T)
         found = np.empty((len(distributions), len(rows)))
         for position, (name, distribution) in enumerate(distributions.items()):
-            if self.distributions.get(name) == distribution:
+            if are_equal(self.distributions.get(name), distribution):
                 found[position] = self._units[rows, list(self.distributions).index(name)]
             else:
                 found[position] = [inherited(self.trials[row], name, distribution) for row in rows]
@@ -137,10 +145,13 @@ class TrialMatrix:
     def _is_due(self, name: str, distribution: BaseDistribution) -> bool:
         """Return whether a column is to be encoded in another distribution than before."""
         known = self.distributions.get(name)
-        if known == distribution:
+        if are_equal(known, distribution):
             return False
         n_since = len(self.trials) - self._taken_over.get(name, 0)
-        return not same_kind(known, distribution) or n_since >= _RENEWED_AFTER * len(self.trials)
+        are_numbers = type(known) is type(distribution) and not isinstance(
+            distribution, CategoricalDistribution
+        )
+        return not are_numbers or n_since >= _RENEWED_AFTER * len(self.trials)
 
     def _take_over(self, name: str, distribution: BaseDistribution) -> None:
         """Encode a column in another distribution."""

@@ -26,7 +26,7 @@ from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
 from optuna_ga._breeding.known_trials import KnownTrials, overwritten
 from optuna_ga._breeding.proposer import Candidates, OutdatedError, Proposer
 from optuna_ga._population.generations import Generations
-from optuna_ga._population.genes import Gene, from_unit
+from optuna_ga._population.genes import Gene, are_equal, from_unit
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class UnrepeatedBreeder(Breeder):
 
     def _value(self, child: Child, number: int, name: str, distribution: BaseDistribution) -> Gene:
         """Return a child's gene for one parameter, whether or not the parameter was known."""
-        if child.distributions.get(name) == distribution:
+        if are_equal(child.distributions.get(name), distribution):
             unit = child.genes[name]
         elif child.bred is not None:
             genes, _ = child.bred.genes(self._known.matrix, {name: distribution})

@@ -7,7 +7,9 @@ parameter. All operators work on it or on the values themselves.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from optuna.distributions import (
@@ -51,13 +53,13 @@ def fit(distribution: BaseDistribution, value: Gene) -> Gene:
 
     Args:
         distribution: The child's distribution, whose range may differ from the parent's.
-        value: A value of a distribution of the same class, with the same choices.
+        value: A value that `is_inheritable`.
 
     >>> fit(FloatDistribution(0.0, 1.0), 0.3), fit(FloatDistribution(0.5, 1.0), 0.3)
     (0.3, 0.5)
     """
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(distribution.to_internal_repr(value))]
+        return distribution.choices[_choice(distribution, value)]
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     assert value is not None
     if isinstance(distribution, IntDistribution):
@@ -86,7 +88,7 @@ def to_unit(distribution: BaseDistribution, value: Gene) -> float:
     (0.0, 0.125)
     """
     if isinstance(distribution, CategoricalDistribution):
-        return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
+        return (_choice(distribution, value) + 0.5) / len(distribution.choices)
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     assert value is not None
     number = float(value)
@@ -113,28 +115,70 @@ def resolved(distribution: BaseDistribution, units: np.ndarray) -> np.ndarray:
     return np.asarray((np.minimum(np.floor(units * cells), cells - 1) + 0.5) / cells)
 
 
-def same_kind(parents: BaseDistribution | None, childs: BaseDistribution) -> bool:
+def is_inheritable(
+    value: Gene, parents: BaseDistribution | None, childs: BaseDistribution
+) -> bool:
     """Return whether a value of the parent's distribution is meaningful in the child's.
 
-    Numbers are inherited across ranges, choices only between equal lists of choices.
+    Numbers are inherited across ranges, a choice wherever it is among the child's choices.
     """
     if isinstance(childs, CategoricalDistribution):
-        return parents == childs
+        return isinstance(parents, CategoricalDistribution) and find_choice(childs, value) >= 0
     return type(parents) is type(childs)
+
+
+def are_equal(first: BaseDistribution | None, second: BaseDistribution) -> bool:
+    """Return whether two distributions are equal, their choices as a storage keeps them."""
+    if first == second:
+        return True
+    return (
+        isinstance(first, CategoricalDistribution)
+        and isinstance(second, CategoricalDistribution)
+        and _stored(first.choices) == _stored(second.choices)
+    )
 
 
 def inherited(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> float:
     """Return a trial's parameter on the unit scale of a distribution, NaN if it has none."""
-    if not same_kind(trial.distributions.get(name), distribution):
+    value = trial.params.get(name)
+    if not is_inheritable(value, trial.distributions.get(name), distribution):
         return math.nan
-    return to_unit(distribution, fit(distribution, trial.params[name]))
+    return to_unit(distribution, fit(distribution, value))
+
+
+def find_choice(distribution: CategoricalDistribution, value: Gene) -> int:
+    """Return the position of a value among the choices, -1 if it is not among them.
+
+    Databases keep choices as JSON, in which tuples are lists and all keys are strings: a choice is
+    the same before and after.
+    """
+    try:
+        return int(distribution.to_internal_repr(value))
+    except ValueError:
+        choices = _stored(distribution.choices)
+        (wanted,) = _stored([value])
+        return choices.index(wanted) if wanted in choices else -1
+
+
+def _choice(distribution: CategoricalDistribution, value: Gene) -> int:
+    position = find_choice(distribution, value)
+    if position < 0:
+        raise ValueError(f"{value!r} is not among the choices {distribution.choices}.")
+    return position
+
+
+def _stored(choices: Sequence[Gene]) -> list[str]:
+    """Return choices as Optuna's storages write them; what JSON cannot write stays in memory."""
+    return [json.dumps(choice, default=repr) for choice in choices]
 
 
 def n_cells(distribution: BaseDistribution) -> int | None:
     """Return the number of values of a distribution, None if it is continuous."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
-    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    if isinstance(distribution, IntDistribution):
+        return (distribution.high - distribution.low) // distribution.step + 1
+    assert isinstance(distribution, FloatDistribution)
     if distribution.step is None:
         return None
     return round((distribution.high - distribution.low) / distribution.step) + 1
@@ -162,8 +206,8 @@ def _position(low: float, high: float, number: float) -> float:
 
 
 def _index(u: float, n: int) -> int:
-    """Return floor(u * n) in integer arithmetic, so that it is exact for any n."""
-    return int(u * 2**53) * n >> 53
+    """Return floor(u * n), at most n - 1, in integer arithmetic, so that it is exact for any n."""
+    return min(int(u * 2**53) * n >> 53, n - 1)  # Positions of large n may round to 1.
 
 
 def _int_from_unit(distribution: IntDistribution, u: float) -> int:

@@ -9,14 +9,16 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._optuna_internals import only_direction
-from optuna_ga._population.fitness import fittest
+from optuna_ga._population.fitness import can_be_continued, fittest
 from optuna_ga._results.history import population_size_of
 
 
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
     """Return the fittest trial of the last generation whose trials have all finished.
 
-    `study.best_trial` may be another trial, from an earlier generation.
+    `study.best_trial` may be another trial, from an earlier generation. In population-based
+    training a trial that could not be a parent, since it diverged or left no state, is the answer
+    only if the others could not either.
 
     Args:
         study: A study with one objective.
@@ -39,7 +41,8 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
     whole = [generation for generation, trials in generations.items() if len(trials) == size]
     if not whole:
         raise ValueError(f"No generation of the study has {size} finished trials yet.")
-    best = fittest(generations[max(whole)], 1, direction)
+    last = generations[max(whole)]
+    best = fittest([*filter(can_be_continued, last)] or last, 1, direction)
     if not best:
         raise ValueError(f"All {size} trials of generation {max(whole)} failed.")
     return copy.deepcopy(best[0])

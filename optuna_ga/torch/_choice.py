@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.stack import Method, Numbers
+from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._environment import generator_states, seeded

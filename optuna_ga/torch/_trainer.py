@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
-import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakValueDictionary
 
-import optuna
 import torch
 from optuna import Trial
 
 from optuna_ga._checks import check_bool, check_int
 from optuna_ga._running.progress import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
-from optuna_ga.torch._backends.backend import Backend, Recipe
-from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.loop import LoopBackend
-from optuna_ga.torch._backends.stack import StackBackend
-from optuna_ga.torch._backends.threads import ThreadsBackend
-from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import Verdict, choose, examine, first_line
+from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._environment import PRECISIONS, Precision, computing, seeded, usual_settings
+from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher
+from optuna_ga.torch._environment import PRECISIONS, Precision, computing, usual_settings
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule
-from optuna_ga.torch._structure import Structure, signature
 from optuna_ga.torch._task import Member, Task
 from optuna_ga.torch._training import Epoch, Training
 
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None
 # if they diverged; returns the positions of members to train no further.
 AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], Collection[int]]
-
-_BACKENDS: Mapping[str, Callable[[Recipe], Backend]] = {
-    "loop": LoopBackend,
-    "threads": ThreadsBackend,
-    "vmap": lambda recipe: StackBackend(recipe, ByVmap()),
-    "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
-}
-
-_logger = optuna.logging.get_logger("optuna.population_trainer")
 
 
 @dataclass(frozen=True)
@@ -77,7 +58,7 @@ class PopulationTrainer:
         - `threads`: a member on each core.
         - `vmap`: all as one, by `torch.func`; on a GPU each step is a CUDA graph.
         - `branches`: each by itself, in one CUDA graph of several streams; for networks that
-          `vmap` refuses, and for convolutions.
+          `vmap` refuses, for few members and for large convolutions.
 
     "auto" takes the one that is expected to be the fastest, and logs which and why. Data and
     weights stay on the device, and the host waits for it once an epoch.
@@ -144,8 +125,7 @@ class PopulationTrainer:
         self.epochs = check_int("epochs", epochs, minimum=1)
         _check_one_of("optimizer", optimizer, OPTIMIZERS)
         _check_one_of("precision", precision, PRECISIONS)
-        _check_one_of("backend", backend, ["auto", *_BACKENDS])
-        self._backend = backend
+        _check_one_of("backend", backend, ["auto", *BACKENDS])
         self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
         place = _device(device)
         if precision == "tf32" and place.type != "cuda":
@@ -160,15 +140,10 @@ class PopulationTrainer:
             precision,
             place,
         )
-        # Trainings and stacks keep the structures that are needed again.
-        self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
-        self._verdicts: dict[Hashable, Verdict] = {}
-        self._backends: dict[str, Backend] = {}
-        self._logged: set[tuple[Hashable, str]] = set()
-        self._largest_part = math.inf
+        self._dispatcher = Dispatcher(self._recipe, backend)
         if _takes_a_seed_alone(task.model):
             with self._settings():
-                self._verdict(self._start(Member(0.0)))
+                self._dispatcher.verdict(self._dispatcher.start(Member(0.0)))
 
     def objective(
         self,
@@ -217,7 +192,7 @@ class PopulationTrainer:
         with self._settings():
             groups: dict[Hashable, dict[int, Training]] = {}
             for position, member in enumerate(members):
-                start = self._start(member, states[position] if states else None)
+                start = self._dispatcher.start(member, states[position] if states else None)
                 key = start.structure, self._recipe.batch_size(member)
                 groups.setdefault(key, {})[position] = start
             ended = [Trained([], None) for _ in members]
@@ -237,7 +212,7 @@ class PopulationTrainer:
         """Train members of equal structure and batch size, and yield after each epoch."""
         for epoch in range(1, self.epochs + 1):
             results: dict[int, Epoch | None] = {}
-            for position, (training, result) in self._train_epoch(alive).items():
+            for position, (training, result) in self._dispatcher.train_epoch(alive).items():
                 alive[position] = training
                 results[position] = result if _is_finite(result) else None
                 if _is_finite(result):
@@ -251,110 +226,6 @@ class PopulationTrainer:
         for position, training in alive.items():
             state = training.state(self._recipe.optimizer)
             ended[position] = replace(ended[position], state=state)
-
-    def _train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
-        """Train in as few parts as the memory allows."""
-        positions = list(alive)
-        while True:
-            n_parts = math.ceil(len(positions) / min(self._largest_part, len(positions)))
-            size = math.ceil(len(positions) / n_parts)
-            try:
-                done: dict[int, tuple[Training, Epoch]] = {}
-                for first in range(0, len(positions), size):
-                    part = positions[first : first + size]
-                    results = self._advance([alive[position] for position in part])
-                    done.update(zip(part, results, strict=True))
-                return done
-            except torch.OutOfMemoryError:
-                self._shrink(size)
-
-    def _advance(self, members: list[Training]) -> list[tuple[Training, Epoch]]:
-        """Train a part; what it was given stays as it is, so that it can be tried again."""
-        name = self._name_of_backend(members)
-        if name not in self._backends:
-            self._release()  # What the others keep.
-            self._backends[name] = _BACKENDS[name](self._recipe)
-        try:
-            return self._backends[name].train_epoch(members)
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
-                raise torch.OutOfMemoryError(str(error)) from error
-            if self._backend != "auto" or "captur" not in str(error):
-                raise
-            reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
-            self._verdicts[members[0].structure.key] = Verdict(reason, "")
-        return self._advance(members)
-
-    def _shrink(self, size: int) -> None:
-        self._release()
-        if size == 1:
-            raise torch.OutOfMemoryError("There is no memory to train a single network.")
-        if self._largest_part == math.inf:
-            warnings.warn(
-                f"There is no memory to train {size} networks at once; fewer are trained at a "
-                "time from here on.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        self._largest_part = size // 2
-
-    def _release(self) -> None:
-        for backend in self._backends.values():
-            backend.release()
-
-    def _start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
-        """Return a member before its first epoch here."""
-        with seeded(member.seed):
-            model = self._recipe.task.model(member.seed, **member.model)
-        key = signature(model)
-        device = self._recipe.device
-        structure = self._structures.get(key)
-        if structure is None:
-            structure = Structure(copy.deepcopy(model), key, device, self._recipe.precision)
-            self._structures[key] = structure
-        parameters = {name: p.detach() for name, p in model.named_parameters()}
-        weights = structure.rows(parameters).to(device)
-        buffers = {name: b.to(device) for name, b in structure.buffers(model).items()}
-        n_moments = len(self._recipe.optimizer.moments)
-        moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
-        training = Training(member, structure, weights, moments, buffers)
-        return training if state is None else training.resumed(self._recipe.optimizer, state)
-
-    def _name_of_backend(self, members: Sequence[Training]) -> str:
-        verdict = self._verdict(members[0])
-        if self._backend == "auto":
-            name, reason = choose(self._recipe, members[0], len(members), verdict)
-            self._log(members[0].structure, f"Backend {name!r}, since {reason}.")
-            return name
-        reason = verdict.loop_only or (verdict.no_vmap if self._backend == "vmap" else "")
-        if reason and self._backend != "loop":
-            raise ValueError(
-                f"`backend` must not be {self._backend!r} for this network: {reason}. "
-                '"auto" finds one that trains it.'
-            )
-        return self._backend
-
-    def _verdict(self, training: Training) -> Verdict:
-        """Return how a network can be trained, found out once for each structure."""
-        key = training.structure.key
-        if key not in self._verdicts:
-            member = training.member
-            other = self._start(replace(member, seed=member.seed + 1))
-            verdict = examine(self._recipe, training, other)
-            self._verdicts[key] = verdict
-            reason = verdict.loop_only or verdict.no_vmap
-            if self._backend == "auto" and reason:
-                warnings.warn(
-                    f"Networks are trained separately: {reason}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-        return self._verdicts[key]
-
-    def _log(self, structure: Structure, message: str) -> None:
-        if (structure.key, message) not in self._logged:
-            self._logged.add((structure.key, message))
-            _logger.info(message)
 
     @contextmanager
     def _settings(self) -> Iterator[None]:

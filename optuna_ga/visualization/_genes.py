@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 
 from optuna_ga._population.fitness import fittest
-from optuna_ga._population.genes import same_kind
+from optuna_ga._population.genes import find_choice, is_inheritable
 from optuna_ga._results.history import History, Individual
 from optuna_ga.visualization._common import (
     CROSS,
@@ -136,8 +136,12 @@ class _GenePlot:
         self._owners = [
             individual
             for individual in owners
-            if same_kind(individual.trial.distributions[name], latest)
+            if is_inheritable(
+                individual.trial.params[name], individual.trial.distributions[name], latest
+            )
         ]
+        self._owned = {owner.trial.number for owner in self._owners}
+        self._latest = latest
         self._generations = by_generation(self._owners)
         self._choices = _labels(latest)
         self._is_log = all(
@@ -219,14 +223,13 @@ class _GenePlot:
 
     def _parents_genes(self, children: Sequence[Individual]) -> list[float]:
         numbers = {number for child in children for number in child.parents}
-        parents = [self._individuals[number] for number in numbers if number in self._individuals]
-        return [self._number(parent) for parent in parents if self._name in parent.trial.params]
+        return [self._number(self._individuals[number]) for number in numbers & self._owned]
 
     def _number(self, individual: Individual) -> float:
         """Return the gene as a number; a choice is its index among the choices."""
         value = individual.trial.params[self._name]
-        if self._choices is not None:
-            return int(individual.trial.distributions[self._name].to_internal_repr(value))
+        if isinstance(self._latest, CategoricalDistribution):
+            return find_choice(self._latest, value)
         number: float = value
         return number
 

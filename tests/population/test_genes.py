@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._population.genes import fit, from_unit
+from optuna_ga._population.genes import fit, from_unit, n_cells, resolved
 from tests.strategies import (
     distributions,
     grids,
@@ -187,3 +188,17 @@ def test_not_a_number_is_a_choice_that_fits() -> None:
     distribution = CategoricalDistribution((1.0, math.nan, "nan"))
 
     assert fit(distribution, math.nan) is distribution.choices[1]
+
+
+@pytest.mark.parametrize("high", [2**53, 2**53 + 1, 2**63 - 1])
+@pytest.mark.parametrize("low", [0, 3])
+def test_ends_of_huge_integer_ranges_are_exact(low: int, high: int) -> None:
+    """Positions of such ranges round to the ends, and the ends are never passed."""
+    distribution = IntDistribution(low, high)
+    last = float(resolved(distribution, np.array([LAST]))[0])
+
+    assert from_unit(distribution, 0.0) == low
+    assert from_unit(distribution, last) in range(low, high + 1)
+    assert from_unit(distribution, 1.0) == high
+    assert fit(distribution, high + 5) == high
+    assert n_cells(distribution) == high - low + 1

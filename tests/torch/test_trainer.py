@@ -234,7 +234,7 @@ def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
     hungry._recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
     fed = PopulationTrainer(Classes(mlp), train=rows(30), validation=data, **options)
 
-    hungry._verdicts.update(fed._verdicts)
+    hungry._dispatcher.verdicts.update(fed._dispatcher.verdicts)
     assert difference(hungry.train(MEMBERS), fed.train(MEMBERS)) < 1e-12
 
 
@@ -361,7 +361,7 @@ def test_auto_chooses_by_device_size_and_verdict(
     """As it was measured on a GPU."""
     subject = trainer()
     recipe = subject._recipe._replace(device=torch.device(device))
-    start = subject._start(MEMBERS[0])
+    start = subject._dispatcher.start(MEMBERS[0])
 
     assert choose(recipe, start, n, verdict)[0] == name
 
@@ -369,6 +369,6 @@ def test_auto_chooses_by_device_size_and_verdict(
 def test_products_of_convolutions_are_counted_for_one_example() -> None:
     """Of images of 6 x 6: 4 x 36 outputs of 18 products, and 4 x 16 of 36."""
     options: Any = {"train": images(30), "validation": images(20)}
-    (verdict,) = trainer(Classes(cnn), **options)._verdicts.values()
+    (verdict,) = trainer(Classes(cnn), **options)._dispatcher.verdicts.values()
 
     assert verdict == Verdict("", "", 4 * 36 * 18 + 4 * 16 * 36)

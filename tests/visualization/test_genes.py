@@ -153,6 +153,23 @@ def test_a_parameter_that_was_of_another_kind_is_drawn_as_the_last_one() -> None
     assert sum(len(found.x) for found in figure.data if found.name == "Trials") == 1
 
 
+def test_a_parent_that_had_the_parameter_as_another_kind_is_left_out() -> None:
+    """Its children's points and ranges are drawn."""
+    study = run(of_four(), 4, lambda trial: trial.suggest_float("p", 0.0, 1.0))
+    for _ in range(4):
+        study.add_trial(
+            optuna.create_trial(
+                value=0.0,
+                params={"p": "a"},
+                distributions={"p": optuna.distributions.CategoricalDistribution(["a", "b"])},
+                user_attrs={"ga_parents": [0, 1]},
+            )
+        )
+    figure = plot_genes(study)
+
+    assert sum(len(found.x) for found in figure.data if found.name == "Trials") == 4
+
+
 def test_the_legend_shows_each_kind_of_trace_once() -> None:
     """A click on the legend switches a kind in all plots."""
     figure = plot_genes(run(of_four(), 8))

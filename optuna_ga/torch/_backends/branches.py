@@ -1,7 +1,8 @@
 """Gradients of each member by itself, on a GPU on several streams at once.
 
-For networks that `vmap` refuses, and for convolutions, whose grouped form is slower than several
-plain ones side by side. Captured as one CUDA graph, the members are branches of it.
+For networks that `vmap` refuses, for few members, and for large convolutions, whose grouped form
+is slower than several plain ones side by side. Captured as one CUDA graph, the members are
+branches of it.
 
 Shapes: P members, W weights of a member.
 """
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.stack import Numbers
+from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._structure import Structure
 
 _N_STREAMS = 8  # Measured on an H200: twice as fast as four for small networks.

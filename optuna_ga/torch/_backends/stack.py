@@ -14,13 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._environment import one_thread
 from optuna_ga.torch._optimizers import Settings, clip
 from optuna_ga.torch._randomness import member_key
@@ -28,44 +28,6 @@ from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Epoch, Training
 
 _LARGEST_KEPT = 8  # Stacks, each with its graphs and their memory.
-
-
-class Numbers(NamedTuple):
-    """What differs between members when a gradient is computed.
-
-    Attributes:
-        weights: `(P, W)`.
-        buffers: By name, `(P, ...)`.
-        keys: Of the random numbers, int32 `(P,)`.
-        step: The step within the epoch, int32 `()`.
-    """
-
-    weights: Tensor
-    buffers: dict[str, Tensor]
-    keys: Tensor
-    step: Tensor
-
-
-class Method(Protocol):
-    """A way to compute with the numbers of P members."""
-
-    def gradients(
-        self, structure: Structure, loss: Any, numbers: Numbers, batch: Any, shared: bool
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return gradients `(P, W)`, losses `(P,)` and the buffers afterwards.
-
-        Args:
-            structure: That of the members.
-            loss: The task's.
-            numbers: The members'.
-            batch: Tensors `(B, ...)` for all members, or `(P, B, ...)`.
-            shared: Whether the batch is for all members.
-        """
-
-    def metrics(
-        self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
-    ) -> dict[str, Tensor]:
-        """Return the task's metrics `(P,)` over a batch `(B, ...)` that the members share."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from optuna_ga.torch._backends.stack import Numbers
+from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._structure import Structure
 
 

@@ -1,0 +1,161 @@
+"""Members are made, handed to a backend that suits them, and split to fit the memory."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+import optuna
+import torch
+
+from optuna_ga.torch._backends.backend import Backend, Recipe
+from optuna_ga.torch._backends.branches import ByBranches
+from optuna_ga.torch._backends.loop import LoopBackend
+from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._backends.threads import ThreadsBackend
+from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._choice import Verdict, choose, examine, first_line
+from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._structure import Structure, signature
+from optuna_ga.torch._task import Member
+from optuna_ga.torch._training import Epoch, Training
+
+BACKENDS: Mapping[str, Callable[[Recipe], Backend]] = {
+    "loop": LoopBackend,
+    "threads": ThreadsBackend,
+    "vmap": lambda recipe: StackBackend(recipe, ByVmap()),
+    "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
+}
+
+_logger = optuna.logging.get_logger("optuna.population_trainer")
+
+
+class Dispatcher:
+    """Makes members and trains them by the backend that suits their network.
+
+    Args:
+        recipe: What the members have in common.
+        backend: Name of the backend; "auto" chooses for each network.
+
+    Attributes:
+        verdicts: How the networks seen so far can be trained, by their signatures.
+    """
+
+    def __init__(self, recipe: Recipe, backend: str) -> None:
+        self._recipe = recipe
+        self._backend = backend
+        # Trainings and stacks keep the structures that are needed again.
+        self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
+        self.verdicts: dict[Hashable, Verdict] = {}
+        self._backends: dict[str, Backend] = {}
+        self._logged: set[tuple[Hashable, str]] = set()
+        self._largest_part = math.inf
+
+    def train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
+        """Train in as few parts as the memory allows."""
+        positions = list(alive)
+        while True:
+            n_parts = math.ceil(len(positions) / min(self._largest_part, len(positions)))
+            size = math.ceil(len(positions) / n_parts)
+            try:
+                done: dict[int, tuple[Training, Epoch]] = {}
+                for first in range(0, len(positions), size):
+                    part = positions[first : first + size]
+                    results = self._advance([alive[position] for position in part])
+                    done.update(zip(part, results, strict=True))
+                return done
+            except torch.OutOfMemoryError:
+                self._shrink(size)
+
+    def _advance(self, members: list[Training]) -> list[tuple[Training, Epoch]]:
+        """Train a part; what it was given stays as it is, so that it can be tried again."""
+        name = self._name_of_backend(members)
+        if name not in self._backends:
+            self._release()  # What the others keep.
+            self._backends[name] = BACKENDS[name](self._recipe)
+        try:
+            return self._backends[name].train_epoch(members)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
+                raise torch.OutOfMemoryError(str(error)) from error
+            if self._backend != "auto" or "captur" not in str(error):
+                raise
+            reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
+            self.verdicts[members[0].structure.key] = Verdict(reason, "")
+        return self._advance(members)
+
+    def _shrink(self, size: int) -> None:
+        self._release()
+        if size == 1:
+            raise torch.OutOfMemoryError("There is no memory to train a single network.")
+        if self._largest_part == math.inf:
+            warnings.warn(
+                f"There is no memory to train {size} networks at once; fewer are trained at a "
+                "time from here on.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._largest_part = size // 2
+
+    def _release(self) -> None:
+        for backend in self._backends.values():
+            backend.release()
+
+    def start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
+        """Return a member before its first epoch here."""
+        with seeded(member.seed):
+            model = self._recipe.task.model(member.seed, **member.model)
+        key = signature(model)
+        device = self._recipe.device
+        structure = self._structures.get(key)
+        if structure is None:
+            structure = Structure(copy.deepcopy(model), key, device, self._recipe.precision)
+            self._structures[key] = structure
+        parameters = {name: p.detach() for name, p in model.named_parameters()}
+        weights = structure.rows(parameters).to(device)
+        buffers = {name: b.to(device) for name, b in structure.buffers(model).items()}
+        n_moments = len(self._recipe.optimizer.moments)
+        moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
+        training = Training(member, structure, weights, moments, buffers)
+        return training if state is None else training.resumed(self._recipe.optimizer, state)
+
+    def _name_of_backend(self, members: Sequence[Training]) -> str:
+        verdict = self.verdict(members[0])
+        if self._backend == "auto":
+            name, reason = choose(self._recipe, members[0], len(members), verdict)
+            self._log(members[0].structure, f"Backend {name!r}, since {reason}.")
+            return name
+        reason = verdict.loop_only or (verdict.no_vmap if self._backend == "vmap" else "")
+        if reason and self._backend != "loop":
+            raise ValueError(
+                f"`backend` must not be {self._backend!r} for this network: {reason}. "
+                '"auto" finds one that trains it.'
+            )
+        return self._backend
+
+    def verdict(self, training: Training) -> Verdict:
+        """Return how a network can be trained, found out once for each structure."""
+        key = training.structure.key
+        if key not in self.verdicts:
+            member = training.member
+            other = self.start(replace(member, seed=member.seed + 1))
+            verdict = examine(self._recipe, training, other)
+            self.verdicts[key] = verdict
+            reason = verdict.loop_only or verdict.no_vmap
+            if self._backend == "auto" and reason:
+                warnings.warn(
+                    f"Networks are trained separately: {reason}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return self.verdicts[key]
+
+    def _log(self, structure: Structure, message: str) -> None:
+        if (structure.key, message) not in self._logged:
+            self._logged.add((structure.key, message))
+            _logger.info(message)
