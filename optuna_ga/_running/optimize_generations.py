@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from operator import attrgetter
 from time import monotonic
 from typing import Any
@@ -213,10 +213,12 @@ def _evaluate(evaluate: Evaluate, trials: Sequence[Trial]) -> dict[int, Outcome]
     outcomes: dict[int, Outcome] = {}
     try:
         results = evaluate(list(trials))  # A copy, since `evaluate` may change its list.
-        for trial, result in _matched(trials, _checked(results, trials)):
-            outcome = outcomes[trial.number] = outcome_of(trial, result)
-            if isinstance(results, Iterator) and outcome.state.is_finished():
-                keep(trial, outcome)
+        # An interruption ends the iterator, which cancels trials that wait in an executor.
+        with closing(_matched(trials, _checked(results, trials))) as matched:
+            for trial, result in matched:
+                outcome = outcomes[trial.number] = outcome_of(trial, result)
+                if isinstance(results, Iterator) and outcome.state.is_finished():
+                    keep(trial, outcome)
     except Exception as error:
         if interrupts(error):
             raise
@@ -275,7 +277,7 @@ def _matched(trials: Sequence[Trial], results: Iterable[Any]) -> Iterator[tuple[
             yield trial, _of_several(error)
     finally:
         if isinstance(iterator, Generator):
-            iterator.close()  # So that an interrupted evaluation ends before the error is raised.
+            iterator.close()
 
 
 def _paired(result: Any) -> tuple[Trial, Any] | None:
