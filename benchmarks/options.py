@@ -46,7 +46,7 @@ class Options(ArgumentParser):
         self.add_argument(option, help=f"{text}{shown}", default=default, **how)
 
     def checked(self, function: Callable[..., Returned], *arguments: Any) -> Returned:
-        """Return what a function returns; an error of it is reported as a wrong option's."""
+        """Return a function's result; its errors are reported as those of a wrong option."""
         try:
             return function(*arguments)
         except (FileNotFoundError, ImportError, ValueError) as error:

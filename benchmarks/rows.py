@@ -111,7 +111,7 @@ def rows_to_continue(path: Path, settings: Mapping[str, object]) -> list[Row]:
 
 
 def environment(device: str, *columns: str) -> Row:
-    """Return what a figure may depend on: versions, processor, device and commit.
+    """Return versions, processor, device and commit, which a figure may depend on.
 
     Args:
         device: Name of the device that computes.

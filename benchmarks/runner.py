@@ -32,7 +32,7 @@ class Job(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """What a file of rows is to be completed with.
+    """The rows that a file is to be completed with.
 
     Attributes:
         path: The file.

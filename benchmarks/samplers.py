@@ -27,7 +27,7 @@ from optuna_ga import AdaptiveSettings, GASampler
 
 @dataclass(frozen=True)
 class Search:
-    """What a sampler is made for.
+    """The study that a sampler is made for.
 
     Attributes:
         seed: Seed of the sampler.

@@ -146,7 +146,7 @@ def _static(
 
 
 def _replaying(setting: Setting, epochs: int, checkpoints: Checkpoints | None) -> Evaluate:
-    """Return what evaluates trials with seeds that no search has."""
+    """Return an objective that evaluates trials with seeds that no search has."""
     objective = setting.objective(
         epochs, seed=FIRST_REPLAY_SEED, seed_per_trial=True, checkpoints=checkpoints
     )

@@ -36,7 +36,7 @@ class Candidates(ABC):
     @property
     @abstractmethod
     def n_wanted(self) -> int:
-        """How many new candidates `best` wants; random children are added to fewer."""
+        """The number of new candidates that `best` wants; random children are added to fewer."""
 
     @abstractmethod
     def genes(

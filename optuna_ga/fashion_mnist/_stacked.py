@@ -45,9 +45,9 @@ class StackedTrainer:
 
     Args:
         device: Where to train.
-        precision: What to compute with.
+        precision: The precision of products.
         dropout: Whether to train with dropout.
-        learning_rate_decay: What learning rates are multiplied by after each epoch.
+        learning_rate_decay: Factor of the learning rates after each epoch.
         dtype: Type of the weights; float64 is for tests.
         largest_chunk: How many members to train at once, from 1 to 16.
         fused: Whether to take the fused kernels. None: on a GPU with Triton, where products are
@@ -207,7 +207,7 @@ def split_evenly(rows: Sequence[int], largest: int) -> Iterator[Sequence[int]]:
 
 
 class _Lesson(NamedTuple):
-    """What members of one class have in common in an epoch: the images and their order `(N,)`."""
+    """Images, their order `(N,)` and the seed of dropout, which members share in an epoch."""
 
     training: Images
     validation: Images

@@ -1,10 +1,10 @@
 """Train many networks together, each with its own hyperparameters, epoch by epoch.
 
-Every backend gives what separate trainings with `_training.train` give, up to rounding:
+Every backend gives the results of separate trainings by `_training.train`, up to rounding:
 
-- `loop` is those trainings, one member after the other: the specification.
-- `threads` is the same with a thread per core, each of which computes with one thread. On a
-  CPU it is the fastest: stacking networks there gains nothing.
+- `loop` trains one member after the other: the specification.
+- `threads` trains a member on each core, with one thread. On a CPU it is the fastest, since
+  stacking convolutions there gains nothing.
 - `stacked`, in `_stacked.py`, trains chunks of members as one, on a GPU as CUDA graphs.
 
 Shapes: P members of a population.
@@ -32,14 +32,14 @@ from optuna_ga.torch._environment import n_cores, one_thread, usual_settings
 
 
 class Member(NamedTuple):
-    """What tells one training from another.
+    """The settings of one training.
 
     Attributes:
-        learning_rate: That of the first epoch.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
+        learning_rate: Learning rate of the first epoch.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
         seed: Seed of initial weights, batches and dropout.
-        start: What to go on from, of the same seed; None to begin with initial weights.
+        start: State of the same seed to resume; None begins with initial weights.
     """
 
     learning_rate: float
@@ -49,7 +49,7 @@ class Member(NamedTuple):
     start: State | None = None
 
 
-# What an epoch ended with for each member still training, by its position; None if it diverged.
+# The results of an epoch by the positions of members still training; None if one diverged.
 Epochs = Mapping[int, "Epoch | None"]
 Run = Generator[Epoch, None, State]
 # Called after each epoch; returns the positions of members to train no further.
@@ -74,11 +74,11 @@ class Trainer(Protocol):
             training: The images to train on, the same for all.
             validation: The images to evaluate on after each epoch.
             epochs: Number of epochs, at least 1.
-            after_epoch: Told what the epoch gave; says who is to drop out. Diverged members
-                drop out by themselves.
+            after_epoch: Receives the results of an epoch, and returns the positions of members
+                to drop. Diverged members are dropped without it.
 
         Returns:
-            What each member has come to; None for those that dropped out.
+            The state of each member; None for members that were dropped.
         """
 
 
@@ -86,10 +86,10 @@ class LoopTrainer:
     """Trains one member after the other, in the plainest way.
 
     Args:
-        device: Where to train.
-        precision: What to compute with.
+        device: The device to train on.
+        precision: The precision of products.
         dropout: Whether to train with dropout.
-        learning_rate_decay: What learning rates are multiplied by after each epoch.
+        learning_rate_decay: Factor of the learning rates after each epoch.
         dtype: Type of the weights; float64 is for tests.
     """
 
@@ -155,8 +155,8 @@ class LoopTrainer:
 class ThreadsTrainer(LoopTrainer):
     """Trains as many members at a time as there are cores, on the CPU.
 
-    A member computes with one thread, whoever trains beside it, so that its result depends
-    neither on them nor on the number of cores.
+    A member computes with one thread, so that its result depends neither on the other members
+    nor on the number of cores.
     """
 
     def _advance(self, runs: list[Run]) -> list[Epoch | None]:
@@ -169,7 +169,7 @@ class ThreadsTrainer(LoopTrainer):
 
 
 def _end(run: Run) -> State:
-    """Return what a training that has yielded its last epoch has come to."""
+    """Return the state of a training that has yielded its last epoch."""
     try:
         next(run)
     except StopIteration as end:

@@ -38,7 +38,7 @@ _STEPS_BETWEEN_CHECKS = 10  # Reading a loss waits for the GPU, so not after eve
 
 
 class Epoch(NamedTuple):
-    """What an epoch ended with.
+    """The results of an epoch.
 
     Attributes:
         training_loss: Mean cross-entropy over the epoch's batches as they were trained on.
@@ -52,12 +52,12 @@ class Epoch(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a training has come to, from which another can go on.
+    """The state of a training, from which another can resume.
 
     Attributes:
         weights: The network's, by name.
-        momenta: SGD's momentum buffer for each of them, zero if it trained without momentum.
-        n_epochs: Epochs since the initial weights, which tell the order of the images to come.
+        momenta: SGD's momentum buffer of each weight, zero without momentum.
+        n_epochs: Epochs since the initial weights, which decide the next order of the images.
         seed: Seed of initial weights, batches and dropout.
     """
 
@@ -86,25 +86,25 @@ def train(
     precision: Precision = "float32",
     dropout: bool = False,
 ) -> Generator[Epoch, None, State]:
-    """Train the network in place, yield after each epoch, and return what it has come to.
+    """Train the network in place, yield after each epoch, and return its state.
 
     Args:
         network: The network, on the same device as the images.
         training: The images to train on.
         validation: The images to evaluate on, never trained on.
-        learning_rate: That of the first epoch.
-        momentum: Of SGD, not Nesterov's.
-        weight_decay: Of SGD, on biases too.
+        learning_rate: Learning rate of the first epoch.
+        momentum: Momentum of SGD, not Nesterov's.
+        weight_decay: Weight decay of SGD, on biases too.
         epochs: Number of epochs.
         seed: Seed of the order of the images, which is drawn anew for each epoch, and of
             dropout.
-        start: What to go on from, of the same seed. None begins with the network's weights.
-        learning_rate_decay: What the learning rate is multiplied by after each epoch.
-        precision: What to compute with.
+        start: State of the same seed to resume. None begins with the network's weights.
+        learning_rate_decay: Factor of the learning rate after each epoch.
+        precision: The precision of products.
         dropout: Whether to train with dropout.
 
     Raises:
-        DivergedError: As soon as a loss is found to be no longer finite.
+        DivergedError: As soon as a loss is no longer finite.
     """
     optimizer = SGD(
         network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
@@ -128,7 +128,7 @@ def train(
 
 
 def initial_state(seed: int, device: torch.device) -> State:
-    """Return where a training with this seed begins."""
+    """Return the state in which a training with this seed begins."""
     weights = initial_network(seed, device).state_dict()
     momenta = {name: torch.zeros_like(each) for name, each in weights.items()}
     return State(weights, momenta, 0, seed)

@@ -148,7 +148,7 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
     found = [0.0]
     for mine, theirs in zip(one, other, strict=True):
         difference = (mine.double() - theirs.double()).norm().item()
-        if math.isfinite(difference):  # What diverges at once does so in every way.
+        if math.isfinite(difference):  # A gradient that is not finite is so by every method.
             found.append(difference / (mine.double().norm().item() + _SMALL))
     return max(found)
 

@@ -39,7 +39,7 @@ class Dispatcher:
     """Makes members and trains them by the backend that suits their network.
 
     Args:
-        recipe: What the members have in common.
+        recipe: The settings that all members share.
         backend: Name of the backend; "auto" chooses for each network.
 
     Attributes:
@@ -76,7 +76,7 @@ class Dispatcher:
         """Train a part; what it was given stays as it is, so that it can be tried again."""
         name = self._name_of_backend(members)
         if name not in self._backends:
-            self._release()  # What the others keep.
+            self._release()  # The memory of other backends.
             self._backends[name] = BACKENDS[name](self._recipe)
         try:
             return self._backends[name].train_epoch(members)

@@ -33,7 +33,7 @@ class Structure:
         model: A network, whose numbers do not matter.
         key: Its `signature`.
         device: Where to compute.
-        precision: What to compute with.
+        precision: The precision of computing.
 
     Attributes:
         key: The signature.
@@ -103,7 +103,7 @@ class Structure:
         return weights.bfloat16() if self._half else weights
 
     def buffers(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return what a model has beside the parameters to train."""
+        """Return a model's buffers and its parameters that are not trained."""
         state = [*model.named_buffers(), *model.named_parameters()]
         return {name: tensor.detach() for name, tensor in state if name not in self._shapes}
 
@@ -171,7 +171,7 @@ class _Call(nn.Module):
 
 
 def signature(model: nn.Module) -> Hashable:
-    """Return what two models share that differ by the numbers in their tensors alone.
+    """Return a key that is equal for models that differ in the numbers of their tensors alone.
 
     >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
     True
@@ -194,7 +194,7 @@ def _attributes(module: nn.Module, names: Mapping[int, str]) -> Hashable:
 
 
 def _hashable(value: Any, names: Mapping[int, str]) -> Hashable:
-    """Return what two values have in common that are equal, given the names of tensors."""
+    """Return a key that is equal for equal values; tensors stand for their names."""
     if id(value) in names:
         return names[id(value)]
     if isinstance(value, weakref.ref):  # Recurrent cells have some to their parameters.

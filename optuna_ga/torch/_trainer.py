@@ -32,10 +32,10 @@ AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], Collection[int]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a member has come to.
+    """The results of a member, and its state.
 
     Attributes:
-        epochs: What each epoch ended with, up to the last before it diverged or dropped out.
+        epochs: The results of each epoch until the member diverged or was dropped.
         state: Its tensors, by name: `weights` and `buffers`, which together are the model's
             `state_dict`, and `optimizer`; and the epochs and steps so far. None if it diverged or
             dropped out.
@@ -178,13 +178,13 @@ class PopulationTrainer:
 
         Args:
             members: Their settings.
-            states: For each what it goes on from, which `Trained.state` was; None to begin.
+            states: For each member the `Trained.state` to resume; None begins anew.
             after_epoch: Called after each epoch of a group, counted from 1, with what it gave to
                 members by their positions, None if they diverged. Returns the positions of
                 members to train no further.
 
         Returns:
-            What each member has come to, in their order.
+            The results of the members, in their order.
 
         Raises:
             ValueError: If networks cannot be trained separately, or not by this backend.

@@ -19,7 +19,7 @@ from optuna_ga.torch._task import Member
 
 
 class Epoch(NamedTuple):
-    """What an epoch ended with.
+    """The results of an epoch.
 
     Attributes:
         training_loss: Mean loss of the batches as they were trained on, by example.
@@ -81,7 +81,7 @@ class Training:
         ]
 
     def state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return what `resumed` takes, made of tensors and numbers alone."""
+        """Return the state that `resumed` takes, of tensors and numbers alone."""
 
         def views(row: Tensor) -> dict[str, Tensor]:
             return self.structure.views(row.clone())

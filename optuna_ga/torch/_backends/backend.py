@@ -16,7 +16,7 @@ from optuna_ga.torch._training import Epoch, Training
 
 
 class Recipe(NamedTuple):
-    """What does not differ between members.
+    """The settings that all members share.
 
     Attributes:
         task: The networks and their losses.
@@ -25,7 +25,7 @@ class Recipe(NamedTuple):
         epochs: Epochs of a training.
         optimizer: The optimizer.
         schedule: Factors of the learning rates, unless a member has its own.
-        precision: What to compute with.
+        precision: The precision of computing.
         device: Where to compute.
     """
 

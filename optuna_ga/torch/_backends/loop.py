@@ -22,7 +22,7 @@ class LoopBackend:
     """Trains one member after the other.
 
     Args:
-        recipe: What the members have in common.
+        recipe: The settings that all members share.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -32,7 +32,7 @@ class LoopBackend:
         """Train each member; see `Backend`."""
         ended = []
         for each in members:
-            # What a model draws from PyTorch's global generator depends on its seed alone, too.
+            # A model's draws from PyTorch's global generator depend on its seed alone, too.
             seed = derived_seed(each.member.seed, each.n_epochs, "others")
             with seeded(seed, self._recipe.device):
                 ended.append(self._train(each))

@@ -13,7 +13,7 @@ from optuna_ga.torch._structure import Structure
 
 
 class Numbers(NamedTuple):
-    """What differs between members when a gradient is computed.
+    """The numbers of all members that a gradient depends on.
 
     Attributes:
         weights: `(P, W)`.

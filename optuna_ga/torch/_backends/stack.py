@@ -32,7 +32,7 @@ _LARGEST_KEPT = 8  # Stacks, each with its graphs and their memory.
 
 @dataclass(frozen=True)
 class Kind:
-    """What a stack cannot change, since its graphs depend on it.
+    """The properties of a stack that its graphs depend on.
 
     Attributes:
         structure: That of the members.
@@ -53,7 +53,7 @@ class StackBackend:
     """Trains members as one.
 
     Args:
-        recipe: What the members have in common.
+        recipe: The settings that all members share.
         method: How gradients are computed.
     """
 
@@ -170,7 +170,7 @@ class _Stack:
             self._steps[length]()
 
     def evaluate(self, batch_size: int) -> list[Epoch]:
-        """Return what the epoch ended with; the one wait for the device."""
+        """Return the results of the epoch; the one wait for the device."""
         data = self._recipe.validation
         lengths = data.lengths(batch_size)
         if batch_size not in self._evaluations:
