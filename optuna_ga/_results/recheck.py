@@ -6,14 +6,21 @@ import copy
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
+import optuna
+from optuna.pruners import NopPruner
+from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
 
 from optuna_ga._checks import check_int
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import fittest, loss_of
+
+_logger = optuna.logging.get_logger("optuna.recheck")
 
 
 @dataclass(frozen=True)
@@ -22,15 +29,22 @@ class Rechecked:
 
     Attributes:
         trial: The trial, with its value from the search.
-        values: The values of the repeated evaluations `(n_repeats,)`.
+        values: The values of the repeated evaluations, `n_repeats` less the failed ones.
+        errors: The exceptions of the repeats that failed.
     """
 
     trial: FrozenTrial
     values: tuple[float, ...]
+    errors: tuple[Exception, ...] = ()
 
     @property
     def mean(self) -> float:
-        """Mean of the repeats; excludes the value from the search, which selection has biased."""
+        """Mean of the repeats; excludes the value from the search, which selection has biased.
+
+        NaN if all repeats failed.
+        """
+        if not self.values:
+            return math.nan
         return sum(value / len(self.values) for value in self.values)
 
     @property
@@ -58,38 +72,78 @@ def recheck_best(
 
     The objective is called with an `optuna.trial.FixedTrial` that has the trial's parameters and,
     in every call, a new number that no trial of the study has; objectives may seed their noise
-    with it. Every trial gets its first repeat before any trial gets its second.
+    with it. Its `study` is a copy of the study in memory. Every trial gets its first repeat before
+    any trial gets its second.
+
+    A repeat fails if the objective raises an exception, a TrialPruned included, or returns no
+    number. It is logged, kept in `Rechecked.errors` and left out of the mean; the other repeats
+    go on. Means of trials whose repeats failed may be too good, so look at `errors` first.
 
     Args:
         study: A study with one objective.
-        objective: The study's objective. Its exceptions are passed on.
+        objective: The study's objective.
         n_best: Number of trials to evaluate again, at least 1: the best complete trials with
             different parameters, feasible ones first; fewer if the study has fewer.
         n_repeats: Number of repeats for each trial, at least 1.
 
     Returns:
-        The trials and their new values, the best mean first.
+        The trials and their new values, the best mean first; a trial without a value is last.
 
     Raises:
         TypeError: If `n_best` or `n_repeats` is not an integer.
         ValueError: If `n_best` or `n_repeats` is less than 1, or if the study has several
             objectives or no complete trial.
+        Exception: The first exception of the objective, if every repeat failed.
     """
     n_best = check_int("n_best", n_best, minimum=1)
     n_repeats = check_int("n_repeats", n_repeats, minimum=1)
     direction = only_direction(study)
     best = _best(study, n_best)
-    values: list[list[float]] = [[] for _ in best]
+    rechecked = [Rechecked(copy.deepcopy(trial), ()) for trial in best]
     number = len(study.get_trials(deepcopy=False))
     for _ in range(n_repeats):
-        for trial, repeats in zip(best, values, strict=True):
-            repeats.append(float(objective(FixedTrial(trial.params, number))))
+        for position, before in enumerate(rechecked):
+            rechecked[position] = _repeated(before, objective, study, number)
             number += 1
-    rechecked = [
-        Rechecked(copy.deepcopy(trial), tuple(repeats))
-        for trial, repeats in zip(best, values, strict=True)
-    ]
+    if not any(checked.values for checked in rechecked):
+        raise rechecked[0].errors[0]
     return sorted(rechecked, key=lambda checked: loss_of(checked.mean, direction))
+
+
+def _repeated(
+    before: Rechecked, objective: Callable[[BaseTrial], float], study: Study, number: int
+) -> Rechecked:
+    """Return the trial after one more repeat, whose trial has the given number."""
+    name = f"Repeat {number} of trial {before.trial.number}"
+    try:
+        value = float(objective(_RepeatTrial(study, before.trial.params, number)))
+    except Exception as error:
+        _logger.warning(f"{name} failed: {error!r}")
+        return replace(before, errors=(*before.errors, error))
+    _logger.info(f"{name} finished with value {value}.")
+    return replace(before, values=(*before.values, value))
+
+
+class _RepeatTrial(FixedTrial):
+    """A trial with given parameters, whose study is a copy in memory."""
+
+    def __init__(self, study: Study, params: dict[str, Any], number: int) -> None:
+        super().__init__(params, number)
+        self._original = study
+
+    @cached_property
+    def study(self) -> Study:
+        """A copy, so that the objective can change nothing of the study."""
+        copied = optuna.create_study(
+            storage=InMemoryStorage(),
+            pruner=NopPruner(),
+            study_name=self._original.study_name,
+            directions=self._original.directions,
+        )
+        copied.add_trials(self._original.get_trials())
+        for key, value in self._original.user_attrs.items():
+            copied.set_user_attr(key, value)
+        return copied
 
 
 def _best(study: Study, n: int) -> list[FrozenTrial]:

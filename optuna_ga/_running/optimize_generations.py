@@ -246,7 +246,9 @@ def _checked(results: Any, trials: Sequence[Trial]) -> Iterable[Any]:
     return results
 
 
-def _matched(trials: Sequence[Trial], results: Iterable[Any]) -> Iterator[tuple[Trial, Any]]:
+def _matched(
+    trials: Sequence[Trial], results: Iterable[Any]
+) -> Generator[tuple[Trial, Any], None, None]:
     """Yield each trial with its result, in the order in which results come.
 
     An exception that the iterator raises is the result of the next trial; if the iterator ends

@@ -219,15 +219,57 @@ def test_an_objective_that_branches_is_evaluated_again() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), TrialPruned("no"), KeyboardInterrupt()])
-def test_the_objectives_error_is_raised(error: BaseException) -> None:
-    """The caller decides what a failed repeat means."""
+def test_what_every_repeat_raises_is_passed_on(error: BaseException) -> None:
+    """There is no result to keep; an interrupt ends the repeats at once."""
+    calls: list[int] = []
 
     def raises(trial: BaseTrial) -> float:
+        calls.append(trial.number)
         raise error
 
     with pytest.raises(type(error)) as raised:
-        recheck_best(study_with(*LUCKY), raises)
+        recheck_best(study_with(*LUCKY), raises, n_best=2, n_repeats=2)
     assert raised.value is error
+    assert len(calls) == (1 if isinstance(error, KeyboardInterrupt) else 4)
+
+
+@pytest.mark.parametrize("failure", [TrialPruned("no"), MemoryError("no"), None, "word"])
+def test_a_repeat_that_fails_costs_no_other(failure: Exception | str | None) -> None:
+    """The mean is that of the other repeats, and a trial with no value is last."""
+
+    def fails(trial: BaseTrial) -> Any:
+        value = gene(trial)
+        if value == 0.9 or (value == 0.5 and trial.number == 8):
+            if isinstance(failure, Exception):
+                raise failure
+            return failure
+        return value
+
+    rechecked = recheck_best(study_with(*LUCKY), fails, n_best=3, n_repeats=2)
+
+    assert [checked.values for checked in rechecked] == [(0.1, 0.1), (0.5,), ()]
+    assert [len(checked.errors) for checked in rechecked] == [0, 1, 2]
+    assert math.isnan(rechecked[2].mean)
+
+
+def test_a_repeat_has_a_study_that_it_cannot_change() -> None:
+    """It shows the trials, the direction and the attributes of the study in a copy."""
+
+    def using_its_study(trial: Any) -> float:
+        study = trial.study
+        assert study.direction.name == "MAXIMIZE"
+        assert study.user_attrs == {"images": 60_000}
+        study.set_user_attr("images", 0)
+        study.add_trial(added(99.0))
+        return float(study.best_value)
+
+    study = study_with(*LUCKY, direction="maximize")
+    study.set_user_attr("images", 60_000)
+    rechecked = recheck_best(study, using_its_study)
+
+    assert {checked.values for checked in rechecked} == {(99.0,) * 3}
+    assert len(study.trials) == 4
+    assert study.user_attrs == {"images": 60_000}
 
 
 def seeded(trial: BaseTrial) -> float:
