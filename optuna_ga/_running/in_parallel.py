@@ -5,11 +5,21 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import pickle
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from contextlib import suppress
 from multiprocessing import connection, parent_process
+from pathlib import Path
+from tempfile import mkstemp
 from threading import Lock, Thread
 from traceback import format_exception
 from typing import Any, NamedTuple
@@ -51,7 +61,9 @@ class InParallel:
 
     Threads share the study. Other workers open its storage once each, so the storage must be one
     that they can reach, such as a database or a journal. They need the objective and this
-    package. An exception that cannot be pickled arrives as a RuntimeError with its message.
+    package. The processes of a `ProcessPoolExecutor` read the objective from a file, once each;
+    other executors send it with each trial, so let it load large data where it runs. An exception
+    that cannot be pickled arrives as a RuntimeError with its message.
 
     Each result is kept as it comes, whichever trial is done first. An error of the executor or
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
@@ -92,6 +104,7 @@ class InParallel:
         self._make = executor if callable(executor) else None
         self._executor = _executor(executor if self._make is None else self._make())
         self._lock = Lock()
+        self._file: _Pickled | None = None
         self._remotes: list[tuple[tuple[object, ...], _RemoteObjective]] = []
 
     def check(self, study: Study) -> None:
@@ -190,7 +203,8 @@ class InParallel:
                 if all(a is b for a, b in zip(parts, known, strict=True)):
                     return remote
             try:
-                remote = _RemoteObjective(uuid4().hex, self._objective, packed(study), os.getpid())
+                objective = self._to_be_sent()
+                remote = _RemoteObjective(uuid4().hex, objective, packed(study), os.getpid())
                 self._executor.submit(remote.prepare).result()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise TypeError(
@@ -199,6 +213,19 @@ class InParallel:
                 ) from error
             self._remotes = [*self._remotes[1 - _MAX_OPEN_STUDIES :], (parts, remote)]
             return remote
+
+    def _to_be_sent(self) -> Objective | _Pickled:
+        """Return the objective, or the file from which processes of this machine read it."""
+        if not isinstance(self._executor, ProcessPoolExecutor):
+            return self._objective
+        if self._file is None:
+            handle, path = mkstemp(prefix="optuna_ga_")
+            weakref.finalize(self, os.unlink, path)
+            os.close(handle)
+            with Path(path).open("wb") as file:
+                pickle.dump(self._objective, file)
+            self._file = _Pickled(path)
+        return self._file
 
 
 def _executor(given: Any) -> Executor:
@@ -262,19 +289,28 @@ def _error_of_trial(error: Exception) -> Exception:
     return own
 
 
+class _Pickled(NamedTuple):
+    """A pickled objective in a file."""
+
+    path: str
+
+
 class _RemoteObjective:
     """The objective, evaluated in another process that keeps the study open between trials.
 
     Unpickling looks the object up by its key, so a process opens the study's storage only once:
-    opening takes longer than a short trial, and would drop the sampler's memory of the study.
+    opening takes longer than a short trial, and would drop the sampler's memory of the study. An
+    objective in a file is read once, too, however large it is and however many trials there are.
     """
 
-    def __init__(self, key: str, objective: Objective, study: bytes, driver: int) -> None:
+    def __init__(
+        self, key: str, objective: Objective | _Pickled, study: bytes, driver: int
+    ) -> None:
         self._key = key
         self._objective = objective
         self._packed = study
         self._driver = driver
-        self._study: Study | None = None
+        self._opened: tuple[Objective, Study] | None = None
         self._opening = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -286,8 +322,8 @@ class _RemoteObjective:
         An exception that the parent process cannot unpickle would break the executor.
         """
         try:
-            study = self._open()
-            result, _ = _evaluate(self._objective, resumed_trial(study, trial_id))
+            objective, study = self._open()
+            result, _ = _evaluate(objective, resumed_trial(study, trial_id))
             return _Evaluation(_sendable(result), stops=is_stopped(study, reset=True))
         except Exception as error:
             raise _sendable_error(error) from None
@@ -296,17 +332,20 @@ class _RemoteObjective:
         """Open the study ahead of the first trial."""
         self._open()
 
-    def _open(self) -> Study:
-        """Return the study, opened at the first call."""
+    def _open(self) -> tuple[Objective, Study]:
+        """Return the objective and the study, which are read and opened at the first call."""
         # Not the lock of all objects: in Dask, the thread that unpickles the next task, which
         # takes that lock, is needed to open a study in Dask's storage.
         with self._opening:
-            if self._study is None:
+            if self._opened is None:
                 _end_with(self._driver)
+                objective = self._objective
+                if isinstance(objective, _Pickled):
+                    objective = pickle.loads(Path(objective.path).read_bytes())
                 study = unpacked(self._packed)
                 study.sampler.reseed_rng()
-                self._study = study
-            return self._study
+                self._opened = objective, study
+            return self._opened
 
 
 def _end_with(driver: int) -> None:
@@ -325,7 +364,9 @@ _lock = Lock()
 _remotes: OrderedDict[str, _RemoteObjective] = OrderedDict()  # The latest used last.
 
 
-def _cached_remote(key: str, objective: Objective, study: bytes, driver: int) -> _RemoteObjective:
+def _cached_remote(
+    key: str, objective: Objective | _Pickled, study: bytes, driver: int
+) -> _RemoteObjective:
     """Return this process's remote objective with the key, a new one if there is none."""
     with _lock:
         remote = _remotes.pop(key, None) or _RemoteObjective(key, objective, study, driver)

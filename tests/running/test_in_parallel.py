@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import optuna
 import pytest
@@ -216,9 +218,12 @@ def test_threads_of_any_class_share_a_study_in_memory() -> None:
 class OneAfterAnother(Executor):
     """An executor that runs trials in this process, of a class that is not known to do so."""
 
+    latest: Callable[..., Any]
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.latest = pickle.loads(pickle.dumps(fn))
         future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
+        future.set_result(self.latest(*args, **kwargs))
         return future
 
 
@@ -290,6 +295,58 @@ def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
         optimize_generations(study, lambda trials: parallel(trials), 2)
 
     assert states(study) == [FAIL] * 4
+
+
+class Counting:
+    """An objective that counts in a folder how often it is pickled and unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getstate__(self) -> dict[str, Path]:
+        (self.folder / f"pickled {uuid4()}").touch()
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+        (self.folder / f"unpickled {uuid4()}").touch()
+
+    def __call__(self, trial: Trial) -> float:
+        return sphere(trial)
+
+
+def test_an_objective_is_sent_to_each_worker_once(processes: Executor, tmp_path: Path) -> None:
+    """A large one would take longer to send than a trial to evaluate."""
+    study = journal(tmp_path)
+    parallel = InParallel(Counting(tmp_path), processes)
+    optimize_generations(study, parallel, 5)
+
+    assert states(study) == [COMPLETE] * 20
+    assert len(list(tmp_path.glob("pickled *"))) == 1
+    assert 1 <= len(list(tmp_path.glob("unpickled *"))) <= 3
+
+
+def unpickled_in_a_thread(remote: Any) -> None:
+    """Unpickle an object in another thread, and wait for it."""
+    thread = threading.Thread(target=pickle.loads, args=(pickle.dumps(remote),), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_opening_a_study_blocks_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask unpickles the next task in the thread that its storage needs to open a study."""
+    executor = OneAfterAnother()
+
+    def load(**options: Any) -> Study:
+        unpickled_in_a_thread(executor.latest)
+        return optuna.load_study(**options)
+
+    monkeypatch.setattr("optuna_ga._optuna_internals.load_study", load)
+    study = journal(tmp_path)
+    optimize_generations(study, InParallel(sphere, executor), 1)
+
+    assert states(study) == [COMPLETE] * 4
 
 
 def test_two_studies_may_share_the_workers(executor: Executor, tmp_path: Path) -> None:
