@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.rows import device_name, environment
 from optuna_ga.torch import Member, PopulationTrainer, TensorData
 from optuna_ga.torch._environment import Precision, computing
 
@@ -287,15 +288,14 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["tf32", "bfloat16"])
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    on_gpu = torch.cuda.is_available() and options.device != "cpu"
-    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    machine = environment(device_name(torch.device(options.device)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with options.out.open("w", newline="") as file:
         writer: csv.DictWriter[str] | None = None
 
         def write(row: dict[str, Any]) -> None:
             nonlocal writer
-            row |= {"device": name, "torch": torch.__version__}
+            row |= machine
             if writer is None:
                 writer = csv.DictWriter(file, list(row), lineterminator="\n")
                 writer.writeheader()
