@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from operator import attrgetter
 from time import monotonic
 from typing import Any
 
 import optuna
-from optuna import Trial, TrialPruned
+from optuna import Trial
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from optuna_ga._checks import check_bool, check_int, check_seconds
 from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
 from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.matched_results import checked_results, error_of_several, matched_results
 from optuna_ga._running.outcome import (
     NoResult,
     Outcome,
@@ -26,7 +27,6 @@ from optuna_ga._running.outcome import (
     keep,
     kept,
     outcome_of,
-    plain,
 )
 from optuna_ga._running.progress import progress_bar
 
@@ -214,7 +214,7 @@ def _evaluate(evaluate: Evaluate, trials: Sequence[Trial]) -> dict[int, Outcome]
     try:
         results = evaluate(list(trials))  # A copy, since `evaluate` may change its list.
         # An interruption ends the iterator, which cancels trials that wait in an executor.
-        with closing(_matched(trials, _checked(results, trials))) as matched:
+        with closing(matched_results(trials, checked_results(results, trials))) as matched:
             for trial, result in matched:
                 outcome = outcomes[trial.number] = outcome_of(trial, result)
                 if isinstance(results, Iterator) and outcome.state.is_finished():
@@ -222,92 +222,8 @@ def _evaluate(evaluate: Evaluate, trials: Sequence[Trial]) -> dict[int, Outcome]
     except Exception as error:
         if interrupts(error):
             raise
-        return {trial.number: outcome_of(trial, _of_several(error)) for trial in trials}
+        return {trial.number: outcome_of(trial, error_of_several(error)) for trial in trials}
     return outcomes
-
-
-def _checked(results: Any, trials: Sequence[Trial]) -> Iterable[Any]:
-    """Return the results as a sequence or an iterator.
-
-    Raises:
-        TypeError: If they are anything else, such as a set, which has no order.
-        ValueError: If a sequence has another length than the trials.
-    """
-    results = plain(results)
-    if isinstance(results, Iterator):
-        return results
-    if not isinstance(results, Sequence) or isinstance(results, (str, bytes, bytearray)):
-        raise TypeError(
-            "`evaluate` must return a sequence or an iterator with one result for each trial, "
-            f"but it returned a {type(results).__name__}: {results!r}."
-        )
-    if len(results) != len(trials):
-        raise _miscounted(trials, f"returned {len(results)}")
-    return results
-
-
-def _matched(
-    trials: Sequence[Trial], results: Iterable[Any]
-) -> Generator[tuple[Trial, Any], None, None]:
-    """Yield each trial with its result, in the order in which results come.
-
-    An exception that the iterator raises is the result of the next trial; if the iterator ends
-    with it, as a generator does, also of the trials that are left.
-    """
-    waiting = {trial.number: trial for trial in trials}
-    iterator, error = iter(results), None
-    try:
-        while waiting:
-            try:
-                result = next(iterator)
-                error = None
-            except StopIteration:
-                break
-            except Exception as raised:
-                if interrupts(raised):
-                    raise
-                result = error = raised
-            trial, result = _paired(result) or (next(iter(waiting.values())), result)
-            if waiting.pop(trial.number, None) is None:
-                raise _miscounted(trials, f"returned another result for trial {trial.number}")
-            yield trial, result
-        if not waiting and next(iterator, iterator) is not iterator:
-            raise _miscounted(trials, "returned more")
-        for trial in waiting.values():
-            if error is None:
-                raise _miscounted(trials, f"returned {len(trials) - len(waiting)}")
-            yield trial, _of_several(error)
-    finally:
-        if isinstance(iterator, Generator):
-            iterator.close()
-
-
-def _paired(result: Any) -> tuple[Trial, Any] | None:
-    """Return a pair of a trial and its result; None if the result is no such pair."""
-    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Trial):
-        return result
-    return None
-
-
-def _miscounted(trials: Sequence[Trial], found: str) -> ValueError:
-    numbers = ", ".join(str(trial.number) for trial in trials)
-    return ValueError(
-        f"`evaluate` must return one result for each of the {len(trials)} trials {numbers}, but "
-        f"it {found}."
-    )
-
-
-def _of_several(error: Exception) -> Exception:
-    """Return the result of several trials whose common evaluation raised an error."""
-    if not isinstance(error, TrialPruned):
-        return error
-    advice = RuntimeError(
-        "`evaluate` raised a TrialPruned, which prunes a single trial and says not which. Return "
-        "`map(objective, trials)`, whose exceptions belong to one trial each, or return the "
-        "TrialPruned as the result of its trial."
-    )
-    advice.__cause__ = error
-    return advice
 
 
 def _tell(
