@@ -30,7 +30,7 @@ def usable(trial: FrozenTrial) -> bool:
 
 
 def fitness(trial: FrozenTrial, maximize: bool = False) -> tuple[float, ...]:
-    """Return what a complete or pruned trial is ranked by, smaller for the fitter."""
+    """Return the rank of a complete or pruned trial, smaller for the fitter."""
     sign = -1.0 if maximize else 1.0
     violation = sum(value for value in trial.constraints.values() if value > 0)
     if trial.state == TrialState.COMPLETE:

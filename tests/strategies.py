@@ -59,7 +59,7 @@ def log_ints(draw: st.DrawFn) -> IntDistribution:
 
 
 def _identity(choice: CategoricalChoiceType) -> object:
-    """Return what tells choices apart for Optuna, to which 1, 1.0 and True are the same."""
+    """Return a key that is equal for choices that are equal to Optuna, as 1, 1.0 and True are."""
     return "not a number" if choice != choice else choice
 
 

@@ -27,7 +27,7 @@ SPACES = st.dictionaries(st.text(max_size=3), distributions(), min_size=1, max_s
 
 
 def ask_for(space: dict[str, BaseDistribution], n_trials: int) -> list[dict[str, Any]]:
-    """Return what a sampler suggests in three generations, every trial a parent."""
+    """Return the suggestions of a sampler in three generations, every trial a parent."""
     study = optuna.create_study(sampler=GASampler(4, parent_fraction=1, seed=0))
     suggested = []
     for _ in range(n_trials):

@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
-    """Return what a trial becomes by its result."""
+    """Return the outcome of a trial with this result."""
     if isinstance(result, NoResult):
         return Outcome(TrialState.RUNNING, error=result.error)
     if isinstance(result, TrialPruned):

@@ -75,7 +75,7 @@ class Page:
         self.until(f"has {selector}", lambda: self.all(selector))
 
     def all(self, selector: str) -> list[WebElement]:
-        """Return what a CSS selector finds."""
+        """Return the elements of a CSS selector."""
         return self._driver.find_elements(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What holds on a GPU: run `pytest -m gpu` where there is one."""
+"""`PopulationTrainer` on a GPU: run `pytest -m gpu` where there is one."""
 
 from __future__ import annotations
 

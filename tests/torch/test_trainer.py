@@ -1,4 +1,4 @@
-"""What `PopulationTrainer` refuses, chooses, survives and leaves alone."""
+"""Refusals and choices of `PopulationTrainer`, and the errors and settings it survives."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import optunahub
 
 
 def objective(trial: optuna.Trial) -> float:
-    """Return what is to be minimized, with a parameter that only one branch has."""
+    """Return a value to minimize, with a parameter that only one branch has."""
     x = trial.suggest_float("x", -10, 10)
     if trial.suggest_categorical("shape", ["flat", "steep"]) == "steep":
         return (x - 2) ** 2 * trial.suggest_int("slope", 1, 100, log=True)

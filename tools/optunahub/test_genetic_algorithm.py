@@ -31,7 +31,7 @@ class TestGASampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySam
 
     @pytest.fixture(params=SAMPLERS.values(), ids=list(SAMPLERS))
     def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
-        """What makes the sampler to test."""
+        """Factory of the sampler to test."""
         make: Callable[[], BaseSampler] = request.param
         return make
 

@@ -24,7 +24,7 @@ SMALL: dict[str, Callable[[], Iterator[Row]]] = {
 
 @pytest.fixture(autouse=True)
 def _servers(postgresql: str) -> None:
-    """What cannot run without PostgreSQL says so."""
+    """An experiment that cannot run without PostgreSQL says so."""
 
 
 @pytest.mark.slow
