@@ -77,6 +77,7 @@ def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
     assert set(params(best)) == {"learning_rate", "momentum", "weight_decay"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlps", "cnns", "encoders"])
 def test_networks_of_any_kind_train_at_once(kind: str, tmp_path: Path) -> None:
     """As one they end where they do one after the other, up to what rounding may tip over."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import (
     CancelledError,
     Executor,
@@ -337,8 +337,16 @@ def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
     assert states(study) == [RUNNING] * 4
 
 
+@pytest.fixture
+def heeded_sigint() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("result", ["value", "nothing", "pruned", "none"])
-def test_ctrl_c_begins_no_further_trial_and_costs_none(result: str) -> None:
+def test_ctrl_c_begins_no_further_trial_and_costs_none(heeded_sigint: None, result: str) -> None:
     """A single thread is interrupted in trial 1: trial 0 keeps its result, 2 and 3 wait."""
     calls: list[int] = []
 

@@ -118,6 +118,7 @@ from tests.running.test_resuming import evaluations, sampler_of
 
 url, kind, how, calls = sys.argv[1:]
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background ignores it.
 study = optuna.create_study(study_name="killed", storage=url, sampler=sampler_of(kind))
 optimize_generations(study, evaluations(calls, getattr(signal, how)), 4)
 """
