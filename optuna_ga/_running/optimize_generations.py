@@ -30,7 +30,7 @@ from optuna_ga._running.outcome import (
 )
 from optuna_ga._running.progress import progress_bar
 
-Evaluate = Callable[[list[Trial]], Iterable["Result | NoResult | tuple[Trial, Any]"]]
+Evaluate = Callable[[list[Trial]], Iterable[Result | NoResult | tuple[Trial, Any]]]
 Callback = Callable[[Study, FrozenTrial], None]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

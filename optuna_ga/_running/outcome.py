@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from optuna_ga._optuna_internals import early_result, is_storage_error, write_early_result
 
-Result: TypeAlias = "float | Sequence[float] | BaseException | None"
+Result: TypeAlias = float | Sequence[float] | BaseException | None
 """Result of a trial: its value or values; an exception or None if it has no value."""
 
 _LONGEST_REASON = 500  # Characters; some databases limit the length of an attribute.
