@@ -37,7 +37,7 @@ from optuna_ga.fashion_mnist._training import (
     evaluate,
     train,
 )
-from optuna_ga.torch._environment import usual_settings
+from optuna_ga.torch._environment import checked_device, usual_settings
 
 PRECISIONS = get_args(Precision)
 
@@ -137,7 +137,7 @@ class FashionMNISTObjective:
         self._epochs = check_int("epochs", epochs, minimum=1)
         self._seed = check_int("seed", seed, minimum=0)
         self._seed_per_trial = check_bool("seed_per_trial", seed_per_trial)
-        self._device = _checked_device(device)
+        self._device = checked_device(device)
         self._precision = _checked_precision(precision, self._device)
         self._dropout = check_bool("dropout", dropout)
         if not isinstance(checkpoints, Checkpoints | None):
@@ -406,19 +406,6 @@ class _Reporter:
         if epoch is None or pruned or is_last:
             trial.set_user_attr("training_s", self._seconds[position])
         return pruned
-
-
-def _checked_device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"`device` must be a device that PyTorch can use here, but {device!r} was given: "
-            f"{error}"
-        ) from error
 
 
 def _checked_precision(precision: Precision | None, device: torch.device) -> Precision:

@@ -50,8 +50,6 @@ class StackedTrainer:
         learning_rate_decay: Factor of the learning rates after each epoch.
         dtype: Type of the weights; float64 is for tests.
         largest_chunk: How many members to train at once, from 1 to 16.
-        fused: Whether to take the fused kernels. None: on a GPU with Triton, where products are
-            not in float32, which Triton compiles for minutes.
     """
 
     def __init__(
@@ -63,7 +61,6 @@ class StackedTrainer:
         learning_rate_decay: float = LEARNING_RATE_DECAY,
         dtype: torch.dtype = torch.float32,
         largest_chunk: int = CHUNK_SIZES[-1],
-        fused: bool | None = None,
     ) -> None:
         self._learning_rate_decay = learning_rate_decay
         self._device = device
@@ -72,13 +69,12 @@ class StackedTrainer:
         self._dtype = dtype
         self._largest_chunk = largest_chunk
         self._warned = False
-        if fused is None:
-            fused = (
-                device.type == "cuda"
-                and dtype == torch.float32
-                and precision != "float32"
-                and _has_triton()
-            )
+        fused = (
+            device.type == "cuda"
+            and dtype == torch.float32
+            and precision != "float32"  # Triton compiles products of float32 for minutes.
+            and _has_triton()
+        )
         self._kind = _fused_chunk() if fused else VmapChunk
         self._capturer = Capturer(device)
         self._chunks: dict[tuple[int, ...], Chunk] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ from optuna_ga.fashion_mnist._network import (
     dropout_seed,
     initial_network,
 )
+from optuna_ga.torch._environment import computing as gpu_settings
 
 # float32 throughout; its matrix products in TF32, on a GPU alone; or in bfloat16, the weights
 # remaining float32.
@@ -232,18 +233,5 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         enabled=precision == "bfloat16",
         cache_enabled=False,  # A CUDA graph must see the weights converted in every step.
     )
-    with half, _gpu_kernels(tf32=precision == "tf32") if device.type == "cuda" else nullcontext():
+    with half, gpu_settings(precision, device):
         yield
-
-
-@contextmanager
-def _gpu_kernels(*, tf32: bool) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)

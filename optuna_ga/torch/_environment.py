@@ -100,6 +100,24 @@ def one_thread() -> Iterator[None]:
         _one_thread.leave()
 
 
+def checked_device(device: str | torch.device | None) -> torch.device:
+    """Return a device that PyTorch can use here; None is the GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: If PyTorch cannot use the device.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"`device` must be a device that PyTorch can use here, but {device!r} was given: "
+            f"{error}"
+        ) from error
+
+
 def n_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

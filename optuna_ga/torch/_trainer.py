@@ -18,7 +18,13 @@ from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher
-from optuna_ga.torch._environment import PRECISIONS, Precision, computing, usual_settings
+from optuna_ga.torch._environment import (
+    PRECISIONS,
+    Precision,
+    checked_device,
+    computing,
+    usual_settings,
+)
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule
@@ -127,7 +133,7 @@ class PopulationTrainer:
         _check_one_of("precision", precision, PRECISIONS)
         _check_one_of("backend", backend, ["auto", *BACKENDS])
         self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
-        place = _device(device)
+        place = checked_device(device)
         if precision == "tf32" and place.type != "cuda":
             raise ValueError(f"`precision` must not be 'tf32' on a device like {place}.")
         self._recipe = Recipe(
@@ -249,16 +255,3 @@ def _takes_a_seed_alone(function: Callable[..., Any]) -> bool:
 def _check_one_of(name: str, value: object, known: Collection[str]) -> None:
     if value not in known:
         raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"`device` must be a device that PyTorch can use here, but {device!r} was given: "
-            f"{error}"
-        ) from error
