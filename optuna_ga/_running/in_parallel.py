@@ -6,15 +6,16 @@ import concurrent.futures
 import os
 import pickle
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    TimeoutError,
     as_completed,
 )
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from threading import Lock
@@ -37,6 +38,7 @@ from optuna_ga._running.remote_objective import (
 )
 
 _MAX_VAIN_RESTARTS = 3  # New executors in a row that return no result.
+_SECONDS_BETWEEN_WAKINGS = 1.0
 # Its workers share no memory, though it is a ThreadPoolExecutor. Since Python 3.14.
 _INTERPRETERS: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", ())
 
@@ -117,26 +119,16 @@ class InParallel:
         self._remote_of(study)
 
     def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
-        """Start the trials; return an iterator over pairs of trial and result, as they come."""
+        """Return an iterator that starts the trials and yields trial and result, as they come."""
         for study in {trial.study for trial in trials}:
             self.check(study)
-        return self._results(self._submit(trials))
+        return self._results(trials)
 
     @property
     def _shares_memory(self) -> bool:
         return isinstance(self._executor, ThreadPoolExecutor) and not isinstance(
             self._executor, _INTERPRETERS
         )
-
-    def _submit(self, trials: Sequence[Trial]) -> dict[Future[Evaluation], Trial]:
-        futures: dict[Future[Evaluation], Trial] = {}
-        try:
-            for trial in trials:
-                futures[self._future(trial)] = trial
-        except BaseException:  # An interrupt, such as Ctrl-C: do not start the other trials.
-            _cancel(futures)
-            raise
-        return futures
 
     def _future(self, trial: Trial) -> Future[Evaluation]:
         try:
@@ -148,17 +140,18 @@ class InParallel:
             failed.set_exception(error)
             return failed
 
-    def _results(self, futures: dict[Future[Evaluation], Trial]) -> Iterator[tuple[Trial, Any]]:
+    def _results(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
         """Yield trials and results as they come; give lost trials to a new executor, if any."""
         n_vain = 0
-        while futures:
+        while trials:
             lost: list[tuple[Trial, NoResult]] = []
-            for trial, result in self._completed(futures):
-                if isinstance(result, NoResult):
-                    lost.append((trial, result))
-                else:
-                    yield trial, result
-            n_vain = n_vain + 1 if len(lost) == len(futures) else 0
+            with closing(self._completed(trials)) as completed:
+                for trial, result in completed:
+                    if isinstance(result, NoResult):
+                        lost.append((trial, result))
+                    else:
+                        yield trial, result
+            n_vain = n_vain + 1 if len(lost) == len(trials) else 0
             ended = any(not isinstance(result.error, Exception) for _, result in lost)
             if self._make is None or ended or n_vain > _MAX_VAIN_RESTARTS:
                 yield from lost
@@ -166,11 +159,15 @@ class InParallel:
             if lost:
                 self._executor.shutdown(wait=False, cancel_futures=True)
                 self._executor = _executor(self._make())
-            futures = self._submit([trial for trial, _ in lost])
+            trials = [trial for trial, _ in lost]
 
-    def _completed(self, futures: dict[Future[Evaluation], Trial]) -> Iterator[tuple[Trial, Any]]:
+    def _completed(self, trials: Sequence[Trial]) -> Generator[tuple[Trial, Any], None, None]:
+        """Start the trials and yield results as they come; start no further one if interrupted."""
+        futures: dict[Future[Evaluation], Trial] = {}
         try:
-            for future in as_completed(futures):
+            for trial in trials:
+                futures[self._future(trial)] = trial
+            for future in _as_completed(futures):
                 trial = futures[future]
                 evaluation = evaluation_of(future)
                 if evaluation.stops:
@@ -227,6 +224,19 @@ def _executor(given: Any) -> Executor:
             "function that returns an executor will do, too."
         )
     return given
+
+
+def _as_completed(futures: Iterable[Future[Evaluation]]) -> Iterator[Future[Evaluation]]:
+    """Yield futures as they complete, waking regularly.
+
+    CPython does not wake a thread for a signal that arrives just before it begins to wait.
+    """
+    pending = set(futures)
+    while pending:
+        with suppress(TimeoutError):
+            for future in as_completed(pending.copy(), timeout=_SECONDS_BETWEEN_WAKINGS):
+                pending.remove(future)
+                yield future
 
 
 def _cancel(futures: Iterable[Future[Any]]) -> None:

@@ -310,6 +310,18 @@ def test_what_a_storage_refuses_fails_the_trial(executor: Executor, tmp_path: Pa
     assert states(study) == [FAIL] * 4
 
 
+class RecordingThread(ThreadPoolExecutor):
+    """A single thread, and the futures of what was handed to it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.futures.append(super().submit(fn, *args, **kwargs))
+        return self.futures[-1]
+
+
 class InterruptedWhileSubmitting(Executor):
     """An executor whose user presses Ctrl-C while it takes its third trial."""
 
@@ -349,20 +361,22 @@ def heeded_sigint() -> Iterator[None]:
 def test_ctrl_c_begins_no_further_trial_and_costs_none(heeded_sigint: None, result: str) -> None:
     """A single thread is interrupted in trial 1: trial 0 keeps its result, 2 and 3 wait."""
     calls: list[int] = []
+    thread = RecordingThread()
 
     def objective(trial: Trial) -> Any:
         calls.append(trial.number)
         value = sphere(trial)
         if trial.number == 1 and len(calls) == 2:
+            wait_until(lambda: "ga_early_result" in study.trials[0].system_attrs)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+            wait_until(thread.futures[3].cancelled)
         if trial.number == 0:
             return ended(result, value)
         return value
 
     study = optuna.create_study(sampler=of_four())
-    with ThreadPoolExecutor(1) as threads, pytest.raises(KeyboardInterrupt):
-        optimize_generations(study, InParallel(objective, threads), 3)
+    with thread, pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, InParallel(objective, thread), 3)
     assert calls == [0, 1]
     assert states(study) == [RUNNING] * 4
 
