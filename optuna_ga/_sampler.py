@@ -32,7 +32,7 @@ class GASampler(BaseSampler):
     Dynamic Neural Network Optimization", sections 4.1 to 4.6; choose it to reproduce or study the
     paper. Choose `GASampler.adaptive()` where the result counts, and
     `GASampler.population_based_training()` to change hyperparameters while networks train.
-    `docs/algorithm.md` explains all three.
+    `docs/explanation/algorithm.md` explains all three.
 
     Trial `n` belongs to generation `n // population_size`. The first generation is drawn at
     random. The fitter half of a generation become parents; a child inherits each parameter from
@@ -115,7 +115,7 @@ class GASampler(BaseSampler):
         every worker (so that each can compute the others' pending trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.
+        Free workers' trials depend on the finished trials. `docs/explanation/algorithm.md` has the details.
 
         Args:
             population_size: Trials in a generation, at least 2.
@@ -160,7 +160,7 @@ class GASampler(BaseSampler):
         any value once the state can be loaded.
 
         `study.best_trial` may belong to an earlier, shorter-trained generation; the answer is
-        `best_of_final_generation(study)`. `docs/algorithm.md` has the details.
+        `best_of_final_generation(study)`. `docs/explanation/algorithm.md` has the details.
 
         Args:
             population_size: Trials in a generation, at least 2.
