@@ -75,7 +75,9 @@ class UnrepeatedBreeder(Breeder):
         """Return a trial's gene for one parameter."""
         with self._lock:
             child = self._child_of(study, trial)
-            return self._value(child, trial.number, name, distribution)
+            value = self._value(child, trial.number, name, distribution)
+            seed = self._proposer.seed
+            return self._known.unexhausted(value, trial, name, distribution, seed)
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
         """Return the parents, the fittest first, and the mutated genes of known parameters."""
@@ -97,8 +99,9 @@ class UnrepeatedBreeder(Breeder):
     def _value(self, child: Child, number: int, name: str, distribution: BaseDistribution) -> Gene:
         """Return a child's gene for one parameter, whether or not the parameter was known."""
         if are_equal(child.distributions.get(name), distribution):
-            unit = child.genes[name]
-        elif child.bred is not None:
+            return from_unit(distribution, child.genes[name])
+        self._known.matrix.ranges_vary |= name in child.distributions
+        if child.bred is not None:
             genes, _ = child.bred.genes(self._known.matrix, {name: distribution})
             unit = genes[0, 0]
         else:
