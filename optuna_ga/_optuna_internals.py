@@ -84,8 +84,8 @@ def read_trials(study: Study, numbers: Sequence[int]) -> Iterator[FrozenTrial]:
 
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the parameters enqueued with a trial, whether or not they are suggested yet."""
-    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return fixed
+    fixed = trial.system_attrs.get("fixed_params")
+    return fixed if isinstance(fixed, dict) else {}
 
 
 def is_retry(trial: FrozenTrial) -> bool:
@@ -106,10 +106,15 @@ def write_on_trial(
 
 
 def write_on_study(study: Study, key: str, value: int) -> None:
-    """Write a user attribute of the study unless it has this value already."""
+    """Write a user attribute of the study."""
     storage, study_id = locate(study)
-    if storage.get_study_user_attrs(study_id).get(key) != value:
-        storage.set_study_user_attr(study_id, key, value)
+    storage.set_study_user_attr(study_id, key, value)
+
+
+def study_attr(study: Study, key: str) -> Any:
+    """Return a user attribute of the study, None if it has none by this name."""
+    storage, study_id = locate(study)
+    return storage.get_study_user_attrs(study_id).get(key)
 
 
 class ResumedTrial(Trial):

@@ -55,7 +55,7 @@ class GASampler(BaseSampler):
     4
 
     Args:
-        population_size: Trials in a generation, at least 2.
+        population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1]. There are
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
@@ -119,7 +119,7 @@ class GASampler(BaseSampler):
         Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.
 
         Args:
-            population_size: Trials in a generation, at least 2.
+            population_size: Trials in a generation, 2 to 1,000,000.
             screen: Whether a model chooses among candidates. False takes the first new candidate,
                 which costs less.
             seed: Seed of all draws, at least 0. None takes a seed from the operating system.
@@ -164,7 +164,7 @@ class GASampler(BaseSampler):
         `best_of_final_generation(study)`. `docs/algorithm.md` has the details.
 
         Args:
-            population_size: Trials in a generation, at least 2.
+            population_size: Trials in a generation, 2 to 1,000,000.
             parent_fraction: Share of the population that become parents, in (0, 1], at least 2.
             mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
             seed: Seed of all draws, at least 0. None takes a seed from the operating system.

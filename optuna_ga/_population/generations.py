@@ -105,13 +105,18 @@ class Generations:
         """Return whether the trial is known to have finished."""
         return number in self._finished
 
-    def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
-        """Return the numbered trials that have finished."""
+    def usable(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
+        """Return those of the numbered trials that have finished and can be parents."""
         if not numbers:
             return []
         with self._lock:
             self._read(study, max(numbers) + 1)
-            return [self._finished[number] for number in numbers if number in self._finished]
+            finished = [self._finished[number] for number in numbers if number in self._finished]
+            return [
+                trial
+                for trial in finished
+                if rank(trial, self._direction) is not None and self._may_be_parent(trial)
+            ]
 
     def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """Return the finished trials, and the running trials below `end` by ascending number.
@@ -202,7 +207,7 @@ class Generations:
                 return [self._finished[number] for number in best]
             numbers = [number for number in self._finished if number < first]
         else:
-            numbers = self._pool(range(first - self._population_size, first))
+            numbers = self._pool(range(max(first - self._population_size, 0), first))
         parents = self._fittest(numbers)
         if len(parents) < 2:
             parents = self._fittest({*numbers, *self._latest_usable(first)})
