@@ -110,9 +110,10 @@ class GASampler(BaseSampler):
         fittest of all finished trials, by operators that scale with the spread of the parents. A
         Gaussian process chooses most children among 256 candidates; a trial takes milliseconds.
 
-        No trial repeats the parameters of a finished or running trial while anything else is left.
-        Requires one finished trial (until then the search space is unknown) and the same seed in
-        every worker (so that each can compute the others' pending trials).
+        No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
+        while anything else is left. Requires one finished trial (until then the search space is
+        unknown) and the same seed in every worker (so that each can compute the others' pending
+        trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
         Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.

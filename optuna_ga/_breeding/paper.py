@@ -250,7 +250,7 @@ class PaperProposer(Proposer):
     """
 
     def __init__(self, generations: Generations, settings: PaperSettings) -> None:
-        super().__init__(settings.seed, n_fittest=1)
+        super().__init__(settings.seed, settings.population_size, n_fittest=1)
         self._generations = generations
         self._settings = settings
 

@@ -173,7 +173,7 @@ class Generations:
                     return self._read(study, end)
             elif trial.state.is_finished():
                 self._add(trial)
-            else:
+            elif self._running.get(trial.number) is not trial:
                 self._note_start(trial)
 
     def _note_start(self, trial: FrozenTrial) -> None:
