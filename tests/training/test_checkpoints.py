@@ -260,13 +260,14 @@ def test_only_a_trials_own_state_is_removed(tmp_path: Path) -> None:
     study = run(sampler(), 19, walk)
     keys = {trial.number: trial.user_attrs["ga_checkpoint"] for trial in study.trials}
     (tmp_path / "precious").touch()
+    storage: Any = study._storage
     for number, key in {
         0: keys[18],
         1: "precious",
         2: f"{keys[2][:16]}/../precious",
         3: 5,
     }.items():
-        study._storage._studies[0].trials[number].user_attrs["ga_checkpoint"] = key
+        storage._studies[0].trials[number].user_attrs["ga_checkpoint"] = key
     walk.checkpoints = Checkpoints(tmp_path)  # It has removed nothing yet.
     study.sampler = sampler()
     study.optimize(walk, n_trials=1)
