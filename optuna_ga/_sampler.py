@@ -245,7 +245,7 @@ class GASampler(BaseSampler):
         """Record the generation; in population-based training, choose the parents."""
         if len(study.directions) > 1:
             return  # Refused at its first parameter: an error here would leave the trial running.
-        memory = self._memories.of_starting(study, trial.number)
+        memory = self._memories.of_starting(study, trial)
         if self._settings.record:
             if not memory.population_size_recorded:
                 record_population_size(study, self.population_size)

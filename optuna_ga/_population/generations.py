@@ -101,9 +101,10 @@ class Generations:
                     del self._parents[min(self._parents)]
             return parents
 
-    def has_finished(self, number: int) -> bool:
-        """Return whether the trial is known to have finished."""
-        return number in self._finished
+    def contradict(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial of this number has finished that started at another time."""
+        known = self._finished.get(trial.number)
+        return known is not None and known.datetime_start != trial.datetime_start
 
     def usable(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
         """Return those of the numbered trials that have finished and can be parents."""

@@ -13,7 +13,8 @@ from optuna_ga import GASampler
 from optuna_ga._breeding import unrepeated
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
-from tests.breeding.samplers import Make, cheap, model_free
+from optuna_ga._population.generations import Generations
+from tests.breeding.samplers import Make, cheap, model_free, of_every_kind, points
 from tests.studies import run, sphere, story
 
 
@@ -92,3 +93,20 @@ def test_running_trials_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     study.optimize(sphere, n_trials=1)
 
     assert len(lookups) < 10
+
+
+@of_every_kind
+def test_a_client_that_reopens_trials_keeps_the_memory(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each finished trial is read once, though a trial is opened for every parameter."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    taken_in = arguments_of(monkeypatch, Generations, "_add")
+    for number in range(12):
+        trial = study.ask()
+        values = [Trial(study, trial._trial_id).suggest_float(name, -1.0, 1.0) for name in "xyz"]
+        study.tell(number, sum(value**2 for value in values))
+        Trial(study, trial._trial_id)
+
+    assert len(taken_in) == 11
+    assert points(study) == points(run(make(4, seed=0), 12))
