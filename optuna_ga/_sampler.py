@@ -116,7 +116,7 @@ class GASampler(BaseSampler):
         trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on the finished trials. `docs/explanation/algorithm.md` has the details.
+        Free workers' trials depend on the finished trials. See `docs/explanation/algorithm.md`.
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.
