@@ -36,7 +36,9 @@ def test_the_reference_has_every_public_name(site: Path, package: ModuleType) ->
     content = (site / "objects.inv").read_bytes()
     entries = InventoryFile.loads(content, uri="").data
     pages = {
-        name: item.uri.partition("#")[0] for kind in entries for name, item in entries[kind].items()
+        name: item.uri.partition("#")[0]
+        for kind in entries
+        for name, item in entries[kind].items()
     }
 
     for name in package.__all__:
@@ -45,15 +47,14 @@ def test_the_reference_has_every_public_name(site: Path, package: ModuleType) ->
 
 @pytest.mark.slow
 def test_tutorials_show_what_they_print(site: Path) -> None:
-    """Each has outputs, and none is an error or a warning."""
+    """Each has outputs, and none is a warning."""
     tutorials = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 
     assert len(tutorials) >= 4
     for tutorial in tutorials:
         page = (site / "docs" / "tutorials" / tutorial.name).with_suffix(".html").read_text()
-        outputs = re.findall(r'<div class="cell_output.*?</div>', page, flags=re.DOTALL)
-        assert len(outputs) >= 3, tutorial
-        assert "Warning" not in "".join(outputs), tutorial
+        assert page.count('class="cell_output') >= 3, tutorial
+        assert "output stderr" not in page, tutorial
     first = (site / "docs" / "tutorials" / "first_search.html").read_text()
     assert first.count("plotly-graph-div") == 2
 

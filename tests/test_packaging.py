@@ -12,14 +12,9 @@ import zipfile
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
-import optuna_ga
-from optuna_ga import fashion_mnist, visualization
-from optuna_ga import torch as torch_package
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {"benchmark", "dashboard", "docs", "fashion-mnist", "test", "visualization"}
