@@ -8,9 +8,11 @@ from typing import Any
 import optuna
 import pytest
 from optuna import Study, Trial
+from optuna.samplers import RandomSampler
 
 from optuna_ga import GASampler
 from optuna_ga._breeding import unrepeated
+from optuna_ga._breeding.conditional_space import _Grower
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
 from optuna_ga._population.generations import Generations
@@ -110,3 +112,23 @@ def test_a_client_that_reopens_trials_keeps_the_memory(
 
     assert len(taken_in) == 11
     assert points(study) == points(run(make(4, seed=0), 12))
+
+
+def deep(trial: Trial) -> float:
+    """Return a value of a space of 363 parameters, of which a trial has fifteen."""
+    node, total = "root", 0.0
+    for _ in range(5):
+        branch = trial.suggest_int(node, 0, 2)
+        total += branch + sum(trial.suggest_float(f"{node} {name}", 0.0, 1.0) for name in "xy")
+        node += str(branch)
+    return total
+
+
+def test_learning_a_deep_space_costs_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that takes over a study learns some thousand nodes of trees, not one per trial."""
+    study = run(RandomSampler(seed=0), 200, deep)
+    study.sampler = model_free(seed=0)
+    nodes = arguments_of(monkeypatch, _Grower, "_grown")
+    study.optimize(deep, n_trials=1)
+
+    assert 5000 < len(nodes) < 7000
