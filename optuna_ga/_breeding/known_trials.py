@@ -189,7 +189,7 @@ class KnownTrials:
 
     def _held(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
         """Return for which trials `(N,)` positions on the unit scale stand for their values."""
-        if not (self.matrix.ranges_vary):
+        if not (self.matrix.ranges_vary or self.matrix.lacks_columns):
             return np.ones(len(trials), bool)
         return np.array([self.matrix.holds(trial) for trial in trials], bool)
 
