@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 
+from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import early_result, is_storage_error, write_early_result
 
 Result: TypeAlias = float | Sequence[float] | BaseException | None
@@ -67,11 +68,11 @@ def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
     if len(values) != n_objectives:
         error = TypeError(
             f"`evaluate` must return {n_objectives} number(s), an exception or None for trial "
-            f"{trial.number}, but it returned {result!r}."
+            f"{trial.number}, but it returned {shown(result)}."
         )
         return Outcome(TrialState.FAIL, reason=str(error), error=error)
     if any(map(math.isnan, values)):
-        return Outcome(TrialState.FAIL, reason=f"the result is {result!r}")
+        return Outcome(TrialState.FAIL, reason=f"the result is {shown(result)}")
     return Outcome(TrialState.COMPLETE, values)
 
 
