@@ -11,6 +11,7 @@ scale.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial
 from optuna_ga._breeding.conditional_space import ConditionalSpace
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.tried import Tried
+from optuna_ga._breeding.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import Gene, find_choice, grid, n_cells, resolved
@@ -55,6 +57,9 @@ class KnownTrials:
         self.running = np.zeros((0, 0))
         self._tried = Tried()
         self._given_up = Tried()
+        self._values = TriedValues()
+        self._running: dict[int, Point] = {}
+        self._are_held = np.zeros(0, bool)  # Whether the matrix holds each running trial.
         self._version = 0
         # Of running trials, by number, count of parameters and version of the matrix.
         self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
@@ -72,8 +77,9 @@ class KnownTrials:
             self._tried, self._given_up = Tried(), Tried()
         if len(self.matrix) > known:
             units, complete = self.matrix.units[known:], self.matrix.complete[known:]
-            self._tried.add(units[complete])
-            self._given_up.add(units[~complete])
+            held = self._held(self.matrix.trials[known:])
+            self._tried.add(units[held & complete])
+            self._given_up.add(units[held & ~complete])
         return arrived
 
     def predict(
@@ -85,6 +91,7 @@ class KnownTrials:
             running: The running trials by number, since a trial depends on the trials before it.
             genes_of: Returns all genes that a running trial will get, on the unit scale.
         """
+        self._note_running(running)
         completed = self._suggested(running)
         lacking = np.isnan(completed)
         if lacking.any():
@@ -112,7 +119,7 @@ class KnownTrials:
         repeats |= self._given_up.repeats(units, unless_within=self._tried)
         if len(self.running):
             running = Tried()
-            running.add(self.running)
+            running.add(self.running[self._are_held[: len(self.running)]])
             repeats |= running.repeats(units)
         return ~repeats
 
@@ -143,6 +150,44 @@ class KnownTrials:
             children = overwritten(self._every(seed, number), fixed)
             new = self.new(children)
         return np.asarray(children[new])
+
+    def unexhausted(
+        self, value: Gene, trial: FrozenTrial, name: str, distribution: BaseDistribution, seed: int
+    ) -> Gene:
+        """Return a value for the next parameter of a running trial after which something is left.
+
+        It is the given value, if that will do or if no value will. If ranges do not vary, it is
+        the given value, too, since the whole child is new.
+        """
+        if not self.matrix.ranges_vary:
+            return value
+        for tried in self.matrix.trials[len(self._values) :]:
+            self._values.add(point(tried.params, tried.distributions))
+        part = point(trial.params, trial.distributions)
+        others = [other for number, other in self._running.items() if number != trial.number]
+        rng = generator(seed, trial.number, "unexhausted", name)
+        value = self._values.unexhausted(value, part, name, distribution, others, rng)
+        # Noted, since another trial may ask before this value is stored.
+        given = point({name: value}, {name: distribution})
+        self._running[trial.number] = _joined(part, given)
+        return value
+
+    def _note_running(self, running: Sequence[FrozenTrial]) -> None:
+        self._are_held = self._held(running)
+        if self.matrix.ranges_vary:
+            before = self._running
+            self._running = {
+                trial.number: _joined(
+                    before.get(trial.number), point(trial.params, trial.distributions)
+                )
+                for trial in running
+            }
+
+    def _held(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
+        """Return for which trials `(N,)` positions on the unit scale stand for their values."""
+        if not self.matrix.ranges_vary:
+            return np.ones(len(trials), bool)
+        return np.array([self.matrix.holds(trial) for trial in trials], bool)
 
     def _add(self, trial: FrozenTrial) -> None:
         """Take in a finished trial; if it was not predicted, learn the conditional space anew.
@@ -208,8 +253,14 @@ def overwritten(children: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(fixed), children, fixed)
 
 
+def _joined(first: Point | None, second: Point) -> Point:
+    if first is None:
+        return second
+    return Point(first.values | second.values, first.distributions | second.distributions)
+
+
 def _is_value(value: Gene, distribution: BaseDistribution) -> bool:
     """Return whether an enqueued value can be a value of the distribution."""
     if not isinstance(distribution, CategoricalDistribution):
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
     return find_choice(distribution, value) >= 0

@@ -44,6 +44,7 @@ class TrialMatrix:
         ranks: Their ranks, None without a fitness.
         distributions: The parameters' distributions, by column.
         version: Changes whenever genes are encoded anew.
+        ranges_vary: Whether a parameter has had two distributions.
     """
 
     def __init__(self, direction: StudyDirection, n_fittest: int) -> None:
@@ -59,6 +60,7 @@ class TrialMatrix:
         self.ranks: list[Rank | None] = []
         self.distributions: dict[str, BaseDistribution] = {}
         self.version = 0
+        self.ranges_vary = False
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -102,6 +104,15 @@ class TrialMatrix:
             if name in params and is_inheritable(value, distributions[name], distribution):
                 units[column] = to_unit(distribution, fit(distribution, value))
         return units
+
+    def holds(self, trial: FrozenTrial) -> bool:
+        """Return whether all values of a trial are values of the matrix's distributions."""
+        return all(
+            is_inheritable(value, trial.distributions[name], distribution)
+            and fit(distribution, value) == value
+            for name, value in trial.params.items()
+            if (distribution := self.distributions.get(name)) is not None
+        )
 
     def fittest(self, name: str | None = None) -> list[int]:
         """Return the rows of the fittest trials, or of the fittest with a parameter."""
@@ -147,6 +158,7 @@ class TrialMatrix:
         known = self.distributions.get(name)
         if are_equal(known, distribution):
             return False
+        self.ranges_vary |= known is not None
         n_since = len(self.trials) - self._taken_over.get(name, 0)
         are_numbers = type(known) is type(distribution) and not isinstance(
             distribution, CategoricalDistribution

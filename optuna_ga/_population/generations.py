@@ -101,17 +101,23 @@ class Generations:
                     del self._parents[min(self._parents)]
             return parents
 
-    def has_finished(self, number: int) -> bool:
-        """Return whether the trial is known to have finished."""
-        return number in self._finished
+    def contradict(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial of this number has finished that started at another time."""
+        known = self._finished.get(trial.number)
+        return known is not None and known.datetime_start != trial.datetime_start
 
-    def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
-        """Return the numbered trials that have finished."""
+    def usable(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
+        """Return those of the numbered trials that have finished and can be parents."""
         if not numbers:
             return []
         with self._lock:
             self._read(study, max(numbers) + 1)
-            return [self._finished[number] for number in numbers if number in self._finished]
+            finished = [self._finished[number] for number in numbers if number in self._finished]
+            return [
+                trial
+                for trial in finished
+                if rank(trial, self._direction) is not None and self._may_be_parent(trial)
+            ]
 
     def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """Return the finished trials, and the running trials below `end` by ascending number.
@@ -168,7 +174,7 @@ class Generations:
                     return self._read(study, end)
             elif trial.state.is_finished():
                 self._add(trial)
-            else:
+            elif self._running.get(trial.number) is not trial:
                 self._note_start(trial)
 
     def _note_start(self, trial: FrozenTrial) -> None:
@@ -202,7 +208,7 @@ class Generations:
                 return [self._finished[number] for number in best]
             numbers = [number for number in self._finished if number < first]
         else:
-            numbers = self._pool(range(first - self._population_size, first))
+            numbers = self._pool(range(max(first - self._population_size, 0), first))
         parents = self._fittest(numbers)
         if len(parents) < 2:
             parents = self._fittest({*numbers, *self._latest_usable(first)})

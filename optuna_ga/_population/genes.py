@@ -134,7 +134,7 @@ def are_equal(first: BaseDistribution | None, second: BaseDistribution) -> bool:
     return (
         isinstance(first, CategoricalDistribution)
         and isinstance(second, CategoricalDistribution)
-        and _stored(first.choices) == _stored(second.choices)
+        and stored_choices(first.choices) == stored_choices(second.choices)
     )
 
 
@@ -155,8 +155,8 @@ def find_choice(distribution: CategoricalDistribution, value: Gene) -> int:
     try:
         return int(distribution.to_internal_repr(value))
     except ValueError:
-        choices = _stored(distribution.choices)
-        (wanted,) = _stored([value])
+        choices = stored_choices(distribution.choices)
+        (wanted,) = stored_choices([value])
         return choices.index(wanted) if wanted in choices else -1
 
 
@@ -167,7 +167,7 @@ def _choice(distribution: CategoricalDistribution, value: Gene) -> int:
     return position
 
 
-def _stored(choices: Sequence[Gene]) -> list[str]:
+def stored_choices(choices: Sequence[Gene]) -> list[str]:
     """Return choices as Optuna's storages write them; what JSON cannot write stays in memory."""
     return [json.dumps(choice, default=repr) for choice in choices]
 
