@@ -105,7 +105,7 @@ def test_a_killed_run_is_resumed_to_the_same_study(
 ) -> None:
     """The run is killed in its second generation, of which two trials have results by then."""
     few = ("--storage", f"sqlite:///{tmp_path}/study.db", "--generations", "3")
-    slowly = [sys.executable, "-W", "error", FOLDER / "resume.py", *few, "--seconds", "0.3"]
+    slowly = [sys.executable, "-W", "error", str(FOLDER / "resume.py"), *few, "--seconds", "0.3"]
     with subprocess.Popen(slowly, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -100,6 +100,7 @@ def test_threads_make_the_same_search_on_every_storage(shared_storage: BaseStora
     assert story(study) == story(run(of_four(), 24, varied))
 
 
+@pytest.mark.slow
 def test_dask_workers_make_the_same_search(postgresql: str) -> None:
     """Dask's workers are processes in front of PostgreSQL."""
     with (
@@ -195,6 +196,7 @@ def work_until_killed(url: str, name: str) -> None:
     study.optimize(dying_in_trial_nine, n_trials=20)
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_dead_worker_is_tried_again(postgresql: str) -> None:
     """It fails for want of a heartbeat; its retry has its gene, parents and generation."""
     with opened(optuna.storages.get_storage(beating(postgresql))) as storage:
@@ -225,6 +227,7 @@ def stopped_half_way(url: str, name: str) -> None:
     optimize_generations(study, lambda ts: [dying_in_trial_nine(t) for t in ts], 5)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_replaced_by_one_with_workers(
     postgresql: str, processes: Executor
 ) -> None:

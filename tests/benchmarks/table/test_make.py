@@ -49,7 +49,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_holds_what_separate_trainings_give(path: Path) -> None:
     """One setting, trained on its own with each seed, epoch by epoch."""
     table = read_table(path)
-    data = make_table.load("subset", CPU, 64, 64)
+    data = load("subset", CPU, 16, 16)
     rate, momentum, decay = table.settings[18]
     for seed in (0, 1):
         epochs = list(
