@@ -34,6 +34,7 @@ from optuna_ga._running.outcome import (
     keep,
     kept,
     outcome_of,
+    tell,
 )
 from optuna_ga._running.progress import progress_bar
 
@@ -102,8 +103,9 @@ def optimize_generations(
         ValueError: If an argument is out of range; if `population_size` is missing and the
             sampler has none; if the workers of `InParallel` cannot reach the study; or if the
             number of results differs from the number of trials, all of which fail then.
-        RuntimeError: If this thread is already optimizing the study; or if `evaluate` or a
-            generator raises a TrialPruned, which cannot stand for several trials.
+        RuntimeError: If this thread is already optimizing the study; if another call, which must
+            not work on the same study, finishes its trials; or if `evaluate` or a generator raises
+            a TrialPruned, which cannot stand for several trials.
         BaseException: Whatever interrupts the call; run again to continue.
     """
     check_study(study)
@@ -250,7 +252,7 @@ def _tell(
     n_told = 0
     try:
         for trial, outcome in zip(trials, outcomes, strict=True):
-            finished = study.tell(trial, outcome.values, outcome.state)
+            finished = tell(study, trial, outcome)
             n_told += 1
             _log(finished, outcome)
             for observe in observers:
