@@ -149,7 +149,8 @@ class Checkpoints:
             raise FileNotFoundError(
                 f"{subject} does not exist. Either it was saved in another store, or by "
                 "`Checkpoints()` in another process; or it was removed because no later trial "
-                "needed it, which requires that `population_size` does not change."
+                "needed it, which requires that `population_size` does not change. To go on, put "
+                "it back, or catch this error in the objective and train the trial from scratch."
             ) from None
         except ValueError as error:
             raise ValueError(f"{subject} {error}") from error
