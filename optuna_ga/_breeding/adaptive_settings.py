@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optuna_ga._checks import check_bool, check_int, check_population_size, set_checked
+from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,6 @@ class AdaptiveSettings:
             self,
             population_size=check_population_size(self.population_size),
             screen=check_bool("screen", self.screen),
-            seed=check_int("seed", self.seed, minimum=0),
+            seed=check_seed(self.seed),
             record=check_bool("record", self.record),
         )

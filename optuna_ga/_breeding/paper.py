@@ -28,8 +28,8 @@ from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._checks import (
     check_bool,
     check_fraction,
-    check_int,
     check_population_size,
+    check_seed,
     set_checked,
 )
 from optuna_ga._optuna_internals import enqueued_params
@@ -81,7 +81,7 @@ class PaperSettings:
             mutation_prob=check_fraction("mutation_prob", self.mutation_prob, zero=True),
             elitism=check_bool("elitism", self.elitism),
             record=check_bool("record", self.record),
-            seed=check_int("seed", self.seed, minimum=0),
+            seed=check_seed(self.seed),
             avoid_duplicates=check_bool("avoid_duplicates", self.avoid_duplicates),
         )
         if self.n_parents < 2:

@@ -64,7 +64,7 @@ def read_history(study: Study, population_size: int | None) -> History:
     """Return the history of a study, to which other samplers may have contributed.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives.
     """

@@ -184,7 +184,7 @@ def odd_search(
     study = optuna.create_study(sampler=make(), **options)
     asked: list[Trial] = []
     running: list[Trial] = []
-    for _ in range(500):
+    for _ in range(250):
         event = rng.choice(["ask", "ask", "begin", "begin", "end", "end", "enqueue", "restart"])
         if event == "ask":
             asked.append(study.ask())
