@@ -14,7 +14,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding import trial_matrix, unrepeated
+from optuna_ga._breeding import paper, trial_matrix, unrepeated
 from optuna_ga._breeding.conditional_space import ConditionalSpace, _Grower
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
@@ -200,3 +200,12 @@ def test_a_study_is_taken_over_at_little_cost_per_trial(monkeypatch: pytest.Monk
 
     assert len(fitted) == 3
     assert not compared
+
+
+def test_no_gene_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated genes are known from when they were made, not derived again at the end."""
+    draws = arguments_of(monkeypatch, paper, "gene_draws")
+    study = run(GASampler(4, seed=0), 20)
+
+    assert len(draws) == 20 * 3
+    assert any("ga_mutated" in trial.user_attrs for trial in study.trials)
