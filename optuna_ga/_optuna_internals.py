@@ -93,6 +93,13 @@ def write_on_trial(
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
+def write_hidden_on_trial(
+    study: Study, trial: FrozenTrial, key: str, value: Sequence[int]
+) -> None:
+    """Write a system attribute of a running trial, which optuna-dashboard does not show."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
 def write_on_study(study: Study, key: str, value: int) -> None:
     """Write a user attribute of the study unless it has this value already."""
     storage, study_id = locate(study)

@@ -1,6 +1,7 @@
 """The attributes `ga_*` that trials and studies show: their names, their writing and reading.
 
-They are user attributes, since optuna-dashboard shows these and hides system attributes. Values
+They are user attributes, since optuna-dashboard shows these and hides system attributes; only
+`ga_unfinished`, which serves the sampler alone, is a system attribute. Values
 are plain Python numbers, strings and lists: databases take no NumPy scalars.
 """
 
@@ -11,12 +12,19 @@ from collections.abc import Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._optuna_internals import current, is_retry, write_on_study, write_on_trial
+from optuna_ga._optuna_internals import (
+    current,
+    is_retry,
+    write_hidden_on_trial,
+    write_on_study,
+    write_on_trial,
+)
 
 GENERATION = "ga_generation"
 PARENTS = "ga_parents"
 MUTATED = "ga_mutated"
 CHECKPOINT = "ga_checkpoint"
+UNFINISHED = "ga_unfinished"
 POPULATION_SIZE = "ga_population_size"  # On the study.
 
 
@@ -29,6 +37,23 @@ def record_generation(study: Study, trial: FrozenTrial, generation: int) -> None
     """Write a trial's generation; a retried trial keeps the generation its genes came with."""
     if trial.user_attrs.get(GENERATION) != generation and not is_retry(trial):
         write_on_trial(study, trial, GENERATION, generation)
+
+
+def record_unfinished(study: Study, trial: FrozenTrial, numbers: Sequence[int]) -> None:
+    """Write which earlier trials had not finished when a trial started."""
+    write_hidden_on_trial(study, trial, UNFINISHED, numbers)
+
+
+def recorded_unfinished(trial: FrozenTrial) -> list[int] | None:
+    """Return which earlier trials had not finished when a trial started, None if unknown.
+
+    A trial that was copied from a study in which it had another number may show later numbers.
+    """
+    numbers = trial.system_attrs.get(UNFINISHED)
+    if not isinstance(numbers, list):
+        return None
+    valid = all(type(number) is int and 0 <= number < trial.number for number in numbers)
+    return numbers if valid else None
 
 
 def record_origin(

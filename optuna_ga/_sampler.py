@@ -22,6 +22,7 @@ from optuna_ga._records import (
     record_mutated,
     record_origin,
     record_population_size,
+    record_unfinished,
 )
 
 
@@ -245,7 +246,10 @@ class GASampler(BaseSampler):
         if len(study.directions) > 1:
             return  # Refused at its first parameter: an error here would leave the trial running.
         memory = self._memories.of_starting(study, trial.number)
+        unfinished = memory.breeder.note_start(study, trial.number)
         if self._settings.record:
+            if unfinished is not None:
+                record_unfinished(study, trial, unfinished)
             if not memory.population_size_recorded:
                 record_population_size(study, self.population_size)
                 memory.population_size_recorded = True

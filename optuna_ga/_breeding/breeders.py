@@ -27,7 +27,7 @@ def new_breeder(study: Study, settings: Settings) -> Breeder:
     """Return a breeder of a study's trials."""
     if isinstance(settings, AdaptiveSettings):
         size = settings.population_size
-        generations = Generations(study, population_size=size, n_parents=size, elitism=False)
+        generations = Generations(study, population_size=size, n_parents=size, elitism=True)
         return UnrepeatedBreeder(study, generations, AdaptiveProposer(settings))
     if settings.population_based_training:
         return ContinuingBreeder(study, settings)
