@@ -6,19 +6,34 @@ import math
 import operator
 from numbers import Integral, Real
 
+MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
 
-def check_int(name: str, value: object, *, minimum: int) -> int:
-    """Return `value` as a Python int of at least `minimum`.
+
+def check_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
+    """Return `value` as a Python int of at least `minimum` and at most `maximum`.
 
     Raises:
         TypeError: If `value` is no integer; a bool is no integer either.
-        ValueError: If it is smaller than `minimum`.
+        ValueError: If it is smaller than `minimum` or greater than `maximum`.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"`{name}` must be an integer, but {value!r} was given.")
-    if value < minimum:
+    number = operator.index(value)
+    if number < minimum:
         raise ValueError(f"`{name}` must be at least {minimum}, but {value!r} was given.")
-    return operator.index(value)
+    if maximum is not None and number > maximum:
+        raise ValueError(f"`{name}` must be at most {maximum}, but {value!r} was given.")
+    return number
+
+
+def check_population_size(value: object, *, minimum: int = 2) -> int:
+    """Return `value` as a Python int from `minimum` to 1,000,000.
+
+    Raises:
+        TypeError: If `value` is no integer; a bool is no integer either.
+        ValueError: If it is out of the range.
+    """
+    return check_int("population_size", value, minimum=minimum, maximum=MAX_COUNT)
 
 
 def check_fraction(name: str, value: object, *, zero: bool) -> float:

@@ -56,7 +56,7 @@ class GASampler(BaseSampler):
     4
 
     Args:
-        population_size: Trials in a generation, at least 2.
+        population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1]. There are
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
@@ -111,15 +111,16 @@ class GASampler(BaseSampler):
         fittest of all finished trials, by operators that scale with the spread of the parents. A
         Gaussian process chooses most children among 256 candidates; a trial takes milliseconds.
 
-        No trial repeats the parameters of a finished or running trial while anything else is left.
-        Requires one finished trial (until then the search space is unknown) and the same seed in
-        every worker (so that each can compute the others' pending trials).
+        No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
+        while anything else is left. Requires one finished trial (until then the search space is
+        unknown) and the same seed in every worker (so that each can compute the others' pending
+        trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
         Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.
 
         Args:
-            population_size: Trials in a generation, at least 2.
+            population_size: Trials in a generation, 2 to 1,000,000.
             screen: Whether a model chooses among candidates. False takes the first new candidate,
                 which costs less.
             seed: Seed of all draws, at least 0. None takes a seed from the operating system.
@@ -164,7 +165,7 @@ class GASampler(BaseSampler):
         `best_of_final_generation(study)`. `docs/algorithm.md` has the details.
 
         Args:
-            population_size: Trials in a generation, at least 2.
+            population_size: Trials in a generation, 2 to 1,000,000.
             parent_fraction: Share of the population that become parents, in (0, 1], at least 2.
             mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
             seed: Seed of all draws, at least 0. None takes a seed from the operating system.
@@ -245,8 +246,8 @@ class GASampler(BaseSampler):
         """Record the generation; in population-based training, choose the parents."""
         if len(study.directions) > 1:
             return  # Refused at its first parameter: an error here would leave the trial running.
-        memory = self._memories.of_starting(study, trial.number)
-        unfinished = memory.breeder.note_start(study, trial.number)
+        memory = self._memories.of_starting(study, trial)
+        unfinished = memory.breeder.note_start(study, trial)
         if self._settings.record:
             if unfinished is not None:
                 record_unfinished(study, trial, unfinished)

@@ -33,9 +33,8 @@ class AdaptiveProposer(Proposer):
     """
 
     def __init__(self, settings: AdaptiveSettings) -> None:
-        super().__init__(
-            settings.seed, n_fittest=MAX_TRIALS if settings.screen else settings.tuning.n_parents
-        )
+        n_fittest = MAX_TRIALS if settings.screen else settings.tuning.n_parents
+        super().__init__(settings.seed, settings.population_size, n_fittest)
         self._settings = settings
         self._surrogate = Surrogate(settings.tuning) if settings.screen else None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 from weakref import WeakKeyDictionary
 
 from optuna.storages import BaseStorage
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.adaptive import AdaptiveProposer
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
@@ -43,13 +45,13 @@ class StudyMemory:
 
     Attributes:
         breeder: Makes the genes of the study's trials.
-        started: The numbers of the trials that have started in this process.
+        started: When trials started that this process knows to have started, by number.
         recorded: The running trials whose parents have been recorded, if they have any.
         population_size_recorded: Whether the study shows the population size.
     """
 
     breeder: Breeder
-    started: set[int] = field(default_factory=set)
+    started: dict[int, datetime | None] = field(default_factory=dict)
     recorded: TrialMemory[bool] = field(default_factory=TrialMemory)
     population_size_recorded: bool = False
 
@@ -79,17 +81,18 @@ class Memories:
                     del memories[next(iter(memories))]
             return memories[study_id]
 
-    def of_starting(self, study: Study, number: int) -> StudyMemory:
-        """Return the memory of a study whose numbered trial starts.
+    def of_starting(self, study: Study, trial: FrozenTrial) -> StudyMemory:
+        """Return the memory of a study whose trial starts, or is opened again.
 
-        A trial that already started cannot start again, so its study's id now belongs to a new
+        If a trial of this number has started at another time, the study's id now belongs to a new
         study: the old memory is dropped.
         """
-        memory = self.of(study)
-        if number in memory.started or memory.breeder.generations.has_finished(number):
+        memory, start = self.of(study), trial.datetime_start
+        known_start = memory.started.get(trial.number, start)
+        if known_start != start or memory.breeder.generations.contradict(trial):
             storage, study_id = locate(study)
             with self._lock:
                 self._memories[storage].pop(study_id, None)
             memory = self.of(study)
-        memory.started.add(number)
+        memory.started[trial.number] = start
         return memory

@@ -11,6 +11,7 @@ scale.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
@@ -261,5 +262,5 @@ def _joined(first: Point | None, second: Point) -> Point:
 def _is_value(value: Gene, distribution: BaseDistribution) -> bool:
     """Return whether an enqueued value can be a value of the distribution."""
     if not isinstance(distribution, CategoricalDistribution):
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
     return find_choice(distribution, value) >= 0

@@ -25,7 +25,13 @@ from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, OutdatedError, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._checks import check_bool, check_fraction, check_int, set_checked
+from optuna_ga._checks import (
+    check_bool,
+    check_fraction,
+    check_int,
+    check_population_size,
+    set_checked,
+)
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import (
     GeneDraws,
@@ -36,7 +42,7 @@ from optuna_ga._population.draws import (
 )
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene, fit, from_unit, is_inheritable, resolved
-from optuna_ga._records import PARENTS, recorded_parents
+from optuna_ga._records import recorded_parents, shown_parents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,7 @@ class PaperSettings:
     """Settings of `GASampler(...)` and `GASampler.population_based_training(...)`.
 
     Attributes:
-        population_size: Trials in a generation, at least 2.
+        population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1].
         mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
@@ -70,7 +76,7 @@ class PaperSettings:
     def __post_init__(self) -> None:
         set_checked(
             self,
-            population_size=check_int("population_size", self.population_size, minimum=2),
+            population_size=check_population_size(self.population_size),
             parent_fraction=check_fraction("parent_fraction", self.parent_fraction, zero=False),
             mutation_prob=check_fraction("mutation_prob", self.mutation_prob, zero=True),
             elitism=check_bool("elitism", self.elitism),
@@ -142,7 +148,7 @@ class PaperBreeder(Breeder):
         """
         parents = self._chosen.get(trial.number)
         if parents is None:
-            parents = self.generations.finished(trial.user_attrs.get(PARENTS, []), study)
+            parents = self.generations.usable(shown_parents(trial), study)
         if not parents:
             return []
         enqueued = enqueued_params(trial)
@@ -175,9 +181,9 @@ class PaperBreeder(Breeder):
         return parents
 
     def _choose(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
-        """Return the recorded parents, if all have finished, otherwise two of the generation's."""
+        """Return the recorded parents, if all can be parents, or two of the generation's."""
         recorded = recorded_parents(study, trial)
-        parents = self.generations.finished(recorded, study)
+        parents = self.generations.usable(recorded, study)
         if recorded and len(parents) == len(recorded):
             return parents
         generation = trial.number // self._settings.population_size
@@ -244,7 +250,7 @@ class PaperProposer(Proposer):
     """
 
     def __init__(self, generations: Generations, settings: PaperSettings) -> None:
-        super().__init__(settings.seed, n_fittest=1)
+        super().__init__(settings.seed, settings.population_size, n_fittest=1)
         self._generations = generations
         self._settings = settings
 

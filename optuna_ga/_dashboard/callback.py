@@ -135,6 +135,8 @@ class DashboardReport:
         if (generation + 1) % self._every:
             return False
         numbers = range(generation * size, (generation + 1) * size)
+        if not any(read_trials(study, numbers[-1:])):  # Spares looking for all of them.
+            return False
         return sum(other.state.is_finished() for other in read_trials(study, numbers)) == size
 
     def _warn(self, error: Exception) -> None:

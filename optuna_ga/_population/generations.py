@@ -39,7 +39,7 @@ from datetime import datetime
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import read_trials
+from optuna_ga._optuna_internals import is_retry, read_trials
 from optuna_ga._population.fitness import Rank, fittest, rank
 from optuna_ga._records import recorded_unfinished
 
@@ -109,32 +109,44 @@ class Generations:
                     del self._parents[min(self._parents)]
             return parents
 
-    def note_start(self, study: Study, number: int) -> list[int] | None:
-        """Note which earlier trials have not finished as a trial starts, and return their numbers.
+    def note_start(self, study: Study, trial: FrozenTrial) -> list[int] | None:
+        """Note the earlier trials that have not finished as a trial starts, if pools depend on it.
 
         Returns:
-            Ascending numbers; None if no pool will depend on them.
+            Ascending numbers to record; None if there is nothing to record, as for a trial that
+            is opened again.
         """
+        number = trial.number
         if self._elitism or number % self._population_size:
             return None
+        if recorded_unfinished(trial) is not None and not is_retry(trial):
+            return None
         with self._lock:
+            if number in self._unfinished_at:
+                return None
             self._read(study, number)
             unfinished = sorted(earlier for earlier in self._unfinished if earlier < number)
             self._unfinished_at[number] = unfinished
             self._changes += 1
             return unfinished
 
-    def has_finished(self, number: int) -> bool:
-        """Return whether the trial is known to have finished."""
-        return number in self._finished
+    def contradict(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial of this number has finished that started at another time."""
+        known = self._finished.get(trial.number)
+        return known is not None and known.datetime_start != trial.datetime_start
 
-    def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
-        """Return the numbered trials that have finished."""
+    def usable(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
+        """Return those of the numbered trials that have finished and can be parents."""
         if not numbers:
             return []
         with self._lock:
             self._read(study, max(numbers) + 1)
-            return [self._finished[number] for number in numbers if number in self._finished]
+            finished = [self._finished[number] for number in numbers if number in self._finished]
+            return [
+                trial
+                for trial in finished
+                if rank(trial, self._direction) is not None and self._may_be_parent(trial)
+            ]
 
     def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """Return the finished trials, and the running trials below `end` by ascending number.
@@ -191,7 +203,7 @@ class Generations:
                     return self._read(study, end)
             elif trial.state.is_finished():
                 self._add(trial)
-            else:
+            elif self._running.get(trial.number) is not trial:
                 self._note_start(trial)
 
     def _note_start(self, trial: FrozenTrial) -> None:
@@ -228,7 +240,7 @@ class Generations:
                 return [self._finished[number] for number in best]
             numbers = [number for number in self._finished if number < first]
         else:
-            numbers = self._pool(range(first - self._population_size, first))
+            numbers = self._pool(range(max(first - self._population_size, 0), first))
         parents = self._fittest(numbers)
         if len(parents) < 2:
             parents = self._fittest({*numbers, *self._latest_usable(first)})

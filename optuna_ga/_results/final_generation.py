@@ -22,13 +22,13 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
 
     Args:
         study: A study with one objective.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
 
     Raises:
         TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, if the study has several
+        ValueError: If `population_size` is out of range or unknown, if the study has several
             objectives, if no generation has `population_size` finished trials, or if all trials
             of the last such generation failed.
     """

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import check_population_size
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import loss_of, rank
-from optuna_ga._records import MUTATED, POPULATION_SIZE, shown_parents
+from optuna_ga._records import POPULATION_SIZE, shown_mutated, shown_parents, shown_population_size
 from optuna_ga._sampler import GASampler
 
 ORIGINS = ("start", "crossover", "mutation")
@@ -65,7 +65,7 @@ def read_history(study: Study, population_size: int | None) -> History:
 
     Raises:
         TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives.
     """
     direction = only_direction(study)
@@ -83,15 +83,16 @@ def population_size_of(study: Study, given: int | None) -> int:
         ValueError: If it is less than 2, or if it is neither given nor known.
     """
     if given is not None:
-        return check_int("population_size", given, minimum=2)
+        return check_population_size(given)
     if isinstance(study.sampler, GASampler):
         return study.sampler.population_size
-    if POPULATION_SIZE not in study.user_attrs:
+    recorded = shown_population_size(study)
+    if recorded is None:
         raise ValueError(
-            f"`population_size` must be given, because the study has no `{POPULATION_SIZE}` and "
-            f"its sampler, a {type(study.sampler).__name__}, has no generations."
+            f"`population_size` must be given, because the study has no valid `{POPULATION_SIZE}` "
+            f"and its sampler, a {type(study.sampler).__name__}, has no generations."
         )
-    return check_int("population_size", study.user_attrs[POPULATION_SIZE], minimum=2)
+    return recorded
 
 
 def _individuals(
@@ -109,7 +110,7 @@ def _individuals(
             if improved or best is None:
                 best, best_loss = trial.values[0], loss
         parents = shown_parents(trial)
-        mutated = list(trial.user_attrs.get(MUTATED, [])) if parents else []
+        mutated = shown_mutated(trial)
         yield Individual(
             trial=trial,
             generation=trial.number // size,

@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from optuna_ga._checks import check_bool, check_int, check_seconds
+from optuna_ga._checks import check_bool, check_int, check_population_size, check_seconds
 from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.matched_results import checked_results, error_of_several, matched_results
@@ -78,7 +78,7 @@ def optimize_generations(
             that `map` raises is the result of its trial; if `evaluate` itself or a generator
             raises, that of every trial without a result.
         n_generations: Total number of generations, at least 1.
-        population_size: Trials in a generation, at least 1. None takes the sampler's.
+        population_size: Trials in a generation, 1 to 1,000,000. None takes the sampler's.
         timeout: No generation starts after this many seconds, at least 0. None sets no limit. A
             generation that has started is not ended, not even if one of its trials hangs.
         catch: Exceptions of failed trials that do not end the optimization. Other exceptions are
@@ -282,4 +282,4 @@ def _population_size(study: Study, given: int | None) -> int:
             "`population_size` must be given, because the study's sampler, a "
             f"{type(study.sampler).__name__}, has none."
         )
-    return check_int("population_size", given, minimum=1)
+    return check_population_size(given, minimum=1)

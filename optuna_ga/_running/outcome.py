@@ -121,9 +121,16 @@ def keep(trial: Trial, outcome: Outcome) -> None:
 
 
 def kept(trial: Trial) -> Outcome | None:
-    """Return the outcome that an interrupted call wrote on a resumed trial, if any."""
-    written = early_result(trial)
-    if written is None:
-        return None
-    state, values, reason = written
-    return Outcome(TrialState[state], [float(value) for value in values] or None, reason)
+    """Return the outcome that an interrupted call wrote on a resumed trial, if any.
+
+    A value that `keep` cannot have written is no outcome: the trial is evaluated again.
+    """
+    match early_result(trial):
+        case [("PRUNED" | "FAIL") as state, [], str(reason)]:
+            return Outcome(TrialState[state], None, reason)
+        case ["COMPLETE", list(written), str()]:
+            values = numbers(written) if all(isinstance(v, str) for v in written) else []
+            complete = len(values) == len(trial.study.directions)
+            if complete and not any(map(math.isnan, values)):
+                return Outcome(TrialState.COMPLETE, values)
+    return None

@@ -14,7 +14,7 @@ from optuna_ga._breeding.population_based_training import ContinuingBreeder
 from optuna_ga._checks import check_int
 from optuna_ga._optuna_internals import only_direction, stored
 from optuna_ga._population.fitness import fittest
-from optuna_ga._records import CHECKPOINT, GENERATION, PARENTS, shown_parents
+from optuna_ga._records import CHECKPOINT, GENERATION, PARENTS, shown_generation, shown_parents
 from optuna_ga._sampler import GASampler, breeder_of
 
 
@@ -136,7 +136,7 @@ def _recorded_parent(
     child: FrozenTrial, trials: Mapping[int, FrozenTrial], direction: StudyDirection
 ) -> FrozenTrial | None:
     """Return the parent that a trial continued, or None if it trained from scratch."""
-    if GENERATION not in child.user_attrs:
+    if shown_generation(child) is None:
         raise ValueError(
             f"`trial` must have a lineage whose trials have the attributes `{GENERATION}` and "
             f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "

@@ -37,7 +37,7 @@ def read_nonempty_history(study: Study, population_size: int | None) -> History:
 
     Raises:
         TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
     history = read_history(study, population_size)

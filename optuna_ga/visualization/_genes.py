@@ -52,7 +52,7 @@ def plot_genes(
     Args:
         study: A study with one objective.
         params: Names of the parameters to plot, in this order. None takes all, sorted by name.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
         target_name: Name of the objective in hover texts.
@@ -60,7 +60,7 @@ def plot_genes(
     Raises:
         TypeError: If `params` is a string, or if `population_size` is not an integer.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
-            `population_size` is too small or unknown, or if the study has several objectives or
+            `population_size` is out of range or unknown, or if the study has several objectives or
             no finished trial with a parameter.
     """
     history = read_nonempty_history(study, population_size)

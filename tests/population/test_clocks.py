@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import optuna
@@ -26,7 +26,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     def set_clock(shift: timedelta = timedelta(0), *, whole_hours: bool = False) -> None:
         class Clock(datetime):
             @classmethod
-            def now(cls, tz: timezone | None = None) -> Any:
+            def now(cls, tz: tzinfo | None = None) -> Any:
                 time = datetime.now(tz) + shift
                 return time.replace(minute=0, second=0, microsecond=0) if whole_hours else time
 
@@ -115,3 +115,18 @@ def test_trials_of_another_sampler_are_late_if_times_do_not_deny_it(set_clock: S
     study.sampler = of_four()
 
     assert 3 in next_parents(study)
+
+
+def test_a_trial_that_is_opened_again_keeps_its_record() -> None:
+    """Trial 4 started before trial 3 had finished, though it is evaluated again afterwards."""
+    study = optuna.create_study(sampler=of_four())
+    trials = [study.ask() for _ in range(5)]
+    for trial in trials[:3]:
+        study.tell(trial, sphere(trial))
+    study.tell(trials[3], -1.0, skip_if_finished=True)
+    study.sampler = of_four()
+    again = optuna.trial.Trial(study, trials[4]._trial_id)
+    study.tell(again, sphere(again))
+    study.optimize(sphere, n_trials=7)
+
+    assert all(3 in parents(trial) for trial in study.trials[8:])

@@ -1,0 +1,112 @@
+"""The cost of a trial is bounded, whatever lies in the study; operations are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+
+from optuna_ga import GASampler
+from optuna_ga._breeding import unrepeated
+from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
+from optuna_ga._population.generations import Generations
+from tests.breeding.samplers import Make, cheap, model_free, of_every_kind, points
+from tests.studies import run, sphere, story
+
+
+def arguments_of(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> list[tuple[object, ...]]:
+    """Return a list that gets the arguments of every later call of a method."""
+    calls: list[tuple[object, ...]] = []
+    method = getattr(owner, name)
+
+    def counted(*arguments: object) -> Any:
+        calls.append(arguments)
+        return method(*arguments)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
+
+
+@cheap
+def test_trials_without_parameters_of_dead_workers_cost_a_bounded_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most 256 of them are predicted."""
+    study = run(make(4, seed=0), 4)
+    for _ in range(300):
+        study.ask()
+    children = arguments_of(monkeypatch, UnrepeatedBreeder, "_new_child")
+    study.optimize(sphere, n_trials=2)
+
+    assert len(children) == 256 + 2
+
+
+@cheap
+def test_trials_with_parameters_of_dead_workers_cost_a_bounded_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest 256 of them are compared with a child."""
+    study = run(make(4, seed=0), 4)
+    for _ in range(300):
+        sphere(study.ask())
+    predictions = arguments_of(monkeypatch, KnownTrials, "predict")
+    study.optimize(sphere, n_trials=1)
+    ((_, running, _),) = predictions
+
+    assert [trial.number for trial in running] == list(range(48, 304))  # type: ignore[attr-defined]
+
+
+def generation(evaluated: Callable[[list[Trial]], list[Trial]]) -> Study:
+    """Return a study whose second generation is suggested in some order."""
+    study = run(model_free(8, seed=0), 8)
+    trials = [study.ask() for _ in range(8)]
+    values = {trial.number: sphere(trial) for trial in evaluated(trials)}
+    for trial in trials:
+        study.tell(trial, values[trial.number])
+    return study
+
+
+def test_a_large_generation_is_the_same_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All running trials of the own generation are known, even if they are more than 256."""
+    monkeypatch.setattr(unrepeated, "_MOST_RUNNING", 3)
+
+    assert story(generation(list)) == story(generation(lambda trials: trials[::-1]))
+
+
+def test_running_trials_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of trials of dead workers in memory are not looked up one by one."""
+    study = run(GASampler(4, seed=0), 4)
+    for _ in range(300):
+        sphere(study.ask())
+    study.optimize(sphere, n_trials=1)
+    lookups = arguments_of(
+        monkeypatch,
+        optuna.storages.InMemoryStorage,
+        "get_trial_id_from_study_id_trial_number",
+    )
+    study.optimize(sphere, n_trials=1)
+
+    assert len(lookups) < 10
+
+
+@of_every_kind
+def test_a_client_that_reopens_trials_keeps_the_memory(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each finished trial is read once, though a trial is opened for every parameter."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    taken_in = arguments_of(monkeypatch, Generations, "_add")
+    for number in range(12):
+        trial = study.ask()
+        values = [Trial(study, trial._trial_id).suggest_float(name, -1.0, 1.0) for name in "xyz"]
+        study.tell(number, sum(value**2 for value in values))
+        Trial(study, trial._trial_id)
+
+    assert len(taken_in) == 11
+    assert points(study) == points(run(make(4, seed=0), 12))
