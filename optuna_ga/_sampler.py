@@ -46,7 +46,8 @@ class GASampler(BaseSampler):
 
     Each trial shows its generation as the user attribute `ga_generation`. A bred trial also shows
     its parents' numbers, `ga_parents`, and its parameters that were drawn afresh, `ga_mutated`, if
-    any. The study shows `ga_population_size`.
+    any. The study shows `ga_population_size`. If it is changed in mid-study, children are bred as
+    if the new size had always been, and trials go on showing the generation in which they ran.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
