@@ -26,6 +26,16 @@ def check_int(name: str, value: object, *, minimum: int, maximum: int | None = N
     return number
 
 
+def check_seed(value: object) -> int | None:
+    """Return `value` as a Python int of at least 0, or None.
+
+    Raises:
+        TypeError: If `value` is neither an integer nor None; a bool is no integer either.
+        ValueError: If it is negative.
+    """
+    return None if value is None else check_int("seed", value, minimum=0)
+
+
 def check_population_size(value: object, *, minimum: int = 2) -> int:
     """Return `value` as a Python int from `minimum` to 1,000,000.
 

@@ -144,6 +144,12 @@ class ResumedTrial(Trial):
             super().report(value, step)
 
 
+def running_numbers(study: Study) -> list[int]:
+    """Return the numbers of the running trials, those of all brackets of a Hyperband study."""
+    running = study._get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.number for trial in running]
+
+
 def running_trials(study: Study) -> list[Trial]:
     """Return the running trials, ready to be evaluated again."""
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])

@@ -31,6 +31,7 @@ PARENTS = "ga_parents"
 MUTATED = "ga_mutated"
 CHECKPOINT = "ga_checkpoint"
 UNFINISHED = "ga_unfinished"
+SEED = "ga_seed"  # On the study.
 POPULATION_SIZE = "ga_population_size"  # On the study.
 
 
@@ -38,6 +39,17 @@ def record_population_size(study: Study, population_size: int) -> None:
     """Write the population size on the study, unless it is there."""
     if shown_population_size(study) != population_size:
         write_on_study(study, POPULATION_SIZE, population_size)
+
+
+def record_seed(study: Study, seed: int) -> None:
+    """Write the study's own seed."""
+    write_on_study(study, SEED, seed)
+
+
+def shown_seed(study: Study) -> int | None:
+    """Return the study's own seed, if it shows one."""
+    seed = study_attr(study, SEED)
+    return seed if type(seed) is int and seed >= 0 else None
 
 
 def record_generation(study: Study, trial: FrozenTrial, generation: int) -> None:
