@@ -22,6 +22,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DataError
 
+from optuna_ga._checks import check_study
+
 _FEW = 4
 _FEW_IN_MEMORY = 64
 _LISTED_AT_ONCE = 256  # Trials that are listed from memory in the time of looking up one.
@@ -38,8 +40,10 @@ def only_direction(study: Study) -> StudyDirection:
     """Return the direction of a study with one objective.
 
     Raises:
-        ValueError: If it has several.
+        TypeError: If it is no study.
+        ValueError: If it has several objectives.
     """
+    check_study(study)
     directions = study.directions
     if len(directions) > 1:
         raise ValueError(

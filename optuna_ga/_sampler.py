@@ -14,7 +14,7 @@ from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Adaptive
 from optuna_ga._breeding.breeder import Breeder
 from optuna_ga._breeding.breeders import Memories, Settings, StudyMemory
 from optuna_ga._breeding.paper import PaperSettings
-from optuna_ga._checks import check_bool
+from optuna_ga._checks import check_bool, shown
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._records import (
     record_generation,
@@ -199,7 +199,14 @@ class GASampler(BaseSampler):
         >>> settings = GASampler.adaptive(seed=0).settings
         >>> GASampler.from_settings(replace(settings, population_size=5)).population_size
         5
+
+        Raises:
+            TypeError: If `settings` are not those of a sampler.
         """
+        if not isinstance(settings, Settings):
+            raise TypeError(
+                f"`settings` must be the settings of a GASampler, but {shown(settings)} was given."
+            )
         sampler = cls.__new__(cls)
         sampler._set_up(settings)
         return sampler

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import optuna
@@ -23,6 +22,7 @@ from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
 from tests.conftest import FILES, SERVERS
+from tests.processes import FRESH
 from tests.servers import opened
 from tests.studies import (
     assert_parents_by_the_rules,
@@ -37,7 +37,6 @@ from tests.studies import (
 from tests.training.walks import Walk
 from tests.training.walks import sampler as walks_on
 
-SPAWN = get_context("spawn")
 slow_with_elitism = pytest.param(True, marks=pytest.mark.slow)
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
 
@@ -45,7 +44,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
 @pytest.fixture(scope="module")
 def processes() -> Iterator[ProcessPoolExecutor]:
     """Three worker processes."""
-    with ProcessPoolExecutor(3, SPAWN) as executor:
+    with ProcessPoolExecutor(3, FRESH) as executor:
         yield executor
 
 
@@ -101,6 +100,7 @@ def test_threads_make_the_same_search_on_every_storage(shared_storage: BaseStora
     assert story(study) == story(run(of_four(), 24, varied))
 
 
+@pytest.mark.slow
 def test_dask_workers_make_the_same_search(postgresql: str) -> None:
     """Dask's workers are processes in front of PostgreSQL."""
     with (
@@ -196,11 +196,12 @@ def work_until_killed(url: str, name: str) -> None:
     study.optimize(dying_in_trial_nine, n_trials=20)
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_dead_worker_is_tried_again(postgresql: str) -> None:
     """It fails for want of a heartbeat; its retry has its gene, parents and generation."""
     with opened(optuna.storages.get_storage(beating(postgresql))) as storage:
         study = optuna.create_study(sampler=of_four(), storage=storage)
-        worker = SPAWN.Process(target=work_until_killed, args=(postgresql, study.study_name))
+        worker = FRESH.Process(target=work_until_killed, args=(postgresql, study.study_name))
         worker.start()
         worker.join()
         assert worker.exitcode == -signal.SIGKILL
@@ -226,13 +227,14 @@ def stopped_half_way(url: str, name: str) -> None:
     optimize_generations(study, lambda ts: [dying_in_trial_nine(t) for t in ts], 5)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_replaced_by_one_with_workers(
     postgresql: str, processes: Executor
 ) -> None:
     """Left-over trials are evaluated in other processes; the study equals an undisturbed one."""
     with opened(optuna.storages.get_storage(postgresql)) as storage:
         study = optuna.create_study(sampler=of_four(), storage=storage)
-        driver = SPAWN.Process(target=stopped_half_way, args=(postgresql, study.study_name))
+        driver = FRESH.Process(target=stopped_half_way, args=(postgresql, study.study_name))
         driver.start()
         driver.join()
         assert driver.exitcode == -signal.SIGKILL

@@ -55,7 +55,7 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
 
     Raises:
         ImportError: If pandas is not installed.
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives.
     """

@@ -28,7 +28,7 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
             `ga_population_size`.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, if the study has several
             objectives, if no generation has `population_size` finished trials, or if all trials
             of the last such generation failed.

@@ -73,7 +73,7 @@ def read_history(study: Study, population_size: int | None) -> History:
     A given population size replaces the generations that trials show.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives.
     """

@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import check_callable, check_int
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import fittest, loss_of
 
@@ -90,11 +90,12 @@ def recheck_best(
         The trials and their new values, the best mean first; a trial without a value is last.
 
     Raises:
-        TypeError: If `n_best` or `n_repeats` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `n_best` or `n_repeats` is less than 1, or if the study has several
             objectives or no complete trial.
         Exception: The first exception of the objective, if every repeat failed.
     """
+    check_callable("objective", objective)
     n_best = check_int("n_best", n_best, minimum=1)
     n_repeats = check_int("n_repeats", n_repeats, minimum=1)
     direction = only_direction(study)

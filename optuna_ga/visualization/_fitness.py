@@ -43,11 +43,11 @@ def plot_fitness(
         target_name: Name of the objective, for the axis and hover texts.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
-    history = read_nonempty_history(study, population_size)
+    history = read_nonempty_history(study, population_size, target_name)
     generations = by_generation(history.individuals)
     drawn = [
         individual

@@ -12,6 +12,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 
+from optuna_ga._checks import shown
 from optuna_ga._population.fitness import fittest
 from optuna_ga._population.genes import find_choice, is_inheritable
 from optuna_ga._results.history import History, Individual
@@ -58,12 +59,12 @@ def plot_genes(
         target_name: Name of the objective in hover texts.
 
     Raises:
-        TypeError: If `params` is a string, or if `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
             `population_size` is out of range or unknown, or if the study has several objectives or
             no finished trial with a parameter.
     """
-    history = read_nonempty_history(study, population_size)
+    history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)
     figure, rows, columns = _empty_plots(names)
     fitness = _fitness(history)
@@ -107,17 +108,18 @@ def _checked_names(params: Sequence[str] | None, history: History) -> list[str]:
         raise ValueError("No finished trial of the study has a parameter.")
     if params is None:
         return sorted(known)
-    if isinstance(params, str):
-        raise TypeError(f"`params` must be a sequence of names, but {params!r} was given.")
-    if not params:
+    if isinstance(params, str) or not isinstance(params, Iterable):
+        raise TypeError(f"`params` must be a sequence of names, but {shown(params)} was given.")
+    names = list(dict.fromkeys(params))
+    if not names:
         raise ValueError(f"`params` must name at least one parameter, but {params!r} was given.")
-    for name in params:
-        if name not in known:
+    for name in names:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(
                 "`params` must name parameters of finished trials, which are "
-                f"{sorted(known)}, but {name!r} was given."
+                f"{shown(sorted(known))}, but {shown(name)} was given."
             )
-    return list(dict.fromkeys(params))
+    return names
 
 
 class _GenePlot:

@@ -193,7 +193,7 @@ def odd_search(
     asked: list[Trial] = []
     running: list[Trial] = []
     unfinished: dict[int, set[int]] = {}
-    for _ in range(500):
+    for _ in range(250):
         event = rng.choice(["ask", "ask", "begin", "begin", "end", "end", "enqueue", "restart"])
         if event == "ask":
             others = {

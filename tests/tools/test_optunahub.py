@@ -106,6 +106,7 @@ def test_it_exports_the_sampler_alone(module: ModuleType) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [RUN_EXAMPLE, RUN_TESTS], ids=["example", "tests"])
 def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
     """Its example and its tests import nothing of this project."""

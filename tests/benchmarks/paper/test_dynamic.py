@@ -14,12 +14,12 @@ from benchmarks import runner
 from benchmarks.paper import dynamic, dynamic_report
 from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
-from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
 from optuna_ga.fashion_mnist._trainers import Member
 
 SETTING = dynamic.Setting(
-    population_size=5, epochs=2, training_images=64, validation_images=64, replays=2
+    population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
 )
 SMALL = [
     "--population-size", "5", "--epochs", "2", "--training-images", "64",
@@ -29,7 +29,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the shipped images stand for all of them, and this process for the workers."""
+    """Let shipped images stand for all, few weights for many, this process for the workers."""
 
     def load(folder: Path | None, device: torch.device) -> Data:
         data = load_subset(device)
@@ -39,6 +39,7 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
         return ((job, function(*job.arguments)) for job in jobs)
 
     monkeypatch.setattr(_objective, "load_full", load)
+    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
     monkeypatch.setattr(runner, "in_processes", here)
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
 

@@ -16,7 +16,7 @@ import torch
 from benchmarks.paper import reproduce, reproduce_report
 from benchmarks.paper.runs import PAPER
 from benchmarks.rows import RESULTS, read_frame, write_rows
-from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
 
 TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
@@ -35,6 +35,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("reproduce")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_objective, "load_full", few_images)
+        patch.setattr(_network, "WIDTHS", (4, 8, 16))
         where = ["--storage", str(folder / "studies.db"), "--out", str(folder / "results")]
         first = [argument for argument in TINY if argument != "run 3"]
         reproduce.main([*first, *where])

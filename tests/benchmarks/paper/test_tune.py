@@ -16,7 +16,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from benchmarks.paper.tune import main
 from benchmarks.paper.tune_report import read_runs, table
 from benchmarks.rows import read_rows
-from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import load_subset
 from tests.terminals import open_terminal
 
@@ -24,24 +24,26 @@ TINY = ["--population-size", "4", "--generations", "2", "--training-images", "64
 ROOT = Path(__file__).parents[3]
 
 
-# Evaluating 2,000 images after each training would take longer than all else.
-EVALUATING_FEW = """
-from optuna_ga.fashion_mnist import _objective
+# A network of few weights that is evaluated on few images takes little time.
+TRAINING_LITTLE = """
+from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import load_subset
 
 def load_few(device, load=_objective.load_subset):
     data = load(device)
-    return data._replace(validation=data.validation.take(slice(200)))
+    return data._replace(validation=data.validation.take(slice(40)))
 
 _objective.load_subset = load_few
+_network.WIDTHS = (4, 8, 16)
 """
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _evaluating_few() -> Iterator[None]:
+def _training_little() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_objective, "load_subset", load_subset)  # To be put back.
-        exec(EVALUATING_FEW, {})
+        patch.setattr(_network, "WIDTHS", _network.WIDTHS)
+        exec(TRAINING_LITTLE, {})
         yield
 
 
@@ -162,7 +164,7 @@ main(sys.argv[3:])
 def test_a_run_that_ended_early_goes_on(how: str, status: int, out: Path, tmp_path: Path) -> None:
     """After two ends the rest is run: the same search, and no sampler repeats itself."""
     arguments = ["run", *TINY, "--out", str(tmp_path)]
-    script = EVALUATING_FEW + ENDING_EARLY
+    script = TRAINING_LITTLE + ENDING_EARLY
     for n_done in ("3", "13"):
         command = [sys.executable, "-c", script, how, n_done, *arguments]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
@@ -211,6 +213,7 @@ def test_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.count("(default: ") == 14
 
 
+@pytest.mark.slow
 def test_it_needs_no_package_of_other_benchmarks() -> None:
     """`python -m benchmarks` imports neither scikit-learn nor cmaes."""
     code = "import sys, benchmarks.paper.tune; print({'sklearn', 'cmaes'} & set(sys.modules))"

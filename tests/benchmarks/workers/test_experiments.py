@@ -13,6 +13,7 @@ from benchmarks.workers import free, same_study
 from benchmarks.workers.__main__ import main
 from benchmarks.workers.suggestion import suggestion
 
+pytestmark = pytest.mark.slow  # They work on PostgreSQL.
 SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "identical": partial(same_study.identical, 2, (3,)),
     "killed": partial(same_study.killed, 2, 40),
@@ -27,7 +28,6 @@ def _servers(postgresql: str) -> None:
     """An experiment that cannot run without PostgreSQL says so."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_what_must_hold_under_many_workers_holds(name: str) -> None:
     """Each experiment has figures with bounds, and all keep them."""
@@ -37,7 +37,6 @@ def test_what_must_hold_under_many_workers_holds(name: str) -> None:
     assert [row for row in rows if row["holds"] is False] == []
 
 
-@pytest.mark.slow
 def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
     """The copies are trials like others: the study is bred on from the last of them."""
     rows = {row["figure"]: row["value"] for row in suggestion(1000, 6, 2)}
