@@ -78,14 +78,14 @@ def check_population_size(value: object, *, minimum: int = 2) -> int:
     return check_int("population_size", value, minimum=minimum, maximum=MAX_COUNT)
 
 
-def check_seed(value: object) -> int:
-    """Return `value` as a Python int from 0 to 2**1024 - 1.
+def check_seed(value: object) -> int | None:
+    """Return `value` as a Python int from 0 to 2**1024 - 1, or None.
 
     Raises:
-        TypeError: If `value` is no integer; a bool is no integer either.
+        TypeError: If `value` is neither an integer nor None; a bool is no integer either.
         ValueError: If it is out of the range.
     """
-    return check_int("seed", value, minimum=0, maximum=MAX_SEED)
+    return None if value is None else check_int("seed", value, minimum=0, maximum=MAX_SEED)
 
 
 def check_fraction(name: str, value: object, *, zero: bool) -> float:

@@ -53,7 +53,7 @@ def by_generation(individuals: Iterable[Individual]) -> Mapping[int, list[Indivi
     generations: defaultdict[int, list[Individual]] = defaultdict(list)
     for individual in individuals:
         generations[individual.generation].append(individual)
-    return generations
+    return dict(sorted(generations.items()))
 
 
 def finite(value: float | None) -> float | None:
@@ -72,7 +72,8 @@ def generation_position(individual: Individual, population_size: int) -> float:
 
 def generation_axis(history: History) -> dict[str, Any]:
     """Return the axis of generations, with ticks at whole numbers only."""
-    first, last = history.individuals[0].generation, history.individuals[-1].generation
+    generations = by_generation(history.individuals)
+    first, last = min(generations), max(generations)
     return {
         "title": "Generation",
         "range": [first - 0.5, last + 0.5],
