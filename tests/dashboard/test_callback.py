@@ -132,9 +132,8 @@ def test_the_note_has_a_row_for_each_generation() -> None:
 
 def test_the_table_of_generations_has_an_end() -> None:
     """The last fifty generations are shown."""
-    rows = table(reported(run(of_four(), 240)), "generation")
+    *rows, last = table(reported(run(of_four(), 240)), "generation")
 
-    *rows, last = rows
     assert [int(row.partition("]")[0][1:]) for row in rows] == list(range(59, 9, -1))
     assert last == "and 10 earlier"
 
