@@ -24,11 +24,10 @@ from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     DivergedError,
     Epoch,
-    Precision,
     State,
     train,
 )
-from optuna_ga.torch._environment import n_cores, one_thread, usual_settings
+from optuna_ga.torch._environment import Precision, n_cores, one_thread, usual_settings
 
 
 class Member(NamedTuple):
