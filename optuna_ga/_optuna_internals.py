@@ -22,6 +22,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DataError
 
+from optuna_ga._checks import check_study
+
 _FEW = 4
 _FEW_IN_MEMORY = 64
 _LISTED_AT_ONCE = 256  # Trials that are listed from memory in the time of looking up one.
@@ -38,8 +40,10 @@ def only_direction(study: Study) -> StudyDirection:
     """Return the direction of a study with one objective.
 
     Raises:
-        ValueError: If it has several.
+        TypeError: If it is no study.
+        ValueError: If it has several objectives.
     """
+    check_study(study)
     directions = study.directions
     if len(directions) > 1:
         raise ValueError(
@@ -105,6 +109,13 @@ def write_on_trial(
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
+def write_hidden_on_trial(
+    study: Study, trial: FrozenTrial, key: str, value: Sequence[int]
+) -> None:
+    """Write a system attribute of a running trial, which optuna-dashboard does not show."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
 def write_on_study(study: Study, key: str, value: int) -> None:
     """Write a user attribute of the study."""
     storage, study_id = locate(study)
@@ -135,6 +146,12 @@ class ResumedTrial(Trial):
         """Report an intermediate value unless the step has one."""
         if step not in self._reported:
             super().report(value, step)
+
+
+def running_numbers(study: Study) -> list[int]:
+    """Return the numbers of the running trials, those of all brackets of a Hyperband study."""
+    running = study._get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.number for trial in running]
 
 
 def running_trials(study: Study) -> list[Trial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optuna_ga._checks import check_bool, check_int, check_population_size, set_checked
+from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class AdaptiveSettings:
     Attributes:
         population_size: Trials in a generation, 2 to 1,000,000.
         screen: Whether a Gaussian process chooses among candidates.
-        seed: Seed of all draws, at least 0.
+        seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
         tuning: Constants of the operators and of the model, to be changed by experiments only.
 
@@ -58,7 +58,7 @@ class AdaptiveSettings:
 
     population_size: int
     screen: bool
-    seed: int
+    seed: int | None
     record: bool
     tuning: Tuning
 
@@ -67,6 +67,6 @@ class AdaptiveSettings:
             self,
             population_size=check_population_size(self.population_size),
             screen=check_bool("screen", self.screen),
-            seed=check_int("seed", self.seed, minimum=0),
+            seed=check_seed(self.seed),
             record=check_bool("record", self.record),
         )

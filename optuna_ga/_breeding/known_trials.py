@@ -31,6 +31,8 @@ from optuna_ga._population.genes import Gene, find_choice, grid, n_cells, resolv
 Genes = Mapping[str, float]
 
 _RECENT = 500  # The conditional space is learnt from so many of the latest trials.
+_MOST_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
+_RELEARNT_AFTER = 1.25  # Later they are learnt anew after so many times the trials.
 _N_RANDOM = 256
 _MOST_ENUMERATED = 10_000  # Spaces of at most so many points are searched exhaustively.
 
@@ -65,6 +67,8 @@ class KnownTrials:
         self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
         self._space: ConditionalSpace | None = None  # None: to be learnt when it is needed.
         self._space_of = 0, 0  # The version and length of the matrix it is learnt from.
+        self._is_checked = False  # Whether a trial has been compared with it.
+        self._n_nodes = 0  # The nodes of all spaces with which trials have been compared.
 
     def take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last call, and return them."""
@@ -185,26 +189,42 @@ class KnownTrials:
 
     def _held(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
         """Return for which trials `(N,)` positions on the unit scale stand for their values."""
-        if not self.matrix.ranges_vary:
+        if not (self.matrix.ranges_vary or self.matrix.lacks_columns):
             return np.ones(len(trials), bool)
         return np.array([self.matrix.holds(trial) for trial in trials], bool)
 
     def _add(self, trial: FrozenTrial) -> None:
-        """Take in a finished trial; if it was not predicted, learn the conditional space anew.
+        """Take in a finished trial, after which the conditional space may have to be learnt anew.
 
-        So the space depends on the trials and their order of arrival alone. A failed or pruned
-        trial may lack some of its branch's parameters: it is ignored if there are complete trials
-        among the latest before it.
+        This depends on the trials and their order of arrival alone, not on when the space is
+        needed.
+        """
+        some_complete = bool(self.matrix.complete[-_RECENT:].any())
+        self.matrix.add(trial)
+        if self._space_of[0] != self.matrix.version or self._is_outdated(some_complete):
+            self._space, self._space_of = None, (self.matrix.version, len(self.matrix))
+            self._is_checked = False
+
+    def _is_outdated(self, some_complete: bool) -> bool:
+        """Return whether the conditional space did not predict the latest trial.
+
+        A failed or pruned trial may lack some of its branch's parameters: it is ignored if there
+        are complete trials among the latest before it. Once learning has cost much, the answer is
+        whether there are a quarter more trials.
+
+        Args:
+            some_complete: Whether there are such complete trials.
         """
         n = len(self.matrix)
-        some_complete = self.matrix.complete[-_RECENT:].any()
-        self.matrix.add(trial)
-        if self._space_of[0] == self.matrix.version and (
-            (some_complete and not self.matrix.complete[n])
-            or self._learnt().agrees(self.matrix.units[n])
-        ):
-            return
-        self._space, self._space_of = None, (self.matrix.version, n + 1)
+        if self._n_nodes > _MOST_NODES:
+            return n >= _RELEARNT_AFTER * self._space_of[1]
+        if some_complete and not self.matrix.complete[n - 1]:
+            return False
+        space = self._learnt()
+        if not self._is_checked:
+            self._is_checked = True
+            self._n_nodes += space.n_nodes
+        return not space.agrees(self.matrix.units[n - 1])
 
     def _learnt(self) -> ConditionalSpace:
         """Return the conditional space that the known trials reveal."""

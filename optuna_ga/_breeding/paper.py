@@ -28,8 +28,8 @@ from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._checks import (
     check_bool,
     check_fraction,
-    check_int,
     check_population_size,
+    check_seed,
     set_checked,
 )
 from optuna_ga._optuna_internals import enqueued_params
@@ -56,7 +56,7 @@ class PaperSettings:
         elitism: Whether parents are the best of all earlier generations rather than of the last.
         avoid_duplicates: Whether children that repeat the parameters of a trial are passed over.
         population_based_training: Whether trials resume the training of their fitter parent.
-        seed: Seed of all draws, at least 0.
+        seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
 
     Raises:
@@ -70,7 +70,7 @@ class PaperSettings:
     elitism: bool = False
     avoid_duplicates: bool = False
     population_based_training: bool = False
-    seed: int
+    seed: int | None
     record: bool
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class PaperSettings:
             mutation_prob=check_fraction("mutation_prob", self.mutation_prob, zero=True),
             elitism=check_bool("elitism", self.elitism),
             record=check_bool("record", self.record),
-            seed=check_int("seed", self.seed, minimum=0),
+            seed=check_seed(self.seed),
             avoid_duplicates=check_bool("avoid_duplicates", self.avoid_duplicates),
         )
         if self.n_parents < 2:
@@ -115,6 +115,7 @@ class PaperBreeder(Breeder):
     Args:
         study: The study.
         settings: The sampler's settings.
+        seed: Seed of all draws.
         may_be_parent: Whether a finished trial can be a parent; None: any that has a fitness.
     """
 
@@ -122,10 +123,12 @@ class PaperBreeder(Breeder):
         self,
         study: Study,
         settings: PaperSettings,
+        seed: int,
         may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
         super().__init__(settings.generations(study, may_be_parent))
         self._settings = settings
+        self._seed = seed
         self._chosen: TrialMemory[Sequence[FrozenTrial]] = TrialMemory()
 
     def gene(
@@ -133,7 +136,7 @@ class PaperBreeder(Breeder):
     ) -> Gene:
         """Return a trial's gene for one parameter."""
         values = inheritable(self._parents_of(study, trial), name, distribution)
-        draws = gene_draws(self._settings.seed, trial.number, name)
+        draws = gene_draws(self._seed, trial.number, name)
         return breed(distribution, values, self._settings.mutation_prob, draws)
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
@@ -168,7 +171,7 @@ class PaperBreeder(Breeder):
 
     def _has_mutated(self, trial: FrozenTrial, name: str, parents: Sequence[FrozenTrial]) -> bool:
         distribution, prob = trial.distributions[name], self._settings.mutation_prob
-        draws = gene_draws(self._settings.seed, trial.number, name)
+        draws = gene_draws(self._seed, trial.number, name)
         if not is_mutation(inheritable(parents, name, distribution), prob, draws):
             return False
         return bool(trial.params[name] == from_unit(distribution, draws.fresh))
@@ -190,7 +193,7 @@ class PaperBreeder(Breeder):
         candidates = self.generations.parents_of(generation, study)
         if len(candidates) < 2:
             return []
-        draws = trial_draws(self._settings.seed, trial.number)
+        draws = trial_draws(self._seed, trial.number)
         return [candidates[position] for position in choose_parents(len(candidates), draws)]
 
 
@@ -247,10 +250,11 @@ class PaperProposer(Proposer):
     Args:
         generations: The study's finished trials.
         settings: The sampler's settings.
+        seed: Seed of all draws.
     """
 
-    def __init__(self, generations: Generations, settings: PaperSettings) -> None:
-        super().__init__(settings.seed, settings.population_size, n_fittest=1)
+    def __init__(self, generations: Generations, settings: PaperSettings, seed: int) -> None:
+        super().__init__(seed, settings.population_size, n_fittest=1)
         self._generations = generations
         self._settings = settings
 
@@ -267,7 +271,9 @@ class PaperProposer(Proposer):
         first = int(rng.integers(len(rows)))
         second = (first + int(rng.integers(1, len(rows)))) % len(rows)
         fitter_first = [rows[position] for position in sorted((first, second))]
-        return _Siblings(self._settings, number, [rows[first], rows[second]], fitter_first)
+        return _Siblings(
+            self._settings, self.seed, number, [rows[first], rows[second]], fitter_first
+        )
 
 
 @dataclass(frozen=True)
@@ -276,6 +282,7 @@ class _Siblings(Candidates):
 
     Attributes:
         settings: The sampler's settings.
+        seed: Seed of all draws.
         number: The trial's number.
         pair: The rows of the parents, as they were drawn.
         fitter_first: The same rows, the fitter parent first.
@@ -283,6 +290,7 @@ class _Siblings(Candidates):
     """
 
     settings: PaperSettings
+    seed: int
     number: int
     pair: Sequence[int]
     fitter_first: Sequence[int]
@@ -323,7 +331,7 @@ class _Siblings(Candidates):
             name: The parameter.
             distribution: Its distribution.
         """
-        uniforms = generator(self.settings.seed, self.number, name).random((3, self.n))
+        uniforms = generator(self.seed, self.number, name).random((3, self.n))
         present = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])
         if not len(present):

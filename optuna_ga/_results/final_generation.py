@@ -16,7 +16,8 @@ from optuna_ga._results.history import population_size_of
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
     """Return the fittest trial of the last generation whose trials have all finished.
 
-    `study.best_trial` may be another trial, from an earlier generation. In population-based
+    Trial `n` belongs to generation `n // population_size`, also if it ran with another population
+    size. `study.best_trial` may be another trial, from an earlier generation. In population-based
     training a trial that could not be a parent, since it diverged or left no state, is the answer
     only if the others could not either.
 
@@ -27,7 +28,7 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
             `ga_population_size`.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, if the study has several
             objectives, if no generation has `population_size` finished trials, or if all trials
             of the last such generation failed.

@@ -25,6 +25,7 @@ from uuid import uuid4
 from optuna import Trial
 from optuna.study import Study
 
+from optuna_ga._checks import check_callable, shown
 from optuna_ga._optuna_internals import in_memory, packed, trial_id
 from optuna_ga._running.outcome import NoResult
 from optuna_ga._running.remote_objective import (
@@ -92,8 +93,7 @@ class InParallel:
     """
 
     def __init__(self, objective: Objective, executor: Executor | Callable[[], Executor]) -> None:
-        if not callable(objective):
-            raise TypeError(f"`objective` must be callable, but {objective!r} was given.")
+        check_callable("objective", objective)
         self._objective = objective
         self._make = executor if callable(executor) else None
         self._executor = _executor(executor if self._make is None else self._make())
@@ -220,7 +220,7 @@ class InParallel:
 def _executor(given: Any) -> Executor:
     if not isinstance(given, Executor):
         raise TypeError(
-            f"`executor` must be a `concurrent.futures.Executor`, but {given!r} was given. A "
+            f"`executor` must be a `concurrent.futures.Executor`, but {shown(given)} was given. A "
             "function that returns an executor will do, too."
         )
     return given

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from optuna import Trial, TrialPruned
 from optuna.study import Study
 
+from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import (
     in_objective,
     is_stopped,
@@ -173,7 +174,7 @@ def _sendable(result: object) -> object:
         return result
     return TypeError(
         "`objective` must return a value that can be pickled and unpickled, but it returned "
-        f"{result!r}."
+        f"{shown(result)}."
     )
 
 

@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import locate, stored
 from optuna_ga._records import CHECKPOINT
 from optuna_ga._training.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
@@ -82,7 +83,7 @@ class Checkpoints:
         if store is not None and not _is_artifact_store(store):
             raise TypeError(
                 "`store` must be a folder, a store of `optuna.artifacts` or None, but "
-                f"{store!r} was given."
+                f"{shown(store)} was given."
             )
         self._store: StateStore = (
             MemoryStateStore() if store is None else ArtifactStateStore(store)
@@ -106,7 +107,9 @@ class Checkpoints:
             ValueError: If the study's sampler is not `GASampler.population_based_training`.
         """
         if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
-            raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
+            raise TypeError(
+                f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given."
+            )
         study = trial.study
         continuing_breeder(study)
         key = _key(study, trial)
@@ -135,7 +138,7 @@ class Checkpoints:
             ValueError: If the stored state is damaged, or belongs to another trial.
         """
         if not isinstance(trial, FrozenTrial):
-            raise TypeError(f"`trial` must be a `FrozenTrial`, but {trial!r} was given.")
+            raise TypeError(f"`trial` must be a `FrozenTrial`, but {shown(trial)} was given.")
         key = _shown_key(trial)
         if key is None:
             raise FileNotFoundError(f"Trial {trial.number} has saved no state with `Checkpoints`.")
@@ -146,7 +149,8 @@ class Checkpoints:
             raise FileNotFoundError(
                 f"{subject} does not exist. Either it was saved in another store, or by "
                 "`Checkpoints()` in another process; or it was removed because no later trial "
-                "needed it, which requires that `population_size` does not change."
+                "needed it, which requires that `population_size` does not change. To go on, put "
+                "it back, or catch this error in the objective and train the trial from scratch."
             ) from None
         except ValueError as error:
             raise ValueError(f"{subject} {error}") from error

@@ -52,11 +52,11 @@ def plot_genealogy(
         target_name: Name of the objective in hover texts.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
-    genealogy = _Genealogy(read_nonempty_history(study, population_size))
+    genealogy = _Genealogy(read_nonempty_history(study, population_size, target_name))
     options: Any = {
         "x": genealogy.x,
         "y": genealogy.y,

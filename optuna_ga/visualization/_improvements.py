@@ -41,11 +41,11 @@ def plot_improvements(
         target_name: Name of the objective, for the axis and hover texts.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
-    history = read_nonempty_history(study, population_size)
+    history = read_nonempty_history(study, population_size, target_name)
     titles = ["Shares of the Origins", "Best So Far"]
     figure = make_subplots(
         1, 2, column_widths=[0.4, 0.6], horizontal_spacing=0.15, subplot_titles=titles

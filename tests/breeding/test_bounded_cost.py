@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna import Study, Trial
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding import unrepeated
+from optuna_ga._breeding import trial_matrix, unrepeated
+from optuna_ga._breeding.conditional_space import _Grower
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
 from optuna_ga._population.generations import Generations
+from tests.breeding.histories import MINIMIZE, UNIT
 from tests.breeding.samplers import Make, cheap, model_free, of_every_kind, points
 from tests.studies import run, sphere, story
 
@@ -110,3 +116,75 @@ def test_a_client_that_reopens_trials_keeps_the_memory(
 
     assert len(taken_in) == 11
     assert points(study) == points(run(make(4, seed=0), 12))
+
+
+def deep(trial: Trial) -> float:
+    """Return a value of a space of 363 parameters, of which a trial has fifteen."""
+    node, total = "root", 0.0
+    for _ in range(5):
+        branch = trial.suggest_int(node, 0, 2)
+        total += branch + sum(trial.suggest_float(f"{node} {name}", 0.0, 1.0) for name in "xy")
+        node += str(branch)
+    return total
+
+
+def test_learning_a_deep_space_costs_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that takes over a study learns some thousand nodes of trees, not one per trial."""
+    study = run(RandomSampler(seed=0), 200, deep)
+    study.sampler = model_free(seed=0)
+    nodes = arguments_of(monkeypatch, _Grower, "_grown")
+    study.optimize(deep, n_trials=1)
+
+    assert 5000 < len(nodes) < 7000
+
+
+@pytest.mark.parametrize("n_alike", [1, 2])
+def test_names_that_change_cost_a_bounded_time(
+    n_alike: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that only a few trials have is no column once many names have come and gone."""
+
+    def renamed(trial: Trial) -> float:
+        name = f"n{trial.number // n_alike}"
+        return trial.suggest_float("x", 0.0, 1.0) + trial.suggest_float(name, 0.0, 1.0)
+
+    encoded = arguments_of(monkeypatch, trial_matrix, "inherited")
+    known = arguments_of(monkeypatch, KnownTrials, "new")
+    study = run(model_free(seed=0), 64 + 200, renamed)
+
+    _, units = known[-1]
+    assert units.shape[1] < 64 + 30  # type: ignore[attr-defined]
+    assert len(encoded) < len(study.trials) * (64 + 30)
+
+
+def test_kinds_that_alternate_cost_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column is encoded anew 64 times, and then whenever a tenth of the trials have come."""
+    kinds = [FloatDistribution(0.0, 1.0), IntDistribution(0, 1)]
+    history = [
+        create_trial(value=1.0, params={"x": 1}, distributions={"x": kinds[number % 2]})
+        for number in range(1000)
+    ]
+    known = KnownTrials(MINIMIZE, 10, history)
+    encoded = arguments_of(monkeypatch, trial_matrix, "inherited")
+    known.take_in()
+
+    assert len(encoded) < 64 * 64 + 10 * len(history)
+
+
+def test_a_trial_of_which_a_parameter_is_no_column_is_not_repeated() -> None:
+    """A child with the same value of the other parameter is new."""
+    history = [
+        create_trial(
+            value=0.0,
+            params={"x": number / 100, f"n{number}": 0.5},
+            distributions={"x": UNIT, f"n{number}": UNIT},
+        )
+        for number in range(68)
+    ]
+    known = KnownTrials(MINIMIZE, 10, history)
+    known.take_in()
+    child = np.full((1, len(known.matrix.distributions)), 0.25)
+    child[0, list(known.matrix.distributions).index("x")] = 0.67
+
+    assert "n67" not in known.matrix.distributions
+    assert known.new(child).all()

@@ -245,3 +245,22 @@ def test_a_resumed_trial_can_be_pruned_by_what_it_reported() -> None:
     optimize_generations(study, evaluate, 1, population_size=1)
     assert states(study) == [PRUNED]
     assert values(study) == [[2.0]]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["suggests-first", "suggests-later"])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_second_call_on_the_same_study_is_named(
+    kind: Callable[[Any], Any], first: bool, open_database: OpenDatabase
+) -> None:
+    """It takes over the running trials; the first call says so and changes no result."""
+    study = optuna.create_study(study_name="s", storage=open_database(), sampler=of_four())
+
+    def evaluate(trials: list[Trial]) -> Any:
+        values = spheres(trials) if first else []
+        other = optuna.load_study(study_name="s", storage=open_database(), sampler=of_four())
+        optimize_generations(other, lambda trials: map(sphere, trials), 2)
+        return kind(values or spheres(trials))
+
+    with pytest.raises(RuntimeError, match="Trial 0 has been finished by another call"):
+        optimize_generations(study, evaluate, 2)
+    assert story(study) == story(run(of_four(), 8))

@@ -18,6 +18,7 @@ from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations, parent_to_continue
+from optuna_ga._breeding import population_based_training as breeder_module
 from optuna_ga._training import checkpoints as checkpoints_module
 from tests.studies import OpenDatabase, parents, run
 from tests.training.walks import Walk, files, sampler, story_without_keys, walk
@@ -273,3 +274,49 @@ def test_only_a_trials_own_state_is_removed(tmp_path: Path) -> None:
     study.optimize(walk, n_trials=1)
 
     assert {keys[18], "precious"} <= files(tmp_path)
+
+
+def warned(monkeypatch: pytest.MonkeyPatch, objective: Any, n_trials: int) -> list[str]:
+    """Return the warnings that a study of four trials in a generation logs."""
+    warnings: list[str] = []
+    monkeypatch.setattr(breeder_module._logger, "warning", warnings.append)
+    study = optuna.create_study(sampler=sampler())
+    study.optimize(objective, n_trials=n_trials, catch=ZeroDivisionError)
+    return warnings
+
+
+def stateless(trial: Trial) -> float:
+    """Return a value, and save no state."""
+    return trial.suggest_float("step", -1.0, 1.0)
+
+
+def failing(trial: Trial) -> float:
+    """Fail."""
+    return 1 / 0
+
+
+def test_a_search_whose_trials_save_no_state_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once, after generation 0: without parents it is random search."""
+    assert warned(monkeypatch, stateless, 4) == []
+    (warning,) = warned(monkeypatch, stateless, 16)
+    assert "Trial 4 trains from scratch" in warning
+    assert "none of the 4 complete trials has saved a state" in warning
+
+
+@pytest.mark.parametrize("objective", [Walk(Checkpoints()), failing], ids=["saves", "fails"])
+def test_other_searches_are_not_warned_about(
+    objective: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials that fail say themselves why there is no state."""
+    assert warned(monkeypatch, objective, 12) == []
+
+
+def test_the_error_about_a_lost_state_says_how_to_go_on(tmp_path: Path) -> None:
+    """The search goes on from scratch if the objective catches it."""
+    study = run(sampler(), 8, Walk(Checkpoints(tmp_path)))
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="put it back, or catch this error in the obj"):
+        Checkpoints(tmp_path).load(study.trials[7])
