@@ -10,8 +10,6 @@ Every backend gives the results of separate trainings by `_training.train`, up t
 Shapes: P members of a population.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol

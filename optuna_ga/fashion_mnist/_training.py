@@ -6,8 +6,6 @@ epoch. Validation takes batches of 1000. A training may go on from where another
 Shapes: B images in a batch, N images in a data set.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
