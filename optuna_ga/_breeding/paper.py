@@ -56,7 +56,7 @@ class PaperSettings:
         elitism: Whether parents are the best of all earlier generations rather than of the last.
         avoid_duplicates: Whether children that repeat the parameters of a trial are passed over.
         population_based_training: Whether trials resume the training of their fitter parent.
-        seed: Seed of all draws, at least 0.
+        seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
 
     Raises:
@@ -70,7 +70,7 @@ class PaperSettings:
     elitism: bool = False
     avoid_duplicates: bool = False
     population_based_training: bool = False
-    seed: int
+    seed: int | None
     record: bool
 
     def __post_init__(self) -> None:
@@ -115,6 +115,7 @@ class PaperBreeder(Breeder):
     Args:
         study: The study.
         settings: The sampler's settings.
+        seed: Seed of all draws.
         may_be_parent: Whether a finished trial can be a parent; None: any that has a fitness.
     """
 
@@ -122,10 +123,12 @@ class PaperBreeder(Breeder):
         self,
         study: Study,
         settings: PaperSettings,
+        seed: int,
         may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
         super().__init__(settings.generations(study, may_be_parent))
         self._settings = settings
+        self._seed = seed
         self._chosen: TrialMemory[Sequence[FrozenTrial]] = TrialMemory()
         # By name, whether a gene of a bred trial has mutated, and the gene.
         self._made: TrialMemory[dict[str, tuple[bool, Gene]]] = TrialMemory()
@@ -136,7 +139,7 @@ class PaperBreeder(Breeder):
         """Return a trial's gene for one parameter."""
         parents, prob = self._parents_of(study, trial), self._settings.mutation_prob
         values = inheritable(parents, name, distribution)
-        draws = gene_draws(self._settings.seed, trial.number, name)
+        draws = gene_draws(self._seed, trial.number, name)
         gene = breed(distribution, values, prob, draws)
         if parents:
             made = self._made.get(trial.number, {})
@@ -183,7 +186,7 @@ class PaperBreeder(Breeder):
                 return mutated
             # A storage may return a choice in another form, such as a list for a tuple.
         distribution, prob = trial.distributions[name], self._settings.mutation_prob
-        draws = gene_draws(self._settings.seed, trial.number, name)
+        draws = gene_draws(self._seed, trial.number, name)
         if not is_mutation(inheritable(parents, name, distribution), prob, draws):
             return False
         return bool(value == from_unit(distribution, draws.fresh))
@@ -205,7 +208,7 @@ class PaperBreeder(Breeder):
         candidates = self.generations.parents_of(generation, study)
         if len(candidates) < 2:
             return []
-        draws = trial_draws(self._settings.seed, trial.number)
+        draws = trial_draws(self._seed, trial.number)
         return [candidates[position] for position in choose_parents(len(candidates), draws)]
 
 
@@ -262,10 +265,11 @@ class PaperProposer(Proposer):
     Args:
         generations: The study's finished trials.
         settings: The sampler's settings.
+        seed: Seed of all draws.
     """
 
-    def __init__(self, generations: Generations, settings: PaperSettings) -> None:
-        super().__init__(settings.seed, settings.population_size, n_fittest=1)
+    def __init__(self, generations: Generations, settings: PaperSettings, seed: int) -> None:
+        super().__init__(seed, settings.population_size, n_fittest=1)
         self._generations = generations
         self._settings = settings
 
@@ -282,7 +286,9 @@ class PaperProposer(Proposer):
         first = int(rng.integers(len(rows)))
         second = (first + int(rng.integers(1, len(rows)))) % len(rows)
         fitter_first = [rows[position] for position in sorted((first, second))]
-        return _Siblings(self._settings, number, [rows[first], rows[second]], fitter_first)
+        return _Siblings(
+            self._settings, self.seed, number, [rows[first], rows[second]], fitter_first
+        )
 
 
 @dataclass(frozen=True)
@@ -291,6 +297,7 @@ class _Siblings(Candidates):
 
     Attributes:
         settings: The sampler's settings.
+        seed: Seed of all draws.
         number: The trial's number.
         pair: The rows of the parents, as they were drawn.
         fitter_first: The same rows, the fitter parent first.
@@ -298,6 +305,7 @@ class _Siblings(Candidates):
     """
 
     settings: PaperSettings
+    seed: int
     number: int
     pair: Sequence[int]
     fitter_first: Sequence[int]
@@ -338,7 +346,7 @@ class _Siblings(Candidates):
             name: The parameter.
             distribution: Its distribution.
         """
-        uniforms = generator(self.settings.seed, self.number, name).random((3, self.n))
+        uniforms = generator(self.seed, self.number, name).random((3, self.n))
         present = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])
         if not len(present):
