@@ -16,7 +16,7 @@ from optuna_ga import GASampler
 
 
 def test_settings_are_compared_on_balanced_cells(tmp_path: Path) -> None:
-    """Made-up regrets depend on the mutation probability alone; the report shows no other effect."""
+    """Regrets that depend on the mutation probability alone show that effect and no other."""
     names = [f"regret_{n}" for n in ga_settings.RECORDED]
     rng = np.random.default_rng(0)
     rows = [
