@@ -62,7 +62,7 @@ def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
 
 @pytest.mark.slow
 def test_rows_have_one_answer_per_study(out: Path) -> None:
-    """The genetic algorithm answers with its final generation's best, others with the best trial."""
+    """The genetic algorithm's answer is its final generation's best, others' the best trial."""
     with out.with_suffix(".csv").open() as file:
         rows = list(csv.DictReader(file))
     for study in studies(out):
