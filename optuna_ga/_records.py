@@ -16,7 +16,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import MAX_COUNT
+from optuna_ga._checks import MAX_COUNT, MAX_SEED
 from optuna_ga._optuna_internals import (
     current,
     is_retry,
@@ -49,7 +49,7 @@ def record_seed(study: Study, seed: int) -> None:
 def shown_seed(study: Study) -> int | None:
     """Return the study's own seed, if it shows one."""
     seed = study_attr(study, SEED)
-    return seed if type(seed) is int and seed >= 0 else None
+    return seed if _is_int(seed, 0, MAX_SEED) else None
 
 
 def record_generation(study: Study, trial: FrozenTrial, generation: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import locate
 from optuna_ga._population.fitness import fittest
 from optuna_ga._results.final_generation import best_of_final_generation
+from optuna_ga._results.history import median
 from optuna_ga._sampler import GASampler
 
 HEADING = "# Report of optuna_ga"
@@ -106,7 +106,7 @@ def _row(
         name,
         *_counts(trials),
         "".join(f"[{_number(trial.value)}]({link}{trial.number})" for trial in best),
-        _number(statistics.median(values)) if values else "",
+        _number(median(values)) if values else "",
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,6 +107,24 @@ def population_size_of(study: Study, given: int | None) -> int:
             f"and its sampler, a {type(study.sampler).__name__}, has no generations."
         )
     return recorded
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median of some numbers; the mean of the middle two does not overflow."""
+    low, high = _middle(values)
+    return low if low == high else low / 2 + high / 2
+
+
+def geometric_median(values: Iterable[float]) -> float:
+    """Return the median of some positive numbers on a logarithmic scale."""
+    low, high = _middle(values)
+    return low if low == high else math.sqrt(low) * math.sqrt(high)
+
+
+def _middle(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[-half - 1], ordered[half]
 
 
 def _individuals(
