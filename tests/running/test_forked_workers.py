@@ -8,9 +8,9 @@ import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from multiprocessing import get_all_start_methods
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-import optuna
 import pytest
 
 from optuna_ga import InParallel, optimize_generations
@@ -58,34 +58,39 @@ def test_forked_workers_train_after_the_driver_has(tmp_path: Path) -> None:
 
 
 class LateExecutor(Executor):
-    """Executor whose only worker comes once the driver has said that it waits for it."""
+    """Executor whose only worker comes once somebody has asked for it."""
 
-    def __init__(self, log: pytest.LogCaptureFixture) -> None:
-        self._log = log
+    def __init__(self) -> None:
+        self.asked = Event()
         self._worker = ThreadPoolExecutor(1)
 
     def submit(self, task: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Run a task after the warning."""
+        """Run a task afterwards."""
 
         def run() -> Any:
-            while not self._log.messages:
-                pass
+            assert self.asked.wait(60)
             return task(*arguments, **options)
 
         return self._worker.submit(run)
 
 
 def test_a_driver_says_that_it_waits_for_a_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so once, and goes on when a worker comes."""
+    executor, messages = LateExecutor(), list[str]()
+
+    def warn(message: str) -> None:
+        messages.append(message)
+        executor.asked.set()
+
     monkeypatch.setattr(in_parallel, "_PATIENCE_S", 0.0)
     monkeypatch.setattr(in_parallel, "_SECONDS_BETWEEN_WAKINGS", 0.01)
-    monkeypatch.setattr(optuna.logging.get_logger("optuna"), "propagate", True)
+    monkeypatch.setattr(in_parallel._logger, "warning", warn)
     study = journal(tmp_path)
-    optimize_generations(study, InParallel(sphere, LateExecutor(caplog)), 1)
+    optimize_generations(study, InParallel(sphere, executor), 1)
 
-    assert [message.split(" within")[0] for message in caplog.messages] == [
+    assert [message.split(" within")[0] for message in messages] == [
         "No worker has opened the study"
     ]
     assert len(study.trials) == 4
