@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from numbers import Integral, Real
 
 MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
@@ -13,10 +14,14 @@ _LONGEST_SHOWN = 200  # Characters.
 
 
 def shown(value: object) -> str:
-    """Return the `repr` of a value, shortened for a message; its type if it has no `repr`."""
+    """Return the `repr` of a value for a message: short, and without passwords in addresses.
+
+    A value without a `repr`, such as an integer of more digits than Python converts, is shown as
+    its type.
+    """
     try:
-        text = repr(value)
-    except Exception:  # Such as an integer of more digits than Python converts.
+        text = re.sub(r"(://[^\s/@:]*):[^\s/]*@", r"\1:***@", repr(value))
+    except Exception:
         return f"an object of type {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 

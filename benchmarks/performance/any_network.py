@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.rows import device_name, environment
-from optuna_ga.torch import Member, PopulationTrainer, TensorData
-from optuna_ga.torch._environment import Precision, computing
+from benchmarks.trainings import Precision
+from optuna_ga.torch import Member, PopulationTrainer, TensorData, computing
 
 BATCH = 64
 STEPS = 50

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from optuna.distributions import (
@@ -21,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-Gene = CategoricalChoiceType
+Gene: TypeAlias = CategoricalChoiceType  # A type also where Optuna is not installed.
 
 DIGITS = 9  # Positions on the unit scale that agree to so many decimals are equal.
 

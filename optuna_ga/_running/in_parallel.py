@@ -66,6 +66,11 @@ class InParallel:
     other executors send it with each trial, so let it load large data where it runs. An exception
     that cannot be pickled arrives as a RuntimeError with its message.
 
+    Executors of other machines send the storage's address over the network, in clear unless the
+    executor encrypts. Leave the password out of it, and let each worker read its own: PostgreSQL's
+    client takes it from the variable PGPASSWORD or from ~/.pgpass, PyMySQL from the file that
+    `?read_default_file=~/.my.cnf` at the end of the address names.
+
     Each result is kept as it comes, whichever trial is done first. An error of the executor or
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
     trial stays running, and the error is raised once the other trials are done. Run again to

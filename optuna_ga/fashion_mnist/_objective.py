@@ -32,12 +32,11 @@ from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     DivergedError,
     Epoch,
-    Precision,
     State,
     evaluate,
     train,
 )
-from optuna_ga.torch._environment import checked_device, usual_settings
+from optuna_ga.torch._environment import Precision, checked_device, usual_settings
 
 PRECISIONS = get_args(Precision)
 

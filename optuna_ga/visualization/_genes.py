@@ -24,6 +24,7 @@ from optuna_ga.visualization._common import (
     markers,
     param_text,
     read_nonempty_history,
+    shortened,
     value_text,
 )
 from optuna_ga.visualization._plotly import go, make_subplots
@@ -248,8 +249,11 @@ def _labels(distribution: object) -> list[str] | None:
     """Return distinct labels of the choices; None if the parameter is numerical."""
     if not isinstance(distribution, CategoricalDistribution):
         return None
-    labels = [str(choice) for choice in distribution.choices]
-    return labels if len(set(labels)) == len(labels) else list(map(repr, distribution.choices))
+    for text in (str, repr):
+        labels = [shortened(text(choice)) for choice in distribution.choices]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{position}: {label}" for position, label in enumerate(labels)]
 
 
 def _fitness(history: History) -> dict[int, int]:

@@ -22,7 +22,8 @@ from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member
-from optuna_ga.fashion_mnist._training import Epoch, Precision, train
+from optuna_ga.fashion_mnist._training import Epoch, train
+from optuna_ga.torch._environment import Precision
 from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     MEMBERS,

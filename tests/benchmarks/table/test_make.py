@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.table import make as make_table
 from benchmarks.table.make import HIGH, LOW, cloud, read_table, sobol
-from benchmarks.trainings import Data, load, train_settings
-from optuna_ga.fashion_mnist import _network
+from benchmarks.trainings import load, train_settings
+from optuna_ga.fashion_mnist import Data, _network
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._training import train
 from tests.fashion_mnist.test_trainers import DIVERGING
