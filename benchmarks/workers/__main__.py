@@ -4,9 +4,9 @@
   journal and PostgreSQL; counted are the trials that differ from those of one process in memory.
 - `killed`: a sequential run and a run by generations, killed with SIGKILL at random moments and
   resumed.
-- `interrupted`: a run by generations with 4 worker processes on PostgreSQL, interrupted three times
-  at random moments by Ctrl-C, by SIGTERM, by killing a worker of the pool, and by a database that
-  is away for 1 and for 10 seconds, and run again until it is done; evaluations are counted.
+- `interrupted`: a run by generations on PostgreSQL with a pool of 4 processes, interrupted thrice
+  at random moments by Ctrl-C, by SIGTERM, by killing a worker, or by a database that is away for 1
+  or 10 seconds, and run again until it is done; evaluations are counted.
 - `swarm`: 16 processes with one seed on PostgreSQL, trials of uneven (lognormal) length, 8 of them
   killed at random and replaced; GASampler as in the paper and with elitism, and NSGAIISampler.
 - `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,8 +37,8 @@ from optuna_ga import GASampler, InParallel, optimize_generations
 from tests import servers
 
 _N_WORKERS = 4
-# What a pool's workers have begun or taken from its queue when the run is interrupted.
-_IN_FLIGHT = 2 * _N_WORKERS + 1
+# What workers evaluate, what the pool's queue holds (one more), and results on their way.
+_IN_FLIGHT = 3 * _N_WORKERS
 _MOST_RUNS = 200
 
 Interrupt = Callable[[str, Any, Path], None]  # Of the database, the driver and the log.
@@ -69,9 +70,7 @@ def interrupted(
                         running += left_running(study)
                     again += len(_evaluations(log)) - n_trials
             n, most = n_runs * n_trials, n_runs * n_interruptions * _IN_FLIGHT
-            yield figure(
-                name, "trials that differ from an uninterrupted run's", differ, n, at_most=0
-            )
+            yield figure(name, "trials that differ from a quiet run's", differ, n, at_most=0)
             yield figure(name, "trials left running", running, n, at_most=0)
             yield figure(name, "evaluations that were begun again", again, n, at_most=most)
             yield figure(name, "times that the script was started", n_drivers, n_runs)
@@ -137,10 +136,8 @@ def _signal(url: str, driver: Any, log: Path, number: signal.Signals) -> None:
 
 
 def _kill_worker(url: str, driver: Any, log: Path) -> None:
-    try:
+    with suppress(ProcessLookupError):  # It may have ended with its pool.
         os.kill(int(_evaluations(log)[-1][1]), signal.SIGKILL)
-    except ProcessLookupError:  # It has ended with its pool.
-        pass
 
 
 def _take_away(url: str, driver: Any, log: Path, seconds: float) -> None:
