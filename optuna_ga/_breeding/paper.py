@@ -130,14 +130,22 @@ class PaperBreeder(Breeder):
         self._settings = settings
         self._seed = seed
         self._chosen: TrialMemory[Sequence[FrozenTrial]] = TrialMemory()
+        # By name, whether a gene of a bred trial has mutated, and the gene.
+        self._made: TrialMemory[dict[str, tuple[bool, Gene]]] = TrialMemory()
 
     def gene(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Gene:
         """Return a trial's gene for one parameter."""
-        values = inheritable(self._parents_of(study, trial), name, distribution)
+        parents, prob = self._parents_of(study, trial), self._settings.mutation_prob
+        values = inheritable(parents, name, distribution)
         draws = gene_draws(self._seed, trial.number, name)
-        return breed(distribution, values, self._settings.mutation_prob, draws)
+        gene = breed(distribution, values, prob, draws)
+        if parents:
+            made = self._made.get(trial.number, {})
+            made[name] = is_mutation(values, prob, draws), gene
+            self._made[trial.number] = made
+        return gene
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
         """Return the trial's two parents, or none; mutated genes are known when it ends."""
@@ -146,8 +154,8 @@ class PaperBreeder(Breeder):
     def mutated_at_end(self, study: Study, trial: FrozenTrial) -> list[str]:
         """Return the genes of a bred trial that were drawn afresh.
 
-        They are derived again, since another process may have sampled the trial. A parameter
-        whose value is not the value of the draw was not sampled here.
+        Genes that were not made here are derived again, since another process may have sampled
+        the trial. A parameter whose value is not the value of the draw was not sampled.
         """
         parents = self._chosen.get(trial.number)
         if parents is None:
@@ -162,19 +170,26 @@ class PaperBreeder(Breeder):
         ]
 
     def forget(self, number: int) -> None:
-        """Drop the parents of a trial that has ended."""
+        """Drop the parents and genes of a trial that has ended."""
         self._chosen.pop(number, None)
+        self._made.pop(number, None)
 
     def chosen(self, number: int) -> Sequence[FrozenTrial] | None:
         """Return the parents that a running trial was given here, None if it has yet to choose."""
         return self._chosen.get(number)
 
     def _has_mutated(self, trial: FrozenTrial, name: str, parents: Sequence[FrozenTrial]) -> bool:
+        value, made = trial.params[name], self._made.get(trial.number, {}).get(name)
+        if made is not None:
+            mutated, gene = made
+            if not mutated or value == gene:
+                return mutated
+            # A storage may return a choice in another form, such as a list for a tuple.
         distribution, prob = trial.distributions[name], self._settings.mutation_prob
         draws = gene_draws(self._seed, trial.number, name)
         if not is_mutation(inheritable(parents, name, distribution), prob, draws):
             return False
-        return bool(trial.params[name] == from_unit(distribution, draws.fresh))
+        return bool(value == from_unit(distribution, draws.fresh))
 
     def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         parents = self._chosen.get(trial.number)
