@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from optuna_ga._checks import check_bool, check_int, check_seconds, check_study
+from optuna_ga._checks import check_at_least_zero, check_bool, check_int, check_study
 from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
 from optuna_ga._running.arguments import (
     OBJECTIVE_GIVEN,
@@ -112,7 +112,8 @@ def optimize_generations(
     check_evaluate(evaluate)
     size = population_size_of(study, population_size)
     total = size * check_int("n_generations", n_generations, minimum=1)
-    end = monotonic() + (math.inf if timeout is None else check_seconds("timeout", timeout))
+    limit = math.inf if timeout is None else timeout
+    end = monotonic() + check_at_least_zero("timeout", limit, " of seconds")
     caught = exceptions(catch)
     called = functions(callbacks)
     is_shown = check_bool("show_progress_bar", show_progress_bar)

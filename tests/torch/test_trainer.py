@@ -97,7 +97,9 @@ def test_an_argument_out_of_its_range_is_refused(options: Any, words: str) -> No
         ({"learning_rate": -1.0}, "`learning_rate` must be at least 0"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be at least 0"),
         ({"learning_rate": 1.0, "betas": (0.9, 1.0)}, "`betas` must lie in"),
+        ({"learning_rate": 1.0, "betas": (0.9,)}, "`betas` must lie in"),
         ({"learning_rate": 1.0, "seed": -1}, "`seed` must be at least 0"),
+        ({"learning_rate": 1.0, "seed": 2**63}, "`seed` must be at most"),
         ({"learning_rate": 1.0, "batch_size": 0}, "`batch_size` must be at least 1"),
     ],
 )
@@ -105,6 +107,25 @@ def test_a_setting_out_of_its_range_is_refused(settings: Any, words: str) -> Non
     """The error comes as soon as the member is made."""
     with pytest.raises(ValueError, match=words):
         Member(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learning_rate": "0.1"},
+        {"learning_rate": None},
+        {"momentum": True},
+        {"betas": 0.9},
+        {"betas": ("a", "b")},
+        {"seed": 1.0},
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_wrong_type_is_named(settings: Any) -> None:
+    """As soon as the member is made."""
+    (name,) = settings
+    with pytest.raises(TypeError, match=f"^`{name}` must be "):
+        Member(**{"learning_rate": 0.1, **settings})
 
 
 @pytest.mark.parametrize("examples", [(), (torch.zeros(3), torch.zeros(4)), (1.0,)])
