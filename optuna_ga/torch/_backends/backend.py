@@ -49,7 +49,7 @@ class Backend(Protocol):
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Return the members after an epoch, each with the epoch's results.
 
-        The members that are given stay as they are, so that an epoch can be tried again.
+        The given members stay unchanged, so that an epoch can be tried again with fewer at once.
 
         Raises:
             torch.OutOfMemoryError: If there is no memory to train as many at once.

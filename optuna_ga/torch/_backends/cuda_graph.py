@@ -1,4 +1,4 @@
-"""A step as a CUDA graph, which the GPU repeats without the host's help."""
+"""CUDA graphs of steps, which the GPU repeats without the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARGIN = 1.2  # A graph's own memory cannot use gaps between other tensors.
 
 
 class Capturer:
-    """Captures steps as CUDA graphs on one stream, in one pool of memory; a no-op on a CPU.
+    """Captures steps as CUDA graphs that share a stream and memory; on a CPU steps stay plain.
 
     A step may read and change only tensors that live as long as its graph: the graph has their
     addresses.
