@@ -97,27 +97,23 @@ def _run(
 
 
 def _drive(url: str, name: str, log: str, n_generations: int, scale_s: float) -> None:
-    """Be the user's script: exit on SIGTERM, and end with an error if there is one."""
+    """Be the user's script: end at once if it is interrupted; its workers then end, too."""
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    pools: list[ProcessPoolExecutor] = []
-
-    def new_pool() -> ProcessPoolExecutor:
-        pools.append(ProcessPoolExecutor(_N_WORKERS, get_context("fork")))  # At once.
-        return pools[-1]
-
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    exit_code = 1
     try:
         storage, sampler = open_storage(url), GASampler(SIZE, seed=SEED)
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
         objective = partial(_logged, log=log, scale_s=scale_s)
-        optimize_generations(study, InParallel(objective, new_pool), n_generations)
-    except (Exception, KeyboardInterrupt) as error:
-        tqdm.write(f"Interrupted by {type(error).__name__}.", file=sys.stderr)
-        sys.exit(1)
+        optimize_generations(study, InParallel(objective, _new_pool), n_generations)
+        exit_code = 0
     finally:
-        for pool in pools:  # A script that is no `multiprocessing.Process` does so by itself.
-            pool.shutdown(cancel_futures=True)
+        os._exit(exit_code)
+
+
+def _new_pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(_N_WORKERS, get_context("fork"))  # It starts at once.
 
 
 def _logged(trial: Trial, log: str, scale_s: float) -> float:

@@ -71,9 +71,10 @@ def optimize_generations(
 
     Whatever interrupts the call (a kill, Ctrl-C, SystemExit, a broken executor, a storage out of
     reach) leaves trials without a result running. An iterator's results are kept on their trials
-    as they come, so an interruption costs at most the evaluations that were under way. Trials
-    that are trained together and return a list start again together. A generation is told once
-    it is complete, so samplers and pruners never depend on which trial was faster.
+    as they come, so an interruption costs at most the evaluations that were under way; these
+    include a process pool's queue, one more than it has workers. Trials that are trained together
+    and return a list start again together. A generation is told once it is complete, so samplers
+    and pruners never depend on which trial was faster.
 
     Args:
         study: The study.
