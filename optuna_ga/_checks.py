@@ -9,6 +9,7 @@ from numbers import Integral, Real
 
 MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
 MAX_SEED = 2**1024 - 1
+MAX_TRAINING_SEED = 2**63 - 1  # PyTorch's seeds have 64 bits, and trials count from the first.
 
 _LONGEST_SHOWN = 200  # Characters.
 
@@ -109,19 +110,19 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
     return number
 
 
-def check_seconds(name: str, value: object) -> float:
-    """Return `value` as a Python float of at least 0.
+def check_at_least_zero(name: str, value: object, unit: str = "") -> float:
+    """Return `value` as a Python float of at least 0, infinite if it is beyond all floats.
 
     Raises:
         TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it is negative or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number of seconds, but {shown(value)} was given.")
-    seconds = _as_float(value)
-    if not seconds >= 0.0:
-        raise ValueError(f"`{name}` must be at least 0 seconds, but {shown(value)} was given.")
-    return seconds
+        raise TypeError(f"`{name}` must be a number{unit}, but {shown(value)} was given.")
+    number = _as_float(value)
+    if not number >= 0.0:
+        raise ValueError(f"`{name}` must be at least 0, but {shown(value)} was given.")
+    return number
 
 
 def _as_float(value: Real) -> float:

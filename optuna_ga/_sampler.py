@@ -119,7 +119,9 @@ class GASampler(BaseSampler):
         pending trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.
+        Free workers' trials depend on the finished trials; a trial that has some of its parameters
+        when results arrive is predicted from more results than it was bred from, so that in rare
+        cases another worker repeats it. `docs/algorithm.md` has the details.
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.

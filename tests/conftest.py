@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from hypothesis import settings
 from optuna.storages import (
     BaseStorage,
@@ -67,6 +68,20 @@ def _running(server: AbstractContextManager[Any]) -> Iterator[Any]:
 def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL database."""
     yield from _running(servers.postgresql())
+
+
+@pytest.fixture
+def guarded_postgresql() -> Iterator[str]:
+    """The URL, without the password "secret", of a PostgreSQL database that asks for it."""
+    for url in _running(servers.postgresql()):
+        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("alter user optuna password 'secret'"))
+            file = connection.execute(sqlalchemy.text("show hba_file")).scalar_one()
+            Path(file).write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+            connection.execute(sqlalchemy.text("select pg_reload_conf()"))
+        engine.dispose()
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,6 @@ everything fused 28.2 MB), by that of a large copy.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,11 +44,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.performance.memory import peak_mb
 from benchmarks.performance.overhead import interval_of_median
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from benchmarks.trainings import Precision, load
+from benchmarks.trainings import Precision, default_device, load
 from optuna_ga.fashion_mnist import (
     Data,
     Images,
@@ -79,13 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the rows; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     images = partial(load, options.data, device, options.images, max(options.images // 5, 1))
     weigh = partial(_resident_mb, images) if options.memory and device.type == "cpu" else None
-    try:
-        data = images()
-    except ValueError as error:
-        parser.error(str(error))
+    data = parser.checked(images)
     before = ceilings(device)
     path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
     machine = environment(device_name(device))
@@ -400,24 +396,18 @@ def _peak_of_variant(load: Callable[[], Data], name: str, n_members: int) -> int
         return peak_mb(choices[name, n_members])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.trainer_speed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--members", nargs="+", type=at_least(1), default=[1, 5, 10, 20, 50],
-        help="populations P (default: 1 5 10 20 50)")  # fmt: skip
-    add("--data", choices=["subset", "full"], default="subset",
-        help="images (default: subset)")  # fmt: skip
-    add("--images", type=at_least(64), default=336,
-        help="training images; a fifth as many for validation (default: 336, so that the last "
-        "batch has 16, as in 50,000)")  # fmt: skip
-    add("--turns", type=at_least(6), default=7, help="turns (default: 7)")
-    add("--memory", action="store_true",
-        help="measure memory on a CPU too, in a process per row (default: no)")  # fmt: skip
-    add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.performance.trainer_speed", __doc__)
+    parser.add("--members", "populations P", [1, 5, 10, 20, 50], nargs="+", type=at_least(1))
+    parser.add("--data", "images", "subset", choices=["subset", "full"])
+    # Of the default the last batch has 16 images, as of 50,000.
+    parser.add("--images", "training images; a fifth as many for validation", 336,
+               type=at_least(64))  # fmt: skip
+    parser.add("--turns", "turns", 7, type=at_least(6))
+    parser.add("--memory", "measure memory on a CPU too, in a process per row", False,
+               action="store_true")  # fmt: skip
+    parser.add("--out", "file of rows (default: trainer_speed_DEVICE.csv in benchmarks/results)",
+               type=Path)  # fmt: skip
     return parser
 
 

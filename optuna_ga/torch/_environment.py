@@ -60,7 +60,7 @@ def generator_states(device: torch.device) -> Tensor:
 
 
 class _OneThread:
-    """The user's number of threads, while anyone computes with one.
+    """Keeps the user's number of threads while some thread of Python computes with one.
 
     PyTorch keeps a number for each thread of Python, and another for threads yet to start.
     """
@@ -178,7 +178,7 @@ def _cast(tree: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 
 class Float32Statistics(TorchFunctionMode):
-    """Inside of it, batch normalisation computes in float32, as its running statistics are."""
+    """A context in which batch normalisation computes in float32, the type of its statistics."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
