@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from numbers import Integral, Real
 
 MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
 MAX_SEED = 2**1024 - 1
+MAX_TRAINING_SEED = 2**63 - 1  # PyTorch's seeds have 64 bits, and trials count from the first.
 
 _LONGEST_SHOWN = 200  # Characters.
 
 
 def shown(value: object) -> str:
-    """Return the `repr` of a value, shortened for a message; its type if it has no `repr`."""
+    """Return the `repr` of a value for a message: short, and without passwords in addresses.
+
+    A value without a `repr`, such as an integer of more digits than Python converts, is shown as
+    its type.
+    """
     try:
-        text = repr(value)
-    except Exception:  # Such as an integer of more digits than Python converts.
+        text = re.sub(r"(://[^\s/@:]*):[^\s/]*@", r"\1:***@", repr(value))
+    except Exception:
         return f"an object of type {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
@@ -78,14 +84,14 @@ def check_population_size(value: object, *, minimum: int = 2) -> int:
     return check_int("population_size", value, minimum=minimum, maximum=MAX_COUNT)
 
 
-def check_seed(value: object) -> int:
-    """Return `value` as a Python int from 0 to 2**1024 - 1.
+def check_seed(value: object) -> int | None:
+    """Return `value` as a Python int from 0 to 2**1024 - 1, or None.
 
     Raises:
-        TypeError: If `value` is no integer; a bool is no integer either.
+        TypeError: If `value` is neither an integer nor None; a bool is no integer either.
         ValueError: If it is out of the range.
     """
-    return check_int("seed", value, minimum=0, maximum=MAX_SEED)
+    return None if value is None else check_int("seed", value, minimum=0, maximum=MAX_SEED)
 
 
 def check_fraction(name: str, value: object, *, zero: bool) -> float:
@@ -104,19 +110,19 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
     return number
 
 
-def check_seconds(name: str, value: object) -> float:
-    """Return `value` as a Python float of at least 0.
+def check_at_least_zero(name: str, value: object, unit: str = "") -> float:
+    """Return `value` as a Python float of at least 0, infinite if it is beyond all floats.
 
     Raises:
         TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it is negative or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number of seconds, but {shown(value)} was given.")
-    seconds = _as_float(value)
-    if not seconds >= 0.0:
-        raise ValueError(f"`{name}` must be at least 0 seconds, but {shown(value)} was given.")
-    return seconds
+        raise TypeError(f"`{name}` must be a number{unit}, but {shown(value)} was given.")
+    number = _as_float(value)
+    if not number >= 0.0:
+        raise ValueError(f"`{name}` must be at least 0, but {shown(value)} was given.")
+    return number
 
 
 def _as_float(value: Real) -> float:

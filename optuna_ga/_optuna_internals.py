@@ -109,6 +109,13 @@ def write_on_trial(
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
+def write_hidden_on_trial(
+    study: Study, trial: FrozenTrial, key: str, value: Sequence[int]
+) -> None:
+    """Write a system attribute of a running trial, which optuna-dashboard does not show."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
 def write_on_study(study: Study, key: str, value: int) -> None:
     """Write a user attribute of the study."""
     storage, study_id = locate(study)
@@ -139,6 +146,12 @@ class ResumedTrial(Trial):
         """Report an intermediate value unless the step has one."""
         if step not in self._reported:
             super().report(value, step)
+
+
+def running_numbers(study: Study) -> list[int]:
+    """Return the numbers of the running trials, those of all brackets of a Hyperband study."""
+    running = study._get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.number for trial in running]
 
 
 def running_trials(study: Study) -> list[Trial]:

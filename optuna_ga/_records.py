@@ -1,6 +1,7 @@
 """The attributes `ga_*` that trials and studies show: their names, their writing and reading.
 
-They are user attributes, since optuna-dashboard shows these and hides system attributes. Values
+They are user attributes, since optuna-dashboard shows these and hides system attributes; only
+`ga_unfinished`, which serves the sampler alone, is a system attribute. Values
 are plain Python numbers, strings and lists: databases take no NumPy scalars.
 
 Anybody can write attributes, so they are validated when they are read: an attribute that this
@@ -15,11 +16,12 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import MAX_COUNT
+from optuna_ga._checks import MAX_COUNT, MAX_SEED
 from optuna_ga._optuna_internals import (
     current,
     is_retry,
     study_attr,
+    write_hidden_on_trial,
     write_on_study,
     write_on_trial,
 )
@@ -28,6 +30,8 @@ GENERATION = "ga_generation"
 PARENTS = "ga_parents"
 MUTATED = "ga_mutated"
 CHECKPOINT = "ga_checkpoint"
+UNFINISHED = "ga_unfinished"
+SEED = "ga_seed"  # On the study.
 POPULATION_SIZE = "ga_population_size"  # On the study.
 
 
@@ -37,10 +41,38 @@ def record_population_size(study: Study, population_size: int) -> None:
         write_on_study(study, POPULATION_SIZE, population_size)
 
 
+def record_seed(study: Study, seed: int) -> None:
+    """Write the study's own seed."""
+    write_on_study(study, SEED, seed)
+
+
+def shown_seed(study: Study) -> int | None:
+    """Return the study's own seed, if it shows one."""
+    seed = study_attr(study, SEED)
+    return seed if _is_int(seed, 0, MAX_SEED) else None
+
+
 def record_generation(study: Study, trial: FrozenTrial, generation: int) -> None:
     """Write a trial's generation; a retried trial keeps the generation its genes came with."""
     if shown_generation(trial) != generation and not is_retry(trial):
         write_on_trial(study, trial, GENERATION, generation)
+
+
+def record_unfinished(study: Study, trial: FrozenTrial, numbers: Sequence[int]) -> None:
+    """Write which earlier trials had not finished when a trial started."""
+    write_hidden_on_trial(study, trial, UNFINISHED, numbers)
+
+
+def recorded_unfinished(trial: FrozenTrial) -> list[int] | None:
+    """Return which earlier trials had not finished when a trial started, None if unknown.
+
+    A trial that was copied from a study in which it had another number may show later numbers.
+    """
+    numbers = trial.system_attrs.get(UNFINISHED)
+    if not isinstance(numbers, list):
+        return None
+    valid = all(type(number) is int and 0 <= number < trial.number for number in numbers)
+    return numbers if valid else None
 
 
 def record_origin(

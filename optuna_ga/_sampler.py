@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from optuna_ga._records import (
     record_mutated,
     record_origin,
     record_population_size,
+    record_unfinished,
 )
 
 
@@ -45,7 +45,8 @@ class GASampler(BaseSampler):
 
     Each trial shows its generation as the user attribute `ga_generation`. A bred trial also shows
     its parents' numbers, `ga_parents`, and its parameters that were drawn afresh, `ga_mutated`, if
-    any. The study shows `ga_population_size`.
+    any. The study shows `ga_population_size`. If it is changed in mid-study, children are bred as
+    if the new size had always been, and trials go on showing the generation in which they ran.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -63,8 +64,10 @@ class GASampler(BaseSampler):
         avoid_duplicates: Whether a child that repeats a finished or running trial is replaced. Up
             to 8 children of the same parents are tried; if all repeat earlier trials, the trial is
             drawn at random. The same seed gives different trials with and without this option.
-        seed: Seed of all draws, at least 0. None takes a seed from the operating system.
-        record: Whether to write the user attributes. Without them a database is written less.
+        seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, which its first
+            worker draws and records, and which other workers and resumed runs take.
+        record: Whether to write the user attributes. Without them a database is written less;
+            `ga_seed` is written in any case.
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
@@ -90,7 +93,7 @@ class GASampler(BaseSampler):
                 mutation_prob=mutation_prob,
                 elitism=elitism,
                 avoid_duplicates=avoid_duplicates,
-                seed=_seed(seed),
+                seed=seed,
                 record=record,
             )
         )
@@ -112,17 +115,20 @@ class GASampler(BaseSampler):
 
         No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
         while anything else is left. Requires one finished trial (until then the search space is
-        unknown) and the same seed in every worker (so that each can compute the others' pending
-        trials).
+        unknown) and the same seed, or none, in every worker (so that each can compute the others'
+        pending trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on the finished trials. See `docs/explanation/algorithm.md`.
+        Free workers' trials depend on the finished trials; a trial that has some of its parameters
+        when results arrive is predicted from more results than it was bred from, so that in rare
+        cases another worker repeats it. See `docs/explanation/algorithm.md`.
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.
             screen: Whether a model chooses among candidates. False takes the first new candidate,
                 which costs less.
-            seed: Seed of all draws, at least 0. None takes a seed from the operating system.
+            seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
+                `GASampler`.
             record: Whether to write the user attributes.
 
         Raises:
@@ -133,7 +139,7 @@ class GASampler(BaseSampler):
             AdaptiveSettings(
                 population_size=population_size,
                 screen=check_bool("screen", screen),
-                seed=_seed(seed),
+                seed=seed,
                 record=record,
                 tuning=SCREENED if screen else MODEL_FREE,
             )
@@ -167,7 +173,8 @@ class GASampler(BaseSampler):
             population_size: Trials in a generation, 2 to 1,000,000.
             parent_fraction: Share of the population that become parents, in (0, 1], at least 2.
             mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
-            seed: Seed of all draws, at least 0. None takes a seed from the operating system.
+            seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
+                `GASampler`.
             record: Whether to write the user attributes. `schedule_of` needs them, and so do
                 free workers that remove checkpoints.
 
@@ -181,7 +188,7 @@ class GASampler(BaseSampler):
                 parent_fraction=parent_fraction,
                 mutation_prob=mutation_prob,
                 population_based_training=True,
-                seed=_seed(seed),
+                seed=seed,
                 record=record,
             )
         )
@@ -253,7 +260,10 @@ class GASampler(BaseSampler):
         if len(study.directions) > 1:
             return  # Refused at its first parameter: an error here would leave the trial running.
         memory = self._memories.of_starting(study, trial)
+        unfinished = memory.breeder.note_start(study, trial)
         if self._settings.record:
+            if unfinished is not None:
+                record_unfinished(study, trial, unfinished)
             if not memory.population_size_recorded:
                 record_population_size(study, self.population_size)
                 memory.population_size_recorded = True
@@ -302,7 +312,3 @@ class GASampler(BaseSampler):
 def breeder_of(sampler: GASampler, study: Study) -> Breeder:
     """Return the breeder of a study's trials, for the other rooms of this package."""
     return sampler._memories.of(study).breeder
-
-
-def _seed(seed: int | None) -> int:
-    return secrets.randbits(64) if seed is None else seed

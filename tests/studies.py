@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -103,9 +103,10 @@ def parents_by_the_rules(
     n_parents: int,
     elitism: bool = False,
     maximize: bool = False,
+    unfinished: Mapping[int, Collection[int]] | None = None,
 ) -> list[int]:
     """Return the numbers of the trials that may be parents of trial `number`."""
-    pool = oracles.pool(trials, number, population_size, elitism)
+    pool = oracles.pool(trials, number, population_size, elitism, unfinished=unfinished)
     usable = [trial for trial in pool if oracles.usable(trial)]
     usable.sort(key=lambda trial: oracles.fitness(trial, maximize))
     return [trial.number for trial in usable[:n_parents]]

@@ -13,6 +13,7 @@ from optuna import Study, Trial
 from optuna.storages import InMemoryStorage
 
 from optuna_ga import (
+    Checkpoints,
     DashboardReport,
     GASampler,
     InParallel,
@@ -208,3 +209,22 @@ def test_an_error_shows_the_beginning_of_a_long_argument() -> None:
         optimize_generations(list(range(10**5)), no_results, 1)  # type: ignore[arg-type]
 
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("mysql+pymysql://me:se@c:ret@host:33/db?x=1", "mysql+pymysql://me:***@host:33/db?x=1"),
+        (["redis://:secret@host"], "['redis://:***@host']"),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+    ],
+)
+def test_no_error_shows_a_password(given: Any, named: str) -> None:
+    """An address may be given in place of a study."""
+    with pytest.raises(TypeError) as error:
+        optimize_generations(given, no_results, 1)
+
+    assert named in str(error.value)
+    with pytest.raises(ValueError, match=r"s3://key:\*\*\*@host"):
+        Checkpoints("s3://key:secret@host/bucket")

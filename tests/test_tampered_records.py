@@ -233,3 +233,15 @@ def test_a_trial_whose_early_result_is_invalid_is_evaluated_again(result: Any) -
     optimize_generations(study, lambda trials: map(sphere, trials), 2)
 
     assert story(study) == story(run(of_four(), 8))
+
+
+@pytest.mark.parametrize(
+    "seed", [*NO_NUMBERS[:-2], 10**5000], ids=lambda seed: type(seed).__name__
+)
+def test_a_seed_that_is_no_number_is_replaced(seed: Any) -> None:
+    """The first sampler without a seed writes its own."""
+    study = optuna.create_study(sampler=GASampler(4))
+    study.set_user_attr("ga_seed", seed)
+    study.optimize(sphere, n_trials=8)
+
+    assert study.user_attrs["ga_seed"] != seed

@@ -47,7 +47,7 @@ class AdaptiveSettings:
     Attributes:
         population_size: Trials in a generation, 2 to 1,000,000.
         screen: Whether a Gaussian process chooses among candidates.
-        seed: Seed of all draws, at least 0.
+        seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
         tuning: Constants of the operators and of the model, to be changed by experiments only.
 
@@ -58,7 +58,7 @@ class AdaptiveSettings:
 
     population_size: int
     screen: bool
-    seed: int
+    seed: int | None
     record: bool
     tuning: Tuning
 

@@ -40,14 +40,14 @@ class ConditionalSpace:
     """
 
     def __init__(self, trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> None:
-        self._trees: list[tuple[np.ndarray, _Split | bool]] = []
+        self._trees: list[tuple[list[int], _Split | bool]] = []
         self.always, self.n_nodes = not np.isnan(trials).any(), 0
         if self.always:
             return
         grower = _Grower(trials, distributions)
         patterns, which = np.unique(grower.present, axis=1, return_inverse=True)
         for pattern, outcome in enumerate(patterns.T):
-            columns = np.flatnonzero(which.ravel() == pattern)
+            columns = np.flatnonzero(which.ravel() == pattern).tolist()
             self._trees.append((columns, grower.tree(outcome)))
         self.n_nodes = grower.n_nodes
 
@@ -67,10 +67,16 @@ class ConditionalSpace:
 
     def agrees(self, trial: np.ndarray) -> bool:
         """Return whether the trees predict exactly the parameters this trial `(D,)` had."""
-        had = ~np.isnan(trial)
+        had = (~np.isnan(trial)).tolist()
         if self.always:
-            return bool(had.all())
-        return bool((self.present(np.nan_to_num(trial)[None])[0] == had).all())
+            return all(had)
+        child = np.round(np.where(had, trial, 0.0), DIGITS).tolist()
+        return all(
+            had[column] == decided
+            for columns, tree in self._trees
+            for decided in [_decided(tree, child)]
+            for column in columns
+        )
 
 
 class _Grower:

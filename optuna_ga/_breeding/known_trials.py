@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.conditional_space import ConditionalSpace
 from optuna_ga._breeding.trial_matrix import TrialMatrix
@@ -67,6 +67,7 @@ class KnownTrials:
         self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
         self._space: ConditionalSpace | None = None  # None: to be learnt when it is needed.
         self._space_of = 0, 0  # The version and length of the matrix it is learnt from.
+        self._latest_complete = -1  # The row of the latest complete trial.
         self._is_checked = False  # Whether a trial has been compared with it.
         self._n_nodes = 0  # The nodes of all spaces with which trials have been compared.
 
@@ -199,8 +200,11 @@ class KnownTrials:
         This depends on the trials and their order of arrival alone, not on when the space is
         needed.
         """
-        some_complete = bool(self.matrix.complete[-_RECENT:].any())
+        row = len(self.matrix)
+        some_complete = self._latest_complete >= max(row - _RECENT, 0)
         self.matrix.add(trial)
+        if trial.state == TrialState.COMPLETE:
+            self._latest_complete = row
         if self._space_of[0] != self.matrix.version or self._is_outdated(some_complete):
             self._space, self._space_of = None, (self.matrix.version, len(self.matrix))
             self._is_checked = False

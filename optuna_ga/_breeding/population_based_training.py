@@ -25,13 +25,14 @@ class ContinuingBreeder(PaperBreeder):
     Args:
         study: The study.
         settings: The sampler's settings.
+        seed: Seed of all draws.
     """
 
     # At the start, before other workers remove the state that the trial is to resume from.
     chooses_at_start = True
 
-    def __init__(self, study: Study, settings: PaperSettings) -> None:
-        super().__init__(study, settings, may_be_parent=can_be_continued)
+    def __init__(self, study: Study, settings: PaperSettings, seed: int) -> None:
+        super().__init__(study, settings, seed, may_be_parent=can_be_continued)
         self._states_expected = False
 
     def _choose(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:

@@ -6,7 +6,7 @@ Shapes: N trials, D parameters. Genes are positions on the unit scale.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 
 import numpy as np
@@ -18,10 +18,10 @@ from optuna_ga._population.fitness import Rank, rank
 from optuna_ga._population.genes import (
     Gene,
     are_equal,
+    encoder,
     fit,
     inherited,
     is_inheritable,
-    to_unit,
 )
 
 Distributions = Mapping[str, BaseDistribution]
@@ -61,6 +61,7 @@ class TrialMatrix:
         self._complete = np.zeros(64, bool)
         self._rows: dict[int, int] = {}
         self._columns: dict[str, int] = {}
+        self._encoders: dict[str, Callable[[Gene], float]] = {}
         self._taken_over: dict[str, int] = {}  # Number of trials when a column was encoded.
         self._n_changes = 0  # Trials with which names, kinds or choices were taken over,
         self._changed_at = 0  # and the number of trials at the last of them.
@@ -91,8 +92,11 @@ class TrialMatrix:
         self._rows[trial.number] = row
         self._grow()
         self._complete[row] = trial.state == TrialState.COMPLETE
-        self._follow(trial.distributions)
-        self._units[row] = self.encoded(trial.params, trial.distributions)
+        if self._follow(trial.distributions):
+            self._units[row] = self.encoded(trial.params, trial.distributions)
+        else:
+            for name, value in trial.params.items():
+                self._units[row, self._columns[name]] = self._encoders[name](value)
         key = rank(trial, self._direction)
         self.ranks.append(key)
         if key is None:
@@ -109,7 +113,7 @@ class TrialMatrix:
             if distribution is not None and is_inheritable(
                 value, distributions[name], distribution
             ):
-                units[self._columns[name]] = to_unit(distribution, fit(distribution, value))
+                units[self._columns[name]] = self._encoders[name](fit(distribution, value))
         return units
 
     def holds(self, trial: FrozenTrial) -> bool:
@@ -164,15 +168,15 @@ class TrialMatrix:
             self._units = np.vstack([self._units, np.full_like(self._units, np.nan)])
             self._complete = np.append(self._complete, np.zeros_like(self._complete))
 
-    def _follow(self, distributions: Distributions) -> None:
-        """Take over the distributions of the latest trial where they differ and that is due."""
+    def _follow(self, distributions: Distributions) -> bool:
+        """Take over new distributions that are due; return whether the latest trial has any."""
         others = {
             name: distribution
             for name, distribution in distributions.items()
             if not are_equal(self.distributions.get(name), distribution)
         }
         if not others:
-            return
+            return False
         self.ranges_vary |= any(name in self.distributions for name in others)
         ranges = {
             name for name, distribution in others.items() if self._is_range(name, distribution)
@@ -188,6 +192,7 @@ class TrialMatrix:
             self._changed_at = len(self.trials)
         self._take_over(due)
         self.lacks_columns |= any(name not in self.distributions for name in others)
+        return True
 
     def _is_range(self, name: str, distribution: BaseDistribution) -> bool:
         """Return whether a distribution differs from its column's in the range of numbers only."""
@@ -207,6 +212,7 @@ class TrialMatrix:
             self._columns.update(zip(new, count(len(self._columns)), strict=False))
         for name, distribution in distributions.items():
             self.distributions[name] = distribution
+            self._encoders[name] = encoder(distribution)
             self._taken_over[name] = len(self.trials)
             self.version += 1
             self._units[: len(self.trials), self._columns[name]] = [

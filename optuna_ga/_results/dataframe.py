@@ -31,7 +31,9 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     parents and no mutated genes in the table. The columns are:
 
     - `number`: The trial's number.
-    - `generation`: The number divided by the population size, rounded down.
+    - `generation`: The trial's `ga_generation`, which was true when it ran, also if the population
+      size has changed since. Without it, or if `population_size` is given: the number divided by
+      the population size, rounded down.
     - `state`: "COMPLETE", "PRUNED" or "FAIL".
     - `value`: The trial's value; the last reported value of a pruned trial; NaN if it has none.
     - `parents`: List of the parents' trial numbers.

@@ -16,7 +16,8 @@ from optuna_ga._results.history import population_size_of
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
     """Return the fittest trial of the last generation whose trials have all finished.
 
-    `study.best_trial` may be another trial, from an earlier generation. In population-based
+    Trial `n` belongs to generation `n // population_size`, also if it ran with another population
+    size. `study.best_trial` may be another trial, from an earlier generation. In population-based
     training a trial that could not be a parent, since it diverged or left no state, is the answer
     only if the others could not either.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,13 @@ from optuna.trial import FrozenTrial
 from optuna_ga._checks import check_population_size
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import loss_of, rank
-from optuna_ga._records import POPULATION_SIZE, shown_mutated, shown_parents, shown_population_size
+from optuna_ga._records import (
+    POPULATION_SIZE,
+    shown_generation,
+    shown_mutated,
+    shown_parents,
+    shown_population_size,
+)
 from optuna_ga._sampler import GASampler
 
 ORIGINS = ("start", "crossover", "mutation")
@@ -24,7 +30,8 @@ class Individual(NamedTuple):
 
     Attributes:
         trial: The storage's own trial, which must not be changed.
-        generation: The trial's number divided by the population size, rounded down.
+        generation: The generation that the trial shows, which was true when it ran; else, or if a
+            population size was given, the number divided by the population size, rounded down.
         parents: Trial numbers of the parents.
         mutated: Names of the mutated genes: drawn afresh instead of inherited.
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
@@ -63,6 +70,8 @@ class History:
 def read_history(study: Study, population_size: int | None) -> History:
     """Return the history of a study, to which other samplers may have contributed.
 
+    A given population size replaces the generations that trials show.
+
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If `population_size` is out of range or unknown, or if the study has several
@@ -72,7 +81,12 @@ def read_history(study: Study, population_size: int | None) -> History:
     size = population_size_of(study, population_size)
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     trials.sort(key=lambda trial: trial.number)
-    return History(direction, size, list(_individuals(trials, direction, size)))
+
+    def generation_of(trial: FrozenTrial) -> int:
+        shown = shown_generation(trial) if population_size is None else None
+        return trial.number // size if shown is None else shown
+
+    return History(direction, size, list(_individuals(trials, direction, generation_of)))
 
 
 def population_size_of(study: Study, given: int | None) -> int:
@@ -95,8 +109,28 @@ def population_size_of(study: Study, given: int | None) -> int:
     return recorded
 
 
+def median(values: Iterable[float]) -> float:
+    """Return the median of some numbers; the mean of the middle two does not overflow."""
+    low, high = _middle(values)
+    return low if low == high else low / 2 + high / 2
+
+
+def geometric_median(values: Iterable[float]) -> float:
+    """Return the median of some positive numbers on a logarithmic scale."""
+    low, high = _middle(values)
+    return low if low == high else math.sqrt(low) * math.sqrt(high)
+
+
+def _middle(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[-half - 1], ordered[half]
+
+
 def _individuals(
-    trials: list[FrozenTrial], direction: StudyDirection, size: int
+    trials: list[FrozenTrial],
+    direction: StudyDirection,
+    generation_of: Callable[[FrozenTrial], int],
 ) -> Iterator[Individual]:
     best, best_loss = None, math.inf
     for trial in trials:
@@ -113,7 +147,7 @@ def _individuals(
         mutated = shown_mutated(trial)
         yield Individual(
             trial=trial,
-            generation=trial.number // size,
+            generation=generation_of(trial),
             parents=parents,
             mutated=mutated,
             origin="mutation" if mutated else "crossover" if parents else "start",

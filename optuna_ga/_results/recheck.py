@@ -52,7 +52,10 @@ class Rechecked:
         """Standard error of the mean; NaN for a single repeat or infinite values."""
         if len(self.values) < 2 or not all(map(math.isfinite, self.values)):
             return math.nan
-        return statistics.stdev(self.values) / math.sqrt(len(self.values))
+        try:
+            return statistics.stdev(self.values) / math.sqrt(len(self.values))
+        except OverflowError:  # The deviation is beyond all floats.
+            return math.inf
 
 
 def recheck_best(

@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from optuna_ga._checks import check_bool, check_int, check_seconds, check_study
+from optuna_ga._checks import check_at_least_zero, check_bool, check_int, check_study
 from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
 from optuna_ga._running.arguments import (
     OBJECTIVE_GIVEN,
@@ -71,9 +71,10 @@ def optimize_generations(
 
     Whatever interrupts the call (a kill, Ctrl-C, SystemExit, a broken executor, a storage out of
     reach) leaves trials without a result running. An iterator's results are kept on their trials
-    as they come, so an interruption costs at most the evaluations that were under way. Trials
-    that are trained together and return a list start again together. A generation is told once
-    it is complete, so samplers and pruners never depend on which trial was faster.
+    as they come, so an interruption costs at most the evaluations that were under way; these
+    include a process pool's queue, one more than it has workers. Trials that are trained together
+    and return a list start again together. A generation is told once it is complete, so samplers
+    and pruners never depend on which trial was faster.
 
     Args:
         study: The study.
@@ -112,7 +113,8 @@ def optimize_generations(
     check_evaluate(evaluate)
     size = population_size_of(study, population_size)
     total = size * check_int("n_generations", n_generations, minimum=1)
-    end = monotonic() + (math.inf if timeout is None else check_seconds("timeout", timeout))
+    limit = math.inf if timeout is None else timeout
+    end = monotonic() + check_at_least_zero("timeout", limit, " of seconds")
     caught = exceptions(catch)
     called = functions(callbacks)
     is_shown = check_bool("show_progress_bar", show_progress_bar)

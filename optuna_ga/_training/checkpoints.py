@@ -201,9 +201,9 @@ def _local_folder(given: str | Path) -> Path:
     """
     if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
         raise ValueError(
-            f"`store` must be a folder of this machine, but the address {str(given)!r} was given. "
-            "For other places give a store of `optuna.artifacts`, such as `Boto3ArtifactStore` "
-            "for s3:// or `GCSArtifactStore` for gs://."
+            f"`store` must be a folder of this machine, but the address {shown(str(given))} was "
+            "given. For other places give a store of `optuna.artifacts`, such as "
+            "`Boto3ArtifactStore` for s3:// or `GCSArtifactStore` for gs://."
         )
     return Path(given).expanduser().absolute()
 

@@ -30,6 +30,7 @@ _ORIGIN_MARKERS = {
     "mutation": {"color": "#e69f00", "symbol": "diamond", "size": 9, "line": _OUTLINE},
 }
 _MAX_TICKS = 10
+_MAX_LENGTH = 80  # Characters of a value.
 _GENERATION_WIDTH = 0.6  # Of the distance between two generations.
 
 
@@ -53,7 +54,7 @@ def by_generation(individuals: Iterable[Individual]) -> Mapping[int, list[Indivi
     generations: defaultdict[int, list[Individual]] = defaultdict(list)
     for individual in individuals:
         generations[individual.generation].append(individual)
-    return generations
+    return dict(sorted(generations.items()))
 
 
 def finite(value: float | None) -> float | None:
@@ -72,7 +73,8 @@ def generation_position(individual: Individual, population_size: int) -> float:
 
 def generation_axis(history: History) -> dict[str, Any]:
     """Return the axis of generations, with ticks at whole numbers only."""
-    first, last = history.individuals[0].generation, history.individuals[-1].generation
+    generations = by_generation(history.individuals)
+    first, last = min(generations), max(generations)
     return {
         "title": "Generation",
         "range": [first - 0.5, last + 0.5],
@@ -107,7 +109,12 @@ def value_text(individual: Individual) -> str:
 
 def param_text(value: object) -> str:
     """Return the value of a parameter as HTML."""
-    return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else escape(shortened(str(value)))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is too long to be read in a figure."""
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
 
 
 def markers(

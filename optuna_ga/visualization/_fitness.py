@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 
-from optuna_ga._results.history import Individual
+from optuna_ga._results.history import Individual, median
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -60,7 +59,7 @@ def plot_fitness(
     best = max if history.direction == StudyDirection.MAXIMIZE else min
     figure.add_traces(
         [
-            _line(generations, "Median", statistics.median, color="#56b4e9", dash="dot"),
+            _line(generations, "Median", median, color="#56b4e9", dash="dot"),
             _line(generations, "Best of the generation", best, color="#0072b2"),
             _best_so_far(generations),
         ]

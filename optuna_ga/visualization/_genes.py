@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
@@ -15,7 +14,7 @@ from optuna.study import Study
 from optuna_ga._checks import shown
 from optuna_ga._population.fitness import fittest
 from optuna_ga._population.genes import find_choice, is_inheritable
-from optuna_ga._results.history import History, Individual
+from optuna_ga._results.history import History, Individual, geometric_median, median
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -25,6 +24,7 @@ from optuna_ga.visualization._common import (
     markers,
     param_text,
     read_nonempty_history,
+    shortened,
     value_text,
 )
 from optuna_ga.visualization._plotly import go, make_subplots
@@ -69,14 +69,14 @@ def plot_genes(
     figure, rows, columns = _empty_plots(names)
     fitness = _fitness(history)
     for index, name in enumerate(names):
-        cell = {"row": index // columns + 1, "col": index % columns + 1}
+        row, column = index // columns + 1, index % columns + 1
         plot = _GenePlot(name, history)
-        for trace in plot.traces(fitness, target_name):
-            figure.add_trace(trace, **cell)
-        figure.update_xaxes(generation_axis(history), **cell)
+        figure.add_traces(plot.traces(fitness, target_name), rows=row, cols=column)
+        axes = figure.get_subplot(row, column)  # `update_xaxes` would look at all axes.
+        axes.xaxis.update(generation_axis(history))
         if index + columns < len(names):  # The plot below has the same axis title.
-            figure.update_xaxes(title=None, **cell)
-        figure.update_yaxes(plot.axis, **cell)
+            axes.xaxis.title = None
+        axes.yaxis.update(plot.axis)
     _share_legend(figure)
     figure.update_layout(
         title="Genes over the Generations",
@@ -188,14 +188,14 @@ class _GenePlot:
     def _decades_per_tick(self) -> int | None:
         """Return a distance of ticks that leaves room for labels; None for Plotly's default."""
         genes = [self._number(owner) for owner in self._owners]
-        decades = math.log10(max(genes) / min(genes))
+        decades = math.log10(max(genes)) - math.log10(min(genes))
         return math.ceil(decades / _MAX_TICKS) if decades >= 2 else None
 
     def _medians(self) -> go.Scatter:
-        median = _geometric_median if self._is_log else statistics.median
+        middle = geometric_median if self._is_log else median
         return go.Scatter(
             x=list(self._generations),
-            y=[median(map(self._number, owners)) for owners in self._generations.values()],
+            y=[middle(map(self._number, owners)) for owners in self._generations.values()],
             mode="lines",
             name="Median",
             line={"color": HIGHLIGHT, "width": 2},
@@ -249,12 +249,11 @@ def _labels(distribution: object) -> list[str] | None:
     """Return distinct labels of the choices; None if the parameter is numerical."""
     if not isinstance(distribution, CategoricalDistribution):
         return None
-    labels = [str(choice) for choice in distribution.choices]
-    return labels if len(set(labels)) == len(labels) else list(map(repr, distribution.choices))
-
-
-def _geometric_median(values: Iterable[float]) -> float:
-    return math.exp(statistics.median(map(math.log, values)))
+    for text in (str, repr):
+        labels = [shortened(text(choice)) for choice in distribution.choices]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{position}: {label}" for position, label in enumerate(labels)]
 
 
 def _fitness(history: History) -> dict[int, int]:

@@ -14,8 +14,8 @@ from optuna.samplers import RandomSampler
 from optuna.trial import create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding import trial_matrix, unrepeated
-from optuna_ga._breeding.conditional_space import _Grower
+from optuna_ga._breeding import paper, trial_matrix, unrepeated
+from optuna_ga._breeding.conditional_space import ConditionalSpace, _Grower
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
 from optuna_ga._population.generations import Generations
@@ -188,3 +188,24 @@ def test_a_trial_of_which_a_parameter_is_no_column_is_not_repeated() -> None:
 
     assert "n67" not in known.matrix.distributions
     assert known.new(child).all()
+
+
+def test_a_study_is_taken_over_at_little_cost_per_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values are fitted to a distribution with the first trial only, and no trees are learnt."""
+    study = run(RandomSampler(seed=0), 100)
+    study.sampler = model_free(seed=0)
+    fitted = arguments_of(monkeypatch, trial_matrix, "fit")
+    compared = arguments_of(monkeypatch, ConditionalSpace, "present")
+    study.optimize(sphere, n_trials=1)
+
+    assert len(fitted) == 3
+    assert not compared
+
+
+def test_no_gene_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutated genes are known from when they were made, not derived again at the end."""
+    draws = arguments_of(monkeypatch, paper, "gene_draws")
+    study = run(GASampler(4, seed=0), 20)
+
+    assert len(draws) == 20 * 3
+    assert any("ga_mutated" in trial.user_attrs for trial in study.trials)

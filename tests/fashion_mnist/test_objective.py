@@ -311,6 +311,8 @@ def test_the_subset_has_no_test_score() -> None:
         ({"n_validation_images": 0}, ValueError, "`n_validation_images`.*0"),
         ({"n_validation_images": 2001}, ValueError, "`n_validation_images`.*2000.*2001"),
         ({"seed": -1}, ValueError, "`seed`.*-1"),
+        ({"seed": 2**64}, ValueError, f"`seed`.*{2**64}"),  # PyTorch takes no larger seeds.
+        ({"folder": 5}, TypeError, "`folder`.*5"),
         ({"seed_per_trial": 1}, TypeError, "`seed_per_trial`.*1"),
         ({"precision": "half"}, ValueError, "`precision`.*'half'"),
         ({"precision": "tf32", "device": "cpu"}, ValueError, "`precision`.*'tf32'.*cpu"),

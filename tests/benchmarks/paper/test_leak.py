@@ -22,7 +22,7 @@ from optuna_ga.fashion_mnist._training import train
 
 @pytest.fixture(autouse=True)
 def little_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let few weights stand for many, and 20 of 2,000 images that no individual sees for all."""
+    """Use a small network, and 20 of the 2,000 images that no individual sees."""
 
     def load_few(name: str, device: torch.device) -> Data:
         data = load(name, device)
@@ -44,7 +44,7 @@ def mark(network: Any) -> float:
 def test_only_weights_that_live_on_under_new_splits_leak(
     weights: str, split: str, leaks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether a network validates on images that it, or what it began as, was trained on."""
+    """A leak: validation on images that the network or its weights' ancestors trained on."""
     seen: dict[float, set[bytes]] = {}  # What a network has been trained on, by its weights.
     leaked = []
 
@@ -65,7 +65,7 @@ def test_only_weights_that_live_on_under_new_splits_leak(
 
 
 def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its network begins as the fitter parent's ended."""
+    """A child's training starts from the fitter parent's trained weights."""
     begun: dict[int, float] = {}
     ended: dict[int, float] = {}
     studies: list[optuna.Study] = []
@@ -97,7 +97,7 @@ def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch
 def test_the_committed_tables_are_made_of_the_committed_rows(
     name: str, made: Callable[[pd.DataFrame], str]
 ) -> None:
-    """Both are the same to the letter."""
+    """Each page equals its report to the letter."""
     path = RESULTS / f"{name}.csv"
 
     assert path.with_suffix(".md").read_text() == made(read_frame(path))
