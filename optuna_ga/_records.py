@@ -1,8 +1,8 @@
 """The attributes `ga_*` that trials and studies show: their names, their writing and reading.
 
 They are user attributes, since optuna-dashboard shows these and hides system attributes; only
-`ga_unfinished`, which serves the sampler alone, is a system attribute. Values
-are plain Python numbers, strings and lists: databases take no NumPy scalars.
+`ga_unfinished`, which serves the sampler alone, is a system attribute. Values are plain Python
+numbers, strings and lists: databases take no NumPy scalars.
 
 Anybody can write attributes, so they are validated when they are read: an attribute that this
 package cannot have written counts as missing.
@@ -71,7 +71,7 @@ def recorded_unfinished(trial: FrozenTrial) -> list[int] | None:
     numbers = trial.system_attrs.get(UNFINISHED)
     if not isinstance(numbers, list):
         return None
-    valid = all(type(number) is int and 0 <= number < trial.number for number in numbers)
+    valid = all(_is_int(number, 0, trial.number - 1) for number in numbers)
     return numbers if valid else None
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import optuna
 import pytest
 from optuna import Study
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 from optuna.storages import _in_memory
-from optuna.storages._in_memory import InMemoryStorage
 
 from optuna_ga import GASampler
-from tests.studies import next_parents, of_four, parents, run, sphere
+from tests.studies import next_parents, of_four, overtaken, parents, run, sphere
 
 SetClock = Callable[..., None]
 
@@ -67,18 +66,6 @@ def test_a_clock_that_is_set_changes_no_search_that_another_process_resumes(
         study.optimize(sphere, n_trials=7)
 
     assert generations_of_parents(study, 4) == {1}
-
-
-def overtaken(sampler: BaseSampler, storage: InMemoryStorage | None = None) -> Study:
-    """Return a study whose best trial, 3, finished after generation 1 had."""
-    study = optuna.create_study(sampler=sampler, storage=storage)
-    trials = [study.ask() for _ in range(4)]
-    for trial in trials[:3]:
-        study.tell(trial, sphere(trial))
-    study.optimize(sphere, n_trials=4)
-    sphere(trials[3])
-    study.tell(trials[3], -1.0)
-    return study
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -23,6 +23,7 @@ from tests.studies import (
     constant,
     next_parents,
     of_four,
+    overtaken,
     parents,
     parents_by_the_rules,
     run,
@@ -44,21 +45,9 @@ def test_more_workers_than_members_draw_at_random_and_lose_nothing() -> None:
     assert next_parents(study) == {1, 5}
 
 
-def late_trial() -> Study:
-    """Return a study whose best trial, 3, finished after generation 1 had."""
-    study = optuna.create_study(sampler=of_four())
-    trials = [study.ask() for _ in range(4)]
-    for trial in trials[:3]:
-        study.tell(trial, sphere(trial))
-    study.optimize(sphere, n_trials=4)
-    sphere(trials[3])
-    study.tell(trials[3], -1.0)
-    return study
-
-
 def test_a_late_result_is_in_the_next_pool() -> None:
     """A result too late for its own successors is in the pool of the generation after."""
-    study = late_trial()
+    study = overtaken(of_four())
     study.optimize(sphere, n_trials=4)
 
     assert all(3 in parents(trial) for trial in study.trials[8:])
@@ -67,7 +56,7 @@ def test_a_late_result_is_in_the_next_pool() -> None:
 
 def test_a_late_result_is_in_one_pool_only() -> None:
     """Later pools no longer have it."""
-    study = late_trial()
+    study = overtaken(of_four())
     study.optimize(sphere, n_trials=12)
 
     assert not any(3 in parents(trial) for trial in study.trials[12:])
