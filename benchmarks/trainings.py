@@ -1,40 +1,30 @@
-"""The paper's network and images outside of its objective, and trainings of many settings.
-
-Other benchmarks take from here what `optuna_ga.fashion_mnist` does not export, and only
-`benchmarks.performance.trainer_speed`, which times the trainers themselves, imports it on its own.
-"""
+"""Trainings of many settings of the paper's network, and constants of its problem."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 
-from optuna_ga.fashion_mnist._data import N_TRAINING, Data, Images, load_full, load_subset
-from optuna_ga.fashion_mnist._network import Network, initial_network
-from optuna_ga.fashion_mnist._objective import PRECISIONS
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._trainers import Epochs, Member, ThreadsTrainer, Trainer
-from optuna_ga.fashion_mnist._training import (
-    LEARNING_RATE_DECAY,
-    DivergedError,
-    Precision,
-    evaluate,
-    lower_precisions,
-    train,
+from optuna_ga.fashion_mnist import (
+    Data,
+    Epoch,
+    Member,
+    StackedTrainer,
+    ThreadsTrainer,
+    Trainer,
+    load_full,
+    load_subset,
 )
 
-__all__ = [
-    "GUESSING", "LEARNING_RATE_DECAY", "N_TRAINING", "PRECISIONS", "Data", "DivergedError",
-    "Images", "Network", "Outcomes", "Precision", "default_device", "evaluate", "initial_network",
-    "load", "load_full", "lower_precisions", "train", "train_settings",
-]  # fmt: skip
-
 GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
+LEARNING_RATE_DECAY = 0.7  # The paper's factor of the learning rate after each epoch.
+Precision = Literal["float32", "tf32", "bfloat16"]
+PRECISIONS = get_args(Precision)
 
 
 class Outcomes(NamedTuple):
@@ -110,7 +100,7 @@ def train_settings(
     accuracy = np.full((epochs, len(members)), np.nan)
     n_epochs = 0
 
-    def after_epoch(ended: Epochs) -> Collection[int]:
+    def after_epoch(ended: Mapping[int, Epoch | None]) -> Collection[int]:
         nonlocal n_epochs
         for position, epoch in ended.items():
             if epoch is not None:

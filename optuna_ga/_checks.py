@@ -4,21 +4,94 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from numbers import Integral, Real
 
+MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
+MAX_SEED = 2**1024 - 1
+MAX_TRAINING_SEED = 2**63 - 1  # PyTorch's seeds have 64 bits, and trials count from the first.
 
-def check_int(name: str, value: object, *, minimum: int) -> int:
-    """Return `value` as a Python int of at least `minimum`.
+_LONGEST_SHOWN = 200  # Characters.
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of a value for a message: short, and without passwords in addresses.
+
+    A value without a `repr`, such as an integer of more digits than Python converts, is shown as
+    its type.
+    """
+    try:
+        text = re.sub(r"(://[^\s/@:]*):[^\s/]*@", r"\1:***@", repr(value))
+    except Exception:
+        return f"an object of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def check_study(study: object) -> None:
+    """Check that an argument is a study; what stands in for one has the same methods.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if isinstance(study, type) or not hasattr(study, "get_trials"):
+        raise TypeError(f"`study` must be an `optuna.Study`, but {shown(study)} was given.")
+
+
+def check_callable(name: str, value: object) -> None:
+    """Check that an argument can be called.
+
+    Raises:
+        TypeError: If it cannot.
+    """
+    if not callable(value):
+        raise TypeError(f"`{name}` must be callable, but {shown(value)} was given.")
+
+
+def check_text(name: str, value: object) -> None:
+    """Check that an argument is a string.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string, but {shown(value)} was given.")
+
+
+def check_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
+    """Return `value` as a Python int of at least `minimum` and at most `maximum`.
 
     Raises:
         TypeError: If `value` is no integer; a bool is no integer either.
-        ValueError: If it is smaller than `minimum`.
+        ValueError: If it is smaller than `minimum` or greater than `maximum`.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"`{name}` must be an integer, but {value!r} was given.")
-    if value < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, but {value!r} was given.")
-    return operator.index(value)
+        raise TypeError(f"`{name}` must be an integer, but {shown(value)} was given.")
+    number = operator.index(value)
+    if number < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}, but {shown(value)} was given.")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"`{name}` must be at most {maximum}, but {shown(value)} was given.")
+    return number
+
+
+def check_population_size(value: object, *, minimum: int = 2) -> int:
+    """Return `value` as a Python int from `minimum` to 1,000,000.
+
+    Raises:
+        TypeError: If `value` is no integer; a bool is no integer either.
+        ValueError: If it is out of the range.
+    """
+    return check_int("population_size", value, minimum=minimum, maximum=MAX_COUNT)
+
+
+def check_seed(value: object) -> int | None:
+    """Return `value` as a Python int from 0 to 2**1024 - 1, or None.
+
+    Raises:
+        TypeError: If `value` is neither an integer nor None; a bool is no integer either.
+        ValueError: If it is out of the range.
+    """
+    return None if value is None else check_int("seed", value, minimum=0, maximum=MAX_SEED)
 
 
 def check_fraction(name: str, value: object, *, zero: bool) -> float:
@@ -29,26 +102,35 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
         ValueError: If it lies outside the interval or is NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number, but {value!r} was given.")
-    number = float(value)
+        raise TypeError(f"`{name}` must be a number, but {shown(value)} was given.")
+    number = _as_float(value)
     if math.isnan(number) or number > 1.0 or number < 0.0 or (number == 0.0 and not zero):
         interval = "[0, 1]" if zero else "(0, 1]"
-        raise ValueError(f"`{name}` must lie in {interval}, but {value!r} was given.")
+        raise ValueError(f"`{name}` must lie in {interval}, but {shown(value)} was given.")
     return number
 
 
-def check_seconds(name: str, value: object) -> float:
-    """Return `value` as a Python float of at least 0.
+def check_at_least_zero(name: str, value: object, unit: str = "") -> float:
+    """Return `value` as a Python float of at least 0, infinite if it is beyond all floats.
 
     Raises:
         TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it is negative or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number of seconds, but {value!r} was given.")
-    if not float(value) >= 0.0:
-        raise ValueError(f"`{name}` must be at least 0 seconds, but {value!r} was given.")
-    return float(value)
+        raise TypeError(f"`{name}` must be a number{unit}, but {shown(value)} was given.")
+    number = _as_float(value)
+    if not number >= 0.0:
+        raise ValueError(f"`{name}` must be at least 0, but {shown(value)} was given.")
+    return number
+
+
+def _as_float(value: Real) -> float:
+    """Return a number as a float, infinite if it is beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if operator.gt(value, 0) else -math.inf
 
 
 def check_bool(name: str, value: object) -> bool:
@@ -58,7 +140,7 @@ def check_bool(name: str, value: object) -> bool:
         TypeError: If it is anything else.
     """
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, but {value!r} was given.")
+        raise TypeError(f"`{name}` must be True or False, but {shown(value)} was given.")
     return value
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from traceback import walk_tb
@@ -22,7 +22,11 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DataError
 
+from optuna_ga._checks import check_study
+
 _FEW = 4
+_FEW_IN_MEMORY = 64
+_LISTED_AT_ONCE = 256  # Trials that are listed from memory in the time of looking up one.
 _EARLY_RESULT = "ga_early_result"
 _REFUSALS = (TypeError, ValueError, LookupError, UpdateFinishedTrialError)
 
@@ -36,8 +40,10 @@ def only_direction(study: Study) -> StudyDirection:
     """Return the direction of a study with one objective.
 
     Raises:
-        ValueError: If it has several.
+        TypeError: If it is no study.
+        ValueError: If it has several objectives.
     """
+    check_study(study)
     directions = study.directions
     if len(directions) > 1:
         raise ValueError(
@@ -47,14 +53,21 @@ def only_direction(study: Study) -> StudyDirection:
     return directions[0]
 
 
-def read_trials(study: Study, numbers: Collection[int]) -> Iterator[FrozenTrial]:
+def read_trials(study: Study, numbers: Sequence[int]) -> Iterator[FrozenTrial]:
     """Yield the numbered trials that exist, from every bracket of a Hyperband study.
 
-    A database is read once, whatever the count. Few trials, and trials in memory, are looked up
-    one by one, which is cheaper than listing the study.
+    Trials are looked up one by one where that is cheaper than listing the study: if there are few,
+    or, in memory, few among many.
+
+    Args:
+        study: The study.
+        numbers: The trials' numbers; the last is the highest.
     """
     storage, study_id = locate(study)
-    if isinstance(storage, InMemoryStorage) or len(numbers) <= _FEW:
+    few = _FEW
+    if isinstance(storage, InMemoryStorage) and numbers:
+        few = max(_FEW_IN_MEMORY, numbers[-1] // _LISTED_AT_ONCE)
+    if len(numbers) <= few:
         for number in numbers:
             try:
                 trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
@@ -63,17 +76,20 @@ def read_trials(study: Study, numbers: Collection[int]) -> Iterator[FrozenTrial]
             yield storage.get_trial(trial_id)
         return
     trials = study._get_trials(deepcopy=False)
+    # A trial that another process is creating may be missing; then position is not number.
+    none_is_missing = not trials or trials[-1].number == len(trials) - 1
     for number in numbers:
-        # A trial that another process is creating may be missing, so position is not number.
-        position = bisect_left(trials, number, key=attrgetter("number"))
+        position = (
+            number if none_is_missing else bisect_left(trials, number, key=attrgetter("number"))
+        )
         if position < len(trials) and trials[position].number == number:
             yield trials[position]
 
 
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the parameters enqueued with a trial, whether or not they are suggested yet."""
-    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return fixed
+    fixed = trial.system_attrs.get("fixed_params")
+    return fixed if isinstance(fixed, dict) else {}
 
 
 def is_retry(trial: FrozenTrial) -> bool:
@@ -93,11 +109,23 @@ def write_on_trial(
     study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
 
+def write_hidden_on_trial(
+    study: Study, trial: FrozenTrial, key: str, value: Sequence[int]
+) -> None:
+    """Write a system attribute of a running trial, which optuna-dashboard does not show."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
 def write_on_study(study: Study, key: str, value: int) -> None:
-    """Write a user attribute of the study unless it has this value already."""
+    """Write a user attribute of the study."""
     storage, study_id = locate(study)
-    if storage.get_study_user_attrs(study_id).get(key) != value:
-        storage.set_study_user_attr(study_id, key, value)
+    storage.set_study_user_attr(study_id, key, value)
+
+
+def study_attr(study: Study, key: str) -> Any:
+    """Return a user attribute of the study, None if it has none by this name."""
+    storage, study_id = locate(study)
+    return storage.get_study_user_attrs(study_id).get(key)
 
 
 class ResumedTrial(Trial):
@@ -118,6 +146,12 @@ class ResumedTrial(Trial):
         """Report an intermediate value unless the step has one."""
         if step not in self._reported:
             super().report(value, step)
+
+
+def running_numbers(study: Study) -> list[int]:
+    """Return the numbers of the running trials, those of all brackets of a Hyperband study."""
+    running = study._get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.number for trial in running]
 
 
 def running_trials(study: Study) -> list[Trial]:

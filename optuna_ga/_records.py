@@ -1,34 +1,78 @@
 """The attributes `ga_*` that trials and studies show: their names, their writing and reading.
 
-They are user attributes, since optuna-dashboard shows these and hides system attributes. Values
-are plain Python numbers, strings and lists: databases take no NumPy scalars.
+They are user attributes, since optuna-dashboard shows these and hides system attributes; only
+`ga_unfinished`, which serves the sampler alone, is a system attribute. Values are plain Python
+numbers, strings and lists: databases take no NumPy scalars.
+
+Anybody can write attributes, so they are validated when they are read: an attribute that this
+package cannot have written counts as missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._optuna_internals import current, is_retry, write_on_study, write_on_trial
+from optuna_ga._checks import MAX_COUNT, MAX_SEED
+from optuna_ga._optuna_internals import (
+    current,
+    is_retry,
+    study_attr,
+    write_hidden_on_trial,
+    write_on_study,
+    write_on_trial,
+)
 
 GENERATION = "ga_generation"
 PARENTS = "ga_parents"
 MUTATED = "ga_mutated"
 CHECKPOINT = "ga_checkpoint"
+UNFINISHED = "ga_unfinished"
+SEED = "ga_seed"  # On the study.
 POPULATION_SIZE = "ga_population_size"  # On the study.
 
 
 def record_population_size(study: Study, population_size: int) -> None:
     """Write the population size on the study, unless it is there."""
-    write_on_study(study, POPULATION_SIZE, population_size)
+    if shown_population_size(study) != population_size:
+        write_on_study(study, POPULATION_SIZE, population_size)
+
+
+def record_seed(study: Study, seed: int) -> None:
+    """Write the study's own seed."""
+    write_on_study(study, SEED, seed)
+
+
+def shown_seed(study: Study) -> int | None:
+    """Return the study's own seed, if it shows one."""
+    seed = study_attr(study, SEED)
+    return seed if _is_int(seed, 0, MAX_SEED) else None
 
 
 def record_generation(study: Study, trial: FrozenTrial, generation: int) -> None:
     """Write a trial's generation; a retried trial keeps the generation its genes came with."""
-    if trial.user_attrs.get(GENERATION) != generation and not is_retry(trial):
+    if shown_generation(trial) != generation and not is_retry(trial):
         write_on_trial(study, trial, GENERATION, generation)
+
+
+def record_unfinished(study: Study, trial: FrozenTrial, numbers: Sequence[int]) -> None:
+    """Write which earlier trials had not finished when a trial started."""
+    write_hidden_on_trial(study, trial, UNFINISHED, numbers)
+
+
+def recorded_unfinished(trial: FrozenTrial) -> list[int] | None:
+    """Return which earlier trials had not finished when a trial started, None if unknown.
+
+    A trial that was copied from a study in which it had another number may show later numbers.
+    """
+    numbers = trial.system_attrs.get(UNFINISHED)
+    if not isinstance(numbers, list):
+        return None
+    valid = all(_is_int(number, 0, trial.number - 1) for number in numbers)
+    return numbers if valid else None
 
 
 def record_origin(
@@ -60,6 +104,40 @@ def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
 
 
 def shown_parents(trial: FrozenTrial) -> list[int]:
-    """Return the parents that a trial shows, unless they belong to a study it was copied from."""
-    parents: list[int] = trial.user_attrs.get(PARENTS, [])
-    return list(parents) if all(number < trial.number for number in parents) else []
+    """Return the numbers of the parents that a trial shows; they are distinct earlier trials.
+
+    Later numbers belong to a study that the trial was copied from.
+    """
+    numbers = _items(trial, PARENTS)
+    valid = all(_is_int(number, 0, trial.number - 1) for number in numbers)
+    return numbers if valid and len(set(numbers)) == len(numbers) else []
+
+
+def shown_mutated(trial: FrozenTrial) -> list[str]:
+    """Return the names of the mutated genes that a bred trial shows, as far as it has them."""
+    names = _items(trial, MUTATED) if shown_parents(trial) else []
+    if not all(isinstance(name, str) for name in names):
+        return []
+    params = trial.params
+    return [name for name in names if name in params]
+
+
+def shown_generation(trial: FrozenTrial) -> int | None:
+    """Return the generation that a trial shows, if any."""
+    generation = trial.user_attrs.get(GENERATION)
+    return generation if _is_int(generation, 0, trial.number) else None
+
+
+def shown_population_size(study: Study) -> int | None:
+    """Return the population size that a study shows, if any."""
+    size = study_attr(study, POPULATION_SIZE)
+    return size if _is_int(size, 2, MAX_COUNT) else None
+
+
+def _items(trial: FrozenTrial, key: str) -> list[Any]:
+    value = trial.user_attrs.get(key)
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def _is_int(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high  # A bool is no number.

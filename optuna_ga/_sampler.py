@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +14,14 @@ from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Adaptive
 from optuna_ga._breeding.breeder import Breeder
 from optuna_ga._breeding.breeders import Memories, Settings, StudyMemory
 from optuna_ga._breeding.paper import PaperSettings
-from optuna_ga._checks import check_bool
+from optuna_ga._checks import check_bool, shown
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._records import (
     record_generation,
     record_mutated,
     record_origin,
     record_population_size,
+    record_unfinished,
 )
 
 
@@ -32,7 +32,7 @@ class GASampler(BaseSampler):
     Dynamic Neural Network Optimization", sections 4.1 to 4.6; choose it to reproduce or study the
     paper. Choose `GASampler.adaptive()` where the result counts, and
     `GASampler.population_based_training()` to change hyperparameters while networks train.
-    `docs/algorithm.md` explains all three.
+    `docs/explanation/algorithm.md` explains all three.
 
     Trial `n` belongs to generation `n // population_size`. The first generation is drawn at
     random. The fitter half of a generation become parents; a child inherits each parameter from
@@ -45,7 +45,8 @@ class GASampler(BaseSampler):
 
     Each trial shows its generation as the user attribute `ga_generation`. A bred trial also shows
     its parents' numbers, `ga_parents`, and its parameters that were drawn afresh, `ga_mutated`, if
-    any. The study shows `ga_population_size`.
+    any. The study shows `ga_population_size`. If it is changed in mid-study, children are bred as
+    if the new size had always been, and trials go on showing the generation in which they ran.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -55,7 +56,7 @@ class GASampler(BaseSampler):
     4
 
     Args:
-        population_size: Trials in a generation, at least 2.
+        population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1]. There are
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
@@ -63,8 +64,10 @@ class GASampler(BaseSampler):
         avoid_duplicates: Whether a child that repeats a finished or running trial is replaced. Up
             to 8 children of the same parents are tried; if all repeat earlier trials, the trial is
             drawn at random. The same seed gives different trials with and without this option.
-        seed: Seed of all draws, at least 0. None takes a seed from the operating system.
-        record: Whether to write the user attributes. Without them a database is written less.
+        seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, which its first
+            worker draws and records, and which other workers and resumed runs take.
+        record: Whether to write the user attributes. Without them a database is written less;
+            `ga_seed` is written in any case.
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
@@ -90,7 +93,7 @@ class GASampler(BaseSampler):
                 mutation_prob=mutation_prob,
                 elitism=elitism,
                 avoid_duplicates=avoid_duplicates,
-                seed=_seed(seed),
+                seed=seed,
                 record=record,
             )
         )
@@ -110,18 +113,22 @@ class GASampler(BaseSampler):
         fittest of all finished trials, by operators that scale with the spread of the parents. A
         Gaussian process chooses most children among 256 candidates; a trial takes milliseconds.
 
-        No trial repeats the parameters of a finished or running trial while anything else is left.
-        Requires one finished trial (until then the search space is unknown) and the same seed in
-        every worker (so that each can compute the others' pending trials).
+        No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
+        while anything else is left. Requires one finished trial (until then the search space is
+        unknown) and the same seed, or none, in every worker (so that each can compute the others'
+        pending trials).
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on the finished trials. `docs/algorithm.md` has the details.
+        Free workers' trials depend on the finished trials; a trial that has some of its parameters
+        when results arrive is predicted from more results than it was bred from, so that in rare
+        cases another worker repeats it. See `docs/explanation/algorithm.md`.
 
         Args:
-            population_size: Trials in a generation, at least 2.
+            population_size: Trials in a generation, 2 to 1,000,000.
             screen: Whether a model chooses among candidates. False takes the first new candidate,
                 which costs less.
-            seed: Seed of all draws, at least 0. None takes a seed from the operating system.
+            seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
+                `GASampler`.
             record: Whether to write the user attributes.
 
         Raises:
@@ -132,7 +139,7 @@ class GASampler(BaseSampler):
             AdaptiveSettings(
                 population_size=population_size,
                 screen=check_bool("screen", screen),
-                seed=_seed(seed),
+                seed=seed,
                 record=record,
                 tuning=SCREENED if screen else MODEL_FREE,
             )
@@ -160,13 +167,14 @@ class GASampler(BaseSampler):
         any value once the state can be loaded.
 
         `study.best_trial` may belong to an earlier, shorter-trained generation; the answer is
-        `best_of_final_generation(study)`. `docs/algorithm.md` has the details.
+        `best_of_final_generation(study)`. `docs/explanation/algorithm.md` has the details.
 
         Args:
-            population_size: Trials in a generation, at least 2.
+            population_size: Trials in a generation, 2 to 1,000,000.
             parent_fraction: Share of the population that become parents, in (0, 1], at least 2.
             mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
-            seed: Seed of all draws, at least 0. None takes a seed from the operating system.
+            seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
+                `GASampler`.
             record: Whether to write the user attributes. `schedule_of` needs them, and so do
                 free workers that remove checkpoints.
 
@@ -180,7 +188,7 @@ class GASampler(BaseSampler):
                 parent_fraction=parent_fraction,
                 mutation_prob=mutation_prob,
                 population_based_training=True,
-                seed=_seed(seed),
+                seed=seed,
                 record=record,
             )
         )
@@ -193,7 +201,14 @@ class GASampler(BaseSampler):
         >>> settings = GASampler.adaptive(seed=0).settings
         >>> GASampler.from_settings(replace(settings, population_size=5)).population_size
         5
+
+        Raises:
+            TypeError: If `settings` are not those of a sampler.
         """
+        if not isinstance(settings, Settings):
+            raise TypeError(
+                f"`settings` must be the settings of a GASampler, but {shown(settings)} was given."
+            )
         sampler = cls.__new__(cls)
         sampler._set_up(settings)
         return sampler
@@ -244,8 +259,11 @@ class GASampler(BaseSampler):
         """Record the generation; in population-based training, choose the parents."""
         if len(study.directions) > 1:
             return  # Refused at its first parameter: an error here would leave the trial running.
-        memory = self._memories.of_starting(study, trial.number)
+        memory = self._memories.of_starting(study, trial)
+        unfinished = memory.breeder.note_start(study, trial)
         if self._settings.record:
+            if unfinished is not None:
+                record_unfinished(study, trial, unfinished)
             if not memory.population_size_recorded:
                 record_population_size(study, self.population_size)
                 memory.population_size_recorded = True
@@ -294,7 +312,3 @@ class GASampler(BaseSampler):
 def breeder_of(sampler: GASampler, study: Study) -> Breeder:
     """Return the breeder of a study's trials, for the other rooms of this package."""
     return sampler._memories.of(study).breeder
-
-
-def _seed(seed: int | None) -> int:
-    return secrets.randbits(64) if seed is None else seed

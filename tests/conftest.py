@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # Test processes share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -10,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from hypothesis import settings
 from optuna.storages import (
     BaseStorage,
@@ -27,6 +33,19 @@ from tests.studies import OpenDatabase
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _do_not_wait_for_the_disk(connection: Any, record: object) -> None:
+    """Leave SQLite's writes to the system: they outlive a killed process, which tests kill."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("pragma synchronous = off")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one test process more than there are cores, since tests wait for processes."""
+    return (os.cpu_count() or 1) + 1
+
 
 FILES = ["sqlite", "journal"]
 SERVERS = ["postgresql", "mariadb", "redis", "grpc"]
@@ -63,6 +82,20 @@ def _running(server: AbstractContextManager[Any]) -> Iterator[Any]:
 def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL database."""
     yield from _running(servers.postgresql())
+
+
+@pytest.fixture
+def guarded_postgresql() -> Iterator[str]:
+    """The URL, without the password "secret", of a PostgreSQL database that asks for it."""
+    for url in _running(servers.postgresql()):
+        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("alter user optuna password 'secret'"))
+            file = connection.execute(sqlalchemy.text("show hba_file")).scalar_one()
+            Path(file).write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+            connection.execute(sqlalchemy.text("select pg_reload_conf()"))
+        engine.dispose()
+        yield url
 
 
 @pytest.fixture(scope="session")

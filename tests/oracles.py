@@ -9,7 +9,7 @@ says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -133,23 +133,38 @@ def pool(
     size: int,
     elitism: bool,
     time: datetime | None = None,
+    unfinished: Mapping[int, Collection[int]] | None = None,
 ) -> list[FrozenTrial]:
-    """Return the pool of trial `number`, as it was at a time or, without one, as it is."""
+    """Return the pool of trial `number`, as it was at a time or, without one, as it is.
+
+    Args:
+        trials: All trials of the study.
+        number: The trial's number.
+        size: Trials in a generation.
+        elitism: Whether the pool is all earlier generations.
+        time: The time.
+        unfinished: The earlier trials that had not finished when a trial started, by its number,
+            where that is known; else the times say it.
+    """
     first = number // size * size
     earlier = finished_by(trials[:first], time or datetime.max)
     if elitism:
         return earlier
     before = max(first - size, 0)
-    starts = [t.datetime_start for t in trials[before:first] if t.datetime_start]
-    since = starts[0] if starts else None
-    chosen = [t for t in earlier if t.number >= before or _after(t, since)]
-    rest = [t for t in reversed(earlier) if t.number < before and not _after(t, since)]
+    late = _late(trials, range(before, first), unfinished or {})
+    chosen = [t for t in earlier if t.number >= before or t.number in late]
+    rest = [t for t in reversed(earlier) if t.number < before and t.number not in late]
     chosen += rest[: max(size - len(chosen), 0)]
     if sum(map(usable, chosen)) >= 2:
         return chosen
     return chosen + [t for t in earlier if t.number < before and usable(t)][-size:]
 
 
-def _after(trial: FrozenTrial, time: datetime | None) -> bool:
-    assert trial.datetime_complete is not None
-    return time is not None and trial.datetime_complete > time
+def _late(
+    trials: Sequence[FrozenTrial], previous: range, unfinished: Mapping[int, Collection[int]]
+) -> Collection[int]:
+    if previous.start in unfinished:
+        return unfinished[previous.start]
+    starts = [t.datetime_start for t in trials[previous.start : previous.stop] if t.datetime_start]
+    earlier = trials[: previous.start] if starts else []
+    return {t.number for t in earlier if t.datetime_complete and t.datetime_complete >= starts[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import optuna
 from optuna import Study, Trial
 from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
@@ -39,6 +39,18 @@ def run(
     """Return a study after this many trials; the options are those of `create_study`."""
     study = optuna.create_study(sampler=sampler, **options)
     study.optimize(objective, n_trials=n_trials)
+    return study
+
+
+def overtaken(sampler: BaseSampler, storage: InMemoryStorage | None = None) -> Study:
+    """Return a study whose best trial, 3, finished after generation 1 had."""
+    study = optuna.create_study(sampler=sampler, storage=storage)
+    trials = [study.ask() for _ in range(4)]
+    for trial in trials[:3]:
+        study.tell(trial, sphere(trial))
+    study.optimize(sphere, n_trials=4)
+    sphere(trials[3])
+    study.tell(trials[3], -1.0)
     return study
 
 
@@ -103,9 +115,10 @@ def parents_by_the_rules(
     n_parents: int,
     elitism: bool = False,
     maximize: bool = False,
+    unfinished: Mapping[int, Collection[int]] | None = None,
 ) -> list[int]:
     """Return the numbers of the trials that may be parents of trial `number`."""
-    pool = oracles.pool(trials, number, population_size, elitism)
+    pool = oracles.pool(trials, number, population_size, elitism, unfinished=unfinished)
     usable = [trial for trial in pool if oracles.usable(trial)]
     usable.sort(key=lambda trial: oracles.fitness(trial, maximize))
     return [trial.number for trial in usable[:n_parents]]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import runpy
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -24,16 +26,13 @@ from tests.studies import OpenDatabase, parents, parents_by_the_rules, story
 FOLDER = Path(__file__).parents[1] / "examples"
 
 
-def command(example: str, *arguments: str) -> list[str]:
-    """Return the command that runs an example, with warnings as errors."""
-    return [sys.executable, "-W", "error", str(FOLDER / f"{example}.py"), *arguments]
-
-
-def output(example: str, folder: Path, *arguments: str) -> str:
-    """Run an example in a folder and return what it prints."""
-    done = subprocess.run(command(example, *arguments), cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def output(example: str, *arguments: str) -> str:
+    """Run an example as a script of this process, and return what it prints."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(sys, "argv", [example, *arguments])
+        runpy.run_path(str(FOLDER / f"{example}.py"), run_name="__main__")
+    return printed.getvalue()
 
 
 def params(line: str) -> dict[str, Any]:
@@ -47,18 +46,18 @@ def only_study(open_database: OpenDatabase) -> Study:
     return optuna.load_study(study_name=None, storage=open_database())
 
 
-def test_the_quickstart_ends_with_the_best_parameters(tmp_path: Path) -> None:
+def test_the_quickstart_ends_with_the_best_parameters() -> None:
     """After ten generations they are close to the minimum, x = 2 and n = 7."""
-    best = ast.literal_eval(output("quickstart", tmp_path))
+    best = ast.literal_eval(output("quickstart"))
 
     assert set(best) == {"x", "n", "shape"}
     assert abs(best["x"] - 2) < 1
     assert abs(best["n"] - 7) <= 1
 
 
-def test_a_conditional_pipeline_has_the_parameters_of_one_model(tmp_path: Path) -> None:
+def test_a_conditional_pipeline_has_the_parameters_of_one_model() -> None:
     """All models are tried, and the best trial has its own model's parameters."""
-    tried, best = output("conditional", tmp_path, "--trials", "30").splitlines()
+    tried, best = output("conditional", "--trials", "30").splitlines()
     own = {"forest": {"depth", "n_trees"}, "neighbours": {"n_neighbours"}, "svm": {"c", "gamma"}}
 
     counts = ast.literal_eval(tried)
@@ -68,10 +67,10 @@ def test_a_conditional_pipeline_has_the_parameters_of_one_model(tmp_path: Path) 
     assert float(best.split()[1]) > 0.9
 
 
-def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
+def test_a_batch_of_networks_is_trained_at_once() -> None:
     """Two generations of four train on the device that PyTorch finds."""
     small = ("--epochs", "1", "--generations", "2", "--images", "64", "--population-size", "4")
-    trained, best = output("one_gpu", tmp_path, *small).splitlines()
+    trained, best = output("one_gpu", *small).splitlines()
 
     assert re.fullmatch(r"8 networks in \d+\.\d s on (cpu|cuda)", trained)
     assert set(params(best)) == {"learning_rate", "momentum", "weight_decay"}
@@ -79,21 +78,20 @@ def test_a_batch_of_networks_is_trained_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlps", "cnns", "encoders"])
-def test_networks_of_any_kind_train_at_once(kind: str, tmp_path: Path) -> None:
+def test_networks_of_any_kind_train_at_once(kind: str) -> None:
     """As one they end where they do one after the other, up to what rounding may tip over."""
     small = ("--epochs", "1", "--generations", "1")
     one, other = (
-        output(f"train_{kind}", tmp_path, "--backend", backend, *small)
-        for backend in ("loop", "vmap")
+        output(f"train_{kind}", "--backend", backend, *small) for backend in ("loop", "vmap")
     )
 
     assert re.match(r"(Accuracy|Errors|Loss) 0\.\d{3} with ", one)
     assert float(one.split()[1]) == pytest.approx(float(other.split()[1]), abs=0.02)
 
 
-def test_hyperband_saves_most_of_the_epochs(tmp_path: Path) -> None:
+def test_hyperband_saves_most_of_the_epochs() -> None:
     """Some trials are pruned, and others trained to the end."""
-    pruned, epochs, best = output("pruning", tmp_path, "--trials", "40").splitlines()
+    pruned, epochs, best = output("pruning", "--trials", "40").splitlines()
     n_pruned = int(pruned.split()[0])
     n_epochs, n_all = map(int, re.findall(r"\d+", epochs))
 
@@ -107,7 +105,7 @@ def test_a_killed_run_is_resumed_to_the_same_study(
 ) -> None:
     """The run is killed in its second generation, of which two trials have results by then."""
     few = ("--storage", f"sqlite:///{tmp_path}/study.db", "--generations", "3")
-    slowly = command("resume", *few, "--seconds", "0.3")
+    slowly = [sys.executable, "-W", "error", str(FOLDER / "resume.py"), *few, "--seconds", "0.3"]
     with subprocess.Popen(slowly, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -118,17 +116,17 @@ def test_a_killed_run_is_resumed_to_the_same_study(
     states = [trial.state for trial in only_study(open_database).trials]
     assert states == [TrialState.COMPLETE] * 10 + [TrialState.RUNNING] * 10
 
-    resumed = output("resume", tmp_path, *few, "--seconds", "0")
+    resumed = output("resume", *few, "--seconds", "0")
     assert resumed.startswith("The study has 20 trials\nTrial 12 is being evaluated\n")
     whole = runpy.run_path(str(FOLDER / "resume.py"))["search"]("sqlite:///:memory:", 3, 0.0)
     assert story(only_study(open_database)) == story(whole)
 
 
 @pytest.mark.slow
-def test_a_schedule_is_found_while_networks_train(tmp_path: Path) -> None:
+def test_a_schedule_is_found_while_networks_train() -> None:
     """Ten segments reach a lower loss than one, and one of five replays reaches it too."""
-    best, again = output("population_based_training", tmp_path).splitlines()
-    first, _ = output("population_based_training", tmp_path, "--generations", "1").splitlines()
+    best, again = output("population_based_training").splitlines()
+    first, _ = output("population_based_training", "--generations", "1").splitlines()
     loss, rates = best.removeprefix("Loss ").split(" with the learning rates ")
     replays = ast.literal_eval(again.partition(": ")[2])
 
@@ -147,7 +145,7 @@ def test_trials_of_another_sampler_are_bred_from(
     """The first child has the other sampler's trials as parents, later ones the best of both."""
     url = f"sqlite:///{tmp_path}/study.db"
     before, after, child, *_ = output(
-        "moving", tmp_path, "--storage", url, "--first", first, "--trials", "30"
+        "moving", "--storage", url, "--first", first, "--trials", "30"
     ).splitlines()
     trials = only_study(open_database).trials
 
@@ -164,7 +162,7 @@ def test_trials_of_another_sampler_are_bred_from(
 def test_the_dashboard_shows_the_report(open_database: OpenDatabase, tmp_path: Path) -> None:
     """The printed command opens a database with a note and figures."""
     url = f"sqlite:///{tmp_path}/study.db"
-    printed = output("dashboard", tmp_path, "--storage", url, "--trials", "20")
+    printed = output("dashboard", "--storage", url, "--trials", "20")
     study = get(optuna_dashboard.wsgi(open_database()), "/api/studies/1")
 
     assert printed.splitlines()[-1] == f"optuna-dashboard {url}"

@@ -40,6 +40,7 @@ def test_imports_lead_down(room: str) -> None:
 @pytest.mark.parametrize("room", ["_running"])
 def test_a_driver_knows_no_sampler(room: str) -> None:
     """`optimize_generations` works with any sampler."""
+    assert modules(room)
     for path in modules(room):
         assert not set(imported_rooms(path)) & {"_sampler", "_breeding"}, path
 

@@ -59,7 +59,7 @@ def test_a_result_of_the_last_second_may_be_unknown() -> None:
 def test_a_parent_from_outside_the_pool_is_counted() -> None:
     """Trial 4's pool is generation 1, unless it is elitist; nobody's pool is the future."""
     trials = [
-        *two_generations(2),
+        *two_generations(1.5),
         trial(4, 0.0, 9, 10, parents=[1, 3]),
         trial(5, 0.0, 9, 10, parents=[2, 4]),
     ]

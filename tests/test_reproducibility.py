@@ -70,17 +70,10 @@ def test_another_seed_chooses_other_parents() -> None:
 
 
 def test_samplers_without_a_seed_differ() -> None:
-    """Each takes a seed of its own from the operating system."""
+    """Each study gets a seed of its own; see `tests/breeding/test_study_seed.py`."""
     first, second = (run(GASampler(5), 5) for _ in range(2))
 
     assert story(first) != story(second)
-
-
-def test_a_sampler_without_a_seed_keeps_the_one_it_took() -> None:
-    """One sampler makes the same search in every study, seeded or not."""
-    sampler = GASampler(5)
-
-    assert story(run(sampler, 20)) == story(run(sampler, 20))
 
 
 def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
@@ -94,7 +87,7 @@ def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
             text=True,
             timeout=120,
         ).stdout
-        for hash_seed in ("0", "1", "2")
+        for hash_seed in ("1", "2")
     }
 
     assert len(outputs) == 1
@@ -102,7 +95,7 @@ def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
 
 
 @pytest.mark.parametrize("elitism", [False, True])
-@pytest.mark.parametrize("splits", [[1], [4], [6, 8], [3, 5, 13]])
+@pytest.mark.parametrize("splits", [[1, 4, 6, 8], [3, 5, 13]])
 def test_a_resumed_search_equals_an_uninterrupted_one(
     open_database: OpenDatabase, splits: list[int], elitism: bool
 ) -> None:
@@ -160,13 +153,6 @@ def test_a_copied_sampler_continues_like_the_original(
     study.optimize(sphere, n_trials=14)
 
     assert story(run(of_four(elitism=elitism), 24)) == story(study)
-
-
-def test_a_copy_without_a_seed_keeps_the_one_it_took() -> None:
-    """The seed from the operating system is pickled along."""
-    sampler = GASampler(4)
-
-    assert story(run(sampler, 10)) == story(run(unpickled(sampler), 10))
 
 
 @pytest.mark.parametrize("order", range(3))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
+import time
 
 import optuna
 import pytest
@@ -14,24 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from optuna_ga import GASampler
+from tests.processes import exit_codes
 from tests.studies import fresh_genes, run, sphere, story
-
-# Each of the workers holds its first trial until all of them have one.
-WORKER = """
-import sys, time, optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna_ga import GASampler
-
-def objective(trial):
-    while len(trial.study.get_trials(deepcopy=False)) < 4:
-        time.sleep(0.01)
-    return sum(trial.suggest_float(name, -1, 1) ** 2 for name in "xyz")
-
-storage = JournalStorage(JournalFileBackend(sys.argv[1]))
-study = optuna.load_study(study_name="shared", storage=storage, sampler=GASampler(10, seed=0))
-study.optimize(objective, n_trials=15)
-"""
 
 
 def run_on_eight_threads(population_size: int, n_trials: int) -> Study:
@@ -62,9 +45,19 @@ def test_threads_never_draw_the_same() -> None:
         assert len(set(genes := fresh_genes(study, name))) == len(genes) > 16
 
 
-def start_worker(path: str) -> subprocess.Popen[bytes]:
-    """Return another process at work on the study."""
-    return subprocess.Popen([sys.executable, "-c", WORKER, path])
+def sphere_when_all_have_a_trial(trial: Trial) -> float:
+    """Hold a worker's first trial until each of four workers has one."""
+    while len(trial.study.get_trials(deepcopy=False)) < 4:
+        time.sleep(0.01)
+    return sphere(trial)
+
+
+def work(path: str) -> None:
+    """Run fifteen trials of the shared study."""
+    storage = JournalStorage(JournalFileBackend(path))
+    sampler = GASampler(10, seed=0)
+    study = optuna.load_study(study_name="shared", storage=storage, sampler=sampler)
+    study.optimize(sphere_when_all_have_a_trial, n_trials=15)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +67,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = optuna.create_study(
         study_name="shared", storage=JournalStorage(JournalFileBackend(path))
     )
-    workers = [start_worker(path) for _ in range(4)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0, 0]
+    assert exit_codes(work, path, n_processes=4) == [0, 0, 0, 0]
     return study
 
 

@@ -40,7 +40,15 @@ The modules are copied from the package `optuna_ga`, which has the other functio
 that docstrings mention.
 """
 
-from ._sampler import GASampler
+import sys
+
+if sys.version_info < (3, 10):
+    raise ImportError(
+        "This package needs Python 3.10 or newer, but this is Python "
+        f"{sys.version_info[0]}.{sys.version_info[1]}."
+    )
+
+from ._sampler import GASampler  # noqa: E402
 
 __all__ = ["GASampler"]
 '''
@@ -165,7 +173,8 @@ def write_package(folder: Path) -> Path:
         path.write_text(moved(source, len(path.relative_to(package).parts) - 1))
     (package / "__init__.py").write_text(INIT)
     (package / "README.md").write_text(readme())
-    (package / "requirements.txt").write_text("\n".join([*requirements(sources.values()), ""]))
+    lines = ["# Python 3.10 or newer", *requirements(sources.values()), ""]
+    (package / "requirements.txt").write_text("\n".join(lines))
     shutil.copy(ROOT / "LICENSE", package)
     shutil.copy(TEMPLATES / "example.py", package)
     shutil.copy(TEMPLATES / "test_genetic_algorithm.py", package / "tests")

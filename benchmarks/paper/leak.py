@@ -27,19 +27,18 @@ from benchmarks.paper.leak_report import report
 from benchmarks.paper.runs import PAPER, PaperRun
 from benchmarks.rows import RESULTS, Row, device_name, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
-from benchmarks.trainings import (
+from benchmarks.trainings import default_device, load
+from optuna_ga import GASampler
+from optuna_ga.fashion_mnist import (
+    SEARCH_SPACE,
     Data,
     DivergedError,
     Images,
     Network,
-    default_device,
     evaluate,
     initial_network,
-    load,
     train,
 )
-from optuna_ga import GASampler
-from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 RULES = [
     ("fresh", "once"), ("fresh", "anew"), ("inherited", "once"), ("inherited", "anew"),

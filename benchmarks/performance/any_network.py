@@ -13,28 +13,28 @@ the ratios at the end are geometric means over the turns with a 95 % interval.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import math
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.rows import device_name, environment
-from optuna_ga.torch import Member, PopulationTrainer, TensorData
-from optuna_ga.torch._environment import Precision, computing
+from benchmarks.options import Options
+from benchmarks.paired import difference
+from benchmarks.rows import Row, device_name, environment, write_rows
+from benchmarks.trainings import PRECISIONS, Precision, default_device
+from optuna_ga.torch import Member, PopulationTrainer, TensorData, computing
 
 BATCH = 64
 STEPS = 50
 SIZES = (1, 5, 20)
-T_QUANTILES = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+MOST_TURNS = 10
 
 
 class Encoder(nn.Module):
@@ -229,82 +229,63 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def measure(write: Callable[[dict[str, Any]], None], options: argparse.Namespace) -> None:
+def measure(
+    device: torch.device, precisions: Sequence[Precision], limit_s: float
+) -> Iterator[Row]:
     """Time the problems one after the other, each in turns, within their shares of the time."""
-    device = torch.device(options.device)
-    combinations = [(name, precision) for precision in options.precisions for name in PROBLEMS]
+    combinations = [(name, precision) for precision in precisions for name in PROBLEMS]
     end = time.perf_counter()
     for name, precision in combinations:
-        end += options.seconds / len(combinations)
+        end += limit_s / len(combinations)
         torch.manual_seed(0)
         ready = []
         for design in designs(PROBLEMS[name], device, precision):
             design.epoch()  # Once more than to get ready, so that every turn is alike.
             ready.append(design)
         turn = 0
-        while turn < 2 or (turn < max(T_QUANTILES) and time.perf_counter() < end):
+        while turn < 2 or (turn < MOST_TURNS and time.perf_counter() < end):
             for design in ready if turn % 2 else ready[::-1]:
                 with computing(precision, device):
                     took = design.epoch()
-                write({
+                yield {
                     "network": name, "precision": precision, "design": design.name,
                     "members": design.size, "turn": turn,
                     "us_per_member_and_step": took / design.size / STEPS * 1e6,
                     "setup_s": design.setup_s,
-                })  # fmt: skip
+                }  # fmt: skip
             turn += 1
 
 
-def ratios(rows: list[dict[str, Any]]) -> Iterator[str]:
+def ratios(rows: pd.DataFrame) -> Iterator[str]:
     """Yield a line for each design: its time, and how often faster it is than the rivals."""
-    times: dict[tuple[str, str, str, int], list[float]] = {}
-    for row in rows:
-        key = row["network"], row["precision"], row["design"], row["members"]
-        times.setdefault(key, []).append(row["us_per_member_and_step"])
+    groups = rows.groupby(["network", "precision", "design", "members"], sort=False)
+    times = {key: group["us_per_member_and_step"].to_numpy() for key, group in groups}
     for (network, precision, design, size), mine in times.items():
-        parts = [f"{network} {precision} {design} P={size}: {statistics.median(mine):.0f} us"]
+        parts = [f"{network} {precision} {design} P={size}: {np.median(mine):.0f} us"]
         for rival in ("eager", "captured"):
             theirs = times.get((network, precision, rival, 1))
-            if theirs and rival != design:
-                parts.append(f"{interval(mine, theirs)} x {rival}")
+            if theirs is not None and rival != design:
+                found = difference(np.log(theirs), np.log(mine))
+                mean, low, high = np.exp([found.mean, found.low, found.high])
+                parts.append(f"{mean:.2f} [{low:.2f}, {high:.2f}] x {rival}")
         yield ", ".join(parts)
 
 
-def interval(mine: list[float], theirs: list[float]) -> str:
-    """Return the geometric mean of the ratios of both, turn by turn, with a 95 % interval."""
-    logs = [math.log(b / a) for a, b in zip(mine, theirs, strict=True)]
-    half = T_QUANTILES[len(logs)] * statistics.stdev(logs) / math.sqrt(len(logs))
-    middle = statistics.mean(logs)
-    low, mean, high = (math.exp(middle + shift) for shift in (-half, 0.0, half))
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, measure, and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precisions", nargs="+", default=["tf32", "bfloat16"])
-    options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    machine = environment(device_name(torch.device(options.device)))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("w", newline="") as file:
-        writer: csv.DictWriter[str] | None = None
-
-        def write(row: dict[str, Any]) -> None:
-            nonlocal writer
-            row |= machine
-            if writer is None:
-                writer = csv.DictWriter(file, list(row), lineterminator="\n")
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            rows.append(row)
-
-        measure(write, options)
-    for line in ratios(rows):
+    parser = Options("python -m benchmarks.performance.any_network", __doc__)
+    parser.add("--out", "file of rows", type=Path, required=True)
+    parser.add("--seconds", "seconds for all turns, at least two of each", 60.0, type=float)
+    parser.add("--device", "where to train", default_device().type)
+    parser.add("--precisions", "precisions", ["tf32", "bfloat16"], nargs="+", choices=PRECISIONS)
+    options = parser.parse_args(arguments)
+    device = torch.device(options.device)
+    machine = environment(device_name(device))
+    rows: list[Row] = []
+    for row in measure(device, options.precisions, options.seconds):
+        rows.append(row | machine)
+        write_rows(options.out, rows)
+    for line in ratios(pd.DataFrame(rows)):
         print(line, flush=True)
 
 

@@ -14,7 +14,6 @@ that changes is noise that no precision need beat. A row compares one of these w
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,23 +21,18 @@ import numpy as np
 from scipy import stats
 from tqdm import tqdm
 
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from benchmarks.trainings import (
-    Precision,
-    default_device,
-    load,
-    lower_precisions,
-    train_settings,
-)
-from optuna_ga.fashion_mnist import SEARCH_SPACE
+from benchmarks.trainings import Precision, default_device, load, train_settings
+from optuna_ga.fashion_mnist import SEARCH_SPACE, lower_precisions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, compare and write the rows; see `--help`."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     device = default_device()
-    data = load(options.data, device, options.images)
+    data = parser.checked(load, options.data, device, options.images)
     settings = _settings(options.settings)
 
     def losses(seed: int, precision: Precision = "float32") -> np.ndarray:
@@ -106,18 +100,14 @@ def _settings(n: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(low, high, size=(n, 3))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.precision",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--settings", type=at_least(4), default=60, help="number of settings (default: 60)")
-    add("--epochs", type=at_least(1), default=1, help="epochs of each (default: 1)")
-    add("--data", choices=["subset", "full"], default="subset", help="images (default: subset)")
-    add("--images", type=at_least(64), help="train on so many images only (default: all)")
-    add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.performance.precision", __doc__)
+    parser.add("--settings", "number of settings", 60, type=at_least(4))
+    parser.add("--epochs", "epochs of each", 1, type=at_least(1))
+    parser.add("--data", "images", "subset", choices=["subset", "full"])
+    parser.add("--images", "training images (default: all)", type=at_least(64))
+    parser.add("--out", "file of rows (default: precision_DEVICE.csv in benchmarks/results)",
+               type=Path)  # fmt: skip
     return parser
 
 

@@ -27,7 +27,7 @@ everything fused 28.2 MB), by that of a large copy.
 
 from __future__ import annotations
 
-import argparse
+import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -44,39 +44,28 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from benchmarks.options import at_least
+from benchmarks.options import Options, at_least
 from benchmarks.performance.memory import peak_mb
 from benchmarks.performance.overhead import interval_of_median
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from optuna_ga.fashion_mnist._data import (
-    MEAN,
-    STANDARD_DEVIATION,
+from benchmarks.trainings import Precision, default_device, load
+from optuna_ga.fashion_mnist import (
     Data,
     Images,
-    load_full,
-    load_subset,
-    normalize,
-)
-from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._trainers import (
     LoopTrainer,
     Member,
+    StackedTrainer,
     ThreadsTrainer,
     Trainer,
-)
-from optuna_ga.fashion_mnist._training import (
-    BATCH_SIZE,
-    EVALUATION_BATCH_SIZE,
-    Precision,
-    computing,
     evaluate,
+    initial_network,
     initial_state,
     lower_precisions,
+    normalize,
 )
-from optuna_ga.torch._backends.cuda_graph import Capturer
-from optuna_ga.torch._environment import n_cores
+from optuna_ga.torch import Capturer, computing
 
+BATCH_SIZE, EVALUATION_BATCH_SIZE = 64, 1000  # The paper's.
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
 SETTINGS = Member(0.05, 0.5, 0.001)
@@ -87,11 +76,12 @@ Choices = Mapping[tuple[str, int], Variant]  # By name and population.
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the rows; see `--help`."""
-    options = _parser().parse_args(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    load = partial(_data, options.data, device, options.images)
-    weigh = partial(_resident_mb, load) if options.memory and device.type == "cpu" else None
-    data = load()
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    device = default_device()
+    images = partial(load, options.data, device, options.images, max(options.images // 5, 1))
+    weigh = partial(_resident_mb, images) if options.memory and device.type == "cpu" else None
+    data = parser.checked(images)
     before = ceilings(device)
     path = options.out or RESULTS / f"trainer_speed_{device.type}.csv"
     machine = environment(device_name(device))
@@ -203,7 +193,10 @@ def variants(data: Data, device: torch.device, populations: Sequence[int]) -> It
         yield chosen
         return
     with ProcessPoolExecutor(
-        n_cores(), get_context("spawn"), initializer=_begin_process, initargs=(data,)
+        len(os.sched_getaffinity(0)),
+        get_context("spawn"),
+        initializer=_begin_process,
+        initargs=(data,),
     ) as executor:
         for ending, precision in precisions.items():
             for n in populations:
@@ -226,8 +219,7 @@ class CapturedNetwork:
         self._data, self._precision = data, precision
         self._device = data.training.labels.device
         self._network = initial_network(0, self._device)
-        self._weights: list[torch.Tensor] = list(self._network.parameters())
-        self._momenta = [torch.zeros_like(each) for each in self._weights]
+        self._optimizer = _sgd(self._network)
         self._position = torch.zeros((), dtype=torch.int64, device=self._device)
         self._order = torch.zeros_like(data.training.labels)
         self._offsets = torch.arange(BATCH_SIZE, device=self._device)
@@ -239,7 +231,13 @@ class CapturedNetwork:
         n = len(self._order)
         self._order.copy_(torch.randperm(n))
         self._position.zero_()
-        with computing(self._precision, self._device):
+        half = torch.autocast(
+            self._device.type,
+            torch.bfloat16,
+            enabled=self._precision == "bfloat16",
+            cache_enabled=False,  # A CUDA graph must see the weights converted in every step.
+        )
+        with half, computing(self._precision, self._device):
             for start in range(0, n, BATCH_SIZE):
                 self._step(min(BATCH_SIZE, n - start))()
         evaluate(self._network, self._data.validation, self._precision)
@@ -256,18 +254,20 @@ class CapturedNetwork:
     def _train_batch(self, batch: int) -> None:
         index = self._order[self._position + self._offsets[:batch]]
         pixels, labels = self._data.training.take(index)
+        self._optimizer.zero_grad()
         logits = self._network(normalize(pixels, torch.float32))
-        loss = nn.functional.cross_entropy(logits, labels)
-        with torch.no_grad():
-            decayed = torch._foreach_add(
-                torch.autograd.grad(loss, self._weights),
-                self._weights,
-                alpha=SETTINGS.weight_decay,
-            )
-            torch._foreach_mul_(self._momenta, SETTINGS.momentum)
-            torch._foreach_add_(self._momenta, decayed)
-            torch._foreach_add_(self._weights, self._momenta, alpha=-SETTINGS.learning_rate)
-            self._position += batch
+        nn.functional.cross_entropy(logits, labels).backward()
+        self._optimizer.step()
+        self._position += batch
+
+
+def _sgd(network: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=SETTINGS.learning_rate,
+        momentum=SETTINGS.momentum,
+        weight_decay=SETTINGS.weight_decay,
+    )
 
 
 def _train_in_processes(
@@ -298,7 +298,7 @@ class _Pictures(Dataset[tuple[torch.Tensor, int]]):
     def __init__(self, images: Images) -> None:
         self._pixels, self._labels = images.pixels.squeeze(1).cpu(), images.labels.cpu()
         self._transform = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize((MEAN,), (STANDARD_DEVIATION,))]
+            [transforms.ToTensor(), transforms.Normalize((0.2860,), (0.3530,))]
         )
 
     def __len__(self) -> int:
@@ -314,10 +314,7 @@ def _train_as_users_do(
 ) -> None:
     network = initial_network(0, torch.device("cpu")).to(memory_format=torch.contiguous_format)
     network = network.to(device)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum,
-        weight_decay=SETTINGS.weight_decay,
-    )  # fmt: skip
+    optimizer = _sgd(network)
     for pixels, labels in loaders["training"]:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(network(pixels.to(device)), labels.to(device))
@@ -399,32 +396,18 @@ def _peak_of_variant(load: Callable[[], Data], name: str, n_members: int) -> int
         return peak_mb(choices[name, n_members])
 
 
-def _data(name: str, device: torch.device, n_images: int) -> Data:
-    data = load_full(None, device) if name == "full" else load_subset(device)
-    return data._replace(
-        training=data.training.take(slice(n_images)),
-        validation=data.validation.take(slice(max(n_images // 5, 1))),
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.trainer_speed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--members", nargs="+", type=at_least(1), default=[1, 5, 10, 20, 50],
-        help="populations P (default: 1 5 10 20 50)")  # fmt: skip
-    add("--data", choices=["subset", "full"], default="subset",
-        help="images (default: subset)")  # fmt: skip
-    add("--images", type=at_least(64), default=336,
-        help="training images; a fifth as many for validation (default: 336, so that the last "
-        "batch has 16, as in 50,000)")  # fmt: skip
-    add("--turns", type=at_least(6), default=7, help="turns (default: 7)")
-    add("--memory", action="store_true",
-        help="measure memory on a CPU too, in a process per row (default: no)")  # fmt: skip
-    add("--out", type=Path, help="file for the rows (default: in benchmarks/results)")
+def _parser() -> Options:
+    parser = Options("python -m benchmarks.performance.trainer_speed", __doc__)
+    parser.add("--members", "populations P", [1, 5, 10, 20, 50], nargs="+", type=at_least(1))
+    parser.add("--data", "images", "subset", choices=["subset", "full"])
+    # Of the default the last batch has 16 images, as of 50,000.
+    parser.add("--images", "training images; a fifth as many for validation", 336,
+               type=at_least(64))  # fmt: skip
+    parser.add("--turns", "turns", 7, type=at_least(6))
+    parser.add("--memory", "measure memory on a CPU too, in a process per row", False,
+               action="store_true")  # fmt: skip
+    parser.add("--out", "file of rows (default: trainer_speed_DEVICE.csv in benchmarks/results)",
+               type=Path)  # fmt: skip
     return parser
 
 

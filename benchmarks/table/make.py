@@ -34,14 +34,13 @@ from benchmarks.options import Options, at_least
 from benchmarks.rows import RESULTS, device_name, environment, replacing
 from benchmarks.trainings import (
     PRECISIONS,
-    Data,
     Outcomes,
     Precision,
     default_device,
     load,
     train_settings,
 )
-from optuna_ga.fashion_mnist import SEARCH_SPACE
+from optuna_ga.fashion_mnist import SEARCH_SPACE, Data
 
 BATCH = 16  # Settings between two writings of the file.
 BEST = 0.1  # Share of the Sobol settings around which the cloud lies.

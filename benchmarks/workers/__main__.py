@@ -4,6 +4,9 @@
   journal and PostgreSQL; counted are the trials that differ from those of one process in memory.
 - `killed`: a sequential run and a run by generations, killed with SIGKILL at random moments and
   resumed.
+- `interrupted`: a run by generations on PostgreSQL with a pool of 4 processes, interrupted thrice
+  at random moments by Ctrl-C, by SIGTERM, by killing a worker, or by a database that is away for 1
+  or 10 seconds, and run again until it is done; evaluations are counted.
 - `swarm`: 16 processes with one seed on PostgreSQL, trials of uneven (lognormal) length, 8 of them
   killed at random and replaced; GASampler as in the paper and with elitism, and NSGAIISampler.
 - `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or
@@ -27,12 +30,14 @@ from tqdm import tqdm
 from benchmarks.options import Options
 from benchmarks.rows import RESULTS, Row, environment, write_rows
 from benchmarks.workers.free import faults, swarm
+from benchmarks.workers.interrupted import interrupted
 from benchmarks.workers.same_study import identical, killed, threads
 from benchmarks.workers.suggestion import suggestion
 
 EXPERIMENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "identical": identical,
     "killed": killed,
+    "interrupted": interrupted,
     "swarm": swarm,
     "faults": faults,
     "threads": threads,

@@ -19,7 +19,9 @@ SEED = 0
 
 # Its processes are forked from a process that has the imports and no open connection.
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmarks.workers.common", "optuna_ga"])
+CONTEXT.set_forkserver_preload(
+    ["benchmarks.workers.common", "benchmarks.workers.interrupted", "optuna_ga"]
+)
 
 
 def figure(

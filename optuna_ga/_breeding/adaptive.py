@@ -30,12 +30,12 @@ class AdaptiveProposer(Proposer):
 
     Args:
         settings: The sampler's settings.
+        seed: Seed of all draws.
     """
 
-    def __init__(self, settings: AdaptiveSettings) -> None:
-        super().__init__(
-            settings.seed, n_fittest=MAX_TRIALS if settings.screen else settings.tuning.n_parents
-        )
+    def __init__(self, settings: AdaptiveSettings, seed: int) -> None:
+        n_fittest = MAX_TRIALS if settings.screen else settings.tuning.n_parents
+        super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
         self._surrogate = Surrogate(settings.tuning) if settings.screen else None
 
@@ -49,7 +49,8 @@ class AdaptiveProposer(Proposer):
         screened = self._surrogate is not None and rng.random() >= tuning.unscreened_prob
         n = tuning.n_candidates if screened else N_UNSCREENED
         surrogate = self._surrogate if screened else None
-        return _Relatives(self._settings, number, rows, plan(n, len(rows), tuning, rng), surrogate)
+        plans = plan(n, len(rows), tuning, rng)
+        return _Relatives(self._settings, self.seed, number, rows, plans, surrogate)
 
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; generation 0 is a Latin hypercube."""
@@ -68,6 +69,7 @@ class _Relatives(Candidates):
 
     Attributes:
         settings: The sampler's settings.
+        seed: Seed of all draws.
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
@@ -75,6 +77,7 @@ class _Relatives(Candidates):
     """
 
     settings: AdaptiveSettings
+    seed: int
     number: int
     rows: Sequence[int]
     plan: Plan
@@ -97,7 +100,7 @@ class _Relatives(Candidates):
             return np.asarray(found[~np.isnan(found)])
 
         parents = matrix.genes(self.rows, distributions)
-        rngs = [generator(self.settings.seed, self.number, name) for name in names]
+        rngs = [generator(self.seed, self.number, name) for name in names]
         return express(self.plan, parents, donors, list(distributions.values()), tuning, rngs)
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optuna_ga._checks import check_bool, check_int, set_checked
+from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class AdaptiveSettings:
     """Settings of `GASampler.adaptive(...)`.
 
     Attributes:
-        population_size: Trials in a generation, at least 2.
+        population_size: Trials in a generation, 2 to 1,000,000.
         screen: Whether a Gaussian process chooses among candidates.
-        seed: Seed of all draws, at least 0.
+        seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
         tuning: Constants of the operators and of the model, to be changed by experiments only.
 
@@ -58,15 +58,15 @@ class AdaptiveSettings:
 
     population_size: int
     screen: bool
-    seed: int
+    seed: int | None
     record: bool
     tuning: Tuning
 
     def __post_init__(self) -> None:
         set_checked(
             self,
-            population_size=check_int("population_size", self.population_size, minimum=2),
+            population_size=check_population_size(self.population_size),
             screen=check_bool("screen", self.screen),
-            seed=check_int("seed", self.seed, minimum=0),
+            seed=check_seed(self.seed),
             record=check_bool("record", self.record),
         )

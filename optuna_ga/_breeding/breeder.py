@@ -56,6 +56,14 @@ class Breeder(ABC):
     def __init__(self, generations: Generations) -> None:
         self.generations = generations
 
+    def note_start(self, study: Study, trial: FrozenTrial) -> list[int] | None:
+        """Note the earlier trials that have not finished as a trial starts, if pools depend on it.
+
+        Returns:
+            The numbers to record; None if there is nothing to record.
+        """
+        return self.generations.note_start(study, trial)
+
     @abstractmethod
     def gene(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution

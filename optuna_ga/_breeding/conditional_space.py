@@ -36,18 +36,20 @@ class ConditionalSpace:
 
     Attributes:
         always: Whether every trial has every parameter.
+        n_nodes: How many nodes the trees have, which is what learning them costs.
     """
 
     def __init__(self, trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> None:
-        self._trees: list[tuple[np.ndarray, _Split | bool]] = []
-        self.always = not np.isnan(trials).any()
+        self._trees: list[tuple[list[int], _Split | bool]] = []
+        self.always, self.n_nodes = not np.isnan(trials).any(), 0
         if self.always:
             return
         grower = _Grower(trials, distributions)
         patterns, which = np.unique(grower.present, axis=1, return_inverse=True)
         for pattern, outcome in enumerate(patterns.T):
-            columns = np.flatnonzero(which.ravel() == pattern)
+            columns = np.flatnonzero(which.ravel() == pattern).tolist()
             self._trees.append((columns, grower.tree(outcome)))
+        self.n_nodes = grower.n_nodes
 
     def present(self, units: np.ndarray) -> np.ndarray:
         """Return which parameters children will have, as booleans `(K, D)`.
@@ -65,10 +67,16 @@ class ConditionalSpace:
 
     def agrees(self, trial: np.ndarray) -> bool:
         """Return whether the trees predict exactly the parameters this trial `(D,)` had."""
-        had = ~np.isnan(trial)
+        had = (~np.isnan(trial)).tolist()
         if self.always:
-            return bool(had.all())
-        return bool((self.present(np.nan_to_num(trial)[None])[0] == had).all())
+            return all(had)
+        child = np.round(np.where(had, trial, 0.0), DIGITS).tolist()
+        return all(
+            had[column] == decided
+            for columns, tree in self._trees
+            for decided in [_decided(tree, child)]
+            for column in columns
+        )
 
 
 class _Grower:
@@ -77,6 +85,7 @@ class _Grower:
     Attributes:
         present: Which parameters the trials have, as booleans `(N, D)`; trials that agree in all
             genes that can decide are merged.
+        n_nodes: How many nodes the trees have that have been grown.
     """
 
     def __init__(self, trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> None:
@@ -89,12 +98,16 @@ class _Grower:
         # Each value of each discrete parameter has its own code, and so has absence.
         self._values: list[float] = []
         self._starts: list[int] = []
+        self._absent: list[int] = []  # The code of absence, -1 if every trial has the parameter.
         self._codes = np.zeros((len(units), len(self._discrete)), int)
         for position, column in enumerate(self._discrete):
             values, codes = np.unique(units[:, column], return_inverse=True)
             self._starts.append(len(self._values))
             self._codes[:, position] = codes + len(self._values)
+            self._absent.append(len(self._values) if values[0] < 0.0 else -1)
             self._values += values.tolist()
+        self._n_all = self._counts(self._codes)
+        self.n_nodes = 0
         counts = np.arange(len(units) + 1)
         self._n_log_n = counts * np.log(np.maximum(counts, 1))
 
@@ -102,31 +115,42 @@ class _Grower:
         """Return the tree that predicts the trials' outcomes, booleans `(N,)`."""
         if outcome.all() or not outcome.any():
             return bool(outcome[0])
-        return self._grown(np.arange(len(outcome)), outcome)
+        return self._grown(np.arange(len(outcome)), self._n_all, outcome)
 
-    def _grown(self, rows: np.ndarray, outcome: np.ndarray) -> _Split | bool:
-        """Return the tree that separates these rows, whose outcomes differ."""
+    def _grown(self, rows: np.ndarray, n_all: np.ndarray, outcome: np.ndarray) -> _Split | bool:
+        """Return the tree that separates these rows, whose outcomes differ.
+
+        Args:
+            rows: The rows.
+            n_all: How many of them have each value.
+            outcome: The outcomes of all trials, booleans `(N,)`.
+        """
+        self.n_nodes += 1
         positive = outcome[rows]
-        codes = self._codes[rows]
-        n_all = np.bincount(codes.ravel(), minlength=len(self._values))
-        n_positive = np.bincount(codes[positive].ravel(), minlength=len(self._values))
-        decider = self._decider(rows, n_all, n_positive)
+        n_positive = self._counts(self._codes[rows[positive]])
+        decider = self._decider(len(rows), n_all, n_positive)
         if decider is None:
             return bool(positive.mean() > 0.5)
         branches: dict[float, _Split | bool] = {}
-        for code in np.unique(codes[:, decider]).tolist():
+        codes = self._codes[rows, decider]
+        for code in sorted(set(codes.tolist())):
             if n_positive[code] in (0, n_all[code]):
                 branches[self._values[code]] = bool(n_positive[code])
             else:
-                inside = rows[codes[:, decider] == code]
-                branches[self._values[code]] = self._grown(inside, outcome)
+                inside = rows[codes == code]
+                n_inside = self._counts(self._codes[inside])
+                branches[self._values[code]] = self._grown(inside, n_inside, outcome)
         return _Split(self._discrete[decider], branches)
 
-    def _decider(self, rows: np.ndarray, n_all: np.ndarray, n_positive: np.ndarray) -> int | None:
+    def _counts(self, codes: np.ndarray) -> np.ndarray:
+        """Return how often each value occurs among rows of codes."""
+        return np.bincount(codes.ravel(), minlength=len(self._values))
+
+    def _decider(self, n_rows: int, n_all: np.ndarray, n_positive: np.ndarray) -> int | None:
         """Return the position of the parameter with most information on the outcome, or None.
 
         Args:
-            rows: The rows to separate.
+            n_rows: How many rows there are to separate.
             n_all: How many of them have each value.
             n_positive: How many of these have a positive outcome.
         """
@@ -135,8 +159,8 @@ class _Grower:
         table = self._n_log_n
         entropies = table[n_all] - table[n_positive] - table[n_all - n_positive]
         n_values = np.add.reduceat(n_all > 0, self._starts, dtype=int)
-        separates_all = self._ordered & (n_values > len(rows) / 2)
-        all_have_it = self.present[rows][:, self._discrete].all(axis=0)
+        separates_all = self._ordered & (n_values > n_rows / 2)
+        all_have_it = np.append(n_all, 0)[self._absent] == 0
         possible = all_have_it & (n_values > 1) & ~separates_all
         if not possible.any():
             return None

@@ -11,17 +11,19 @@ scale.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.conditional_space import ConditionalSpace
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.tried import Tried
+from optuna_ga._breeding.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import Gene, find_choice, grid, n_cells, resolved
@@ -29,6 +31,8 @@ from optuna_ga._population.genes import Gene, find_choice, grid, n_cells, resolv
 Genes = Mapping[str, float]
 
 _RECENT = 500  # The conditional space is learnt from so many of the latest trials.
+_MOST_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
+_RELEARNT_AFTER = 1.25  # Later they are learnt anew after so many times the trials.
 _N_RANDOM = 256
 _MOST_ENUMERATED = 10_000  # Spaces of at most so many points are searched exhaustively.
 
@@ -55,11 +59,17 @@ class KnownTrials:
         self.running = np.zeros((0, 0))
         self._tried = Tried()
         self._given_up = Tried()
+        self._values = TriedValues()
+        self._running: dict[int, Point] = {}
+        self._are_held = np.zeros(0, bool)  # Whether the matrix holds each running trial.
         self._version = 0
         # Of running trials, by number, count of parameters and version of the matrix.
         self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
         self._space: ConditionalSpace | None = None  # None: to be learnt when it is needed.
         self._space_of = 0, 0  # The version and length of the matrix it is learnt from.
+        self._latest_complete = -1  # The row of the latest complete trial.
+        self._is_checked = False  # Whether a trial has been compared with it.
+        self._n_nodes = 0  # The nodes of all spaces with which trials have been compared.
 
     def take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last call, and return them."""
@@ -72,8 +82,9 @@ class KnownTrials:
             self._tried, self._given_up = Tried(), Tried()
         if len(self.matrix) > known:
             units, complete = self.matrix.units[known:], self.matrix.complete[known:]
-            self._tried.add(units[complete])
-            self._given_up.add(units[~complete])
+            held = self._held(self.matrix.trials[known:])
+            self._tried.add(units[held & complete])
+            self._given_up.add(units[held & ~complete])
         return arrived
 
     def predict(
@@ -85,6 +96,7 @@ class KnownTrials:
             running: The running trials by number, since a trial depends on the trials before it.
             genes_of: Returns all genes that a running trial will get, on the unit scale.
         """
+        self._note_running(running)
         completed = self._suggested(running)
         lacking = np.isnan(completed)
         if lacking.any():
@@ -112,7 +124,7 @@ class KnownTrials:
         repeats |= self._given_up.repeats(units, unless_within=self._tried)
         if len(self.running):
             running = Tried()
-            running.add(self.running)
+            running.add(self.running[self._are_held[: len(self.running)]])
             repeats |= running.repeats(units)
         return ~repeats
 
@@ -144,22 +156,79 @@ class KnownTrials:
             new = self.new(children)
         return np.asarray(children[new])
 
-    def _add(self, trial: FrozenTrial) -> None:
-        """Take in a finished trial; if it was not predicted, learn the conditional space anew.
+    def unexhausted(
+        self, value: Gene, trial: FrozenTrial, name: str, distribution: BaseDistribution, seed: int
+    ) -> Gene:
+        """Return a value for the next parameter of a running trial after which something is left.
 
-        So the space depends on the trials and their order of arrival alone. A failed or pruned
-        trial may lack some of its branch's parameters: it is ignored if there are complete trials
-        among the latest before it.
+        It is the given value, if that will do or if no value will. If ranges do not vary, it is
+        the given value, too, since the whole child is new.
+        """
+        if not self.matrix.ranges_vary:
+            return value
+        for tried in self.matrix.trials[len(self._values) :]:
+            self._values.add(point(tried.params, tried.distributions))
+        part = point(trial.params, trial.distributions)
+        others = [other for number, other in self._running.items() if number != trial.number]
+        rng = generator(seed, trial.number, "unexhausted", name)
+        value = self._values.unexhausted(value, part, name, distribution, others, rng)
+        # Noted, since another trial may ask before this value is stored.
+        given = point({name: value}, {name: distribution})
+        self._running[trial.number] = _joined(part, given)
+        return value
+
+    def _note_running(self, running: Sequence[FrozenTrial]) -> None:
+        self._are_held = self._held(running)
+        if self.matrix.ranges_vary:
+            before = self._running
+            self._running = {
+                trial.number: _joined(
+                    before.get(trial.number), point(trial.params, trial.distributions)
+                )
+                for trial in running
+            }
+
+    def _held(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
+        """Return for which trials `(N,)` positions on the unit scale stand for their values."""
+        if not (self.matrix.ranges_vary or self.matrix.lacks_columns):
+            return np.ones(len(trials), bool)
+        return np.array([self.matrix.holds(trial) for trial in trials], bool)
+
+    def _add(self, trial: FrozenTrial) -> None:
+        """Take in a finished trial, after which the conditional space may have to be learnt anew.
+
+        This depends on the trials and their order of arrival alone, not on when the space is
+        needed.
+        """
+        row = len(self.matrix)
+        some_complete = self._latest_complete >= max(row - _RECENT, 0)
+        self.matrix.add(trial)
+        if trial.state == TrialState.COMPLETE:
+            self._latest_complete = row
+        if self._space_of[0] != self.matrix.version or self._is_outdated(some_complete):
+            self._space, self._space_of = None, (self.matrix.version, len(self.matrix))
+            self._is_checked = False
+
+    def _is_outdated(self, some_complete: bool) -> bool:
+        """Return whether the conditional space did not predict the latest trial.
+
+        A failed or pruned trial may lack some of its branch's parameters: it is ignored if there
+        are complete trials among the latest before it. Once learning has cost much, the answer is
+        whether there are a quarter more trials.
+
+        Args:
+            some_complete: Whether there are such complete trials.
         """
         n = len(self.matrix)
-        some_complete = self.matrix.complete[-_RECENT:].any()
-        self.matrix.add(trial)
-        if self._space_of[0] == self.matrix.version and (
-            (some_complete and not self.matrix.complete[n])
-            or self._learnt().agrees(self.matrix.units[n])
-        ):
-            return
-        self._space, self._space_of = None, (self.matrix.version, n + 1)
+        if self._n_nodes > _MOST_NODES:
+            return n >= _RELEARNT_AFTER * self._space_of[1]
+        if some_complete and not self.matrix.complete[n - 1]:
+            return False
+        space = self._learnt()
+        if not self._is_checked:
+            self._is_checked = True
+            self._n_nodes += space.n_nodes
+        return not space.agrees(self.matrix.units[n - 1])
 
     def _learnt(self) -> ConditionalSpace:
         """Return the conditional space that the known trials reveal."""
@@ -208,8 +277,14 @@ def overwritten(children: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(fixed), children, fixed)
 
 
+def _joined(first: Point | None, second: Point) -> Point:
+    if first is None:
+        return second
+    return Point(first.values | second.values, first.distributions | second.distributions)
+
+
 def _is_value(value: Gene, distribution: BaseDistribution) -> bool:
     """Return whether an enqueued value can be a value of the distribution."""
     if not isinstance(distribution, CategoricalDistribution):
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
     return find_choice(distribution, value) >= 0

@@ -25,7 +25,13 @@ from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, OutdatedError, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._checks import check_bool, check_fraction, check_int, set_checked
+from optuna_ga._checks import (
+    check_bool,
+    check_fraction,
+    check_population_size,
+    check_seed,
+    set_checked,
+)
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import (
     GeneDraws,
@@ -36,7 +42,7 @@ from optuna_ga._population.draws import (
 )
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene, fit, from_unit, is_inheritable, resolved
-from optuna_ga._records import PARENTS, recorded_parents
+from optuna_ga._records import recorded_parents, shown_parents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +50,13 @@ class PaperSettings:
     """Settings of `GASampler(...)` and `GASampler.population_based_training(...)`.
 
     Attributes:
-        population_size: Trials in a generation, at least 2.
+        population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1].
         mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
         avoid_duplicates: Whether children that repeat the parameters of a trial are passed over.
         population_based_training: Whether trials resume the training of their fitter parent.
-        seed: Seed of all draws, at least 0.
+        seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
 
     Raises:
@@ -64,18 +70,18 @@ class PaperSettings:
     elitism: bool = False
     avoid_duplicates: bool = False
     population_based_training: bool = False
-    seed: int
+    seed: int | None
     record: bool
 
     def __post_init__(self) -> None:
         set_checked(
             self,
-            population_size=check_int("population_size", self.population_size, minimum=2),
+            population_size=check_population_size(self.population_size),
             parent_fraction=check_fraction("parent_fraction", self.parent_fraction, zero=False),
             mutation_prob=check_fraction("mutation_prob", self.mutation_prob, zero=True),
             elitism=check_bool("elitism", self.elitism),
             record=check_bool("record", self.record),
-            seed=check_int("seed", self.seed, minimum=0),
+            seed=check_seed(self.seed),
             avoid_duplicates=check_bool("avoid_duplicates", self.avoid_duplicates),
         )
         if self.n_parents < 2:
@@ -109,6 +115,7 @@ class PaperBreeder(Breeder):
     Args:
         study: The study.
         settings: The sampler's settings.
+        seed: Seed of all draws.
         may_be_parent: Whether a finished trial can be a parent; None: any that has a fitness.
     """
 
@@ -116,19 +123,29 @@ class PaperBreeder(Breeder):
         self,
         study: Study,
         settings: PaperSettings,
+        seed: int,
         may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
         super().__init__(settings.generations(study, may_be_parent))
         self._settings = settings
+        self._seed = seed
         self._chosen: TrialMemory[Sequence[FrozenTrial]] = TrialMemory()
+        # By name, whether a gene of a bred trial has mutated, and the gene.
+        self._made: TrialMemory[dict[str, tuple[bool, Gene]]] = TrialMemory()
 
     def gene(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Gene:
         """Return a trial's gene for one parameter."""
-        values = inheritable(self._parents_of(study, trial), name, distribution)
-        draws = gene_draws(self._settings.seed, trial.number, name)
-        return breed(distribution, values, self._settings.mutation_prob, draws)
+        parents, prob = self._parents_of(study, trial), self._settings.mutation_prob
+        values = inheritable(parents, name, distribution)
+        draws = gene_draws(self._seed, trial.number, name)
+        gene = breed(distribution, values, prob, draws)
+        if parents:
+            made = self._made.get(trial.number, {})
+            made[name] = is_mutation(values, prob, draws), gene
+            self._made[trial.number] = made
+        return gene
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
         """Return the trial's two parents, or none; mutated genes are known when it ends."""
@@ -137,12 +154,12 @@ class PaperBreeder(Breeder):
     def mutated_at_end(self, study: Study, trial: FrozenTrial) -> list[str]:
         """Return the genes of a bred trial that were drawn afresh.
 
-        They are derived again, since another process may have sampled the trial. A parameter
-        whose value is not the value of the draw was not sampled here.
+        Genes that were not made here are derived again, since another process may have sampled
+        the trial. A parameter whose value is not the value of the draw was not sampled.
         """
         parents = self._chosen.get(trial.number)
         if parents is None:
-            parents = self.generations.finished(trial.user_attrs.get(PARENTS, []), study)
+            parents = self.generations.usable(shown_parents(trial), study)
         if not parents:
             return []
         enqueued = enqueued_params(trial)
@@ -153,19 +170,26 @@ class PaperBreeder(Breeder):
         ]
 
     def forget(self, number: int) -> None:
-        """Drop the parents of a trial that has ended."""
+        """Drop the parents and genes of a trial that has ended."""
         self._chosen.pop(number, None)
+        self._made.pop(number, None)
 
     def chosen(self, number: int) -> Sequence[FrozenTrial] | None:
         """Return the parents that a running trial was given here, None if it has yet to choose."""
         return self._chosen.get(number)
 
     def _has_mutated(self, trial: FrozenTrial, name: str, parents: Sequence[FrozenTrial]) -> bool:
+        value, made = trial.params[name], self._made.get(trial.number, {}).get(name)
+        if made is not None:
+            mutated, gene = made
+            if not mutated or value == gene:
+                return mutated
+            # A storage may return a choice in another form, such as a list for a tuple.
         distribution, prob = trial.distributions[name], self._settings.mutation_prob
-        draws = gene_draws(self._settings.seed, trial.number, name)
+        draws = gene_draws(self._seed, trial.number, name)
         if not is_mutation(inheritable(parents, name, distribution), prob, draws):
             return False
-        return bool(trial.params[name] == from_unit(distribution, draws.fresh))
+        return bool(value == from_unit(distribution, draws.fresh))
 
     def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         parents = self._chosen.get(trial.number)
@@ -175,16 +199,16 @@ class PaperBreeder(Breeder):
         return parents
 
     def _choose(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
-        """Return the recorded parents, if all have finished, otherwise two of the generation's."""
+        """Return the recorded parents, if all can be parents, or two of the generation's."""
         recorded = recorded_parents(study, trial)
-        parents = self.generations.finished(recorded, study)
+        parents = self.generations.usable(recorded, study)
         if recorded and len(parents) == len(recorded):
             return parents
         generation = trial.number // self._settings.population_size
         candidates = self.generations.parents_of(generation, study)
         if len(candidates) < 2:
             return []
-        draws = trial_draws(self._settings.seed, trial.number)
+        draws = trial_draws(self._seed, trial.number)
         return [candidates[position] for position in choose_parents(len(candidates), draws)]
 
 
@@ -241,10 +265,11 @@ class PaperProposer(Proposer):
     Args:
         generations: The study's finished trials.
         settings: The sampler's settings.
+        seed: Seed of all draws.
     """
 
-    def __init__(self, generations: Generations, settings: PaperSettings) -> None:
-        super().__init__(settings.seed, n_fittest=1)
+    def __init__(self, generations: Generations, settings: PaperSettings, seed: int) -> None:
+        super().__init__(seed, settings.population_size, n_fittest=1)
         self._generations = generations
         self._settings = settings
 
@@ -261,7 +286,9 @@ class PaperProposer(Proposer):
         first = int(rng.integers(len(rows)))
         second = (first + int(rng.integers(1, len(rows)))) % len(rows)
         fitter_first = [rows[position] for position in sorted((first, second))]
-        return _Siblings(self._settings, number, [rows[first], rows[second]], fitter_first)
+        return _Siblings(
+            self._settings, self.seed, number, [rows[first], rows[second]], fitter_first
+        )
 
 
 @dataclass(frozen=True)
@@ -270,6 +297,7 @@ class _Siblings(Candidates):
 
     Attributes:
         settings: The sampler's settings.
+        seed: Seed of all draws.
         number: The trial's number.
         pair: The rows of the parents, as they were drawn.
         fitter_first: The same rows, the fitter parent first.
@@ -277,6 +305,7 @@ class _Siblings(Candidates):
     """
 
     settings: PaperSettings
+    seed: int
     number: int
     pair: Sequence[int]
     fitter_first: Sequence[int]
@@ -317,7 +346,7 @@ class _Siblings(Candidates):
             name: The parameter.
             distribution: Its distribution.
         """
-        uniforms = generator(self.settings.seed, self.number, name).random((3, self.n))
+        uniforms = generator(self.seed, self.number, name).random((3, self.n))
         present = pair[~np.isnan(pair)]
         fresh = resolved(distribution, uniforms[0])
         if not len(present):

@@ -6,10 +6,17 @@ chooses its parents when it starts, since it needs the state before its first ge
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import optuna
 from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.paper import PaperBreeder, PaperSettings
 from optuna_ga._population.fitness import can_be_continued
+from optuna_ga._records import CHECKPOINT
+
+_logger = optuna.logging.get_logger("optuna.checkpoints")
 
 
 class ContinuingBreeder(PaperBreeder):
@@ -18,10 +25,32 @@ class ContinuingBreeder(PaperBreeder):
     Args:
         study: The study.
         settings: The sampler's settings.
+        seed: Seed of all draws.
     """
 
     # At the start, before other workers remove the state that the trial is to resume from.
     chooses_at_start = True
 
-    def __init__(self, study: Study, settings: PaperSettings) -> None:
-        super().__init__(study, settings, may_be_parent=can_be_continued)
+    def __init__(self, study: Study, settings: PaperSettings, seed: int) -> None:
+        super().__init__(study, settings, seed, may_be_parent=can_be_continued)
+        self._states_expected = False
+
+    def _choose(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
+        """Return a trial's parents; warn once if it has none because no trial saved a state."""
+        parents = super()._choose(study, trial)
+        after_start = trial.number >= self._settings.population_size
+        if not parents and after_start and not self._states_expected:
+            self._states_expected = True
+            finished, _ = self.generations.history(study, trial.number)
+            self._warn_without_states(trial.number, finished)
+        return parents
+
+    def _warn_without_states(self, number: int, finished: Sequence[FrozenTrial]) -> None:
+        complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+        if len(complete) >= 2 and not any(CHECKPOINT in trial.user_attrs for trial in complete):
+            _logger.warning(
+                f"Trial {number} trains from scratch with random parameters, and so will all "
+                f"later trials: none of the {len(complete)} complete trials has saved a state. "
+                "Call `Checkpoints.save(trial, state)` in the objective, or set the attribute "
+                f"`{CHECKPOINT}` if you keep states by other means."
+            )

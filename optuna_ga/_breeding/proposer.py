@@ -69,11 +69,13 @@ class Proposer(ABC):
 
     Args:
         seed: Seed of all draws.
+        population_size: Trials in a generation.
         n_fittest: How many of the fittest trials the proposer needs in order.
     """
 
-    def __init__(self, seed: int, n_fittest: int) -> None:
+    def __init__(self, seed: int, population_size: int, n_fittest: int) -> None:
         self.seed = seed
+        self.population_size = population_size
         self.n_fittest = n_fittest
 
     @abstractmethod

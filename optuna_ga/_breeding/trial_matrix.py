@@ -6,7 +6,8 @@ Shapes: N trials, D parameters. Genes are positions on the unit scale.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -17,15 +18,16 @@ from optuna_ga._population.fitness import Rank, rank
 from optuna_ga._population.genes import (
     Gene,
     are_equal,
+    encoder,
     fit,
     inherited,
     is_inheritable,
-    to_unit,
 )
 
 Distributions = Mapping[str, BaseDistribution]
 
 _RENEWED_AFTER = 0.1
+_MOST_CHANGES = 64
 
 
 class TrialMatrix:
@@ -33,7 +35,9 @@ class TrialMatrix:
 
     The amortized cost of adding a trial does not depend on how many there are. So a parameter
     whose range changes is encoded anew only if a tenth of the trials have arrived since it last
-    was.
+    was. New names, kinds and choices are taken over at once with 64 trials, later only if a tenth
+    of the trials have arrived since they last were: a study with a new name in every trial has few
+    columns.
 
     Args:
         direction: The study's direction.
@@ -44,6 +48,8 @@ class TrialMatrix:
         ranks: Their ranks, None without a fitness.
         distributions: The parameters' distributions, by column.
         version: Changes whenever genes are encoded anew.
+        ranges_vary: Whether a parameter has had two distributions.
+        lacks_columns: Whether a trial has had a parameter without a column.
     """
 
     def __init__(self, direction: StudyDirection, n_fittest: int) -> None:
@@ -54,11 +60,17 @@ class TrialMatrix:
         self._units = np.full((64, 0), np.nan)
         self._complete = np.zeros(64, bool)
         self._rows: dict[int, int] = {}
+        self._columns: dict[str, int] = {}
+        self._encoders: dict[str, Callable[[Gene], float]] = {}
         self._taken_over: dict[str, int] = {}  # Number of trials when a column was encoded.
+        self._n_changes = 0  # Trials with which names, kinds or choices were taken over,
+        self._changed_at = 0  # and the number of trials at the last of them.
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.distributions: dict[str, BaseDistribution] = {}
         self.version = 0
+        self.ranges_vary = False
+        self.lacks_columns = False
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -80,10 +92,11 @@ class TrialMatrix:
         self._rows[trial.number] = row
         self._grow()
         self._complete[row] = trial.state == TrialState.COMPLETE
-        for name, distribution in trial.distributions.items():
-            if self._is_due(name, distribution):
-                self._take_over(name, distribution)
-        self._units[row] = self.encoded(trial.params, trial.distributions)
+        if self._follow(trial.distributions):
+            self._units[row] = self.encoded(trial.params, trial.distributions)
+        else:
+            for name, value in trial.params.items():
+                self._units[row, self._columns[name]] = self._encoders[name](value)
         key = rank(trial, self._direction)
         self.ranks.append(key)
         if key is None:
@@ -95,13 +108,26 @@ class TrialMatrix:
     def encoded(self, params: Mapping[str, Gene], distributions: Distributions) -> np.ndarray:
         """Return parameters `(D,)` on the unit scale; NaN where they are absent."""
         units = np.full(len(self.distributions), np.nan)
-        if not params:
-            return units
-        for column, (name, distribution) in enumerate(self.distributions.items()):
-            value = params.get(name)
-            if name in params and is_inheritable(value, distributions[name], distribution):
-                units[column] = to_unit(distribution, fit(distribution, value))
+        for name, value in params.items():
+            distribution = self.distributions.get(name)
+            if distribution is not None and is_inheritable(
+                value, distributions[name], distribution
+            ):
+                units[self._columns[name]] = self._encoders[name](fit(distribution, value))
         return units
+
+    def holds(self, trial: FrozenTrial) -> bool:
+        """Return whether all values of a trial are values of the matrix's distributions.
+
+        A parameter that no finished trial has had is ignored.
+        """
+        return all(
+            is_inheritable(value, trial.distributions[name], distribution)
+            and fit(distribution, value) == value
+            if (distribution := self.distributions.get(name)) is not None
+            else not self.lacks_columns
+            for name, value in trial.params.items()
+        )
 
     def fittest(self, name: str | None = None) -> list[int]:
         """Return the rows of the fittest trials, or of the fittest with a parameter."""
@@ -127,7 +153,7 @@ class TrialMatrix:
         found = np.empty((len(distributions), len(rows)))
         for position, (name, distribution) in enumerate(distributions.items()):
             if are_equal(self.distributions.get(name), distribution):
-                found[position] = self._units[rows, list(self.distributions).index(name)]
+                found[position] = self._units[rows, self._columns[name]]
             else:
                 found[position] = [inherited(self.trials[row], name, distribution) for row in rows]
         return found
@@ -142,25 +168,53 @@ class TrialMatrix:
             self._units = np.vstack([self._units, np.full_like(self._units, np.nan)])
             self._complete = np.append(self._complete, np.zeros_like(self._complete))
 
-    def _is_due(self, name: str, distribution: BaseDistribution) -> bool:
-        """Return whether a column is to be encoded in another distribution than before."""
-        known = self.distributions.get(name)
-        if are_equal(known, distribution):
+    def _follow(self, distributions: Distributions) -> bool:
+        """Take over new distributions that are due; return whether the latest trial has any."""
+        others = {
+            name: distribution
+            for name, distribution in distributions.items()
+            if not are_equal(self.distributions.get(name), distribution)
+        }
+        if not others:
             return False
-        n_since = len(self.trials) - self._taken_over.get(name, 0)
-        are_numbers = type(known) is type(distribution) and not isinstance(
+        self.ranges_vary |= any(name in self.distributions for name in others)
+        ranges = {
+            name for name, distribution in others.items() if self._is_range(name, distribution)
+        }
+        changes_due = self._n_changes < _MOST_CHANGES or self._is_tenth_since(self._changed_at)
+        due = {
+            name: distribution
+            for name, distribution in others.items()
+            if (self._is_tenth_since(self._taken_over[name]) if name in ranges else changes_due)
+        }
+        if not ranges.issuperset(due):
+            self._n_changes += 1
+            self._changed_at = len(self.trials)
+        self._take_over(due)
+        self.lacks_columns |= any(name not in self.distributions for name in others)
+        return True
+
+    def _is_range(self, name: str, distribution: BaseDistribution) -> bool:
+        """Return whether a distribution differs from its column's in the range of numbers only."""
+        return type(self.distributions.get(name)) is type(distribution) and not isinstance(
             distribution, CategoricalDistribution
         )
-        return not are_numbers or n_since >= _RENEWED_AFTER * len(self.trials)
 
-    def _take_over(self, name: str, distribution: BaseDistribution) -> None:
-        """Encode a column in another distribution."""
-        if name not in self.distributions:
-            self._units = np.column_stack([self._units, np.full(len(self._units), np.nan)])
-        self.distributions[name] = distribution
-        self._taken_over[name] = len(self.trials)
-        self.version += 1
-        column = list(self.distributions).index(name)
-        self._units[: len(self.trials), column] = [
-            inherited(trial, name, distribution) for trial in self.trials
-        ]
+    def _is_tenth_since(self, n: int) -> bool:
+        """Return whether a tenth of the trials have arrived since there were `n`."""
+        return len(self.trials) - n >= _RENEWED_AFTER * len(self.trials)
+
+    def _take_over(self, distributions: Distributions) -> None:
+        """Encode columns in other distributions."""
+        if new := [name for name in distributions if name not in self._columns]:
+            empty = np.full((len(self._units), len(new)), np.nan)
+            self._units = np.hstack([self._units, empty])
+            self._columns.update(zip(new, count(len(self._columns)), strict=False))
+        for name, distribution in distributions.items():
+            self.distributions[name] = distribution
+            self._encoders[name] = encoder(distribution)
+            self._taken_over[name] = len(self.trials)
+            self.version += 1
+            self._units[: len(self.trials), self._columns[name]] = [
+                inherited(trial, name, distribution) for trial in self.trials
+            ]

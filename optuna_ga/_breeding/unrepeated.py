@@ -7,6 +7,9 @@ same genes, whichever asks first and in whichever process, if all samplers have 
 Genes that a trial has from elsewhere, because they were enqueued or because another sampler fixes
 them, are taken into account as soon as they are known.
 
+Only the newest running trials are known, 256 or a generation if that is more. So trials that dead
+workers left running cost a bounded time, and a generation is the same in whichever order it asks.
+
 Shapes: K candidates, D parameters. Genes are positions on the unit scale.
 """
 
@@ -27,6 +30,8 @@ from optuna_ga._breeding.known_trials import KnownTrials, overwritten
 from optuna_ga._breeding.proposer import Candidates, OutdatedError, Proposer
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene, are_equal, from_unit
+
+_MOST_RUNNING = 256
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class UnrepeatedBreeder(Breeder):
     def __init__(self, study: Study, generations: Generations, proposer: Proposer) -> None:
         super().__init__(generations)
         self._proposer = proposer
+        self._n_running = max(_MOST_RUNNING, proposer.population_size)
         self._new_known = partial(KnownTrials, study.directions[0], proposer.n_fittest)
         self._known = self._new_known([])
         self._children: TrialMemory[Child] = TrialMemory()
@@ -69,7 +75,9 @@ class UnrepeatedBreeder(Breeder):
         """Return a trial's gene for one parameter."""
         with self._lock:
             child = self._child_of(study, trial)
-            return self._value(child, trial.number, name, distribution)
+            value = self._value(child, trial.number, name, distribution)
+            seed = self._proposer.seed
+            return self._known.unexhausted(value, trial, name, distribution, seed)
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
         """Return the parents, the fittest first, and the mutated genes of known parameters."""
@@ -91,8 +99,9 @@ class UnrepeatedBreeder(Breeder):
     def _value(self, child: Child, number: int, name: str, distribution: BaseDistribution) -> Gene:
         """Return a child's gene for one parameter, whether or not the parameter was known."""
         if are_equal(child.distributions.get(name), distribution):
-            unit = child.genes[name]
-        elif child.bred is not None:
+            return from_unit(distribution, child.genes[name])
+        self._known.matrix.ranges_vary |= name in child.distributions
+        if child.bred is not None:
             genes, _ = child.bred.genes(self._known.matrix, {name: distribution})
             unit = genes[0, 0]
         else:
@@ -117,7 +126,8 @@ class UnrepeatedBreeder(Breeder):
             self._children.clear()
         for trial in self._known.take_in():
             self._children.pop(trial.number, None)  # It may have run in another process.
-        self._known.predict(running, lambda trial: self._bred(study, trial).genes)
+        newest = running[-self._n_running :]
+        self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
 
     def _bred(self, study: Study, trial: FrozenTrial) -> Child:
         """Return the child that a trial becomes, given the trials known at its first gene."""

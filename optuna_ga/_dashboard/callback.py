@@ -27,6 +27,7 @@ _MAX_TRIALS = 500
 _MAX_DETAILED_TRIALS = 200
 _MAX_CHARACTERS = 150_000
 _MAX_GENES = 6
+_MAX_LINES = (None, 8, 1)  # Of hover texts: all, and then ever fewer until the figure fits.
 # The dashboard shows a figure 450 pixels high and half as wide as the page.
 _LAYOUT = {
     "template": "plotly_white",
@@ -53,10 +54,11 @@ class DashboardReport:
     Text above the report's heading is the user's own and stays.
 
     It also keeps the figures of `optuna_ga.visualization` on the study's page up to date, within
-    limits. A figure shows the last generations only, as if the study had begun with them, if the
-    study has more than 500 trials or the figure more than 150,000 characters. With more than 200
-    trials, a point's hover text is only its trial number and generation. Genes are shown for the
-    first six parameters by name. An update within these limits takes about a second.
+    limits, and says below a figure's title if only a part is shown. A figure shows at most 500
+    trials: the last generations, as if the study had begun with them. With more than 200 trials, a
+    point's hover text is only its trial number and generation. A figure of more than 150,000
+    characters gets shorter hover texts, then fewer generations. Genes are shown for the first six
+    parameters by name. An update within these limits takes about a second.
 
     A study that no `GASampler` has worked on has no generations: its note is written every 20
     trials, and it gets no figures.
@@ -118,16 +120,19 @@ class DashboardReport:
             ValueError: If the study has several objectives.
         """
         only_direction(study)
-        from optuna_dashboard import get_note, save_note, save_plotly_graph_object
+        from optuna_dashboard import save_plotly_graph_object
 
         size = _population_size(study)
         with self._lock:
-            user_text = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
-            separator = "\n\n" if user_text else ""
-            save_note(study, user_text + separator + note_text(study, size))
-            if size is not None:
-                for name, figure in _figures(study, size):
-                    save_plotly_graph_object(study, figure, graph_object_id=name)
+            _write_note(study, size)  # First, since the figures may fail.
+            missing = []
+            for name, figure in () if size is None else _figures(study, size):
+                if figure is None:
+                    missing.append(name)
+                else:
+                    save_plotly_graph_object(study, figure, graph_object_id=f"ga-{name}")
+            if missing:
+                _write_note(study, size, missing)
 
     def _is_due(self, study: Study, trial: FrozenTrial) -> bool:
         size = _population_size(study) or _TRIALS_BETWEEN_REPORTS
@@ -135,6 +140,8 @@ class DashboardReport:
         if (generation + 1) % self._every:
             return False
         numbers = range(generation * size, (generation + 1) * size)
+        if not any(read_trials(study, numbers[-1:])):  # Spares looking for all of them.
+            return False
         return sum(other.state.is_finished() for other in read_trials(study, numbers)) == size
 
     def _warn(self, error: Exception) -> None:
@@ -156,6 +163,15 @@ def _population_size(study: Study) -> int | None:
         return None
 
 
+def _write_note(study: Study, size: int | None, missing: Sequence[str] = ()) -> None:
+    """Write the note below the user's own text."""
+    from optuna_dashboard import get_note, save_note
+
+    user_text = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
+    separator = "\n\n" if user_text else ""
+    save_note(study, user_text + separator + note_text(study, size, missing))
+
+
 class _LastTrials(NamedTuple):
     """Stands in for a `Study` whose first generations are left out of the figures."""
 
@@ -167,8 +183,8 @@ class _LastTrials(NamedTuple):
         return list(self.trials)
 
 
-def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure]]:
-    """Yield each figure with its name in the dashboard."""
+def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure | None]]:
+    """Yield each figure with its name; None for a figure that is too large."""
     from optuna_ga import visualization
 
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
@@ -182,9 +198,7 @@ def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure]]:
     if any(trial.params for trial in finished):
         plots["genes"] = _plot_genes
     for name, plot in plots.items():
-        figure = _bounded(plot, study.directions, finished, size)
-        if figure is not None:
-            yield f"ga-{name}", figure
+        yield name, _bounded(plot, study.directions, finished, size)
 
 
 def _plot_genes(study: Study, *, population_size: int) -> go.Figure:
@@ -194,6 +208,8 @@ def _plot_genes(study: Study, *, population_size: int) -> go.Figure:
     trials = study.get_trials(deepcopy=False)
     names = sorted({name for trial in trials for name in trial.params})
     figure = plot_genes(study, names[:_MAX_GENES], population_size=population_size)
+    if len(names) > _MAX_GENES:
+        _add_to_title(figure, f"{_MAX_GENES} of {len(names)} parameters")
     # The rows are too close for axis titles, and the figure's title names the generations.
     return figure.update_xaxes(title=None)
 
@@ -206,7 +222,8 @@ def _bounded(
 ) -> go.Figure | None:
     """Return the figure of as many of the last generations as the limits allow.
 
-    None if a single generation already exceeds them.
+    Hover texts are shortened before generations are left out, and the title says what is missing.
+    None if a single generation already exceeds the limits.
     """
     last = max(trial.number for trial in trials) // size
     n_generations = min(last + 1, max(_MAX_TRIALS // size, 1))
@@ -215,16 +232,32 @@ def _bounded(
         drawn = [trial for trial in trials if trial.number // size >= first]
         figure = plot(cast(Study, _LastTrials(directions, drawn)), population_size=size)
         figure.update_layout(_LAYOUT)
-        if len(drawn) > _MAX_DETAILED_TRIALS:
-            _shorten_hover_texts(figure)
-        if len(figure.to_json()) <= _MAX_CHARACTERS:
-            return figure
+        if first:
+            _add_to_title(figure, f"only generations {first} to {last}")
+        many = len(drawn) > _MAX_DETAILED_TRIALS
+        for n_lines in _MAX_LINES[-1:] if many else _MAX_LINES:
+            if n_lines is not None:
+                _shorten_hover_texts(figure, n_lines)
+            if len(figure.to_json()) <= _MAX_CHARACTERS:
+                return figure
         n_generations //= 2
     return None
 
 
-def _shorten_hover_texts(figure: go.Figure) -> None:
-    """Cut every point's hover text down to its first line, which names the trial."""
+def _add_to_title(figure: go.Figure, shown: str) -> None:
+    """Say below the title that only a part is shown."""
+    title, _, below = figure.layout.title.text.removesuffix("</sub>").partition("<br><sub>")
+    below = f"{below}, {shown}" if below else f"Shown: {shown}"
+    figure.layout.title.text = f"{title}<br><sub>{below}</sub>"
+
+
+def _shorten_hover_texts(figure: go.Figure, n_lines: int) -> None:
+    """Cut every point's hover text down to its first lines, the first of which names the trial."""
     for trace in figure.data:
         if trace.text is not None:
-            trace.text = [text.partition("<br>")[0] for text in trace.text]
+            trace.text = [_first_lines(text, n_lines) for text in trace.text]
+
+
+def _first_lines(text: str, n: int) -> str:
+    lines = text.split("<br>")
+    return "<br>".join([*lines[:n], "…"]) if len(lines) > n else text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from optuna.study import Study, StudyDirection
@@ -15,6 +15,7 @@ from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import locate
 from optuna_ga._population.fitness import fittest
 from optuna_ga._results.final_generation import best_of_final_generation
+from optuna_ga._results.history import median
 from optuna_ga._sampler import GASampler
 
 HEADING = "# Report of optuna_ga"
@@ -22,6 +23,8 @@ HEADING = "# Report of optuna_ga"
 # Limits of the table of generations. A link to a generation lists all its trials, so a large
 # generation gets none.
 _MAX_ROWS = 50
+_MAX_VALUES = 100  # Rows of a table of parameters.
+_MAX_LENGTH = 200  # Characters of a value.
 _MAX_LINKED_TRIALS = 50
 _COUNTED_STATES = {
     "complete": TrialState.COMPLETE,
@@ -30,12 +33,13 @@ _COUNTED_STATES = {
 }
 
 
-def note_text(study: Study, size: int | None) -> str:
+def note_text(study: Study, size: int | None, missing: Sequence[str] = ()) -> str:
     """Return the note from its heading on, as Markdown.
 
     Args:
         study: A study with one objective.
         size: Number of trials in a generation; None if the study has no generations.
+        missing: Names of the figures that are too large to be shown.
     """
     trials = study.get_trials(deepcopy=False)
     # The dashboard's list of trials, to which numbers are appended. Its addresses contain the
@@ -47,6 +51,8 @@ def note_text(study: Study, size: int | None) -> str:
     else:
         parts += ["## Best of the final generation", _final(study, link)]
         parts += ["## Generations", _generations(trials, size, study.direction, link)]
+    if missing:
+        parts.append(f"A generation is too large for these figures: {', '.join(missing)}.")
     return "\n\n".join(parts)
 
 
@@ -90,6 +96,9 @@ def _generations(
         generations[trial.number // size].append(trial)
     last = sorted(generations, reverse=True)[:_MAX_ROWS]
     rows = [_row(generation, generations[generation], direction, link) for generation in last]
+    if len(generations) > _MAX_ROWS:
+        earlier = f"and {len(generations) - _MAX_ROWS} earlier"
+        rows.append([earlier, *[""] * (len(rows[0]) - 1)])
     return _table(["generation", "trials", *_COUNTED_STATES, "best", "median"], rows)
 
 
@@ -106,7 +115,7 @@ def _row(
         name,
         *_counts(trials),
         "".join(f"[{_number(trial.value)}]({link}{trial.number})" for trial in best),
-        _number(statistics.median(values)) if values else "",
+        _number(median(values)) if values else "",
     ]
 
 
@@ -121,7 +130,10 @@ def _number(value: float | None) -> str:
 
 
 def _value_table(name: str, values: Mapping[str, Any]) -> str:
-    return _table([name, "value"], [[_code(key), _code(value)] for key, value in values.items()])
+    rows = [[_code(key), _code(value)] for key, value in islice(values.items(), _MAX_VALUES)]
+    if len(values) > _MAX_VALUES:
+        rows.append([f"and {len(values) - _MAX_VALUES} more", ""])
+    return _table([name, "value"], rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -131,5 +143,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _code(value: object) -> str:
     """Return a value as inline code that is safe in a cell of a Markdown table."""
-    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    text = " ".join(str(value).split()).replace("`", "'")
+    if len(text) > _MAX_LENGTH:
+        text = f"{text[: _MAX_LENGTH - 1]}…"
+    text = text.replace("|", "\\|")
     return f"`{text}`"

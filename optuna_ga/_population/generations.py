@@ -7,9 +7,8 @@ and `n_trials = P * n_generations` is exact.
 The pool from which the parents of generation g are selected holds
 
 1. the finished trials of g-1, failed trials included;
-2. late trials: trials of generations before g-1 that completed strictly after the first trial of
-   g-1 (the lowest-numbered trial with a start time) started, so that earlier pools may have
-   missed them;
+2. late trials: trials of generations before g-1 that had not finished when the first trial of g-1
+   started, so that earlier pools may have missed them;
 3. if these are fewer than P, because g-1 is still running, the latest older finished trials, up
    to P in total;
 4. if fewer than two trials in the pool have a fitness, because g-1 failed or was interrupted, the
@@ -18,23 +17,31 @@ The pool from which the parents of generation g are selected holds
 A single process that runs trial after trial gets exactly generation g-1, unless g-1 failed. With
 elitism the pool is every finished trial of the generations before g. In population-based training
 only trials from which training can resume have a fitness. A running trial is never waited for,
-since its worker may be dead. Times are the times that Optuna records, so the clocks and time zones
-of workers should agree; otherwise a late result can be missed, or count as late for longer.
+since its worker may be dead.
+
+The process that starts the first trial of a generation notes which earlier trials it cannot see
+finished, and records their numbers on that trial. So lateness is a matter of numbers and of order,
+the same in every process and after a restart: clocks that differ or are set back, time zones,
+daylight saving and databases that keep whole seconds do not matter. Only where this is not
+recorded, because another sampler ran that trial or its process died as it began, times decide: a
+trial is late if it completed when the first trial of g-1 (the lowest-numbered trial with a start
+time) started or later.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import read_trials
+from optuna_ga._optuna_internals import is_retry, read_trials
 from optuna_ga._population.fitness import Rank, fittest, rank
+from optuna_ga._records import recorded_unfinished
 
 _CACHED_GENERATIONS = 16
 
@@ -80,6 +87,7 @@ class Generations:
         self._usable: list[int] = []  # Numbers of trials with a fitness, ascending.
         size = self._n_parents + self._population_size
         self._elites = _Elites(size) if self._elitism else None
+        self._unfinished_at: dict[int, list[int]] = {}  # By the number of a trial that started.
         self._changes = 0  # Counts the events that could change a pool.
         self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
 
@@ -101,17 +109,44 @@ class Generations:
                     del self._parents[min(self._parents)]
             return parents
 
-    def has_finished(self, number: int) -> bool:
-        """Return whether the trial is known to have finished."""
-        return number in self._finished
+    def note_start(self, study: Study, trial: FrozenTrial) -> list[int] | None:
+        """Note the earlier trials that have not finished as a trial starts, if pools depend on it.
 
-    def finished(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
-        """Return the numbered trials that have finished."""
+        Returns:
+            Ascending numbers to record; None if there is nothing to record, as for a trial that
+            is opened again.
+        """
+        number = trial.number
+        if self._elitism or number % self._population_size:
+            return None
+        if recorded_unfinished(trial) is not None and not is_retry(trial):
+            return None
+        with self._lock:
+            if number in self._unfinished_at:
+                return None
+            self._read(study, number)
+            unfinished = sorted(earlier for earlier in self._unfinished if earlier < number)
+            self._unfinished_at[number] = unfinished
+            self._changes += 1
+            return unfinished
+
+    def contradict(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial of this number has finished that started at another time."""
+        known = self._finished.get(trial.number)
+        return known is not None and known.datetime_start != trial.datetime_start
+
+    def usable(self, numbers: list[int], study: Study) -> list[FrozenTrial]:
+        """Return those of the numbered trials that have finished and can be parents."""
         if not numbers:
             return []
         with self._lock:
             self._read(study, max(numbers) + 1)
-            return [self._finished[number] for number in numbers if number in self._finished]
+            finished = [self._finished[number] for number in numbers if number in self._finished]
+            return [
+                trial
+                for trial in finished
+                if rank(trial, self._direction) is not None and self._may_be_parent(trial)
+            ]
 
     def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """Return the finished trials, and the running trials below `end` by ascending number.
@@ -168,12 +203,15 @@ class Generations:
                     return self._read(study, end)
             elif trial.state.is_finished():
                 self._add(trial)
-            else:
+            elif self._running.get(trial.number) is not trial:
                 self._note_start(trial)
 
     def _note_start(self, trial: FrozenTrial) -> None:
         if trial.state == TrialState.RUNNING:
+            before = self._running.get(trial.number)
             self._running[trial.number] = trial
+            if before is not None and recorded_unfinished(before) != recorded_unfinished(trial):
+                self._changes += 1
         start = _started(trial)
         if start != self._unfinished[trial.number]:
             self._unfinished[trial.number] = start
@@ -202,7 +240,7 @@ class Generations:
                 return [self._finished[number] for number in best]
             numbers = [number for number in self._finished if number < first]
         else:
-            numbers = self._pool(range(first - self._population_size, first))
+            numbers = self._pool(range(max(first - self._population_size, 0), first))
         parents = self._fittest(numbers)
         if len(parents) < 2:
             parents = self._fittest({*numbers, *self._latest_usable(first)})
@@ -226,11 +264,22 @@ class Generations:
         return self._usable[max(end - self._population_size, 0) : end]
 
     def _late(self, previous: range) -> list[int]:
+        """Return the finished trials that had not finished when a generation's first started."""
+        unfinished = self._unfinished_when_started(previous.start)
+        if unfinished is not None:
+            return [number for number in unfinished if number in self._finished]
         start = self._first_start(previous)
         if start is None:
             return []
-        after = bisect_right(self._completions, (start, self._n_known))
+        after = bisect_left(self._completions, (start, 0))
         return [number for _, number in self._completions[after:] if number < previous.start]
+
+    def _unfinished_when_started(self, number: int) -> list[int] | None:
+        """Return what was noted when a trial started, here or by another process; else None."""
+        if number in self._unfinished_at:
+            return self._unfinished_at[number]
+        trial = self._finished.get(number) or self._running.get(number)
+        return None if trial is None else recorded_unfinished(trial)
 
     def _first_start(self, numbers: range) -> float | None:
         """Return the start time of the first of these trials that has one."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from optuna.distributions import (
@@ -21,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-Gene = CategoricalChoiceType
+Gene: TypeAlias = CategoricalChoiceType  # A type also where Optuna is not installed.
 
 DIGITS = 9  # Positions on the unit scale that agree to so many decimals are equal.
 
@@ -87,19 +88,24 @@ def to_unit(distribution: BaseDistribution, value: Gene) -> float:
     >>> to_unit(FloatDistribution(1e-4, 1.0, log=True), 1e-4), to_unit(IntDistribution(1, 4), 1)
     (0.0, 0.125)
     """
+    return encoder(distribution)(value)
+
+
+def encoder(distribution: BaseDistribution) -> Callable[[Any], float]:
+    """Return `to_unit` for one distribution, for values by the thousand."""
     if isinstance(distribution, CategoricalDistribution):
-        return (_choice(distribution, value) + 0.5) / len(distribution.choices)
+        n = len(distribution.choices)
+        return lambda value: (_choice(distribution, value) + 0.5) / n
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    assert value is not None
-    number = float(value)
-    low, high = float(distribution.low), float(distribution.high)
+    low, high, step = float(distribution.low), float(distribution.high), distribution.step
     if distribution.log:
         margin = 0.5 if isinstance(distribution, IntDistribution) else 0.0
-        return _position(math.log(low - margin), math.log(high + margin), math.log(number))
+        bounds = math.log(low - margin), math.log(high + margin)
+        return lambda value: _position(*bounds, math.log(float(value)))
     cells = n_cells(distribution)
-    if cells is not None and distribution.step is not None:
-        return (round((number - low) / distribution.step) + 0.5) / cells
-    return _position(low, high, number)
+    if cells is not None and step is not None:
+        return lambda value: (round((float(value) - low) / step) + 0.5) / cells
+    return lambda value: _position(low, high, float(value))
 
 
 def resolved(distribution: BaseDistribution, units: np.ndarray) -> np.ndarray:
@@ -129,12 +135,12 @@ def is_inheritable(
 
 def are_equal(first: BaseDistribution | None, second: BaseDistribution) -> bool:
     """Return whether two distributions are equal, their choices as a storage keeps them."""
-    if first == second:
+    if first is second or first == second:
         return True
     return (
         isinstance(first, CategoricalDistribution)
         and isinstance(second, CategoricalDistribution)
-        and _stored(first.choices) == _stored(second.choices)
+        and stored_choices(first.choices) == stored_choices(second.choices)
     )
 
 
@@ -155,8 +161,8 @@ def find_choice(distribution: CategoricalDistribution, value: Gene) -> int:
     try:
         return int(distribution.to_internal_repr(value))
     except ValueError:
-        choices = _stored(distribution.choices)
-        (wanted,) = _stored([value])
+        choices = stored_choices(distribution.choices)
+        (wanted,) = stored_choices([value])
         return choices.index(wanted) if wanted in choices else -1
 
 
@@ -167,7 +173,7 @@ def _choice(distribution: CategoricalDistribution, value: Gene) -> int:
     return position
 
 
-def _stored(choices: Sequence[Gene]) -> list[str]:
+def stored_choices(choices: Sequence[Gene]) -> list[str]:
     """Return choices as Optuna's storages write them; what JSON cannot write stays in memory."""
     return [json.dumps(choice, default=repr) for choice in choices]
 

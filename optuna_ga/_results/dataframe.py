@@ -31,7 +31,9 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     parents and no mutated genes in the table. The columns are:
 
     - `number`: The trial's number.
-    - `generation`: The number divided by the population size, rounded down.
+    - `generation`: The trial's `ga_generation`, which was true when it ran, also if the population
+      size has changed since. Without it, or if `population_size` is given: the number divided by
+      the population size, rounded down.
     - `state`: "COMPLETE", "PRUNED" or "FAIL".
     - `value`: The trial's value; the last reported value of a pruned trial; NaN if it has none.
     - `parents`: List of the parents' trial numbers.
@@ -47,14 +49,14 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
 
     Args:
         study: A study with one objective.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
 
     Raises:
         ImportError: If pandas is not installed.
-        TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        TypeError: If an argument has the wrong type.
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives.
     """
     try:

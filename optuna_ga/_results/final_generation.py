@@ -16,19 +16,20 @@ from optuna_ga._results.history import population_size_of
 def best_of_final_generation(study: Study, population_size: int | None = None) -> FrozenTrial:
     """Return the fittest trial of the last generation whose trials have all finished.
 
-    `study.best_trial` may be another trial, from an earlier generation. In population-based
+    Trial `n` belongs to generation `n // population_size`, also if it ran with another population
+    size. `study.best_trial` may be another trial, from an earlier generation. In population-based
     training a trial that could not be a parent, since it diverged or left no state, is the answer
     only if the others could not either.
 
     Args:
         study: A study with one objective.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, if the study has several
+        TypeError: If an argument has the wrong type.
+        ValueError: If `population_size` is out of range or unknown, if the study has several
             objectives, if no generation has `population_size` finished trials, or if all trials
             of the last such generation failed.
     """

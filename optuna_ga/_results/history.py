@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import check_population_size
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import loss_of, rank
-from optuna_ga._records import MUTATED, POPULATION_SIZE, shown_parents
+from optuna_ga._records import (
+    POPULATION_SIZE,
+    shown_generation,
+    shown_mutated,
+    shown_parents,
+    shown_population_size,
+)
 from optuna_ga._sampler import GASampler
 
 ORIGINS = ("start", "crossover", "mutation")
@@ -24,7 +30,8 @@ class Individual(NamedTuple):
 
     Attributes:
         trial: The storage's own trial, which must not be changed.
-        generation: The trial's number divided by the population size, rounded down.
+        generation: The generation that the trial shows, which was true when it ran; else, or if a
+            population size was given, the number divided by the population size, rounded down.
         parents: Trial numbers of the parents.
         mutated: Names of the mutated genes: drawn afresh instead of inherited.
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
@@ -63,16 +70,23 @@ class History:
 def read_history(study: Study, population_size: int | None) -> History:
     """Return the history of a study, to which other samplers may have contributed.
 
+    A given population size replaces the generations that trials show.
+
     Raises:
-        TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        TypeError: If an argument has the wrong type.
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives.
     """
     direction = only_direction(study)
     size = population_size_of(study, population_size)
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     trials.sort(key=lambda trial: trial.number)
-    return History(direction, size, list(_individuals(trials, direction, size)))
+
+    def generation_of(trial: FrozenTrial) -> int:
+        shown = shown_generation(trial) if population_size is None else None
+        return trial.number // size if shown is None else shown
+
+    return History(direction, size, list(_individuals(trials, direction, generation_of)))
 
 
 def population_size_of(study: Study, given: int | None) -> int:
@@ -83,19 +97,40 @@ def population_size_of(study: Study, given: int | None) -> int:
         ValueError: If it is less than 2, or if it is neither given nor known.
     """
     if given is not None:
-        return check_int("population_size", given, minimum=2)
+        return check_population_size(given)
     if isinstance(study.sampler, GASampler):
         return study.sampler.population_size
-    if POPULATION_SIZE not in study.user_attrs:
+    recorded = shown_population_size(study)
+    if recorded is None:
         raise ValueError(
-            f"`population_size` must be given, because the study has no `{POPULATION_SIZE}` and "
-            f"its sampler, a {type(study.sampler).__name__}, has no generations."
+            f"`population_size` must be given, because the study has no valid `{POPULATION_SIZE}` "
+            f"and its sampler, a {type(study.sampler).__name__}, has no generations."
         )
-    return check_int("population_size", study.user_attrs[POPULATION_SIZE], minimum=2)
+    return recorded
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median of some numbers; the mean of the middle two does not overflow."""
+    low, high = _middle(values)
+    return low if low == high else low / 2 + high / 2
+
+
+def geometric_median(values: Iterable[float]) -> float:
+    """Return the median of some positive numbers on a logarithmic scale."""
+    low, high = _middle(values)
+    return low if low == high else math.sqrt(low) * math.sqrt(high)
+
+
+def _middle(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[-half - 1], ordered[half]
 
 
 def _individuals(
-    trials: list[FrozenTrial], direction: StudyDirection, size: int
+    trials: list[FrozenTrial],
+    direction: StudyDirection,
+    generation_of: Callable[[FrozenTrial], int],
 ) -> Iterator[Individual]:
     best, best_loss = None, math.inf
     for trial in trials:
@@ -109,10 +144,10 @@ def _individuals(
             if improved or best is None:
                 best, best_loss = trial.values[0], loss
         parents = shown_parents(trial)
-        mutated = list(trial.user_attrs.get(MUTATED, [])) if parents else []
+        mutated = shown_mutated(trial)
         yield Individual(
             trial=trial,
-            generation=trial.number // size,
+            generation=generation_of(trial),
             parents=parents,
             mutated=mutated,
             origin="mutation" if mutated else "crossover" if parents else "start",

@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import check_callable, check_int
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import fittest, loss_of
 
@@ -52,7 +52,10 @@ class Rechecked:
         """Standard error of the mean; NaN for a single repeat or infinite values."""
         if len(self.values) < 2 or not all(map(math.isfinite, self.values)):
             return math.nan
-        return statistics.stdev(self.values) / math.sqrt(len(self.values))
+        try:
+            return statistics.stdev(self.values) / math.sqrt(len(self.values))
+        except OverflowError:  # The deviation is beyond all floats.
+            return math.inf
 
 
 def recheck_best(
@@ -90,11 +93,12 @@ def recheck_best(
         The trials and their new values, the best mean first; a trial without a value is last.
 
     Raises:
-        TypeError: If `n_best` or `n_repeats` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `n_best` or `n_repeats` is less than 1, or if the study has several
             objectives or no complete trial.
         Exception: The first exception of the objective, if every repeat failed.
     """
+    check_callable("objective", objective)
     n_best = check_int("n_best", n_best, minimum=1)
     n_repeats = check_int("n_repeats", n_repeats, minimum=1)
     direction = only_direction(study)

@@ -14,17 +14,21 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     TimeoutError,
     as_completed,
+    wait,
 )
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from threading import Lock
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+import optuna
 from optuna import Trial
 from optuna.study import Study
 
+from optuna_ga._checks import check_callable, shown
 from optuna_ga._optuna_internals import in_memory, packed, trial_id
 from optuna_ga._running.outcome import NoResult
 from optuna_ga._running.remote_objective import (
@@ -37,6 +41,9 @@ from optuna_ga._running.remote_objective import (
     evaluation_of,
 )
 
+_logger = optuna.logging.get_logger("optuna.generations")
+
+_PATIENCE_S = 30.0  # Until a worker has opened the study.
 _MAX_VAIN_RESTARTS = 3  # New executors in a row that return no result.
 _SECONDS_BETWEEN_WAKINGS = 1.0
 # Its workers share no memory, though it is a ThreadPoolExecutor. Since Python 3.14.
@@ -59,11 +66,20 @@ class InParallel:
     other executors send it with each trial, so let it load large data where it runs. An exception
     that cannot be pickled arrives as a RuntimeError with its message.
 
+    Executors of other machines send the storage's address over the network, in clear unless the
+    executor encrypts. Leave the password out of it, and let each worker read its own: PostgreSQL's
+    client takes it from the variable PGPASSWORD or from ~/.pgpass, PyMySQL from the file that
+    `?read_default_file=~/.my.cnf` at the end of the address names.
+
     Each result is kept as it comes, whichever trial is done first. An error of the executor or
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
     trial stays running, and the error is raised once the other trials are done. Run again to
     evaluate what is missing; if `executor` is a function, a new executor does so at once. The
     processes of a `ProcessPoolExecutor` end if the driver is killed.
+
+    A forked process has none of its parent's threads, for which libraries such as PyTorch wait for
+    ever. PyTorch therefore computes on one thread in forked workers if the driver has imported it.
+    For other libraries, and for more threads, give the pool the context "forkserver" or "spawn".
 
     Example:
         >>> import optuna
@@ -92,8 +108,7 @@ class InParallel:
     """
 
     def __init__(self, objective: Objective, executor: Executor | Callable[[], Executor]) -> None:
-        if not callable(objective):
-            raise TypeError(f"`objective` must be callable, but {objective!r} was given.")
+        check_callable("objective", objective)
         self._objective = objective
         self._make = executor if callable(executor) else None
         self._executor = _executor(executor if self._make is None else self._make())
@@ -194,7 +209,7 @@ class InParallel:
             try:
                 objective = self._to_be_sent()
                 remote = RemoteObjective(uuid4().hex, objective, packed(study), os.getpid())
-                self._executor.submit(remote.prepare).result()
+                _wait_for_a_worker(self._executor.submit(remote.prepare))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise TypeError(
                     "`objective` and the study's storage must be such that workers can receive "
@@ -217,10 +232,27 @@ class InParallel:
         return self._file
 
 
+def _wait_for_a_worker(future: Future[None]) -> None:
+    """Wait until a worker has opened the study; say so if it takes long.
+
+    That is no error: a cluster may start its first worker after minutes.
+    """
+    start, has_said = monotonic(), False
+    while not wait([future], timeout=_SECONDS_BETWEEN_WAKINGS).done:
+        if not has_said and monotonic() - start > _PATIENCE_S:
+            has_said = True
+            _logger.warning(
+                f"No worker has opened the study within {_PATIENCE_S:.0f} seconds. Still waiting: "
+                "are there workers, and can they reach its storage? Forked workers may hang if a "
+                'library of the driver has threads; use the context "forkserver" or "spawn".'
+            )
+    future.result()
+
+
 def _executor(given: Any) -> Executor:
     if not isinstance(given, Executor):
         raise TypeError(
-            f"`executor` must be a `concurrent.futures.Executor`, but {given!r} was given. A "
+            f"`executor` must be a `concurrent.futures.Executor`, but {shown(given)} was given. A "
             "function that returns an executor will do, too."
         )
     return given

@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna import Trial, TrialPruned
 
+from optuna_ga._checks import shown
 from optuna_ga._running.outcome import interrupts, plain
 
 
@@ -23,7 +24,7 @@ def checked_results(results: Any, trials: Sequence[Trial]) -> Iterable[Any]:
     if not isinstance(results, Sequence) or isinstance(results, (str, bytes, bytearray)):
         raise TypeError(
             "`evaluate` must return a sequence or an iterator with one result for each trial, "
-            f"but it returned a {type(results).__name__}: {results!r}."
+            f"but it returned a {type(results).__name__}: {shown(results)}."
         )
     if len(results) != len(trials):
         raise _miscounted(trials, f"returned {len(results)}")

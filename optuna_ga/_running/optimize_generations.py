@@ -15,8 +15,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
-from optuna_ga._checks import check_bool, check_int, check_seconds
+from optuna_ga._checks import check_at_least_zero, check_bool, check_int, check_study
 from optuna_ga._optuna_internals import is_stopped, optimization_loop, running_trials
+from optuna_ga._running.arguments import (
+    OBJECTIVE_GIVEN,
+    check_evaluate,
+    exceptions,
+    functions,
+    population_size_of,
+)
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.matched_results import checked_results, error_of_several, matched_results
 from optuna_ga._running.outcome import (
@@ -27,6 +34,7 @@ from optuna_ga._running.outcome import (
     keep,
     kept,
     outcome_of,
+    tell,
 )
 from optuna_ga._running.progress import progress_bar
 
@@ -63,9 +71,10 @@ def optimize_generations(
 
     Whatever interrupts the call (a kill, Ctrl-C, SystemExit, a broken executor, a storage out of
     reach) leaves trials without a result running. An iterator's results are kept on their trials
-    as they come, so an interruption costs at most the evaluations that were under way. Trials
-    that are trained together and return a list start again together. A generation is told once
-    it is complete, so samplers and pruners never depend on which trial was faster.
+    as they come, so an interruption costs at most the evaluations that were under way; these
+    include a process pool's queue, one more than it has workers. Trials that are trained together
+    and return a list start again together. A generation is told once it is complete, so samplers
+    and pruners never depend on which trial was faster.
 
     Args:
         study: The study.
@@ -78,7 +87,7 @@ def optimize_generations(
             that `map` raises is the result of its trial; if `evaluate` itself or a generator
             raises, that of every trial without a result.
         n_generations: Total number of generations, at least 1.
-        population_size: Trials in a generation, at least 1. None takes the sampler's.
+        population_size: Trials in a generation, 1 to 1,000,000. None takes the sampler's.
         timeout: No generation starts after this many seconds, at least 0. None sets no limit. A
             generation that has started is not ended, not even if one of its trials hangs.
         catch: Exceptions of failed trials that do not end the optimization. Other exceptions are
@@ -95,23 +104,28 @@ def optimize_generations(
         ValueError: If an argument is out of range; if `population_size` is missing and the
             sampler has none; if the workers of `InParallel` cannot reach the study; or if the
             number of results differs from the number of trials, all of which fail then.
-        RuntimeError: If this thread is already optimizing the study; or if `evaluate` or a
-            generator raises a TrialPruned, which cannot stand for several trials.
+        RuntimeError: If this thread is already optimizing the study; if another call, which must
+            not work on the same study, finishes its trials; or if `evaluate` or a generator raises
+            a TrialPruned, which cannot stand for several trials.
         BaseException: Whatever interrupts the call; run again to continue.
     """
+    check_study(study)
+    check_evaluate(evaluate)
+    size = population_size_of(study, population_size)
+    total = size * check_int("n_generations", n_generations, minimum=1)
+    limit = math.inf if timeout is None else timeout
+    end = monotonic() + check_at_least_zero("timeout", limit, " of seconds")
+    caught = exceptions(catch)
+    called = functions(callbacks)
+    is_shown = check_bool("show_progress_bar", show_progress_bar)
     if isinstance(evaluate, InParallel):
         evaluate.check(study)
-    size = _population_size(study, population_size)
-    total = size * check_int("n_generations", n_generations, minimum=1)
-    end = monotonic() + (math.inf if timeout is None else check_seconds("timeout", timeout))
-    caught = (catch,) if isinstance(catch, type) else tuple(catch)
-    shown = check_bool("show_progress_bar", show_progress_bar)
     n_finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     with (
         optimization_loop(study),
-        progress_bar(shown, total=total, initial=n_finished, unit="trial") as progress,
+        progress_bar(is_shown, total=total, initial=n_finished, unit="trial") as progress,
     ):
-        observers = [*(callbacks or ()), _advance(progress, size)]
+        observers = [*called, _advance(progress, size)]
         for trials in _generations(study, size, total):
             error = evaluate_and_tell(study, evaluate, trials, observers)
             if error is not None and not isinstance(error, caught):
@@ -209,10 +223,12 @@ def _evaluate(evaluate: Evaluate, trials: Sequence[Trial]) -> dict[int, Outcome]
 
     Raises:
         BaseException: Whatever interrupts `evaluate`.
+        TypeError: If `evaluate` takes its list for a trial.
     """
     outcomes: dict[int, Outcome] = {}
+    given = list(trials)  # A copy, since `evaluate` may change its list.
     try:
-        results = evaluate(list(trials))  # A copy, since `evaluate` may change its list.
+        results = evaluate(given)
         # An interruption ends the iterator, which cancels trials that wait in an executor.
         with closing(matched_results(trials, checked_results(results, trials))) as matched:
             for trial, result in matched:
@@ -222,6 +238,8 @@ def _evaluate(evaluate: Evaluate, trials: Sequence[Trial]) -> dict[int, Outcome]
     except Exception as error:
         if interrupts(error):
             raise
+        if isinstance(error, AttributeError) and error.obj is given:
+            raise TypeError(f"{OBJECTIVE_GIVEN}; see the error above.") from error
         return {trial.number: outcome_of(trial, error_of_several(error)) for trial in trials}
     return outcomes
 
@@ -236,7 +254,7 @@ def _tell(
     n_told = 0
     try:
         for trial, outcome in zip(trials, outcomes, strict=True):
-            finished = study.tell(trial, outcome.values, outcome.state)
+            finished = tell(study, trial, outcome)
             n_told += 1
             _log(finished, outcome)
             for observe in observers:
@@ -272,14 +290,3 @@ def _advance(progress: tqdm[Any], size: int) -> Callback:
         progress.update()
 
     return advance
-
-
-def _population_size(study: Study, given: int | None) -> int:
-    if given is None:
-        given = getattr(study.sampler, "population_size", None)
-    if given is None:
-        raise ValueError(
-            "`population_size` must be given, because the study's sampler, a "
-            f"{type(study.sampler).__name__}, has none."
-        )
-    return check_int("population_size", given, minimum=1)

@@ -14,14 +14,27 @@ from concurrent.futures import BrokenExecutor, CancelledError
 from typing import Any, NamedTuple, TypeAlias
 
 from optuna import Trial, TrialPruned
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import early_result, is_storage_error, write_early_result
+from optuna_ga._checks import shown
+from optuna_ga._optuna_internals import early_result, is_storage_error, stored, write_early_result
 
 Result: TypeAlias = float | Sequence[float] | BaseException | None
 """Result of a trial: its value or values; an exception or None if it has no value."""
 
 _LONGEST_REASON = 500  # Characters; some databases limit the length of an attribute.
+
+
+class AnotherCallError(RuntimeError):
+    """Another call has finished a trial that this call evaluates."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"Trial {number} has been finished by another call while this call evaluated it. Only "
+            "one call of `optimize_generations` may work on a study at a time; end the others."
+        )
 
 
 class NoResult(NamedTuple):
@@ -67,11 +80,11 @@ def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
     if len(values) != n_objectives:
         error = TypeError(
             f"`evaluate` must return {n_objectives} number(s), an exception or None for trial "
-            f"{trial.number}, but it returned {result!r}."
+            f"{trial.number}, but it returned {shown(result)}."
         )
         return Outcome(TrialState.FAIL, reason=str(error), error=error)
     if any(map(math.isnan, values)):
-        return Outcome(TrialState.FAIL, reason=f"the result is {result!r}")
+        return Outcome(TrialState.FAIL, reason=f"the result is {shown(result)}")
     return Outcome(TrialState.COMPLETE, values)
 
 
@@ -79,11 +92,11 @@ def interrupts(error: BaseException) -> bool:
     """Return whether an error says nothing about a trial, but ended its evaluation.
 
     Such errors are whatever is not an `Exception`, such as a KeyboardInterrupt or SystemExit;
-    a broken executor or a cancelled future; and a storage out of reach.
+    a broken executor or a cancelled future; another call; and a storage out of reach.
     """
     return (
         not isinstance(error, Exception)
-        or isinstance(error, (BrokenExecutor, CancelledError))
+        or isinstance(error, (BrokenExecutor, CancelledError, AnotherCallError))
         or is_storage_error(error)
     )
 
@@ -115,15 +128,43 @@ def plain(value: Any) -> Any:
 
 
 def keep(trial: Trial, outcome: Outcome) -> None:
-    """Write the outcome of a trial that stays running for now."""
+    """Write the outcome of a trial that stays running for now.
+
+    Raises:
+        AnotherCallError: If the trial has finished.
+    """
     values = [repr(value) for value in outcome.values or ()]  # JSON knows no infinity.
-    write_early_result(trial, [outcome.state.name, values, outcome.reason[:_LONGEST_REASON]])
+    try:
+        write_early_result(trial, [outcome.state.name, values, outcome.reason[:_LONGEST_REASON]])
+    except UpdateFinishedTrialError as error:
+        raise AnotherCallError(trial.number) from error
+
+
+def tell(study: Study, trial: Trial, outcome: Outcome) -> FrozenTrial:
+    """Tell a trial its outcome and return it.
+
+    Raises:
+        AnotherCallError: If it has been told already.
+    """
+    try:
+        return study.tell(trial, outcome.values, outcome.state)
+    except ValueError as error:
+        if stored(trial).state.is_finished():
+            raise AnotherCallError(trial.number) from error
+        raise
 
 
 def kept(trial: Trial) -> Outcome | None:
-    """Return the outcome that an interrupted call wrote on a resumed trial, if any."""
-    written = early_result(trial)
-    if written is None:
-        return None
-    state, values, reason = written
-    return Outcome(TrialState[state], [float(value) for value in values] or None, reason)
+    """Return the outcome that an interrupted call wrote on a resumed trial, if any.
+
+    A value that `keep` cannot have written is no outcome: the trial is evaluated again.
+    """
+    match early_result(trial):
+        case [("PRUNED" | "FAIL") as state, [], str(reason)]:
+            return Outcome(TrialState[state], None, reason)
+        case ["COMPLETE", list(written), str()]:
+            values = numbers(written) if all(isinstance(v, str) for v in written) else []
+            complete = len(values) == len(trial.study.directions)
+            if complete and not any(map(math.isnan, values)):
+                return Outcome(TrialState.COMPLETE, values)
+    return None

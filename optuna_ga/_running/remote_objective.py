@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, current_process, parent_process
 from pathlib import Path
 from threading import Lock, Thread
 from traceback import format_exception
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from optuna import Trial, TrialPruned
 from optuna.study import Study
 
+from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import (
     in_objective,
     is_stopped,
@@ -128,6 +130,7 @@ class RemoteObjective:
         with self._opening:
             if self._opened is None:
                 _end_with(self._driver)
+                _spare_threads_of_a_fork()
                 objective = self._objective
                 if isinstance(objective, ObjectiveFile):
                     objective = pickle.loads(Path(objective.path).read_bytes())
@@ -142,6 +145,17 @@ def _end_with(driver: int) -> None:
     parent = parent_process()
     if parent is not None and parent.pid == driver:
         Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _spare_threads_of_a_fork() -> None:
+    """Let PyTorch compute on one thread, if this process is a fork of a process that imported it.
+
+    A fork has none of the other threads that its parent started, and PyTorch would wait for them
+    for ever.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and type(current_process()).__name__ == "ForkProcess":
+        torch.set_num_threads(1)
 
 
 def _exit_after(sentinel: int) -> None:
@@ -173,7 +187,7 @@ def _sendable(result: object) -> object:
         return result
     return TypeError(
         "`objective` must return a value that can be pickled and unpickled, but it returned "
-        f"{result!r}."
+        f"{shown(result)}."
     )
 
 

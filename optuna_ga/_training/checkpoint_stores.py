@@ -11,8 +11,9 @@ import io
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from typing import Any, BinaryIO, NoReturn, Protocol
 from weakref import WeakKeyDictionary
+from zipfile import ZIP_STORED, ZipFile
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
@@ -37,6 +38,7 @@ class StateStore(Protocol):
 
         Raises:
             KeyError: If the store has no such key.
+            OSError: If it cannot be read.
             ValueError: If the stored object is damaged, or was stored under another key.
         """
 
@@ -57,17 +59,12 @@ class ArtifactStateStore:
 
     def get(self, key: str, map_location: Any) -> Any:
         """Read a state, by default to the CPU; see `StateStore`."""
-        import torch
-
         try:
             with self._store.open_reader(key) as reader:
-                content = io.BytesIO(reader.read())
+                is_file = isinstance(reader, io.BufferedReader)
+                saved = _loaded(reader if is_file else io.BytesIO(reader.read()))
         except ArtifactNotFound as error:
             raise KeyError(key) from error
-        try:
-            saved = torch.load(content, map_location="cpu", weights_only=True)
-        except Exception as error:  # A damaged file can raise anything, even a KeyError.
-            raise ValueError(f"is damaged or not a state: {error}") from error
         if not isinstance(saved, dict) or saved.keys() != {"key", "state"}:
             raise ValueError("was not written by `Checkpoints`.")
         if saved["key"] != key:
@@ -165,3 +162,25 @@ def _serialized(content: Any) -> io.BytesIO:
         )
     file.seek(0)
     return file
+
+
+def _loaded(file: BinaryIO) -> Any:
+    """Return the content of a file, with tensors on the CPU; read no more than is stored in it.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is damaged or not a file that `_serialized` wrote.
+    """
+    import torch
+
+    file.read(1)  # ZipFile calls a file that cannot be read damaged.
+    try:
+        with ZipFile(file) as archive:
+            if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed, so its size is unknown")
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # A damaged file can raise anything, even a KeyError.
+        raise ValueError(f"is damaged or not a state: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ from weakref import WeakKeyDictionary
 
 import optuna
 from optuna import Trial
-from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import locate, stored
 from optuna_ga._records import CHECKPOINT
 from optuna_ga._training.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
 from optuna_ga._training.lineage import continuing_breeder, unneeded_trials
+from optuna_ga._training.state_folder import StateFolder
 
+_KEY = re.compile("ga-[0-9a-f]{12}-[0-9a-f]{12}-[0-9]+")  # It is a safe name of a file.
 _ARTIFACT_STORE_METHODS = ("open_reader", "write", "remove")
 
 _logger = optuna.logging.get_logger("optuna.checkpoints")
@@ -61,24 +64,26 @@ class Checkpoints:
 
     Args:
         store: A folder, which is created if necessary, or a store of `optuna.artifacts`, such as
-            `Boto3ArtifactStore`. All workers must be able to reach it. Avoid `Backoff` around a
+            `Boto3ArtifactStore`. All workers must be able to reach it. In a folder files appear
+            when they are whole, and only their owner can read them. Avoid `Backoff` around a
             `Boto3ArtifactStore`: it would repeat each removal ten times. None keeps the states in
             this process, on their devices, while the study's storage is open; this is fast, but
             a killed run cannot be resumed.
 
     Raises:
+        OSError: If the folder cannot be created.
         TypeError: If `store` is neither a folder, an artifact store nor None. Pickling a
             `Checkpoints()` without a store raises it too.
+        ValueError: If `store` is an address such as "s3://bucket".
     """
 
     def __init__(self, store: Any = None) -> None:
         if isinstance(store, (str, Path)):
-            Path(store).mkdir(parents=True, exist_ok=True)
-            store = FileSystemArtifactStore(store)
+            store = StateFolder(_local_folder(store))
         if store is not None and not _is_artifact_store(store):
             raise TypeError(
                 "`store` must be a folder, a store of `optuna.artifacts` or None, but "
-                f"{store!r} was given."
+                f"{shown(store)} was given."
             )
         self._store: StateStore = (
             MemoryStateStore() if store is None else ArtifactStateStore(store)
@@ -96,12 +101,15 @@ class Checkpoints:
 
         Raises:
             ImportError: If PyTorch is not installed.
+            OSError: If a folder's file cannot be written, such as on a full disk.
             TypeError: If `trial` is not a running trial, or if `state` contains an object that
                 cannot be loaded without running pickled code. Nothing is written then.
             ValueError: If the study's sampler is not `GASampler.population_based_training`.
         """
         if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
-            raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
+            raise TypeError(
+                f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given."
+            )
         study = trial.study
         continuing_breeder(study)
         key = _key(study, trial)
@@ -124,15 +132,16 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: If the trial saved no state, or if it was removed.
+            OSError: If the state cannot be read.
             ImportError: If PyTorch is not installed.
             TypeError: If `trial` is not an `optuna.trial.FrozenTrial`.
             ValueError: If the stored state is damaged, or belongs to another trial.
         """
         if not isinstance(trial, FrozenTrial):
-            raise TypeError(f"`trial` must be a `FrozenTrial`, but {trial!r} was given.")
-        key = trial.user_attrs.get(CHECKPOINT)
-        if not isinstance(key, str):
-            raise FileNotFoundError(f"Trial {trial.number} has saved no state.")
+            raise TypeError(f"`trial` must be a `FrozenTrial`, but {shown(trial)} was given.")
+        key = _shown_key(trial)
+        if key is None:
+            raise FileNotFoundError(f"Trial {trial.number} has saved no state with `Checkpoints`.")
         subject = f"The state of trial {trial.number}, {key!r},"
         try:
             return self._store.get(key, map_location)
@@ -140,7 +149,8 @@ class Checkpoints:
             raise FileNotFoundError(
                 f"{subject} does not exist. Either it was saved in another store, or by "
                 "`Checkpoints()` in another process; or it was removed because no later trial "
-                "needed it, which requires that `population_size` does not change."
+                "needed it, which requires that `population_size` does not change. To go on, put "
+                "it back, or catch this error in the objective and train the trial from scratch."
             ) from None
         except ValueError as error:
             raise ValueError(f"{subject} {error}") from error
@@ -166,9 +176,8 @@ class Checkpoints:
             if trial.number in removed:
                 continue
             removed.add(trial.number)
-            key = str(trial.user_attrs.get(CHECKPOINT))
-            # Other prefixes belong to the study that this one was copied from.
-            if not key.startswith(_prefix(study)):
+            key = _removable_key(study, trial)
+            if key is None:
                 continue
             try:
                 self._store.remove(storage, key)
@@ -184,7 +193,40 @@ def _is_artifact_store(store: Any) -> bool:
     return all(callable(getattr(store, name, None)) for name in _ARTIFACT_STORE_METHODS)
 
 
-def _key(study: Study, trial: Trial) -> str:
+def _local_folder(given: str | Path) -> Path:
+    """Return an absolute path, so that a change of the working directory loses nothing.
+
+    Raises:
+        ValueError: If an address is given.
+    """
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
+        raise ValueError(
+            f"`store` must be a folder of this machine, but the address {shown(str(given))} was "
+            "given. For other places give a store of `optuna.artifacts`, such as "
+            "`Boto3ArtifactStore` for s3:// or `GCSArtifactStore` for gs://."
+        )
+    return Path(given).expanduser().absolute()
+
+
+def _shown_key(trial: FrozenTrial) -> str | None:
+    """Return the key under which the trial's state was saved; None if it shows no such key."""
+    key = trial.user_attrs.get(CHECKPOINT)
+    return key if isinstance(key, str) and _KEY.fullmatch(key) else None
+
+
+def _removable_key(study: Study, trial: FrozenTrial) -> str | None:
+    """Return the key of a state of this study; None for a state of the study it was copied from.
+
+    A trial that shows no state may have failed while its state was being written.
+    """
+    if CHECKPOINT not in trial.user_attrs:
+        return _key(study, trial)
+    key = _shown_key(trial) or ""
+    own = key.startswith(_prefix(study)) and key.endswith(f"-{trial.number}")
+    return key if own else None
+
+
+def _key(study: Study, trial: Trial | FrozenTrial) -> str:
     # The start time distinguishes trials with the same number in copied or re-created studies of
     # the same name.
     return f"{_prefix(study)}{_hashed(trial.datetime_start)}-{trial.number}"

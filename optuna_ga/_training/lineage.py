@@ -11,10 +11,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.population_based_training import ContinuingBreeder
-from optuna_ga._checks import check_int
+from optuna_ga._checks import MAX_COUNT, check_int, shown
 from optuna_ga._optuna_internals import only_direction, stored
 from optuna_ga._population.fitness import fittest
-from optuna_ga._records import CHECKPOINT, GENERATION, PARENTS, shown_parents
+from optuna_ga._records import CHECKPOINT, GENERATION, PARENTS, shown_generation, shown_parents
 from optuna_ga._sampler import GASampler, breeder_of
 
 
@@ -37,7 +37,7 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
         ValueError: If the study has another sampler or several objectives.
     """
     if not isinstance(trial, Trial):
-        raise TypeError(f"`trial` must be a running `optuna.Trial`, but {trial!r} was given.")
+        raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")
     study = trial.study
     direction = only_direction(study)
     parents = continuing_breeder(study).origin(study, stored(trial)).parents
@@ -54,7 +54,7 @@ def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list
         study: The study.
         trial: A trial of the study, or its number. The study's sampler must have been
             `GASampler.population_based_training` with `record=True`.
-        epochs: Number of epochs that each trial trains, at least 1.
+        epochs: Number of epochs that each trial trains, 1 to 1,000,000.
 
     Returns:
         A list of parameter dictionaries, one per epoch: `epochs` for each trial of the lineage.
@@ -64,7 +64,7 @@ def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list
         ValueError: If the study has no such trial or several objectives, if the lineage was not
             recorded, or if an argument is out of range.
     """
-    check_int("epochs", epochs, minimum=1)
+    check_int("epochs", epochs, minimum=1, maximum=MAX_COUNT)
     return [dict(segment.params) for segment in lineage_of(study, trial) for _ in range(epochs)]
 
 
@@ -136,7 +136,7 @@ def _recorded_parent(
     child: FrozenTrial, trials: Mapping[int, FrozenTrial], direction: StudyDirection
 ) -> FrozenTrial | None:
     """Return the parent that a trial continued, or None if it trained from scratch."""
-    if GENERATION not in child.user_attrs:
+    if shown_generation(child) is None:
         raise ValueError(
             f"`trial` must have a lineage whose trials have the attributes `{GENERATION}` and "
             f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "

@@ -7,9 +7,10 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import MAX_COUNT, check_int
 from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import PARENTS
+from optuna_ga._running.arguments import check_evaluate
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.optimize_generations import Evaluate, evaluate_and_tell
 from optuna_ga._sampler import GASampler
@@ -42,7 +43,7 @@ def replay(
             ordinary objective `lambda trials: map(objective, trials)`. To make
             repeats differ, derive each repeat's seed from the number of its first trial, 0 to
             `n_repeats - 1`. `Checkpoints()` without a folder leaves no files behind.
-        n_repeats: Number of repeats, at least 1.
+        n_repeats: Number of repeats, 1 to 1,000,000.
 
     Returns:
         The last trial of each repeat, with its value and attributes.
@@ -54,7 +55,8 @@ def replay(
             study.
         Exception: Any exception that `evaluate` raises.
     """
-    n_repeats = check_int("n_repeats", n_repeats, minimum=1)
+    n_repeats = check_int("n_repeats", n_repeats, minimum=1, maximum=MAX_COUNT)
+    check_evaluate(evaluate)
     lineage = lineage_of(study, trial)
     sampler = GASampler.population_based_training(max(n_repeats, 2), parent_fraction=1.0, seed=0)
     replayed = optuna.create_study(sampler=sampler, pruner=NopPruner(), direction=study.direction)

@@ -1,8 +1,47 @@
 """The paper's problem: learning rate, momentum and weight decay of a small CNN on FashionMNIST.
 
+`FashionMNISTObjective` is all that a search needs. The other names are its parts: the images, the
+network, a single training of it, and the trainers of many networks at once.
+
 It needs PyTorch and torchvision; install them with `pip install "optuna-ga[fashion-mnist]"`.
 """
 
+from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset, normalize
+from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._objective import SEARCH_SPACE, FashionMNISTObjective, Score
+from optuna_ga.fashion_mnist._stacked import StackedTrainer
+from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member, ThreadsTrainer, Trainer
+from optuna_ga.fashion_mnist._training import (
+    DivergedError,
+    Epoch,
+    State,
+    evaluate,
+    initial_state,
+    lower_precisions,
+    train,
+)
 
-__all__ = ["SEARCH_SPACE", "FashionMNISTObjective", "Score"]
+__all__ = [
+    "SEARCH_SPACE",
+    "Data",
+    "DivergedError",
+    "Epoch",
+    "FashionMNISTObjective",
+    "Images",
+    "LoopTrainer",
+    "Member",
+    "Network",
+    "Score",
+    "StackedTrainer",
+    "State",
+    "ThreadsTrainer",
+    "Trainer",
+    "evaluate",
+    "initial_network",
+    "initial_state",
+    "load_full",
+    "load_subset",
+    "lower_precisions",
+    "normalize",
+    "train",
+]

@@ -29,12 +29,12 @@ from optuna_ga.fashion_mnist._trainers import Member
 from optuna_ga.fashion_mnist._training import (
     BATCH_SIZE,
     Epoch,
-    Precision,
     State,
     computing,
     initial_state,
 )
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._environment import Precision
 
 
 class Stack:

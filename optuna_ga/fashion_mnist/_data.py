@@ -6,8 +6,6 @@ for validation. The 10,000 official test images stay the test set.
 Shapes: N is the number of images.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os
@@ -49,11 +47,11 @@ class Images(NamedTuple):
     pixels: Tensor
     labels: Tensor
 
-    def take(self, index: Tensor | slice) -> Images:
+    def take(self, index: Tensor | slice) -> "Images":
         """Return the images at the given positions."""
         return Images(self.pixels[index], self.labels[index])
 
-    def to(self, device: torch.device) -> Images:
+    def to(self, device: torch.device) -> "Images":
         """Return the images on the given device."""
         return Images(self.pixels.to(device), self.labels.to(device))
 

@@ -21,7 +21,8 @@ from optuna_ga.fashion_mnist import _fused_kernels as kernels
 from optuna_ga.fashion_mnist._chunks import Chunk
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._network import DROPOUT_PROBS, draw_kept
-from optuna_ga.fashion_mnist._training import BATCH_SIZE, Precision
+from optuna_ga.fashion_mnist._training import BATCH_SIZE
+from optuna_ga.torch._environment import Precision
 
 # Tile shapes, the fastest of those measured on an H200.
 _CONV1_ROWS = 128

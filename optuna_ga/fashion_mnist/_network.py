@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+# Channels of the convolutional layers, and features of the first fully connected layer.
+WIDTHS = (32, 64, 128)
+
 # Before the first and the second fully connected layer, as in PyTorch's MNIST example.
 DROPOUT_PROBS = (0.25, 0.5)
 
@@ -27,10 +30,11 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3)
-        self.conv2 = nn.Conv2d(32, 64, 3)
-        self.fc1 = nn.Linear(64 * 12 * 12, 128)
-        self.fc2 = nn.Linear(128, 10)
+        first, second, hidden = WIDTHS
+        self.conv1 = nn.Conv2d(1, first, 3)
+        self.conv2 = nn.Conv2d(first, second, 3)
+        self.fc1 = nn.Linear(second * 12 * 12, hidden)
+        self.fc2 = nn.Linear(hidden, 10)
 
     def forward(self, images: Tensor, kept: Kept | None = None) -> Tensor:
         """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`.
@@ -64,7 +68,7 @@ def draw_kept(batch: int, generator: torch.Generator) -> Kept:
     first, second = (
         torch.rand(batch, n, generator=generator, device=generator.device, dtype=torch.float32)
         >= prob
-        for n, prob in zip((64 * 12 * 12, 128), DROPOUT_PROBS, strict=True)
+        for n, prob in zip((WIDTHS[1] * 12 * 12, WIDTHS[2]), DROPOUT_PROBS, strict=True)
     )
     return first, second
 

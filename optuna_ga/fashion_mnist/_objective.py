@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -14,7 +15,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 from tqdm.auto import tqdm
 
-from optuna_ga._checks import check_bool, check_int
+from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int, shown
 from optuna_ga._running.progress import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga._training.lineage import parent_to_continue
@@ -32,12 +33,11 @@ from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     DivergedError,
     Epoch,
-    Precision,
     State,
     evaluate,
     train,
 )
-from optuna_ga.torch._environment import checked_device, usual_settings
+from optuna_ga.torch._environment import Precision, checked_device, usual_settings
 
 PRECISIONS = get_args(Precision)
 
@@ -93,7 +93,7 @@ class FashionMNISTObjective:
         n_training_images: Number of training images, at least 1: the first of the data. None
             takes all.
         n_validation_images: Number of validation images, likewise.
-        seed: Seed of initial weights and batches, at least 0.
+        seed: Seed of initial weights and batches, 0 to 2**63 - 1.
         seed_per_trial: Whether trial n trains with the seed `seed + n`.
         device: A PyTorch device. None takes the GPU if there is one, else the CPU.
         folder: Folder to look in for the full data first, and to download them to. The next are
@@ -135,7 +135,7 @@ class FashionMNISTObjective:
         if data not in ("full", "subset"):
             raise ValueError(f'`data` must be "full" or "subset", but {data!r} was given.')
         self._epochs = check_int("epochs", epochs, minimum=1)
-        self._seed = check_int("seed", seed, minimum=0)
+        self._seed = _checked_seed(seed)
         self._seed_per_trial = check_bool("seed_per_trial", seed_per_trial)
         self._device = checked_device(device)
         self._precision = _checked_precision(precision, self._device)
@@ -148,6 +148,8 @@ class FashionMNISTObjective:
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._trainer: Trainer | None = None
         self._data_name = data
+        if not isinstance(folder, str | PathLike | None):
+            raise TypeError(f"`folder` must be a path or None, but {shown(folder)} was given.")
         self._folder = None if folder is None else Path(folder)
         self._n_images = {"training": n_training_images, "validation": n_validation_images}
         self._check_n_images()
@@ -203,7 +205,7 @@ class FashionMNISTObjective:
 
         Args:
             params: A value for each name of `SEARCH_SPACE`.
-            seed: Seed of initial weights and batches, at least 0. None takes the objective's.
+            seed: Seed of initial weights and batches, 0 to 2**63 - 1. None takes the objective's.
 
         Raises:
             ValueError: If `params` lacks a name or has an unknown one; if the data are the subset,
@@ -221,7 +223,7 @@ class FashionMNISTObjective:
                 f"`params` must have the names {sorted(SEARCH_SPACE)}, but {dict(params)!r} was "
                 "given."
             )
-        seed = self._seed if seed is None else check_int("seed", seed, minimum=0)
+        seed = self._seed if seed is None else _checked_seed(seed)
         try:
             with usual_settings(self._device):
                 return self._train_and_score(params, seed, test)
@@ -298,7 +300,7 @@ class FashionMNISTObjective:
             if n is not None and n > n_available:
                 raise ValueError(
                     f"`n_{part}_images` must be at most {n_available}, the number of {part} "
-                    f'images in "{self._data_name}", but {n!r} was given.'
+                    f'images in "{self._data_name}", but {shown(n)} was given.'
                 )
 
     def _data(self) -> Data:
@@ -406,6 +408,10 @@ class _Reporter:
         if epoch is None or pruned or is_last:
             trial.set_user_attr("training_s", self._seconds[position])
         return pruned
+
+
+def _checked_seed(seed: int) -> int:
+    return check_int("seed", seed, minimum=0, maximum=MAX_TRAINING_SEED)
 
 
 def _checked_precision(precision: Precision | None, device: torch.device) -> Precision:

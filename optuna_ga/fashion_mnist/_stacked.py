@@ -21,15 +21,9 @@ from optuna_ga.fashion_mnist._chunks import Chunk, Stack, VmapChunk
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._network import dropout_seed
 from optuna_ga.fashion_mnist._trainers import AfterEpoch, Member
-from optuna_ga.fashion_mnist._training import (
-    LEARNING_RATE_DECAY,
-    Epoch,
-    Precision,
-    State,
-    image_orders,
-)
+from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, Epoch, State, image_orders
 from optuna_ga.torch._backends.cuda_graph import Capturer
-from optuna_ga.torch._environment import usual_settings
+from optuna_ga.torch._environment import Precision, usual_settings
 
 # A chunk takes the smallest of these sizes that holds it, so that few graphs are captured, and
 # time falls as members drop out. More members at once would gain no speed and cost memory.

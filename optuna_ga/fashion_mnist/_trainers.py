@@ -10,8 +10,6 @@ Every backend gives the results of separate trainings by `_training.train`, up t
 Shapes: P members of a population.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
@@ -24,11 +22,10 @@ from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     DivergedError,
     Epoch,
-    Precision,
     State,
     train,
 )
-from optuna_ga.torch._environment import n_cores, one_thread, usual_settings
+from optuna_ga.torch._environment import Precision, n_cores, one_thread, usual_settings
 
 
 class Member(NamedTuple):

@@ -6,12 +6,10 @@ epoch. Validation takes batches of 1000. A training may go on from where another
 Shapes: B images in a batch, N images in a data set.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,11 +24,8 @@ from optuna_ga.fashion_mnist._network import (
     dropout_seed,
     initial_network,
 )
+from optuna_ga.torch._environment import Precision
 from optuna_ga.torch._environment import computing as gpu_settings
-
-# float32 throughout; its matrix products in TF32, on a GPU alone; or in bfloat16, the weights
-# remaining float32.
-Precision = Literal["float32", "tf32", "bfloat16"]
 
 BATCH_SIZE = 64
 EVALUATION_BATCH_SIZE = 1000

@@ -1,10 +1,13 @@
 """A whole generation of any PyTorch network, trained at once.
 
 `PopulationTrainer` takes a task (network, loss, metrics) and data, and gives an objective for
-`optuna_ga.optimize_generations`. It needs PyTorch: `pip install optuna-ga torch`.
+`optuna_ga.optimize_generations`. `computing` and `Capturer` are what its backends compute with on
+a GPU, for a loop of one's own. It needs PyTorch: `pip install optuna-ga torch`.
 """
 
+from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._environment import computing
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._schedules import Constant, Cosine, StepDecay
 from optuna_ga.torch._task import Member, Task
@@ -12,6 +15,7 @@ from optuna_ga.torch._trainer import PopulationTrainer, Trained
 from optuna_ga.torch._training import Epoch
 
 __all__ = [
+    "Capturer",
     "Constant",
     "Cosine",
     "Epoch",
@@ -22,4 +26,5 @@ __all__ = [
     "Task",
     "TensorData",
     "Trained",
+    "computing",
 ]

@@ -1,4 +1,4 @@
-"""Which backend suits a network: what two members show, the device, and the size.
+"""Choose a backend by the device, the population's size, and a step of two members.
 
 The choice depends on nothing that is timed, since another backend rounds otherwise, and a study
 is to be repeatable.
@@ -45,9 +45,9 @@ class Verdict(NamedTuple):
     """How a network can be trained.
 
     Attributes:
-        loop_only: Why only one after the other; empty if there is no reason.
-        no_vmap: Why not by `vmap`; empty if there is no reason.
-        convolution: Products that the convolutions of one example take, forward.
+        loop_only: Reason to train one after the other; empty if there is none.
+        no_vmap: Reason against `vmap`; empty if there is none.
+        convolution: Number of products in the convolutions of one example, forward.
     """
 
     loop_only: str
@@ -87,7 +87,7 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             together = _computed(recipe, ByVmap(), pair)
-    except Exception as error:  # Whatever it is, `loop` or `branches` may do.
+    except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         place = _place_of(error)
         if any(words in str(error) for words in _STEERS):
             return Verdict(f"numbers of a tensor steer Python{place}", "")
@@ -148,7 +148,7 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
     found = [0.0]
     for mine, theirs in zip(one, other, strict=True):
         difference = (mine.double() - theirs.double()).norm().item()
-        if math.isfinite(difference):  # A gradient that is not finite is so by every method.
+        if math.isfinite(difference):  # Gradients that are not finite cannot be compared.
             found.append(difference / (mine.double().norm().item() + _SMALL))
     return max(found)
 

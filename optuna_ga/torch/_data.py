@@ -1,4 +1,4 @@
-"""Examples that stay on the device, and the order in which a member sees them.
+"""Examples on the device, and the order in which a member sees them.
 
 Shapes: N examples, B of a batch.
 """
@@ -19,7 +19,7 @@ from optuna_ga.torch._randomness import derived_seed
 class TensorData:
     """Examples in tensors, one a row.
 
-    A subclass may order them otherwise: `order` is asked for each epoch.
+    A subclass may order them otherwise by `order`, which is called for each epoch.
 
     >>> data = TensorData(torch.zeros(100, 8), torch.zeros(100), batch_size=64)
     >>> data.lengths(64)

@@ -1,4 +1,4 @@
-"""Members are made, handed to a backend that suits them, and split to fit the memory."""
+"""Make members, choose their backend, and split them to fit the memory."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Dispatcher:
                 self._shrink(size)
 
     def _advance(self, members: list[Training]) -> list[tuple[Training, Epoch]]:
-        """Train a part; what it was given stays as it is, so that it can be tried again."""
+        """Train a part of the members, which stay unchanged so that it can be tried again."""
         name = self._name_of_backend(members)
         if name not in self._backends:
             self._release()  # The memory of other backends.
@@ -107,7 +107,7 @@ class Dispatcher:
             backend.release()
 
     def start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
-        """Return a member before its first epoch here."""
+        """Return a member that is ready for its first epoch, new or resumed."""
         with seeded(member.seed):
             model = self._recipe.task.model(member.seed, **member.model)
         key = signature(model)
@@ -139,7 +139,7 @@ class Dispatcher:
         return self._backend
 
     def verdict(self, training: Training) -> Verdict:
-        """Return how a network can be trained, found out once for each structure."""
+        """Return how a network can be trained, examined once for each structure."""
         key = training.structure.key
         if key not in self.verdicts:
             member = training.member

@@ -60,7 +60,7 @@ def generator_states(device: torch.device) -> Tensor:
 
 
 class _OneThread:
-    """The user's number of threads, while anyone computes with one.
+    """Keeps the user's number of threads while some thread of Python computes with one.
 
     PyTorch keeps a number for each thread of Python, and another for threads yet to start.
     """
@@ -127,7 +127,15 @@ def n_cores() -> int:
 
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
-    """On a GPU, use TF32 where it is asked for alone, and kernels that repeat exactly."""
+    """Compute on a GPU as the trainers do: TF32 only if asked for, kernels that repeat exactly.
+
+    PyTorch's own settings are restored afterwards. On a CPU nothing changes.
+
+    Args:
+        precision: "float32", "tf32" or "bfloat16". Only "tf32" lets products of float32 round to
+            TF32; computing in bfloat16 is left to the model.
+        device: The device of the tensors.
+    """
     if device.type != "cuda":
         yield
         return
@@ -170,7 +178,7 @@ def _cast(tree: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 
 class Float32Statistics(TorchFunctionMode):
-    """Inside of it, batch normalisation computes in float32, as its running statistics are."""
+    """A context in which batch normalisation computes in float32, the type of its statistics."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

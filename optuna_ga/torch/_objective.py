@@ -70,7 +70,7 @@ class GenerationObjective:
 
 
 class _Reporter:
-    """Tells the trials what each epoch gave, and says which are pruned."""
+    """Reports each epoch's results to the trials, and returns which are pruned."""
 
     def __init__(self, trials: Sequence[Trial], epochs: int, metric: str) -> None:
         self.results: list[float | TrialPruned] = [_worst(trial) for trial in trials]
@@ -88,7 +88,7 @@ class _Reporter:
         }
 
     def _end(self, epoch: int, position: int, result: Epoch | None) -> bool:
-        """Record the trial's last epoch, if it was, and return whether that is by pruning."""
+        """Record the trial's last epoch if it has ended, and return whether it was pruned."""
         trial = self._trials[position]
         if result is None:
             trial.set_user_attr("diverged", True)

@@ -1,6 +1,6 @@
 """Random numbers that depend on a member's seed and on nothing else.
 
-A generator would hand them out by a member's place among those that train beside it. Here they
+A shared generator would give numbers by a member's place in the population. Here they
 are a hash of the member's key, the step, the call and the element's place in its tensor: the same
 for every backend, device and company, and nothing is to be saved or restored.
 """
@@ -35,7 +35,7 @@ def member_key(seed: int, epoch: int) -> int:
 
 
 class MemberRandomness(TorchFunctionMode):
-    """Inside of it, dropout and `rand_like` draw the numbers of one member.
+    """A context in which dropout and `rand_like` draw the numbers of one member.
 
     Args:
         key: The member's key, an int32 tensor `()`, in `vmap` a batched one.
@@ -63,7 +63,7 @@ class MemberRandomness(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Call a function of PyTorch, or what stands for it here."""
+        """Call a function of PyTorch, or its replacement here."""
         handler = self._handlers.get(func)
         if handler is None:
             return func(*args, **(kwargs or {}))

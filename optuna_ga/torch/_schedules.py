@@ -1,7 +1,7 @@
 """Factors of the learning rate over the epochs.
 
 A schedule is called with the epochs trained so far, a fraction within an epoch, and the epochs of
-the whole training. It is asked before every step, so that it may change within an epoch.
+the whole training. It is called before every step, so that it may change within an epoch.
 """
 
 from __future__ import annotations

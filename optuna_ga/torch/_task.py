@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import MAX_TRAINING_SEED, check_at_least_zero, check_int, shown
 from optuna_ga.torch._schedules import Schedule
 
 
@@ -48,11 +49,11 @@ class Member:
         clip_norm: Largest norm of the gradient of all weights; longer ones are scaled down.
         batch_size: None takes that of the training data.
         schedule: None takes that of the trainer.
-        seed: Seed of initial weights, order of examples and dropout.
+        seed: Seed of initial weights, order of examples and dropout, 0 to 2**63 - 1.
         model: Further arguments of `Task.model`.
 
     Raises:
-        TypeError: If `seed` or `batch_size` is no integer.
+        TypeError: If an argument has the wrong type; a bool is no number.
         ValueError: If a number is out of its range.
     """
 
@@ -67,13 +68,13 @@ class Member:
     model: Mapping[str, Hashable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_int("seed", self.seed, minimum=0)
+        check_int("seed", self.seed, minimum=0, maximum=MAX_TRAINING_SEED)
         if self.batch_size is not None:
             check_int("batch_size", self.batch_size, minimum=1)
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
-            if not getattr(self, name) >= 0.0:
-                raise ValueError(
-                    f"`{name}` must be at least 0, but {getattr(self, name)!r} was given."
-                )
-        if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"`betas` must lie in [0, 1), but {self.betas!r} was given.")
+            check_at_least_zero(name, getattr(self, name))
+        betas = self.betas
+        if not (isinstance(betas, Sequence) and all(isinstance(beta, Real) for beta in betas)):
+            raise TypeError(f"`betas` must be two numbers, but {shown(betas)} was given.")
+        if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"`betas` must lie in [0, 1), but {shown(betas)} was given.")

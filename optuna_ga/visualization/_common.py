@@ -14,6 +14,7 @@ from typing import Any
 
 from optuna.study import Study
 
+from optuna_ga._checks import check_text
 from optuna_ga._results.history import ORIGINS, History, Individual, read_history
 from optuna_ga.visualization._plotly import go
 
@@ -29,17 +30,19 @@ _ORIGIN_MARKERS = {
     "mutation": {"color": "#e69f00", "symbol": "diamond", "size": 9, "line": _OUTLINE},
 }
 _MAX_TICKS = 10
+_MAX_LENGTH = 80  # Characters of a value.
 _GENERATION_WIDTH = 0.6  # Of the distance between two generations.
 
 
-def read_nonempty_history(study: Study, population_size: int | None) -> History:
-    """Return the history of a study that has at least one finished trial.
+def read_nonempty_history(study: Study, population_size: int | None, target_name: str) -> History:
+    """Return the history of a study that has at least one finished trial, for a figure.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        TypeError: If an argument has the wrong type.
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
+    check_text("target_name", target_name)
     history = read_history(study, population_size)
     if not history.individuals:
         raise ValueError("The study has no finished trial yet.")
@@ -51,7 +54,7 @@ def by_generation(individuals: Iterable[Individual]) -> Mapping[int, list[Indivi
     generations: defaultdict[int, list[Individual]] = defaultdict(list)
     for individual in individuals:
         generations[individual.generation].append(individual)
-    return generations
+    return dict(sorted(generations.items()))
 
 
 def finite(value: float | None) -> float | None:
@@ -70,7 +73,8 @@ def generation_position(individual: Individual, population_size: int) -> float:
 
 def generation_axis(history: History) -> dict[str, Any]:
     """Return the axis of generations, with ticks at whole numbers only."""
-    first, last = history.individuals[0].generation, history.individuals[-1].generation
+    generations = by_generation(history.individuals)
+    first, last = min(generations), max(generations)
     return {
         "title": "Generation",
         "range": [first - 0.5, last + 0.5],
@@ -105,7 +109,12 @@ def value_text(individual: Individual) -> str:
 
 def param_text(value: object) -> str:
     """Return the value of a parameter as HTML."""
-    return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else escape(shortened(str(value)))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is too long to be read in a figure."""
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
 
 
 def markers(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 
-from optuna_ga._results.history import Individual
+from optuna_ga._results.history import Individual, median
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -37,17 +36,17 @@ def plot_fitness(
 
     Args:
         study: A study with one objective.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
         target_name: Name of the objective, for the axis and hover texts.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        TypeError: If an argument has the wrong type.
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
-    history = read_nonempty_history(study, population_size)
+    history = read_nonempty_history(study, population_size, target_name)
     generations = by_generation(history.individuals)
     drawn = [
         individual
@@ -60,7 +59,7 @@ def plot_fitness(
     best = max if history.direction == StudyDirection.MAXIMIZE else min
     figure.add_traces(
         [
-            _line(generations, "Median", statistics.median, color="#56b4e9", dash="dot"),
+            _line(generations, "Median", median, color="#56b4e9", dash="dot"),
             _line(generations, "Best of the generation", best, color="#0072b2"),
             _best_so_far(generations),
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
@@ -12,9 +11,10 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 
+from optuna_ga._checks import shown
 from optuna_ga._population.fitness import fittest
 from optuna_ga._population.genes import find_choice, is_inheritable
-from optuna_ga._results.history import History, Individual
+from optuna_ga._results.history import History, Individual, geometric_median, median
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -24,6 +24,7 @@ from optuna_ga.visualization._common import (
     markers,
     param_text,
     read_nonempty_history,
+    shortened,
     value_text,
 )
 from optuna_ga.visualization._plotly import go, make_subplots
@@ -52,30 +53,30 @@ def plot_genes(
     Args:
         study: A study with one objective.
         params: Names of the parameters to plot, in this order. None takes all, sorted by name.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
         target_name: Name of the objective in hover texts.
 
     Raises:
-        TypeError: If `params` is a string, or if `population_size` is not an integer.
+        TypeError: If an argument has the wrong type.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
-            `population_size` is too small or unknown, or if the study has several objectives or
+            `population_size` is out of range or unknown, or if the study has several objectives or
             no finished trial with a parameter.
     """
-    history = read_nonempty_history(study, population_size)
+    history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)
     figure, rows, columns = _empty_plots(names)
     fitness = _fitness(history)
     for index, name in enumerate(names):
-        cell = {"row": index // columns + 1, "col": index % columns + 1}
+        row, column = index // columns + 1, index % columns + 1
         plot = _GenePlot(name, history)
-        for trace in plot.traces(fitness, target_name):
-            figure.add_trace(trace, **cell)
-        figure.update_xaxes(generation_axis(history), **cell)
+        figure.add_traces(plot.traces(fitness, target_name), rows=row, cols=column)
+        axes = figure.get_subplot(row, column)  # `update_xaxes` would look at all axes.
+        axes.xaxis.update(generation_axis(history))
         if index + columns < len(names):  # The plot below has the same axis title.
-            figure.update_xaxes(title=None, **cell)
-        figure.update_yaxes(plot.axis, **cell)
+            axes.xaxis.title = None
+        axes.yaxis.update(plot.axis)
     _share_legend(figure)
     figure.update_layout(
         title="Genes over the Generations",
@@ -107,17 +108,18 @@ def _checked_names(params: Sequence[str] | None, history: History) -> list[str]:
         raise ValueError("No finished trial of the study has a parameter.")
     if params is None:
         return sorted(known)
-    if isinstance(params, str):
-        raise TypeError(f"`params` must be a sequence of names, but {params!r} was given.")
-    if not params:
+    if isinstance(params, str) or not isinstance(params, Iterable):
+        raise TypeError(f"`params` must be a sequence of names, but {shown(params)} was given.")
+    names = list(dict.fromkeys(params))
+    if not names:
         raise ValueError(f"`params` must name at least one parameter, but {params!r} was given.")
-    for name in params:
-        if name not in known:
+    for name in names:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(
                 "`params` must name parameters of finished trials, which are "
-                f"{sorted(known)}, but {name!r} was given."
+                f"{shown(sorted(known))}, but {shown(name)} was given."
             )
-    return list(dict.fromkeys(params))
+    return names
 
 
 class _GenePlot:
@@ -186,14 +188,14 @@ class _GenePlot:
     def _decades_per_tick(self) -> int | None:
         """Return a distance of ticks that leaves room for labels; None for Plotly's default."""
         genes = [self._number(owner) for owner in self._owners]
-        decades = math.log10(max(genes) / min(genes))
+        decades = math.log10(max(genes)) - math.log10(min(genes))
         return math.ceil(decades / _MAX_TICKS) if decades >= 2 else None
 
     def _medians(self) -> go.Scatter:
-        median = _geometric_median if self._is_log else statistics.median
+        middle = geometric_median if self._is_log else median
         return go.Scatter(
             x=list(self._generations),
-            y=[median(map(self._number, owners)) for owners in self._generations.values()],
+            y=[middle(map(self._number, owners)) for owners in self._generations.values()],
             mode="lines",
             name="Median",
             line={"color": HIGHLIGHT, "width": 2},
@@ -247,12 +249,11 @@ def _labels(distribution: object) -> list[str] | None:
     """Return distinct labels of the choices; None if the parameter is numerical."""
     if not isinstance(distribution, CategoricalDistribution):
         return None
-    labels = [str(choice) for choice in distribution.choices]
-    return labels if len(set(labels)) == len(labels) else list(map(repr, distribution.choices))
-
-
-def _geometric_median(values: Iterable[float]) -> float:
-    return math.exp(statistics.median(map(math.log, values)))
+    for text in (str, repr):
+        labels = [shortened(text(choice)) for choice in distribution.choices]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{position}: {label}" for position, label in enumerate(labels)]
 
 
 def _fitness(history: History) -> dict[int, int]:

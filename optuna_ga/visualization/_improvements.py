@@ -35,17 +35,17 @@ def plot_improvements(
 
     Args:
         study: A study with one objective.
-        population_size: Trials in a generation, at least 2. None takes it from the study's
+        population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
         target_name: Name of the objective, for the axis and hover texts.
 
     Raises:
-        TypeError: If `population_size` is not an integer.
-        ValueError: If `population_size` is too small or unknown, or if the study has several
+        TypeError: If an argument has the wrong type.
+        ValueError: If `population_size` is out of range or unknown, or if the study has several
             objectives or no finished trial.
     """
-    history = read_nonempty_history(study, population_size)
+    history = read_nonempty_history(study, population_size, target_name)
     titles = ["Shares of the Origins", "Best So Far"]
     figure = make_subplots(
         1, 2, column_widths=[0.4, 0.6], horizontal_spacing=0.15, subplot_titles=titles

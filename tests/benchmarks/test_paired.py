@@ -39,7 +39,7 @@ def test_the_interval_of_two_values_is_the_closed_form() -> None:
 
 
 def test_holm_corrects_step_by_step() -> None:
-    """The smallest times 3, the next times 2, and none below the one before."""
+    """The smallest p-value counts 3 times, the next twice, and none falls below the one before."""
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []

@@ -67,7 +67,7 @@ def test_columns_are_numbers_booleans_or_texts(tmp_path: Path) -> None:
 def test_a_package_without_metadata_has_an_unknown_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A bare checkout can be measured, too."""
+    """A checkout that is not installed can be measured, too."""
 
     def version(package: str) -> str:
         if package == "optuna-ga":

@@ -1,4 +1,4 @@
-"""The runner: what is missing is run, and written whatever ends it."""
+"""The runner: missing jobs are run, and their rows are written however the run ends."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_error_loses_no_row(tmp_path: Path) -> None:
 
 
 def test_a_job_may_have_several_rows(tmp_path: Path) -> None:
-    """They share its key, by which the job counts as done."""
+    """All rows of a job have its key, by which the job counts as done."""
     path = tmp_path / "rows.csv"
     run_missing(missing(path, 1), lambda number: [square(number), {"square": "again"}], 1)
 

@@ -79,12 +79,13 @@ def random_children(known: KnownTrials, n: int = 200) -> np.ndarray:
     return np.column_stack([resolved(kind, rng.random(n)) for kind in kinds])
 
 
-@pytest.mark.parametrize("recent", [15, 500])
+@pytest.mark.parametrize(("recent", "nodes"), [(15, 5000), (500, 5000), (500, 20)])
 def test_branches_are_the_same_whenever_they_are_looked_at(
-    monkeypatch: pytest.MonkeyPatch, recent: int
+    monkeypatch: pytest.MonkeyPatch, recent: int, nodes: int
 ) -> None:
     """Trials added one by one lead to the same predictions as all trials at once."""
     monkeypatch.setattr(known_trials, "_RECENT", recent)
+    monkeypatch.setattr(known_trials, "_MOST_NODES", nodes)
     finished: list[FrozenTrial] = []
     followed = KnownTrials(MINIMIZE, 10, finished)
     for trial in branching(80):

@@ -40,7 +40,7 @@ def backwards(trials: Sequence[Trial]) -> list[float]:
 def in_threads(trials: list[Trial]) -> Iterable[Any]:
     """Evaluate a generation, four trials at once."""
     with ThreadPoolExecutor(4) as executor:
-        return InParallel(mixed, executor)(trials)
+        return list(InParallel(mixed, executor)(trials))
 
 
 def in_generations(

@@ -21,7 +21,7 @@ from tests.studies import bred, parents
 # JSON makes lists of the tuples, and strings of the keys.
 TUPLES: list[Any] = [(50,), (100,), (50, 50), (100, 100)]
 KEYED: list[Any] = [{1: "a"}, {2: "b"}, {1: "b"}, {2: "a"}]
-POPULATION = 10
+POPULATION = 5
 
 pytestmark = pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
 
@@ -41,7 +41,7 @@ def values(study: Study) -> list[str]:
 
 
 def study_of(sampler: BaseSampler, choices: list[Any], storage: BaseStorage) -> Study:
-    """Return a study of sixty trials whose objective receives a choice as it was given."""
+    """Return a study of thirty trials whose objective receives a choice as it was given."""
 
     def objective(trial: Trial) -> float:
         choice = trial.suggest_categorical("choice", choices)
@@ -49,7 +49,7 @@ def study_of(sampler: BaseSampler, choices: list[Any], storage: BaseStorage) -> 
         return float(choices.index(choice)) + trial.number % 7
 
     study = optuna.create_study(storage=storage, sampler=sampler)
-    study.optimize(objective, n_trials=60)
+    study.optimize(objective, n_trials=30)
     return study
 
 
@@ -63,7 +63,7 @@ def test_a_choice_that_json_changes_is_inherited(
     study = study_of(sampler, choices, storages(tmp_path)[kind])
     found = values(study)
 
-    assert len(bred(study)) == 50
+    assert len(bred(study)) == 25
     for trial in bred(study):
         assert found[trial.number] in {found[number] for number in parents(trial)}
 

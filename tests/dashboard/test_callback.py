@@ -132,9 +132,10 @@ def test_the_note_has_a_row_for_each_generation() -> None:
 
 def test_the_table_of_generations_has_an_end() -> None:
     """The last fifty generations are shown."""
-    rows = table(reported(run(of_four(), 240)), "generation")
+    *rows, last = table(reported(run(of_four(), 240)), "generation")
 
     assert [int(row.partition("]")[0][1:]) for row in rows] == list(range(59, 9, -1))
+    assert last == "and 10 earlier"
 
 
 @pytest.mark.parametrize("text", ["a|b", "``", "*x*", "one\ntwo", "<b>"])
@@ -309,7 +310,9 @@ def test_a_storage_that_refuses_does_not_stop_the_study(logged: list[str]) -> No
     assert "the disk is full" in logged[0]
 
 
-@pytest.mark.parametrize("package", ["optuna_dashboard", "plotly"])
+@pytest.mark.parametrize(
+    "package", [pytest.param("optuna_dashboard", marks=pytest.mark.slow), "plotly"]
+)
 def test_a_missing_package_does_not_stop_the_study(package: str) -> None:
     """One warning says how to install it; without Plotly there is still the note."""
     code = f"""
@@ -346,20 +349,64 @@ def test_figures_stay_small_however_large_the_study() -> None:
 
 def wide(trial: Trial) -> float:
     """Return the sum of many genes with long names."""
-    return sum(trial.suggest_float(f"{'long ' * 20}{i}", 0.0, 1.0) for i in range(30))
+    return sum(trial.suggest_float(f"{'long ' * 20}{i}", 0.0, 1.0) for i in range(60))
 
 
 def test_figures_stay_small_however_many_genes() -> None:
-    """Fewer generations and six parameters are shown."""
+    """Hover texts are shortened before generations are left out; six parameters are shown."""
     study = run(of_four(), 80, wide)
     DashboardReport().write(study)
 
     shown = figures(study)
     assert set(shown) == FIGURES
     assert all(len(json.dumps(figure)) <= 160_000 for figure in shown.values())
-    generations = set(shown["ga-fitness"]["data"][0]["x"])
-    assert generations == set(range(20 - len(generations), 20))
+    assert set(shown["ga-fitness"]["data"][0]["x"]) == set(range(20))
+    assert "…" in shown["ga-fitness"]["data"][0]["text"][0]
     assert len({axis for axis in shown["ga-genes"]["layout"] if axis.startswith("yaxis")}) == 6
+    assert "Shown: 6 of 60 parameters" in shown["ga-genes"]["layout"]["title"]["text"]
+
+
+def test_figures_stay_small_however_long_the_choices() -> None:
+    """Hover texts, labels and the note show the beginning of each."""
+    choices = [str(digit) * 17_000 for digit in range(3)]
+    study = run(of_four(), 80, lambda trial: float(trial.suggest_categorical("c", choices)[0]))
+
+    assert len(reported(study)) < 10_000
+    shown = figures(study)
+    assert set(shown) == FIGURES
+    assert all(set(shown[name]["data"][0]["x"]) for name in FIGURES)
+    assert set(shown["ga-fitness"]["data"][0]["x"]) == set(range(20))
+    assert shown["ga-genes"]["layout"]["yaxis"]["ticktext"] == [f"{d * 79}…" for d in "012"]
+
+
+def test_a_figure_says_which_generations_it_shows() -> None:
+    """Also below a title that says more."""
+    study = study_with(failed(), *[added(1.0)] * 599)
+    DashboardReport().write(study)
+
+    title = figures(study)["ga-fitness"]["layout"]["title"]["text"]
+    assert title.endswith("<br><sub>Shown: only generations 25 to 149</sub>")
+    study = study_with(*[added(1.0)] * 599, failed())
+    DashboardReport().write(study)
+    title = figures(study)["ga-fitness"]["layout"]["title"]["text"]
+    assert title.endswith("Without a finite value: 1 failed, only generations 25 to 149</sub>")
+
+
+def test_the_note_says_what_its_tables_leave_out() -> None:
+    """Parameters from the hundredth on, and generations before the last fifty."""
+    study = run(of_four(), 240, lambda trial: 0.0)
+    study.optimize(lambda trial: sum(trial.suggest_float(str(i), -1, 0) for i in range(130)), 1)
+
+    note = reported(study)
+    assert "| and 30 more |  |" in note
+    assert "| and 11 earlier |" in note
+
+
+def test_the_note_names_figures_that_are_too_large() -> None:
+    """Here a single generation is."""
+    study = run(GASampler(3000, seed=0), 3000, lambda trial: trial.suggest_float("x" * 99, 0, 1))
+
+    assert "too large for these figures: fitness, genealogy" in reported(study)
 
 
 def test_figures_are_replaced_by_shorter_ones() -> None:

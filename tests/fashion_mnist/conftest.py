@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optuna_ga.fashion_mnist import _chunks, _training
+from optuna_ga.fashion_mnist import _chunks, _network, _training
 
 
 @pytest.fixture
@@ -12,3 +12,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 8 rather than 64 images, so that many steps take little time."""
     for module in (_training, _chunks):
         monkeypatch.setattr(module, "BATCH_SIZE", 8)
+
+
+@pytest.fixture
+def small_trainings(monkeypatch: pytest.MonkeyPatch, small_batches: None) -> None:
+    """Batches of 8 images, and a network of the same layers with 19,000 weights."""
+    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))

@@ -1,6 +1,6 @@
 """Trains by the fused kernels in Triton's interpreter and by vmap, and prints how far they differ.
 
-A process of its own, since Triton reads TRITON_INTERPRET when kernels are defined.
+It is a script, since Triton reads TRITON_INTERPRET when the kernels are defined.
 """
 
 from __future__ import annotations

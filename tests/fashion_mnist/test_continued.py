@@ -36,6 +36,7 @@ from tests.fashion_mnist.test_trainers import (
 from tests.studies import parents, story
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("small_trainings")
 SMALL: dict[str, Any] = {
     "data": "subset", "epochs": 1, "n_training_images": 40, "n_validation_images": 40,
     "device": "cpu",
@@ -69,9 +70,7 @@ def largest_difference(mine: State, theirs: State) -> float:
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("dropout", [False, True])
-def test_segments_are_one_training(
-    trainer: MakeTrainer, dropout: bool, small_batches: None
-) -> None:
+def test_segments_are_one_training(trainer: MakeTrainer, dropout: bool) -> None:
     """With a constant learning rate, three segments equal three epochs to the bit."""
     options = {"learning_rate_decay": 1.0, "dropout": dropout}
     (whole, *_), _ = segment(on_cpu(trainer, **options), MEMBERS[:1], epochs=3)
@@ -87,7 +86,7 @@ def test_segments_are_one_training(
 
 
 @pytest.mark.parametrize("trainer", FAST_TRAINERS)
-def test_every_trainer_resumes_alike(trainer: MakeTrainer, small_batches: None) -> None:
+def test_every_trainer_resumes_alike(trainer: MakeTrainer) -> None:
     """Settings change, seeds and histories are mixed: states agree within 1e-12 in float64.
 
     Momenta of 0 come after others and before others: without one, SGD keeps no buffer.
@@ -104,7 +103,7 @@ def test_every_trainer_resumes_alike(trainer: MakeTrainer, small_batches: None) 
             Member(0.01, 0.3, 0.05, 1, states[2]), Member(0.01, 0.3, 0.05, 0),
             Member(0.02, 0.8, 0.01, 0, states[0]),
         ]  # fmt: skip
-        states, _ = segment(on_cpu(kind, learning_rate_decay=1.0), members, epochs=2)
+        states, _ = segment(on_cpu(kind, learning_rate_decay=1.0), members)
         again = [m._replace(momentum=0.9, start=s) for m, s in zip(members, states, strict=True)]
         found.append(segment(on_cpu(kind, learning_rate_decay=1.0), again))
 
@@ -120,11 +119,11 @@ def test_every_trainer_resumes_alike(trainer: MakeTrainer, small_batches: None) 
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_resuming_leaves_the_state_unchanged(trainer: MakeTrainer) -> None:
     """Several children of one parent start from the same state."""
-    (state,), _ = segment(trainer(CPU), MEMBERS[:1], 80)
+    (state,), _ = segment(trainer(CPU), MEMBERS[:1])
     assert state is not None
     weights, momenta = ({n: t.clone() for n, t in part.items()} for part in state[:2])
     kept = State(weights, momenta, *state[2:])
-    (one, other), _ = segment(trainer(CPU), [MEMBERS[0]._replace(start=state)] * 2, 80)
+    (one, other), _ = segment(trainer(CPU), [MEMBERS[0]._replace(start=state)] * 2)
 
     assert one is not None
     assert other is not None
@@ -137,7 +136,7 @@ def test_members_that_diverge_or_drop_out_leave_no_state(trainer: MakeTrainer) -
     """The states of the other members keep their places."""
     members = [DIVERGING, MEMBERS[0], MEMBERS[1]]
     dropped = trainer(CPU).train(
-        members, images(128), images(20, 3000), 2, lambda ended: {2} if 0 in ended else ()
+        members, images(16), images(20, 3000), 2, lambda ended: {2} if 0 in ended else ()
     )
 
     assert [state is None for state in dropped] == [True, False, True]
@@ -241,9 +240,7 @@ def test_validation_images_are_never_trained_on(monkeypatch: pytest.MonkeyPatch)
     assert not trained & validated
 
 
-def test_a_network_that_diverged_is_never_continued(
-    monkeypatch: pytest.MonkeyPatch, small_batches: None
-) -> None:
+def test_a_network_that_diverged_is_never_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves no state, and is nobody's parent."""
     wild = {
         name: optuna.distributions.FloatDistribution(*ends)

@@ -22,7 +22,8 @@ from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
 from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member
-from optuna_ga.fashion_mnist._training import Epoch, Precision, train
+from optuna_ga.fashion_mnist._training import Epoch, train
+from optuna_ga.torch._environment import Precision
 from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     MEMBERS,
@@ -86,7 +87,7 @@ def test_graphs_equal_separate_trainings_in_float64(dropout: bool) -> None:
 
 
 def test_graphs_equal_separate_trainings_in_float32() -> None:
-    """20 steps within 2e-5."""
+    """After 20 steps losses agree within 2e-5."""
     mine, theirs = (on_gpu(t(GPU), GENTLE, 20 * 64) for t in (StackedTrainer, LoopTrainer))
 
     assert largest_difference(mine, theirs) < 2e-5
@@ -95,7 +96,7 @@ def test_graphs_equal_separate_trainings_in_float32() -> None:
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_fused_kernels_train_as_separate_trainings(precision: Precision, dropout: bool) -> None:
-    """20 steps, up to the rounding of the precision."""
+    """After 20 steps results differ by the precision's rounding alone."""
     mine, theirs = (
         on_gpu(t(GPU, precision=precision, dropout=dropout), GENTLE, 20 * 64)
         for t in (StackedTrainer, LoopTrainer)
@@ -126,7 +127,7 @@ def test_a_training_in_graphs_repeats_exactly(precision: Precision) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_diverging_member_changes_no_other_on_the_gpu(precision: Precision) -> None:
-    """In a chunk of the same size the others are bitwise the same."""
+    """In a chunk of the same size the other members are the same to the bit."""
     healthy, diverging = (
         on_gpu(StackedTrainer(GPU, precision=precision), members, 832)
         for members in (MEMBERS, [MEMBERS[0], DIVERGING, MEMBERS[2]])
@@ -138,7 +139,7 @@ def test_a_diverging_member_changes_no_other_on_the_gpu(precision: Precision) ->
 
 
 def test_a_members_place_matters_within_rounding_on_the_gpu() -> None:
-    """Kernels may differ by the size of the chunk: over 20 steps within 2e-5."""
+    """Kernels depend on the chunk's size, so losses after 20 steps agree within 2e-5 only."""
     members = GENTLE
     (forward,) = on_gpu(StackedTrainer(GPU), members, 20 * 64)
     (backward,) = on_gpu(StackedTrainer(GPU), members[::-1], 20 * 64)
@@ -149,7 +150,7 @@ def test_a_members_place_matters_within_rounding_on_the_gpu() -> None:
 
 
 def test_dropping_members_leaves_the_others_unchanged_on_the_gpu() -> None:
-    """Within rounding, since the chunk shrinks."""
+    """They are equal up to rounding, since kernels depend on the shrinking chunk's size."""
     members = [Member(0.005, 0.5, 0.01)] * 6
     whole = on_gpu(StackedTrainer(GPU), members, 5 * 64, 3)
     dropping = on_gpu(StackedTrainer(GPU), members, 5 * 64, 3, drop={1: {0, 1, 2, 3}})
@@ -161,7 +162,7 @@ def test_dropping_members_leaves_the_others_unchanged_on_the_gpu() -> None:
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
-    """It is another computation, not another problem."""
+    """Results are close to those of float32, and not equal."""
     (exact,) = on_gpu(LoopTrainer(GPU), MEMBERS, 320)
     (rough,) = on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 320)
 
@@ -179,7 +180,7 @@ def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:
 
 
 def test_generations_continue_on_the_gpu_as_one_training() -> None:
-    """Rows of the stack go on in float64 as the loop does, and no state leaves the device."""
+    """In float64 resumed rows of the stack equal the loop, and no state leaves the device."""
     members = [Member(0.05, 0.9, 0.01), Member(0.1, 0.0, 0.0), Member(0.02, 0.5, 0.1)]
     ended = []
     for kind in (StackedTrainer, LoopTrainer):

@@ -96,10 +96,10 @@ def test_a_seed_per_trial_makes_equal_trials_differ() -> None:
 
 
 def test_training_learns() -> None:
-    """One epoch on 3,000 images classifies most of the validation images."""
-    (trial,) = trials_of(tiny(n_training_images=3000, n_validation_images=1000), GOOD)
+    """One epoch on 1,500 images classifies more than half of the validation images."""
+    (trial,) = trials_of(tiny(n_training_images=1500, n_validation_images=200), GOOD)
 
-    assert trial.user_attrs["validation_accuracy"] > 0.65
+    assert trial.user_attrs["validation_accuracy"] > 0.5
 
 
 def test_a_trial_records_what_the_paper_reports() -> None:
@@ -195,9 +195,9 @@ def test_both_forms_make_the_same_study_in_float64(
         double = partial(trainer, dtype=torch.float64)
         monkeypatch.setattr(_objective, trainer.__name__, double)
     data = load_subset(torch.device("cpu"))
-    few = Data(data.training.take(slice(24)), data.validation.take(slice(24)), None)
+    few = Data(data.training.take(slice(10)), data.validation.take(slice(10)), None)
     monkeypatch.setattr(_objective, "load_subset", lambda device: few)
-    objective = tiny(n_training_images=24, n_validation_images=24)
+    objective = tiny(n_training_images=10, n_validation_images=10)
     one_by_one, together = (optuna.create_study(sampler=GASampler(4, seed=0)) for _ in range(2))
     one_by_one.optimize(objective, n_trials=12)
     optimize_generations(together, objective.evaluate_generation, 3)
@@ -311,6 +311,8 @@ def test_the_subset_has_no_test_score() -> None:
         ({"n_validation_images": 0}, ValueError, "`n_validation_images`.*0"),
         ({"n_validation_images": 2001}, ValueError, "`n_validation_images`.*2000.*2001"),
         ({"seed": -1}, ValueError, "`seed`.*-1"),
+        ({"seed": 2**64}, ValueError, f"`seed`.*{2**64}"),  # PyTorch takes no larger seeds.
+        ({"folder": 5}, TypeError, "`folder`.*5"),
         ({"seed_per_trial": 1}, TypeError, "`seed_per_trial`.*1"),
         ({"precision": "half"}, ValueError, "`precision`.*'half'"),
         ({"precision": "tf32", "device": "cpu"}, ValueError, "`precision`.*'tf32'.*cpu"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from optuna_ga.fashion_mnist import _training
 from optuna_ga.fashion_mnist._data import Images, load_subset, normalize
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
@@ -74,10 +75,10 @@ def test_initial_weights_have_pytorchs_distribution() -> None:
     [(0.05, 0.9, 0.01), (0.1, 0.0, 0.0), (0.02, 0.5, 0.1)],
 )
 def test_training_is_sgd_with_decaying_learning_rate(
-    learning_rate: float, momentum: float, weight_decay: float
+    learning_rate: float, momentum: float, weight_decay: float, small_batches: None
 ) -> None:
-    """Losses equal those of hand-written SGD in float64; the last batch has 16 images."""
-    training, validation = images(80), images(40, start=3000)
+    """Losses equal those of hand-written SGD in float64; the last batch has 2 images."""
+    training, validation = images(10), images(10, start=3000)
     network = initial_network(1, CPU).double()
     plain = plain_network(network)
     epochs = train(
@@ -90,15 +91,15 @@ def test_training_is_sgd_with_decaying_learning_rate(
 
     for number, epoch in enumerate(epochs):
         rate = learning_rate * 0.7**number
-        order = torch.randperm(80, generator=generator)
+        order = torch.randperm(10, generator=generator)
         losses = [
             plain_step(plain, buffers, training, batch, rate, momentum, weight_decay) * len(batch)
-            for batch in (order[:64], order[64:])
+            for batch in (order[:8], order[8:])
         ]
         with torch.no_grad():
             logits = plain(doubles(validation))
         loss = nn.functional.cross_entropy(logits, validation.labels).item()
-        assert epoch.training_loss == pytest.approx(sum(losses) / 80, abs=1e-12)
+        assert epoch.training_loss == pytest.approx(sum(losses) / 10, abs=1e-12)
         assert epoch.validation_loss == pytest.approx(loss, abs=1e-12)
         assert epoch.validation_accuracy == (logits.argmax(1) == validation.labels).double().mean()
     assert number == 2
@@ -127,10 +128,11 @@ def plain_step(
     return loss.item()
 
 
-def test_evaluation_weights_every_image_alike() -> None:
-    """The mean over 1,500 images is not that of a batch of 1,000 and one of 500."""
+def test_evaluation_weights_every_image_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over 15 images is not that of a batch of 10 and one of 5."""
+    monkeypatch.setattr(_training, "EVALUATION_BATCH_SIZE", 10)
     network = initial_network(0, CPU).double()
-    data = images(1500)
+    data = images(15)
     with torch.no_grad():
         logits = network(doubles(data))
     loss = nn.functional.cross_entropy(logits, data.labels).item()
@@ -138,9 +140,9 @@ def test_evaluation_weights_every_image_alike() -> None:
     assert evaluate(network, data)[0] == pytest.approx(loss, abs=1e-12)
 
 
-def test_a_diverged_run_ends_before_its_epoch_does() -> None:
+def test_a_diverged_run_ends_before_its_epoch_does(small_batches: None) -> None:
     """An absurd learning rate is noticed within a few steps."""
-    data = images(64 * 40)
+    data = images(8 * 40)
     network = initial_network(0, CPU).double()
     epochs = train(
         network, data, images(10),

@@ -23,6 +23,7 @@ from tests.studies import (
     constant,
     next_parents,
     of_four,
+    overtaken,
     parents,
     parents_by_the_rules,
     run,
@@ -44,21 +45,9 @@ def test_more_workers_than_members_draw_at_random_and_lose_nothing() -> None:
     assert next_parents(study) == {1, 5}
 
 
-def late_trial() -> Study:
-    """Return a study whose best trial, 3, finished after generation 1 had."""
-    study = optuna.create_study(sampler=of_four())
-    trials = [study.ask() for _ in range(4)]
-    for trial in trials[:3]:
-        study.tell(trial, sphere(trial))
-    study.optimize(sphere, n_trials=4)
-    sphere(trials[3])
-    study.tell(trials[3], -1.0)
-    return study
-
-
 def test_a_late_result_is_in_the_next_pool() -> None:
     """A result too late for its own successors is in the pool of the generation after."""
-    study = late_trial()
+    study = overtaken(of_four())
     study.optimize(sphere, n_trials=4)
 
     assert all(3 in parents(trial) for trial in study.trials[8:])
@@ -67,7 +56,7 @@ def test_a_late_result_is_in_the_next_pool() -> None:
 
 def test_a_late_result_is_in_one_pool_only() -> None:
     """Later pools no longer have it."""
-    study = late_trial()
+    study = overtaken(of_four())
     study.optimize(sphere, n_trials=12)
 
     assert not any(3 in parents(trial) for trial in study.trials[12:])
@@ -113,6 +102,11 @@ class LaggingStorage(JournalStorage):
     ) -> list[FrozenTrial]:
         trials = super().get_all_trials(study_id, deepcopy, states)
         return [trial for trial in trials if trial.number != 5]
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        if trial_number == 5:
+            raise KeyError(trial_number)
+        return super().get_trial_id_from_study_id_trial_number(study_id, trial_number)
 
 
 def test_a_trial_that_is_not_listed_yet_is_done_without(tmp_path: Path) -> None:
@@ -179,20 +173,29 @@ def finish(study: Study, trial: Trial, rng: random.Random) -> None:
 
 def odd_search(
     make: Callable[[], GASampler], rng: random.Random, **options: Any
-) -> Iterator[tuple[int, list[FrozenTrial], set[int]]]:
-    """Run trials in random order and overlap; yield their number, what they could see, parents."""
+) -> Iterator[tuple[int, list[FrozenTrial], dict[int, set[int]], set[int]]]:
+    """Run trials in random order and overlap; yield their number, what they could see, parents.
+
+    They could see the finished trials, and the unfinished trials when each trial was asked for.
+    """
     study = optuna.create_study(sampler=make(), **options)
     asked: list[Trial] = []
     running: list[Trial] = []
-    for _ in range(500):
+    unfinished: dict[int, set[int]] = {}
+    for _ in range(250):
         event = rng.choice(["ask", "ask", "begin", "begin", "end", "end", "enqueue", "restart"])
         if event == "ask":
+            others = {
+                t.number for t in study.get_trials(deepcopy=False) if not t.state.is_finished()
+            }
             asked.append(study.ask())
+            number = asked[-1].number
+            unfinished[number] = {other for other in others if other < number}
         elif event == "begin" and asked:
             running.append(asked.pop(rng.randrange(len(asked))))
             history, number = study.get_trials(deepcopy=False), running[-1].number
             sphere(running[-1])
-            yield number, history, set(parents(study.trials[number]))
+            yield number, history, unfinished, set(parents(study.trials[number]))
         elif event == "end" and running:
             finish(study, running.pop(rng.randrange(len(running))), rng)
         elif event == "enqueue" and rng.random() < 0.3:
@@ -207,7 +210,7 @@ def assert_parents_in_an_odd_search(
     """Assert that each trial's parents are among the best of the pool when it started."""
     make = partial(GASampler, size, parent_fraction=n_parents / size, elitism=elitism, seed=0)
     searches = odd_search(make, random.Random(size), direction=direction, **options)
-    for number, history, found in searches:
+    for number, history, unfinished, found in searches:
         best = parents_by_the_rules(
             history,
             number,
@@ -215,6 +218,7 @@ def assert_parents_in_an_odd_search(
             n_parents=n_parents,
             elitism=elitism,
             maximize=direction == "maximize",
+            unfinished=unfinished,
         )
         assert found <= set(best)
         assert len(found) == (2 if len(best) >= 2 else 0)

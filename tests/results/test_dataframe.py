@@ -13,8 +13,9 @@ import pytest
 from optuna import Study, Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import generations_dataframe
-from tests.studies import added, failed, of_four, pruned, run, study_with
+from optuna_ga import GASampler, generations_dataframe
+from optuna_ga.visualization import plot_genealogy
+from tests.studies import added, failed, of_four, pruned, run, sphere, study_with
 from tests.visualization.figures import FIGURES, child, odd_study, three_generations
 
 
@@ -162,3 +163,28 @@ def test_without_pandas_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(ImportError, match=r'pip install "optuna-ga\[visualization\]"'):
         generations_dataframe(three_generations())
     assert all(plot(three_generations()).data for plot in FIGURES)
+
+
+def test_the_table_shows_the_generations_that_were_true_when_trials_ran() -> None:
+    """A changed population size changes no row; a size that is given regroups all."""
+    study = run(of_four(), 18)
+    study.sampler = GASampler(6, seed=0)
+    study.optimize(sphere, n_trials=30)
+    study.add_trial(added(0.0))
+
+    table = generations_dataframe(study)
+    shown = [trial.user_attrs["ga_generation"] for trial in study.trials[:48]]
+    assert list(table["generation"]) == [*shown, 48 // 6]
+    assert shown == [n // 4 for n in range(18)] + [n // 6 for n in range(18, 48)]
+    assert list(generations_dataframe(study, 6)["generation"]) == [n // 6 for n in range(49)]
+
+
+def test_figures_show_all_generations_of_a_changed_population_size() -> None:
+    """The axis reaches from the first to the last generation, whichever ran last."""
+    study = run(of_four(), 18)
+    study.sampler = GASampler(10, seed=0)
+    study.optimize(sphere, n_trials=6)
+
+    for plot in FIGURES:
+        plot(study)
+    assert plot_genealogy(study).layout.xaxis.range == (-0.5, 4.5)

@@ -283,3 +283,11 @@ def test_rechecking_twice_gives_the_same() -> None:
     first, second = ([one.values for one in recheck_best(study, seeded)] for _ in range(2))
 
     assert first == second
+
+
+def test_a_deviation_beyond_all_floats_is_infinite() -> None:
+    """The mean is finite."""
+    study = study_with(added(0.0))
+    (checked,) = recheck_best(study, lambda trial: (-1) ** trial.number * 1.7e308, n_repeats=2)
+
+    assert (checked.mean, checked.standard_error) == (0.0, math.inf)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 
 import pytest
+
+from tests.processes import FRESH
 
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[ProcessPoolExecutor]:
     """Three worker processes that share nothing with this one."""
-    with ProcessPoolExecutor(3, get_context("spawn")) as executor:
+    with ProcessPoolExecutor(3, FRESH) as executor:
         yield executor
 
 

@@ -7,7 +7,8 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,8 +19,10 @@ from optuna import Study, Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.storages import InMemoryStorage, get_storage
+from sqlalchemy.exc import OperationalError
 
 from optuna_ga import GASampler, InParallel, optimize_generations
+from optuna_ga._optuna_internals import packed
 from tests.running.evaluations import COMPLETE, FAIL, PRUNED, ending_in_every_way, journal, states
 from tests.servers import opened
 from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
@@ -372,3 +375,20 @@ def test_a_wrong_argument_is_named(objective: Any, executor: Any, message: str) 
     """The error shows the value that was given."""
     with pytest.raises(TypeError, match=message):
         InParallel(objective, executor)
+
+
+@pytest.mark.slow
+def test_workers_read_the_password_where_they_are(
+    guarded_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no part of what is sent to them; without it the database refuses."""
+    with pytest.raises(OperationalError, match="no password supplied"):
+        optuna.create_study(storage=guarded_postgresql)
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    with opened(get_storage(guarded_postgresql)) as storage:
+        study = optuna.create_study(storage=storage, sampler=of_four())
+        with ProcessPoolExecutor(2, get_context("spawn")) as executor:
+            optimize_generations(study, InParallel(sphere, executor), 2)
+
+        assert story(study) == story(run(of_four(), 8))
+        assert b"secret" not in packed(study)

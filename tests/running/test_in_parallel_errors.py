@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -17,6 +15,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from optuna import Trial, TrialPruned
 from optuna.storages import InMemoryStorage
 
 from optuna_ga import InParallel, optimize_generations
+from tests.processes import FRESH
 from tests.running.evaluations import (
     COMPLETE,
     FAIL,
@@ -123,7 +123,7 @@ def test_a_dying_worker_costs_no_trial(tmp_path: Path) -> None:
     """Its trial is no failure; another executor continues to the study of an undisturbed run."""
     study = journal(tmp_path)
     with (
-        ProcessPoolExecutor(1, get_context("spawn")) as mortal,
+        ProcessPoolExecutor(1, FRESH) as mortal,
         pytest.raises(BrokenProcessPool, match="terminated abruptly"),
     ):
         optimize_generations(study, InParallel(dying_in_trial_two, mortal), 5, catch=Exception)
@@ -157,16 +157,16 @@ def dying_once_in_trial_two(trial: Trial) -> float:
 def test_a_new_executor_takes_over_from_a_broken_one(tmp_path: Path) -> None:
     """A function that makes executors lets the driver go on by itself."""
     study = journal(tmp_path)
-    parallel = InParallel(dying_once_in_trial_two, spawned)
+    parallel = InParallel(dying_once_in_trial_two, one_process)
     optimize_generations(study, parallel, 3)
 
     assert study.user_attrs["died"]
     assert story(study) == story(run(of_four(), 12))
 
 
-def spawned() -> ProcessPoolExecutor:
+def one_process() -> ProcessPoolExecutor:
     """Return one worker process."""
-    return ProcessPoolExecutor(1, get_context("spawn"))
+    return ProcessPoolExecutor(1, FRESH)
 
 
 class Cancelling(Executor):
@@ -395,36 +395,28 @@ def ended(how: str, value: float) -> Any:
     return {"value": value, "nothing": math.inf, "none": None}[how]
 
 
-DRIVER = """
-import os, sys, time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-from optuna_ga import InParallel, optimize_generations
-from tests.running.evaluations import journal
-
-def objective(trial):
-    Path(sys.argv[1], f"worker {os.getpid()}").touch()
-    time.sleep(600)
-
-if __name__ == "__main__":
-    executor = ProcessPoolExecutor(2, get_context(sys.argv[2]))
-    optimize_generations(journal(sys.argv[1]), InParallel(objective, executor), 1)
-"""
+def never_ending(folder: Path, trial: Trial) -> float:
+    """Say in a folder which process evaluates the trial, which takes all day."""
+    (folder / f"worker {os.getpid()}").touch()
+    time.sleep(86_400)
+    return 0.0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+def drive(folder: Path, method: str) -> None:
+    """Evaluate trials that never end in two workers."""
+    executor = ProcessPoolExecutor(2, get_context(method))
+    objective = partial(never_ending, folder)
+    optimize_generations(journal(folder), InParallel(objective, executor), 1)
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_end_with_a_killed_driver(tmp_path: Path, method: str) -> None:
     """Nobody waits for their results any more."""
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    driver = subprocess.Popen(
-        [sys.executable, script, str(tmp_path), method], env=environment, stderr=subprocess.DEVNULL
-    )
+    driver = FRESH.Process(target=drive, args=(tmp_path, method))
+    driver.start()
     wait_until(lambda: len(list(tmp_path.glob("worker *"))) == 2)
     driver.kill()
-    driver.wait()
+    driver.join()
 
     workers = [int(path.name.split()[1]) for path in tmp_path.glob("worker *")]
     wait_until(lambda: not any(map(is_alive, workers)))

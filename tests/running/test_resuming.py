@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,11 +15,12 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna import Trial, TrialPruned
+from optuna import Study, Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, optimize_generations
+from tests.processes import exit_codes
 from tests.running.evaluations import (
     COMPLETE,
     PRUNED,
@@ -34,41 +34,41 @@ from tests.running.evaluations import (
 )
 from tests.studies import OpenDatabase, of_four, run, sphere, story
 
-KILLED = """
-import os, signal, sys
-import optuna
-from optuna_ga import optimize_generations
-from tests.studies import of_four, sphere
-from tests.running.evaluations import with_reports
 
-def die():
+def die() -> None:
+    """End this process as `kill -9` does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
-class MortalStudy(optuna.Study):
-    def ask(self, *args, **options):
+
+class MortalStudy(Study):
+    """A study whose process dies when it has asked for trial 9."""
+
+    def ask(self, *args: Any, **options: Any) -> Trial:
         trial = super().ask(*args, **options)
-        if moment == "ask" and trial.number == 9:
+        if trial.number == 9:
             die()
         return trial
 
-def evaluate(trials):
-    if moment == "evaluate" and trials[0].number == 8:
-        with_reports(trials[:1])
-        trials[1].report(sphere(trials[1]), 0)
-        trials[3].suggest_float("x", -1.0, 1.0)
-        die()
-    return with_reports(trials)
 
-def observe(study, trial):
-    if moment == "tell" and trial.number == 9:
-        die()
+def run_until_killed(url: str, moment: str, elitism: bool) -> None:
+    """Run four generations, and die in the third at a given moment."""
 
-url, moment, elitism = sys.argv[1:]
-sampler = of_four(elitism=elitism == "True")
-optuna.create_study(study_name="killed", storage=url)
-study = MortalStudy("killed", url, sampler=sampler)
-optimize_generations(study, evaluate, 4, callbacks=[observe])
-"""
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        if moment == "evaluate" and trials[0].number == 8:
+            with_reports(trials[:1])
+            trials[1].report(sphere(trials[1]), 0)
+            trials[3].suggest_float("x", -1.0, 1.0)
+            die()
+        return with_reports(trials)
+
+    def observe(study: Study, trial: FrozenTrial) -> None:
+        if moment == "tell" and trial.number == 9:
+            die()
+
+    optuna.create_study(study_name="killed", storage=url)
+    kind = MortalStudy if moment == "ask" else Study
+    study = kind("killed", url, sampler=of_four(elitism=elitism))
+    optimize_generations(study, evaluate, 4, callbacks=[observe])
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,8 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     open_database: OpenDatabase, tmp_path: Path, moment: str, elitism: bool, resumed: list[int]
 ) -> None:
     """Left-over trials are evaluated again under their own numbers; the study is the same."""
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, f"sqlite:///{tmp_path}/study.db", moment, str(elitism)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    url = f"sqlite:///{tmp_path}/study.db"
+    assert exit_codes(run_until_killed, url, moment, elitism) == [-signal.SIGKILL]
 
     study = optuna.load_study(
         study_name="killed", storage=open_database(), sampler=of_four(elitism=elitism)
@@ -110,18 +104,12 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
         assert len(one.intermediate_values) == REPORTS
 
 
-INTERRUPTED = """
-import os, signal, sys
-import optuna
-from optuna_ga import optimize_generations
-from tests.running.test_resuming import evaluations, sampler_of
-
-url, kind, how, calls = sys.argv[1:]
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background ignores it.
-study = optuna.create_study(study_name="killed", storage=url, sampler=sampler_of(kind))
-optimize_generations(study, evaluations(calls, getattr(signal, how)), 4)
-"""
+def run_until_interrupted(url: str, kind: str, how: signal.Signals, calls: str) -> None:
+    """Run four generations, interrupted in trial 10."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background ignores it.
+    study = optuna.create_study(study_name="killed", storage=url, sampler=sampler_of(kind))
+    optimize_generations(study, evaluations(calls, how), 4)
 
 
 def sampler_of(kind: str) -> GASampler:
@@ -152,21 +140,17 @@ def evaluations(calls: str, signal_at_ten: int | None = None) -> Callable[[list[
 
 
 @pytest.mark.parametrize("kind", ["plain", "adaptive"])
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 1)],
+)
 def test_an_interruption_costs_the_trial_that_was_being_evaluated(
-    open_database: OpenDatabase, tmp_path: Path, kind: str, how: str
+    open_database: OpenDatabase, tmp_path: Path, kind: str, how: signal.Signals, code: int
 ) -> None:
     """Results that came before it are kept, and the study is that of an undisturbed run."""
     calls = tmp_path / "calls"
-    command = [sys.executable, "-c", INTERRUPTED, f"sqlite:///{tmp_path}/study.db"]
-    killed = subprocess.run(
-        [*command, kind, how, str(calls)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert killed.returncode != 0, killed.stderr
+    url = f"sqlite:///{tmp_path}/study.db"
+    assert exit_codes(run_until_interrupted, url, kind, how, str(calls)) == [code]
 
     study = optuna.load_study(
         study_name="killed", storage=open_database(), sampler=sampler_of(kind)
@@ -261,3 +245,22 @@ def test_a_resumed_trial_can_be_pruned_by_what_it_reported() -> None:
     optimize_generations(study, evaluate, 1, population_size=1)
     assert states(study) == [PRUNED]
     assert values(study) == [[2.0]]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["suggests-first", "suggests-later"])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_second_call_on_the_same_study_is_named(
+    kind: Callable[[Any], Any], first: bool, open_database: OpenDatabase
+) -> None:
+    """It takes over the running trials; the first call says so and changes no result."""
+    study = optuna.create_study(study_name="s", storage=open_database(), sampler=of_four())
+
+    def evaluate(trials: list[Trial]) -> Any:
+        values = spheres(trials) if first else []
+        other = optuna.load_study(study_name="s", storage=open_database(), sampler=of_four())
+        optimize_generations(other, lambda trials: map(sphere, trials), 2)
+        return kind(values or spheres(trials))
+
+    with pytest.raises(RuntimeError, match="Trial 0 has been finished by another call"):
+        optimize_generations(study, evaluate, 2)
+    assert story(study) == story(run(of_four(), 8))

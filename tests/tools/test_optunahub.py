@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_it_exports_the_sampler_alone(module: ModuleType) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [RUN_EXAMPLE, RUN_TESTS], ids=["example", "tests"])
 def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
     """Its example and its tests import nothing of this project."""
@@ -171,8 +173,9 @@ def test_the_readme_names_all_arguments(readme: str, name: str) -> None:
 
 def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
     """Each imported distribution has a lowest version."""
-    lines = (folder / "package" / NAME / "requirements.txt").read_text().splitlines()
+    first, *lines = (folder / "package" / NAME / "requirements.txt").read_text().splitlines()
 
+    assert first == "# Python 3.10 or newer"
     assert [re.split(">=", line)[0] for line in lines] == [
         "numpy",
         "optuna",
@@ -180,6 +183,33 @@ def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
         "scipy",
     ]
     assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
+
+
+def test_an_older_python_is_refused(
+    folder: Path, readme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna itself runs on Python 3.9, so the package says what it needs before it fails."""
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18, "final", 0))
+    with pytest.raises(ImportError, match=r"needs Python 3\.10 or newer, but this is Python 3\.9"):
+        runpy.run_path(str(folder / "package" / NAME / "__init__.py"))
+
+    assert "It needs Python 3.10 or newer." in readme
+
+
+@pytest.mark.slow
+def test_its_types_are_right_where_nothing_is_installed(folder: Path) -> None:
+    """The registry checks types by these options, without Optuna and NumPy."""
+    options = ["ignore-missing-imports", "explicit-package-bases", "no-site-packages"]
+    strict = ["disallow-untyped-defs", "disallow-untyped-calls", "check-untyped-defs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file=", "package"]
+        + [f"--{option}" for option in [*options, *strict, "strict-equality", "extra-checks"]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_module_that_cannot_be_moved_is_refused(

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 class Classes:
-    """A network that tells three classes apart, in float64 unless asked otherwise."""
+    """A classifier of three classes, in float64 by default."""
 
     def __init__(self, network: Callable[..., nn.Module], dtype: torch.dtype = torch.float64):
         self._network = network

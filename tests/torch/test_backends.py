@@ -82,7 +82,7 @@ def test_each_optimizer_equals_that_of_pytorch(optimizer: str, backend: str) -> 
 @pytest.mark.parametrize("backend", ["threads", "vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
-    """Weights, running statistics, momenta and losses in float64 are within 1e-12."""
+    """In float64 weights, running statistics, momenta and losses agree within 1e-12."""
     make, data = NETWORKS[network]
     loop, other = (trained(Classes(make), data, backend=each) for each in ("loop", backend))
 
@@ -105,7 +105,7 @@ def test_normalisation_keeps_statistics_of_its_own() -> None:
 @pytest.mark.parametrize("schedule", [Constant(), StepDecay(0.5), Cosine(warm_up=0.5)])
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 def test_schedules_act_before_every_step(schedule: Any, backend: str) -> None:
-    """The trainer's and a member's own."""
+    """Both the trainer's schedule and a member's own act alike in every backend."""
     members = [MEMBERS[0], replace(MEMBERS[1], schedule=StepDecay(0.1))]
     options = {"schedule": schedule, "optimizer": "adamw"}
     loop, other = (
@@ -118,7 +118,7 @@ def test_schedules_act_before_every_step(schedule: Any, backend: str) -> None:
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
 @pytest.mark.parametrize("bad", [Member(1e200), Member(math.inf)])
 def test_a_diverging_member_changes_no_other(backend: str, bad: Member) -> None:
-    """The others are bitwise those beside a member that does not diverge."""
+    """The other members equal, to the bit, those of a population where none diverges."""
     options = {"backend": backend, "epochs": 3}
     good = trained(Classes(cnn), images, [MEMBERS[0], MEMBERS[1], MEMBERS[2]], **options)
     mixed = trained(Classes(cnn), images, [MEMBERS[0], bad, MEMBERS[2]], **options)
@@ -129,7 +129,7 @@ def test_a_diverging_member_changes_no_other(backend: str, bad: Member) -> None:
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
 def test_a_result_does_not_depend_on_place_or_company(backend: str) -> None:
-    """With dropout, whose masks belong to a member's seed."""
+    """This holds with dropout, too, since masks depend on a member's seed alone."""
     task = Classes(partial(mlp, dropout=0.5))
     members = [replace(each, seed=5) for each in MEMBERS]
     forward = trained(task, rows, members, backend=backend)
@@ -141,7 +141,7 @@ def test_a_result_does_not_depend_on_place_or_company(backend: str) -> None:
 
 
 def test_dropout_differs_between_seeds_and_not_between_equals() -> None:
-    """Two members of one seed have the same masks, one of another seed has not."""
+    """Two members of one seed share their masks; a member of another seed has its own."""
     task = Classes(partial(mlp, dropout=0.5))
     members = [Member(0.1), Member(0.1), Member(0.1, seed=1)]
     one, equal, other = trained(task, rows, members, backend="vmap")
@@ -153,7 +153,7 @@ def test_dropout_differs_between_seeds_and_not_between_equals() -> None:
 @pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
 @pytest.mark.parametrize("make", [partial(mlp, dropout=0.1), cnn])
 def test_bfloat16_trains_alike(make: Any, backend: str) -> None:
-    """It rounds otherwise and keeps weights and statistics in float32."""
+    """Results differ by rounding; weights and statistics stay in float32."""
     data = images if make is cnn else rows
     data = partial(data, dtype=torch.float32)
     task = Classes(make, torch.float32)
@@ -167,7 +167,7 @@ def test_bfloat16_trains_alike(make: Any, backend: str) -> None:
 
 
 def test_members_may_differ_in_shape_and_batches() -> None:
-    """Each group trains as its members would alone."""
+    """Members of a group train as each would alone."""
     members = [
         Member(0.1, model={"width": 4}),
         Member(0.1, model={"width": 8}, batch_size=5),

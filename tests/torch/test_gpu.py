@@ -40,7 +40,7 @@ ONE_SEED = [replace(each, seed=3) for each in MEMBERS]
 
 
 def on_gpu(network: str, members: list[Member] = MEMBERS, **options: Any) -> list[Trained]:
-    """Train a network of the table in float64; skip what cuDNN has no engine for."""
+    """Train a network of the table in float64; skip if cuDNN has no engine for it."""
     make, data = NETWORKS[network]
     try:
         return trained(Classes(make), data, members, device="cuda", **options)
@@ -54,7 +54,7 @@ def on_gpu(network: str, members: list[Member] = MEMBERS, **options: Any) -> lis
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_graphs_equal_the_loop(network: str, backend: str, members: list[Member]) -> None:
-    """Eight steps in float64, two of them with a smaller batch: within 1e-10."""
+    """Eight steps in float64, two of them with a smaller batch, agree within 1e-10."""
     loop, other = (on_gpu(network, members, backend=each) for each in ("loop", backend))
 
     assert difference(loop, other) < 1e-10
@@ -63,7 +63,7 @@ def test_graphs_equal_the_loop(network: str, backend: str, members: list[Member]
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
 def test_each_optimizer_equals_that_of_pytorch(optimizer: str, backend: str) -> None:
-    """Thirty-two steps in float64: within 1e-9."""
+    """Thirty-two steps in float64 agree within 1e-9."""
     options: Any = {"optimizer": optimizer, "epochs": 8}
     members = [replace(each, momentum=each.momentum or 0.1) for each in MEMBERS]
     loop, other = (on_gpu("mlp", members, backend=b, **options) for b in ("loop", backend))
@@ -73,7 +73,7 @@ def test_each_optimizer_equals_that_of_pytorch(optimizer: str, backend: str) -> 
 
 @pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
 def test_the_gpu_trains_as_the_cpu_does(backend: str) -> None:
-    """Weights, orders and dropout are the same: in float64 within 1e-10."""
+    """Weights, orders and dropout are the same, so results in float64 agree within 1e-10."""
     make, data = NETWORKS["mlp"]
     cpu = trained(Classes(make), data, device="cpu", backend="loop")
 
@@ -101,7 +101,7 @@ def test_lower_precision_trains_alike(network: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_training_goes_on_as_if_it_had_not_stopped(optimizer: str, backend: str) -> None:
-    """One epoch and two more are three."""
+    """One epoch and two more equal three."""
     options: Any = {"optimizer": optimizer, "backend": backend, "device": "cuda"}
     options |= {"train": rows(30), "validation": rows(20)}
     task = Classes(partial(mlp, dropout=0.3))
@@ -117,7 +117,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(optimizer: str, backend: st
 
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 def test_a_result_does_not_depend_on_place_or_company(backend: str) -> None:
-    """With dropout, whose masks belong to a member's seed; kernels differ by size."""
+    """Masks depend on a member's seed alone; kernels depend on the size, so rounding differs."""
     forward = on_gpu("mlp", ONE_SEED, backend=backend)
     backward = on_gpu("mlp", ONE_SEED[::-1], backend=backend)
     alone = on_gpu("mlp", ONE_SEED[:1], backend=backend)
@@ -129,7 +129,7 @@ def test_a_result_does_not_depend_on_place_or_company(backend: str) -> None:
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_diverging_member_changes_no_other(network: str, backend: str) -> None:
-    """In its first epoch, of three that are bitwise those beside a sound member."""
+    """Within the epoch of divergence the other members are the same to the bit."""
     bad = [MEMBERS[0], Member(1e200), MEMBERS[2]]
     good = on_gpu(network, MEMBERS, backend=backend, epochs=1)
     mixed = on_gpu(network, bad, backend=backend, epochs=1)
@@ -139,7 +139,7 @@ def test_a_diverging_member_changes_no_other(network: str, backend: str) -> None
 
 
 def test_members_drop_out_of_a_generation_of_twenty() -> None:
-    """Graphs of other sizes take over, with places that are padded."""
+    """Graphs of smaller sizes take over, and empty places are padded."""
     members = [replace(MEMBERS[n % 3], seed=n) for n in range(20)]
     options: Any = {"train": rows(30), "validation": rows(20), "optimizer": "sgd"}
     trainer = PopulationTrainer(Classes(mlp), epochs=3, device="cuda", backend="vmap", **options)
@@ -152,7 +152,7 @@ def test_members_drop_out_of_a_generation_of_twenty() -> None:
 
 @pytest.mark.parametrize("backend", ["vmap", "branches"])
 def test_switches_of_the_user_stay(backend: str) -> None:
-    """TF32 through the new switches, deterministic kernels, stream, default type and device."""
+    """They are TF32, deterministic kernels and the current stream."""
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
     names: list[tuple[Any, str]] = [(cudnn, "deterministic"), (cudnn, "benchmark")]
@@ -168,7 +168,7 @@ def test_switches_of_the_user_stay(backend: str) -> None:
 
 
 def test_states_stay_on_the_gpu_and_a_population_trains() -> None:
-    """Three generations, of which the last has trained three epochs."""
+    """After three generations of one epoch the last has trained three epochs."""
     checkpoints = Checkpoints()
     options: Any = {"train": rows(30), "validation": rows(20), "optimizer": "sgd"}
     trainer = PopulationTrainer(Classes(mlp), epochs=1, device="cuda", **options)
@@ -197,7 +197,7 @@ def test_recurrent_networks_train_by_some_backend(kind: Any) -> None:
 
 
 def test_reading_a_number_ends_in_the_loop_with_its_line() -> None:
-    """Before anything is captured."""
+    """The loop takes over before anything is captured."""
 
     class Reading(Classes):
         def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

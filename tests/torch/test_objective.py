@@ -61,7 +61,7 @@ def test_a_generation_is_trained_and_recorded() -> None:
 
 
 def test_a_study_is_the_same_whatever_the_backend() -> None:
-    """Up to rounding."""
+    """Values agree up to rounding."""
     loop, vmap = (search(small(backend=b).objective(suggest)) for b in ("loop", "vmap"))
 
     for one, other in zip(loop.trials, vmap.trials, strict=True):
@@ -71,7 +71,7 @@ def test_a_study_is_the_same_whatever_the_backend() -> None:
 
 @pytest.mark.parametrize(("direction", "worst"), [("minimize", math.inf), ("maximize", -math.inf)])
 def test_a_diverged_trial_is_the_worst_and_says_so(direction: str, worst: float) -> None:
-    """The others are not touched."""
+    """The other trials keep their results."""
     trainer = small(backend="vmap")
     objective = trainer.objective(
         lambda trial: Member(1e200 if trial.number == 1 else 0.1), metric="accuracy"
@@ -84,13 +84,13 @@ def test_a_diverged_trial_is_the_worst_and_says_so(direction: str, worst: float)
 
 
 def test_an_unknown_metric_is_refused() -> None:
-    """The error names those that there are."""
+    """The error names the existing metrics."""
     with pytest.raises(ValueError, match=r"one of \['accuracy', 'loss'\]"):
         search(small().objective(suggest, metric="score"), 1)
 
 
 def test_trials_are_pruned_between_epochs() -> None:
-    """Those above a threshold after the first epoch; the last epoch prunes none."""
+    """Trials above a threshold are pruned, but none after its last epoch."""
     pruner = optuna.pruners.ThresholdPruner(upper=1.05)
     study = search(small(4).objective(suggest), 2, pruner=pruner)
     pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
@@ -102,7 +102,7 @@ def test_trials_are_pruned_between_epochs() -> None:
 
 @pytest.mark.parametrize("kept", ["in memory", "in a folder"])
 def test_population_based_training_goes_on_from_parents(kept: str, tmp_path: Path) -> None:
-    """Generations train further, and the best of the last is better than any of the first."""
+    """Each generation resumes its parents' training; the last one's best beats the first."""
     checkpoints = Checkpoints(tmp_path if kept == "in a folder" else None)
     objective = small(3).objective(suggest, checkpoints=checkpoints)
     study = search(objective, 6, sampler=GASampler.population_based_training(6, seed=0))

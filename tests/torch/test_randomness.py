@@ -28,7 +28,7 @@ def draws(seed: int = 0, epoch: int = 0, step: int = 0) -> list[Tensor]:
 
 
 def test_numbers_are_uniform() -> None:
-    """Mean, deviation and a histogram, within five standard errors."""
+    """Mean and histogram are within five standard errors."""
     for x in draws() + draws(seed=1, step=77):
         counts = torch.histc(x, 100, 0, 1)
 
@@ -38,7 +38,7 @@ def test_numbers_are_uniform() -> None:
 
 
 def test_calls_steps_epochs_seeds_and_neighbours_are_independent() -> None:
-    """No two of them correlate by more than five standard errors."""
+    """No two sequences correlate by more than five standard errors."""
     first, second = draws()
     others = [draws(step=1)[0], draws(epoch=1)[0], draws(seed=1)[0], first.roll(1), first.roll(64)]
     for x, y in itertools.combinations([first, second, *others], 2):
@@ -48,7 +48,7 @@ def test_calls_steps_epochs_seeds_and_neighbours_are_independent() -> None:
 
 
 def test_normal_numbers_are_normal() -> None:
-    """Mean, deviation and the share beyond two deviations."""
+    """Mean, deviation and the share beyond two deviations are those of the normal distribution."""
     with MemberRandomness(key(0), torch.tensor(0, dtype=torch.int32)):
         x = torch.randn_like(ONES)
 
@@ -59,7 +59,7 @@ def test_normal_numbers_are_normal() -> None:
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
 def test_dropout_leaves_out_a_share_and_scales_the_rest(p: float) -> None:
-    """As PyTorch's own."""
+    """The scale is that of PyTorch's dropout."""
     with MemberRandomness(key(0), torch.tensor(0, dtype=torch.int32)):
         x = F.dropout(ONES, p)
 
@@ -68,7 +68,7 @@ def test_dropout_leaves_out_a_share_and_scales_the_rest(p: float) -> None:
 
 
 def test_channels_drop_as_a_whole() -> None:
-    """With `dropout1d`, `dropout2d` and `dropout3d`."""
+    """`dropout1d`, `dropout2d` and `dropout3d` keep or drop whole channels."""
     with MemberRandomness(key(0), torch.tensor(0, dtype=torch.int32)):
         for n, drop in enumerate((F.dropout1d, F.dropout2d, F.dropout3d), start=1):
             x = drop(torch.ones(8, 16, *[4] * n), 0.5).flatten(2)
@@ -78,7 +78,7 @@ def test_channels_drop_as_a_whole() -> None:
 
 
 def test_a_member_draws_the_same_in_company() -> None:
-    """In `vmap` each key gives what it gives alone."""
+    """Inside `vmap` a key gives the same numbers as alone."""
     step = torch.tensor(3, dtype=torch.int32)
 
     def draw(key: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def test_a_member_draws_the_same_in_company() -> None:
 
 @pytest.mark.parametrize("mask", ["none", "causal", "bool", "float"])
 def test_attention_equals_pytorchs_but_for_dropout(mask: str) -> None:
-    """With a probability that leaves out almost nothing."""
+    """The dropout probability is so small that it leaves out almost nothing."""
     query, keys, value = torch.randn(
         3, 2, 4, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )

@@ -1,4 +1,4 @@
-"""Refusals and choices of `PopulationTrainer`, and the errors and settings it survives."""
+"""What `PopulationTrainer` refuses and chooses, and which errors and user settings it survives."""
 
 from __future__ import annotations
 
@@ -97,14 +97,35 @@ def test_an_argument_out_of_its_range_is_refused(options: Any, words: str) -> No
         ({"learning_rate": -1.0}, "`learning_rate` must be at least 0"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be at least 0"),
         ({"learning_rate": 1.0, "betas": (0.9, 1.0)}, "`betas` must lie in"),
+        ({"learning_rate": 1.0, "betas": (0.9,)}, "`betas` must lie in"),
         ({"learning_rate": 1.0, "seed": -1}, "`seed` must be at least 0"),
+        ({"learning_rate": 1.0, "seed": 2**63}, "`seed` must be at most"),
         ({"learning_rate": 1.0, "batch_size": 0}, "`batch_size` must be at least 1"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(settings: Any, words: str) -> None:
-    """As soon as the member is made."""
+    """The error comes as soon as the member is made."""
     with pytest.raises(ValueError, match=words):
         Member(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learning_rate": "0.1"},
+        {"learning_rate": None},
+        {"momentum": True},
+        {"betas": 0.9},
+        {"betas": ("a", "b")},
+        {"seed": 1.0},
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_wrong_type_is_named(settings: Any) -> None:
+    """As soon as the member is made."""
+    (name,) = settings
+    with pytest.raises(TypeError, match=f"^`{name}` must be "):
+        Member(**{"learning_rate": 0.1, **settings})
 
 
 @pytest.mark.parametrize("examples", [(), (torch.zeros(3), torch.zeros(4)), (1.0,)])
@@ -115,14 +136,14 @@ def test_data_without_equal_rows_are_refused(examples: Any) -> None:
 
 
 def test_a_batch_may_be_a_dictionary_and_is_transformed_on_the_device() -> None:
-    """Each row by itself, whatever the shape of the index."""
+    """Rows are transformed one by one, whatever the shape of the index."""
     data = TensorData({"x": torch.arange(10)}, transform=lambda batch: {"x": batch["x"] * 2})
 
     assert data.take(torch.tensor([[1, 2], [3, 9]]))["x"].tolist() == [[2, 4], [6, 18]]
 
 
 def test_networks_that_share_a_state_are_refused() -> None:
-    """A network's gradient must not depend on whose turn was before."""
+    """Otherwise a gradient would depend on which network was trained before."""
     with pytest.raises(ValueError, match="must keep all of a network's state"):
         trainer(Counting(mlp))
 
@@ -136,13 +157,13 @@ def test_reading_a_number_ends_in_the_loop_with_its_line() -> None:
 
 
 def test_a_backend_that_cannot_train_a_network_says_why() -> None:
-    """Where it was asked for by name."""
+    """A backend chosen by name raises instead of falling back."""
     with pytest.raises(ValueError, match=r"`backend` must not be 'vmap'.*steer Python"):
         trainer(Reading(mlp), backend="vmap").train(MEMBERS)
 
 
 def test_global_random_numbers_end_in_the_loop_and_depend_on_the_seed() -> None:
-    """Neither place nor the user's generator matters."""
+    """Neither a member's place nor the user's generator matters."""
     with pytest.warns(RuntimeWarning, match="draw from PyTorch's global generator"):
         subject = trainer(Noisy(mlp))
     before = torch.get_rng_state()
@@ -153,14 +174,14 @@ def test_global_random_numbers_end_in_the_loop_and_depend_on_the_seed() -> None:
 
 
 def test_noise_like_a_tensor_is_a_members_own() -> None:
-    """`rand_like` and `randn_like` give the same for every backend."""
+    """`rand_like` and `randn_like` give a member the same numbers in every backend."""
     loop, vmap = (trainer(Jittered(mlp), backend=b).train(MEMBERS) for b in ("loop", "vmap"))
 
     assert difference(loop, vmap) < 1e-12
 
 
 def test_lstm_falls_back_with_a_warning() -> None:
-    """In float32 PyTorch has a cell of its own for the CPU, which `vmap` does not know."""
+    """For float32 on a CPU PyTorch uses a special kernel, for which `vmap` has no rule."""
     task = Classes(partial(Recurrent, nn.LSTM), torch.float32)
     with pytest.warns(RuntimeWarning, match="vmap has no rule"):
         ended = trained(task, tokens)
@@ -190,7 +211,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def test_auto_says_what_it_takes_and_why(
     task: Any, data: Any, n: int, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On a CPU many small networks without convolutions gain by `vmap`."""
+    """On a CPU `vmap` pays for many small networks without convolutions."""
     with logged(caplog):
         trained(task, data, [MEMBERS[0]] * n)
 
@@ -199,7 +220,7 @@ def test_auto_says_what_it_takes_and_why(
 
 
 def test_fewer_train_at_a_time_if_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one warning, and the result is the same."""
+    """There is one warning, and the results are the same."""
     subject = trainer(backend="vmap")
     whole = subject.train([*MEMBERS, *MEMBERS])
     train_epoch = StackBackend.train_epoch
@@ -218,7 +239,7 @@ def test_fewer_train_at_a_time_if_memory_runs_out(monkeypatch: pytest.MonkeyPatc
 
 
 def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
-    """The members stay together."""
+    """All members still train together."""
 
     class Hungry(Classes):
         largest = 0
@@ -239,7 +260,7 @@ def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
 
 
 def test_settings_of_the_user_change_nothing_and_stay() -> None:
-    """Default type and device, gradients turned off, the global generator."""
+    """They are default type and device, inference mode, and the global generator."""
     options = {name: rows(30, torch.float32) for name in ("train", "validation")}
     expected = trainer(Classes(mlp, torch.float32), **options).train(MEMBERS)
     torch.set_default_dtype(torch.float64)
@@ -261,7 +282,7 @@ def test_settings_of_the_user_change_nothing_and_stay() -> None:
 @pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_training_goes_on_as_if_it_had_not_stopped(backend: str, optimizer: str) -> None:
-    """One epoch and two more are three: weights, momenta, steps, order and dropout."""
+    """One epoch and two more equal three, in weights, momenta, steps, order and dropout."""
     task = Classes(partial(mlp, dropout=0.3))
     options = {"backend": backend, "optimizer": optimizer}
     whole = trainer(task, epochs=3, **options).train(MEMBERS)
@@ -276,7 +297,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(backend: str, optimizer: st
 
 
 def test_members_of_different_age_train_together() -> None:
-    """Adam's steps, orders and keys are each member's own."""
+    """Each member has its own number of Adam's steps, order and random numbers."""
     options = {"backend": "vmap", "optimizer": "adamw"}
     (old,) = trainer(epochs=1, **options).train(MEMBERS[:1])
     mixed = trainer(**options).train([MEMBERS[0], MEMBERS[0]], states=[old.state, None])
@@ -289,14 +310,14 @@ def test_members_of_different_age_train_together() -> None:
 
 
 def test_a_state_of_another_shape_is_refused() -> None:
-    """The error says which hyperparameters cannot be searched so."""
+    """The error says that hyperparameters which change the shape cannot be searched."""
     (wide,) = trainer().train([Member(0.1, model={"width": 4})])
     with pytest.raises(ValueError, match="network of the same shape"):
         trainer().train([Member(0.1)], states=[wide.state])
 
 
 def test_a_trained_state_is_the_models_state_dict() -> None:
-    """Loaded into a model, it scores as it did."""
+    """A model that loads it scores as the trained network did."""
     (ended,) = trained(Classes(cnn), images, MEMBERS[:1])
     assert ended.state is not None
     model = cnn().double()
@@ -309,7 +330,7 @@ def test_a_trained_state_is_the_models_state_dict() -> None:
 
 
 def test_frozen_parameters_stay_and_shared_ones_are_one() -> None:
-    """Every backend trains what the optimizer would."""
+    """Backends train exactly the parameters that PyTorch's optimizer would."""
 
     def network() -> nn.Module:
         model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 3))
@@ -325,7 +346,7 @@ def test_frozen_parameters_stay_and_shared_ones_are_one() -> None:
 
 
 def test_a_member_that_drops_out_trains_no_further() -> None:
-    """The others go on as they would have."""
+    """The other members' results do not change."""
     seen: list[list[int]] = []
 
     def drop(epoch: int, ended: Any) -> list[int]:
@@ -358,7 +379,7 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
 def test_auto_chooses_by_device_size_and_verdict(
     device: str, n: int, verdict: Verdict, name: str
 ) -> None:
-    """As it was measured on a GPU."""
+    """The limits were measured on a GPU."""
     subject = trainer()
     recipe = subject._recipe._replace(device=torch.device(device))
     start = subject._dispatcher.start(MEMBERS[0])
@@ -367,7 +388,7 @@ def test_auto_chooses_by_device_size_and_verdict(
 
 
 def test_products_of_convolutions_are_counted_for_one_example() -> None:
-    """Of images of 6 x 6: 4 x 36 outputs of 18 products, and 4 x 16 of 36."""
+    """For images of 6 x 6 there are 4 x 36 outputs of 18 products, and 4 x 16 outputs of 36."""
     options: Any = {"train": images(30), "validation": images(20)}
     (verdict,) = trainer(Classes(cnn), **options)._dispatcher.verdicts.values()
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
+import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import optuna
 import pytest
@@ -19,7 +23,7 @@ from optuna.artifacts import Backoff, FileSystemArtifactStore
 from optuna.trial import FrozenTrial
 
 from optuna_ga import Checkpoints
-from tests.training.walks import sampler
+from tests.training.walks import files, sampler
 
 Make = Callable[[], Checkpoints]
 
@@ -270,3 +274,180 @@ def test_a_trial_shows_its_state_only_when_that_has_arrived(tmp_path: Path) -> N
 
     assert "ga_checkpoint" not in seen[0]
     assert "ga_checkpoint" in study.trials[0].user_attrs
+
+
+def test_only_its_owner_can_read_a_state(tmp_path: Path) -> None:
+    """Whatever the user's mask is."""
+    before = os.umask(0)
+    try:
+        saved(Checkpoints(tmp_path), {"x": 1})
+    finally:
+        os.umask(before)
+
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def in_place_of_its_state(tmp_path: Path, plant: Callable[[Path], object]) -> str:
+    """Return the error of loading a state whose file was replaced by something else."""
+    checkpoints = Checkpoints(tmp_path)
+    trial = saved(checkpoints, {"x": 1})
+    path = tmp_path / trial.user_attrs["ga_checkpoint"]
+    path.rename(tmp_path / "elsewhere")
+    plant(path)
+    with pytest.raises(ValueError, match="The state of trial 0") as error:
+        checkpoints.load(trial)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("plant", "message"),
+    [
+        (os.mkfifo, "is not a regular file"),
+        (Path.mkdir, "is not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a link"),
+        (lambda path: path.symlink_to(path.parent / "elsewhere"), "is a link"),
+        (lambda path: path.symlink_to(path), "is a link"),
+    ],
+    ids=["fifo", "folder", "device", "link", "loop"],
+)
+def test_only_a_regular_file_is_read(
+    plant: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    """A FIFO would wait for its writer, and a device never ends."""
+    assert message in in_place_of_its_state(tmp_path, plant)
+
+
+def hole(path: Path) -> None:
+    """Write a file of a terabyte that takes no room."""
+    path.touch()
+    os.truncate(path, 10**12)
+
+
+def inflated(path: Path) -> None:
+    """Write a small file with the state of a large tensor, as nothing but compression allows."""
+    plain = BytesIO()
+    torch.save({"key": path.name, "state": torch.zeros(1_000_000)}, plain)
+    with ZipFile(plain) as source, ZipFile(path, "w", ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+
+
+@pytest.mark.parametrize(
+    ("plant", "message"),
+    [
+        (hole, "is damaged or not a state"),
+        (inflated, "is damaged or not a state: it is compressed"),
+    ],
+    ids=["hole", "compressed"],
+)
+def test_a_state_takes_no_more_memory_than_its_file(
+    plant: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    """A terabyte of nothing is not read, and nothing is unpacked."""
+    assert message in in_place_of_its_state(tmp_path, plant)
+
+
+def test_a_link_in_place_of_a_state_is_replaced(tmp_path: Path) -> None:
+    """Its target, which may be another user's file, stays as it was."""
+    target = tmp_path / "target"
+    target.write_text("precious")
+    checkpoints = Checkpoints(tmp_path / "states")
+    trial = optuna.create_study(sampler=sampler()).ask()
+    checkpoints.save(trial, {"x": 1})
+    path = tmp_path / "states" / trial.user_attrs["ga_checkpoint"]
+    path.unlink()
+    path.symlink_to(target)
+    checkpoints.save(trial, {"x": 2})
+
+    assert target.read_text() == "precious"
+    assert checkpoints.load(trial.study.trials[0]) == {"x": 2}
+
+
+@pytest.mark.parametrize("shown", ["../secret", "/etc/passwd", "secret", "ga-x-y-0", 5, None, ""])
+def test_an_attribute_that_names_another_file_is_no_state(shown: Any, tmp_path: Path) -> None:
+    """Nothing outside the folder, and no other file in it, is opened."""
+    study = optuna.create_study(sampler=sampler())
+    study.add_trial(optuna.create_trial(value=1.0, user_attrs={"ga_checkpoint": shown}))
+
+    with pytest.raises(FileNotFoundError, match="Trial 0 has saved no state"):
+        Checkpoints(tmp_path).load(study.trials[0])
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Files that grow beyond 100 kB are refused, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_costs_the_trial_alone(small_files: None, tmp_path: Path) -> None:
+    """The error is the system's, nothing is left, and an earlier state of the trial stays."""
+    checkpoints = Checkpoints(tmp_path)
+    trial = optuna.create_study(sampler=sampler()).ask()
+    checkpoints.save(trial, {"x": 1})
+    with pytest.raises(OSError, match="File too large"):
+        checkpoints.save(trial, {"x": torch.zeros(100_000)})
+
+    assert files(tmp_path) == {trial.user_attrs["ga_checkpoint"]}
+    assert checkpoints.load(trial.study.trials[0]) == {"x": 1}
+
+
+class Disconnected(RawIOBase):
+    """A file of a server that is gone."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raise OSError("stale file handle")
+
+
+def test_a_store_that_cannot_be_read_is_not_said_to_be_damaged(tmp_path: Path) -> None:
+    """The system's own error says why."""
+
+    class Unreachable(FileSystemArtifactStore):
+        def open_reader(self, artifact_id: str) -> BinaryIO:
+            return BufferedReader(Disconnected())
+
+    trial = saved(Checkpoints(tmp_path), {"x": 1})
+    with pytest.raises(OSError, match="stale file handle"):
+        Checkpoints(Unreachable(tmp_path)).load(trial)
+
+
+def test_a_change_of_the_working_folder_loses_no_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is that of the time when the checkpoints were made."""
+    monkeypatch.chdir(tmp_path)
+    checkpoints = Checkpoints("states")
+    trial = saved(checkpoints, {"x": 1})
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+
+    assert checkpoints.load(trial) == {"x": 1}
+    assert checkpoints.load(saved(checkpoints, {"x": 2})) == {"x": 2}
+    assert files(tmp_path / "other") == set()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    saved(Checkpoints("~/states"), {"x": 1})
+
+    assert len(files(tmp_path / "states")) == 1
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/states", "gs://b", "file:///states"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_address_is_no_folder(
+    address: str, kind: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the artifact stores, and no folder of this name is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"`store` must be a folder.*Boto3ArtifactStore"):
+        Checkpoints(kind(address))
+
+    assert files(tmp_path) == set()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 import optuna
@@ -13,7 +17,8 @@ from optuna import Trial
 from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.trial import TrialState
 
-from optuna_ga import Checkpoints, GASampler, parent_to_continue
+from optuna_ga import Checkpoints, GASampler, optimize_generations, parent_to_continue
+from optuna_ga._breeding import population_based_training as breeder_module
 from optuna_ga._training import checkpoints as checkpoints_module
 from tests.studies import OpenDatabase, parents, run
 from tests.training.walks import Walk, files, sampler, story_without_keys, walk
@@ -196,3 +201,122 @@ def test_the_sampler_is_the_studys() -> None:
     with pytest.raises(ValueError, match="population_based_training"):
         checkpoints.save(trial, {})
     assert trial.study.trials[0].user_attrs == {"ga_generation": 0}
+
+
+KILLED = """
+import os, signal, sys
+import optuna
+from optuna_ga import Checkpoints, optimize_generations
+from tests.training.walks import Walk, sampler
+
+url, folder = sys.argv[1:]
+walk = Walk(Checkpoints(folder))
+
+def evaluate(trial):
+    if trial.number == 5:
+        os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+    return walk(trial)
+
+study = optuna.create_study(study_name="killed", storage=url, sampler=sampler())
+optimize_generations(study, lambda trials: map(evaluate, trials), 2)
+"""
+
+
+def test_what_a_killed_process_has_written_is_removed_with_the_state(tmp_path: Path) -> None:
+    """Trial 5 is killed while it saves its state, and evaluated again."""
+    url, folder = f"sqlite:///{tmp_path}/study.db", tmp_path / "states"
+    arguments = [sys.executable, "-c", KILLED, url, str(folder)]
+    assert subprocess.run(arguments, timeout=120).returncode == -signal.SIGKILL
+    assert len([name for name in files(folder) if name.endswith(".part")]) == 1
+
+    study = optuna.load_study(study_name="killed", storage=url, sampler=sampler())
+    optimize_generations(study, lambda t: map(Walk(Checkpoints(folder)), t), 6)
+    keys = {trial.user_attrs["ga_checkpoint"] for trial in study.trials}
+    assert files(folder) < keys
+
+
+class HalfWritten(FileSystemArtifactStore):
+    """A store that leaves half a file behind when the disk is full, as of trial 5."""
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        super().write(artifact_id, content_body)
+        if artifact_id.endswith("-5"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_state_that_was_half_written_is_removed_later(tmp_path: Path) -> None:
+    """Its trial has failed and shows no state."""
+    study = optuna.create_study(sampler=sampler())
+    study.optimize(Walk(Checkpoints(HalfWritten(tmp_path))), n_trials=6, catch=OSError)
+    assert study.trials[5].state == TrialState.FAIL
+    assert any(name.endswith("-5") for name in files(tmp_path))
+
+    study.optimize(Walk(Checkpoints(HalfWritten(tmp_path))), n_trials=14)
+    assert not any(name.endswith("-5") for name in files(tmp_path))
+
+
+def test_only_a_trials_own_state_is_removed(tmp_path: Path) -> None:
+    """An attribute that names another trial's state, or another file, removes neither."""
+    walk = Walk(Checkpoints(tmp_path))
+    study = run(sampler(), 19, walk)
+    keys = {trial.number: trial.user_attrs["ga_checkpoint"] for trial in study.trials}
+    (tmp_path / "precious").touch()
+    storage: Any = study._storage
+    for number, key in {
+        0: keys[18],
+        1: "precious",
+        2: f"{keys[2][:16]}/../precious",
+        3: 5,
+    }.items():
+        storage._studies[0].trials[number].user_attrs["ga_checkpoint"] = key
+    walk.checkpoints = Checkpoints(tmp_path)  # It has removed nothing yet.
+    study.sampler = sampler()
+    study.optimize(walk, n_trials=1)
+
+    assert {keys[18], "precious"} <= files(tmp_path)
+
+
+def warned(monkeypatch: pytest.MonkeyPatch, objective: Any, n_trials: int) -> list[str]:
+    """Return the warnings that a study of four trials in a generation logs."""
+    warnings: list[str] = []
+    monkeypatch.setattr(breeder_module._logger, "warning", warnings.append)
+    study = optuna.create_study(sampler=sampler())
+    study.optimize(objective, n_trials=n_trials, catch=ZeroDivisionError)
+    return warnings
+
+
+def stateless(trial: Trial) -> float:
+    """Return a value, and save no state."""
+    return trial.suggest_float("step", -1.0, 1.0)
+
+
+def failing(trial: Trial) -> float:
+    """Fail."""
+    return 1 / 0
+
+
+def test_a_search_whose_trials_save_no_state_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once, after generation 0: without parents it is random search."""
+    assert warned(monkeypatch, stateless, 4) == []
+    (warning,) = warned(monkeypatch, stateless, 16)
+    assert "Trial 4 trains from scratch" in warning
+    assert "none of the 4 complete trials has saved a state" in warning
+
+
+@pytest.mark.parametrize("objective", [Walk(Checkpoints()), failing], ids=["saves", "fails"])
+def test_other_searches_are_not_warned_about(
+    objective: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials that fail say themselves why there is no state."""
+    assert warned(monkeypatch, objective, 12) == []
+
+
+def test_the_error_about_a_lost_state_says_how_to_go_on(tmp_path: Path) -> None:
+    """The search goes on from scratch if the objective catches it."""
+    study = run(sampler(), 8, Walk(Checkpoints(tmp_path)))
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="put it back, or catch this error in the obj"):
+        Checkpoints(tmp_path).load(study.trials[7])

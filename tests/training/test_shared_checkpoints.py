@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna import Study
+from optuna import Study, Trial
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, InParallel, optimize_generations
+from tests.processes import FRESH, exit_codes
 from tests.studies import OpenDatabase, parents, run
 from tests.training.walks import (
     Walk,
@@ -74,26 +73,25 @@ def test_a_copy_by_the_same_name_never_takes_the_place_of_the_first(tmp_path: Pa
         assert abs(checkpoints.load(trial)["x"] - 3.0) == trial.value
 
 
-KILLED = """
-import os, signal, sys
-import optuna
-from optuna_ga import Checkpoints, optimize_generations
-from tests.training.walks import Walk, sampler
-
-url, folder, moment = sys.argv[1:]
-
 class Mortal(Checkpoints):
-    def save(self, trial, state):
-        if trial.number == 9 and moment == "before":
+    """States whose process dies before or after that of trial 9 is saved."""
+
+    def __init__(self, folder: Path, moment: str) -> None:
+        super().__init__(folder)
+        self.moment = moment
+
+    def save(self, trial: Trial, state: Any) -> None:
+        if trial.number == 9 and self.moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         super().save(trial, state)
-        if trial.number == 9 and moment == "after":
+        if trial.number == 9 and self.moment == "after":
             os.kill(os.getpid(), signal.SIGKILL)
 
-study = optuna.create_study(study_name="killed", storage=url, sampler=sampler())
-objective = Walk(Mortal(folder))
-optimize_generations(study, lambda trials: [objective(trial) for trial in trials], 5)
-"""
+
+def run_until_killed(url: str, folder: Path, moment: str) -> None:
+    """Run five generations, and die in the third."""
+    study = optuna.create_study(study_name="killed", storage=url, sampler=sampler())
+    optimize_generations(study, one_by_one(Walk(Mortal(folder, moment))), 5)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -102,11 +100,8 @@ def test_a_kill_between_saving_and_recording_changes_nothing(
 ) -> None:
     """The resumed study equals an undisturbed one."""
     folder = tmp_path / "states"
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, f"sqlite:///{tmp_path}/study.db", str(folder), moment],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    url = f"sqlite:///{tmp_path}/study.db"
+    assert exit_codes(run_until_killed, url, folder, moment) == [-signal.SIGKILL]
     study = optuna.load_study(study_name="killed", storage=open_database(), sampler=sampler())
     assert [t.state for t in study.trials[8:]] == [TrialState.RUNNING] * 4
     optimize_generations(study, one_by_one(Walk(Checkpoints(folder))), 5)
@@ -119,10 +114,7 @@ def test_the_same_seed_gives_the_same_study_in_parallel(
     kind: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
     """By generations, neither workers nor the store of states make a difference."""
-    spawn = multiprocessing.get_context("spawn")
-    executor: Any = (
-        ThreadPoolExecutor(3) if kind == "threads" else ProcessPoolExecutor(2, mp_context=spawn)
-    )
+    executor: Any = ThreadPoolExecutor(3) if kind == "threads" else ProcessPoolExecutor(2, FRESH)
     study = optuna.create_study(storage=open_database(), sampler=sampler())
     with executor:
         parallel = InParallel(Walk(Checkpoints(tmp_path / "states")), executor)
@@ -131,29 +123,19 @@ def test_the_same_seed_gives_the_same_study_in_parallel(
     assert story_without_keys(study) == story_without_keys(by_generations(Walk(Checkpoints())))
 
 
-WORKER = """
-import sys
-import optuna
-from optuna_ga import Checkpoints
-from tests.training.walks import Walk, sampler
-
-url, folder, n_trials = sys.argv[1:]
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-study = optuna.load_study(study_name="shared", storage=url, sampler=sampler())
-study.optimize(Walk(Checkpoints(folder)), n_trials=int(n_trials))
-"""
+def work(url: str, folder: Path) -> None:
+    """Run fourteen trials of the shared study."""
+    study = optuna.load_study(study_name="shared", storage=url, sampler=sampler())
+    study.optimize(Walk(Checkpoints(folder)), n_trials=14)
 
 
 def test_free_workers_share_a_folder(open_database: OpenDatabase, tmp_path: Path) -> None:
     """Each trial finds its parent's state and starts from the parent's position."""
     storage: BaseStorage = open_database()
     optuna.create_study(study_name="shared", storage=storage)
-    url, folder = f"sqlite:///{tmp_path}/study.db", str(tmp_path / "states")
-    command = [sys.executable, "-c", WORKER, url, folder, "14"]
-    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    errors = [worker.communicate()[1] for worker in workers]
+    url, folder = f"sqlite:///{tmp_path}/study.db", tmp_path / "states"
 
-    assert [worker.returncode for worker in workers] == [0, 0, 0], errors
+    assert exit_codes(work, url, folder, n_processes=3) == [0, 0, 0]
     trials = optuna.load_study(study_name="shared", storage=storage).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 42
     assert sum(bool(parents(trial)) for trial in trials) >= 30

@@ -80,3 +80,10 @@ def test_hovering_shows_number_value_parameters_and_family() -> None:
         "parents: 0",
         "mutated: &lt;x&gt;",
     ]
+
+
+def test_medians_of_the_largest_values_are_finite() -> None:
+    """Their sum is not."""
+    figure = plot_fitness(study_with(*[added(1.7e308)] * 4))
+
+    assert trace(figure, "Median").y == (1.7e308,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -203,3 +204,45 @@ def test_a_study_without_parameters_has_no_genes() -> None:
     with pytest.raises(ValueError, match="No finished trial of the study has a parameter"):
         plot_genes(study)
     assert trace(plot_fitness(study), "Best so far").y == (1.0, 1.0)
+
+
+def n_calls_to_plot(n_genes: int) -> int:
+    """Return how many functions are called to plot so many genes."""
+    distributions: dict[str, BaseDistribution] = {
+        str(gene): FloatDistribution(0.0, 1.0) for gene in range(n_genes)
+    }
+    params = dict.fromkeys(distributions, 0.5)
+    study = study_with(optuna.create_trial(value=1.0, params=params, distributions=distributions))
+    with cProfile.Profile() as profile:
+        plot_genes(study)
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def test_the_work_grows_with_the_parameters_and_not_with_their_square() -> None:
+    """Four times as many parameters take about four times as many calls."""
+    plot_genes(three_generations())  # Plotly is imported lazily.
+
+    assert n_calls_to_plot(120) < 4.5 * n_calls_to_plot(30)
+
+
+MOST = 1.7e308  # Almost the largest float.
+
+
+@pytest.mark.parametrize(
+    ("distribution", "dtick"),
+    [
+        (FloatDistribution(-MOST, MOST), None),
+        (FloatDistribution(0.0, MOST), None),
+        (FloatDistribution(5e-324, MOST, log=True), 79),  # 632 decades for eight ticks.
+        (IntDistribution(1, 2**62, log=True), 3),
+    ],
+    ids=["both-signs", "linear", "logarithmic", "integers"],
+)
+def test_ranges_of_all_floats_are_drawn(distribution: Any, dtick: int | None) -> None:
+    """Medians and ticks are finite."""
+    genes = [distribution.low, distribution.high, distribution.high, distribution.high]
+    figure = plot_genes(gene_study([(gene, []) for gene in genes], distribution))
+
+    assert trace(figure, "Median").y == (distribution.high,)
+    assert "Infinity" not in figure.to_json()
+    assert figure.layout.yaxis.dtick == dtick

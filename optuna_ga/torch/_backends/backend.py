@@ -47,13 +47,13 @@ class Backend(Protocol):
     """Advances members of equal structure and batch size by an epoch."""
 
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
-        """Return the members an epoch later, and what it ended with.
+        """Return the members after an epoch, each with the epoch's results.
 
-        The members that are given stay as they are, so that an epoch can be tried again.
+        The given members stay unchanged, so that an epoch can be tried again with fewer at once.
 
         Raises:
             torch.OutOfMemoryError: If there is no memory to train as many at once.
         """
 
     def release(self) -> None:
-        """Let go of the memory that is kept for further epochs."""
+        """Free the memory that is kept for further epochs."""

@@ -27,7 +27,7 @@ class ByBranches:
     """Computes each member by itself.
 
     Args:
-        device: Where.
+        device: The device that computes.
     """
 
     def __init__(self, device: torch.device) -> None:

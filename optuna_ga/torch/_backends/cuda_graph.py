@@ -1,4 +1,4 @@
-"""A step as a CUDA graph, which the GPU repeats without the host's help."""
+"""CUDA graphs of steps, which the GPU repeats without the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARGIN = 1.2  # A graph's own memory cannot use gaps between other tensors.
 
 
 class Capturer:
-    """Captures steps on one stream and in one pool of memory; on a CPU they stay as they are.
+    """Captures steps as CUDA graphs that share a stream and memory; on a CPU steps stay plain.
 
     A step may read and change only tensors that live as long as its graph: the graph has their
     addresses.
@@ -35,10 +35,10 @@ class Capturer:
         reset: Callable[[], object],
         generator: torch.Generator | None = None,
     ) -> Callable[[], None]:
-        """Take a few steps to warm up, and return what repeats a step.
+        """Warm up with a few steps, and return a function that repeats the step.
 
         Args:
-            step: The step; the numbers that it changes must not matter yet.
+            step: The step; warming up changes the tensors that it writes.
             reset: Called before each step to warm up.
             generator: A generator that the step draws from.
 
@@ -93,10 +93,10 @@ class Capturer:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Collect now, and not before the end.
+    """Collect garbage now, and not again until the capture ends.
 
-    Older graphs and tensors that are freed in the middle of a capture end it, with an error of
-    whatever library is computing at that moment.
+    Freeing older graphs or tensors during a capture breaks it, with an error of the library that
+    happens to be computing.
     """
     was_enabled = gc.isenabled()
     gc.collect()

@@ -39,7 +39,7 @@ class LoopBackend:
         return ended
 
     def release(self) -> None:
-        """Nothing is kept."""
+        """Do nothing, since nothing is kept."""
 
     def _train(self, training: Training) -> tuple[Training, Epoch]:
         run = _Run(self._recipe, training)
@@ -48,7 +48,7 @@ class LoopBackend:
 
 
 class _Run:
-    """A member as a module and an optimizer of its own."""
+    """A member with a module and an optimizer of its own."""
 
     def __init__(self, recipe: Recipe, training: Training) -> None:
         self._recipe = recipe
@@ -100,7 +100,7 @@ class _Run:
         return {name: total / len(data) for name, total in sums.items()}
 
     def training(self) -> Training:
-        """Return the member as it is now."""
+        """Return the member's present numbers as a `Training`."""
         structure, states = self._before.structure, self._optimizer.state
         moments = tuple(
             structure.rows(

@@ -74,7 +74,7 @@ class StackBackend:
             return list(zip(stack.advanced(members), ended, strict=True))
 
     def release(self) -> None:
-        """Let go of all stacks and their graphs."""
+        """Free all stacks and their graphs."""
         self._stacks.clear()
         gc.collect()  # A stack and its steps refer to each other.
         if self._recipe.device.type == "cuda":
@@ -143,7 +143,7 @@ class _Stack:
         self._evaluations: dict[int, dict[int, Callable[[], None]]] = {}
 
     def load(self, members: Sequence[Training]) -> None:
-        """Take over the members' numbers; unused places repeat the first and do not learn."""
+        """Copy the members' numbers; unused places repeat the first member and do not learn."""
         members = [*members, *[members[0]] * (self._kind.size - len(members))]
         settings = torch.tensor([_settings(each) for each in members], dtype=torch.float64)
         rates = [
@@ -170,7 +170,7 @@ class _Stack:
             self._steps[length]()
 
     def evaluate(self, batch_size: int) -> list[Epoch]:
-        """Return the results of the epoch; the one wait for the device."""
+        """Return the results of the epoch, which waits for the device."""
         data = self._recipe.validation
         lengths = data.lengths(batch_size)
         if batch_size not in self._evaluations:
@@ -190,7 +190,7 @@ class _Stack:
         ]
 
     def advanced(self, members: Sequence[Training]) -> list[Training]:
-        """Return the members as they are now."""
+        """Return the members' present numbers as trainings."""
         weights, moments = self._numbers.weights.clone(), [m.clone() for m in self._moments]
         buffers = {name: buffer.clone() for name, buffer in self._numbers.buffers.items()}
         return [
@@ -253,7 +253,7 @@ class _Stack:
 def padded_size(n: int) -> int:
     """Return the smallest of 1 to 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, ... that is at least `n`.
 
-    So few graphs are captured, and time falls as members drop out.
+    Few sizes mean few graphs, and time still falls as members drop out.
 
     >>> [padded_size(n) for n in (1, 7, 17, 20, 90)]
     [1, 7, 20, 20, 100]
@@ -267,7 +267,7 @@ def padded_size(n: int) -> int:
 
 
 def _settings(training: Training) -> tuple[float, ...]:
-    """Return the settings of `Settings` but the first, the largest norm, and the steps so far."""
+    """Return a member's momentum, decay, both betas, largest norm and steps so far."""
     member = training.member
     return (
         member.momentum, member.weight_decay, *member.betas, member.clip_norm, training.n_steps

@@ -1,4 +1,4 @@
-"""As many members at a time as there are cores, each with one thread: for CPUs."""
+"""Members trained at the same time, one on each core of a CPU."""
 
 from __future__ import annotations
 

@@ -67,5 +67,5 @@ class ByVmap:
 
 
 def _plain_attention() -> AbstractContextManager[None]:
-    """Have attention computed by matrix products: the fused kernels are not mapped."""
+    """Compute attention by matrix products, since `vmap` has no rule for the fused kernels."""
     return sdpa_kernel(SDPBackend.MATH)

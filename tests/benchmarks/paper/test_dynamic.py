@@ -14,12 +14,12 @@ from benchmarks import runner
 from benchmarks.paper import dynamic, dynamic_report
 from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
-from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
 from optuna_ga.fashion_mnist._trainers import Member
 
 SETTING = dynamic.Setting(
-    population_size=5, epochs=2, training_images=64, validation_images=64, replays=2
+    population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
 )
 SMALL = [
     "--population-size", "5", "--epochs", "2", "--training-images", "64",
@@ -29,7 +29,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the shipped images stand for all of them, and this process for the workers."""
+    """Use the shipped images, a small network, and this process instead of workers."""
 
     def load(folder: Path | None, device: torch.device) -> Data:
         data = load_subset(device)
@@ -39,6 +39,7 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
         return ((job, function(*job.arguments)) for job in jobs)
 
     monkeypatch.setattr(_objective, "load_full", load)
+    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
     monkeypatch.setattr(runner, "in_processes", here)
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
 
@@ -65,7 +66,7 @@ def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_methods_may_have_the_time_that_dynamic_took(tmp_path: Path) -> None:
-    """They go on by tens until then; without its row they wait."""
+    """They run ten trials at a time until it is over; without `dynamic`'s row it is an error."""
     out = tmp_path / "dynamic_cpu"
     few = [*SMALL, "--limit", "seconds", "--methods", "random"]
     with pytest.raises(SystemExit):
@@ -80,7 +81,7 @@ def test_all_methods_may_have_the_time_that_dynamic_took(tmp_path: Path) -> None
 
 
 def test_the_static_methods_follow_the_papers_schedule() -> None:
-    """0.7 times the rate after each epoch, and the rest as it is."""
+    """Each epoch multiplies the learning rate by 0.7 and changes nothing else."""
     params = {"learning_rate": 0.5, "momentum": 0.1, "weight_decay": 0.01}
     rates = [one["learning_rate"] for one in dynamic._step_lr(params, 3)]
 
@@ -89,7 +90,7 @@ def test_the_static_methods_follow_the_papers_schedule() -> None:
 
 
 def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 1,000 on, the same for every method."""
+    """Replays take the seeds from 1,000 on, the same ones for every method."""
     seeds: list[int] = []
 
     def member(*args: Any) -> Any:
@@ -147,7 +148,7 @@ def test_the_report_judges_made_up_rows() -> None:
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
-    """To the letter."""
+    """The page equals the report to the letter."""
     path = RESULTS / "dynamic_cpu.csv"
 
     assert path.with_suffix(".md").read_text() == dynamic_report.report(
@@ -166,7 +167,7 @@ def test_the_committed_report_is_made_of_the_committed_rows() -> None:
 def test_bad_options_are_refused(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Before anything is trained."""
+    """The error comes before anything is trained."""
     with pytest.raises(SystemExit, match="2"):
         dynamic.main([*options, "--out", str(tmp_path / "none")])
     assert message in capsys.readouterr().err

@@ -9,12 +9,27 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
+import torch
 
 from benchmarks.paper import digits, leak, leak_report
 from benchmarks.paper.runs import PAPER
 from benchmarks.rows import RESULTS, read_frame
-from optuna_ga.fashion_mnist._data import Images
+from benchmarks.trainings import load
+from optuna_ga.fashion_mnist import _network
+from optuna_ga.fashion_mnist._data import Data, Images
 from optuna_ga.fashion_mnist._training import train
+
+
+@pytest.fixture(autouse=True)
+def little_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a small network, and 20 of the 2,000 images that no individual sees."""
+
+    def load_few(name: str, device: torch.device) -> Data:
+        data = load(name, device)
+        return data._replace(validation=data.validation.take(slice(20)))
+
+    monkeypatch.setattr(leak, "load", load_few)
+    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
 
 
 def mark(network: Any) -> float:
@@ -29,7 +44,7 @@ def mark(network: Any) -> float:
 def test_only_weights_that_live_on_under_new_splits_leak(
     weights: str, split: str, leaks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether a network validates on images that it, or what it began as, was trained on."""
+    """A leak: validation on images that the network or its weights' ancestors trained on."""
     seen: dict[float, set[bytes]] = {}  # What a network has been trained on, by its weights.
     leaked = []
 
@@ -43,14 +58,14 @@ def test_only_weights_that_live_on_under_new_splits_leak(
         seen[mark(network)] = before | as_bytes(training)
 
     monkeypatch.setattr(leak, "train", spying)
-    row = leak.row_of(PAPER[2], weights, split, 0, "subset", 120, 1, "cpu")
+    row = leak.row_of(PAPER[2], weights, split, 0, "subset", 36, 1, "cpu")
 
     assert any(leaked) == leaks
     assert len(leaked) == row["individuals"] == 10
 
 
 def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its network begins as the fitter parent's ended."""
+    """A child's training starts from the fitter parent's trained weights."""
     begun: dict[int, float] = {}
     ended: dict[int, float] = {}
     studies: list[optuna.Study] = []
@@ -67,7 +82,7 @@ def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(leak, "train", spying)
     monkeypatch.setattr(optuna, "create_study", remembering)
-    leak.row_of(PAPER[2], "inherited", "once", 0, "subset", 120, 1, "cpu")
+    leak.row_of(PAPER[2], "inherited", "once", 0, "subset", 36, 1, "cpu")
 
     (study,) = studies
     for trial in study.trials[5:]:
@@ -82,7 +97,7 @@ def test_a_child_inherits_from_its_fitter_parent(monkeypatch: pytest.MonkeyPatch
 def test_the_committed_tables_are_made_of_the_committed_rows(
     name: str, made: Callable[[pd.DataFrame], str]
 ) -> None:
-    """Both are the same to the letter."""
+    """Each page equals its report to the letter."""
     path = RESULTS / f"{name}.csv"
 
     assert path.with_suffix(".md").read_text() == made(read_frame(path))

@@ -16,7 +16,7 @@ import torch
 from benchmarks.paper import reproduce, reproduce_report
 from benchmarks.paper.runs import PAPER
 from benchmarks.rows import RESULTS, read_frame, write_rows
-from optuna_ga.fashion_mnist import _objective
+from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
 
 TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
@@ -24,17 +24,18 @@ TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
 
 
 def few_images(folder: Path | None, device: torch.device) -> Data:
-    """Return images in place of all of FashionMNIST, which need not be at hand."""
+    """Return the shipped images instead of all of FashionMNIST, which may not be installed."""
     data = load_subset(device)
     return data._replace(test=data.validation.take(slice(1000, 1100)))
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The results of two runs with two seeds, run in two goes."""
+    """The results of two runs with two seeds, from two calls of the command."""
     folder = tmp_path_factory.mktemp("reproduce")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_objective, "load_full", few_images)
+        patch.setattr(_network, "WIDTHS", (4, 8, 16))
         where = ["--storage", str(folder / "studies.db"), "--out", str(folder / "results")]
         first = [argument for argument in TINY if argument != "run 3"]
         reproduce.main([*first, *where])
@@ -61,7 +62,7 @@ def test_runs_with_equally_many_trials_share_the_baselines(out: Path) -> None:
 
 @pytest.mark.slow
 def test_rows_have_one_answer_per_study(out: Path) -> None:
-    """The best of the final generation for the genetic algorithm, the best trial else."""
+    """The genetic algorithm's answer is its final generation's best, others' the best trial."""
     with out.with_suffix(".csv").open() as file:
         rows = list(csv.DictReader(file))
     for study in studies(out):
@@ -154,7 +155,7 @@ def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
-    """To the letter."""
+    """The page equals the report to the letter."""
     path = RESULTS / "reproduce_cpu.csv"
     text = reproduce_report.report(read(path), path.with_suffix(".json"))
 
@@ -162,7 +163,7 @@ def test_the_committed_report_is_made_of_the_committed_rows() -> None:
 
 
 def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
-    """A run whose TPE has not, and one of which only random search has."""
+    """TPE is missing in one run, and all but random search in another."""
     path, figure = tmp_path / "rows.csv", tmp_path / "figure.png"
     rows = [
         *rows_of("ga, mutation 0.1", [[2.0, 1.5]], 5, 2),
@@ -181,7 +182,7 @@ def test_a_figure_is_drawn_of_what_has_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("losses", [[3.0, 2.0, 1.0], [3.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
 def test_seconds_until_as_good_are_counted(losses: list[float], tmp_path: Path) -> None:
-    """A second for each trial, until the loss is that which both reach."""
+    """Each trial takes a second; the count ends at the lowest loss that both samplers reach."""
     path = tmp_path / "rows.csv"
     run = PAPER[4]._replace(population_size=1, n_generations=5)
     mine = rows_of(run.sampler, [[*losses, 0.9, 0.5]] * 3, 1, 5)

@@ -15,7 +15,7 @@ from optuna_ga.fashion_mnist._training import lower_precisions
 
 @pytest.mark.slow
 def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
-    """Another seed first, which is the noise, then the processor's precisions."""
+    """The first row is another seed, which is the noise; the processor's precisions follow."""
     path = tmp_path / "precision.csv"
     precision.main(["--settings", "4", "--images", "64", "--out", str(path)])
 
@@ -26,7 +26,7 @@ def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
 
 
 def test_rankings_are_compared_by_rank() -> None:
-    """Equal rankings agree wholly, opposite ones not at all; infinite losses are last."""
+    """Equal rankings correlate by 1, opposite ones by -1; infinite losses rank last."""
     losses = np.array([1.0, 2.0, 3.0, np.inf])
     same = precision.compare(losses, np.array([10.0, 20.0, 30.0, np.inf]), losses)
     opposite = precision.compare(losses, np.array([9.0, 8.0, 7.0, 6.0]), losses)

@@ -26,7 +26,7 @@ def test_trainer_rows_compare_with_a_plain_loader(tmp_path: Path) -> None:
 
 
 def test_memory_counts_the_work_and_its_processes() -> None:
-    """50 MB held for a while, and a process that stays, which takes a few MB at least."""
+    """It finds 50 MB that are soon freed, and the few MB of a process that is still running."""
     before = bytearray(10**7)
     alone = peak_mb(lambda: len(bytearray(b"x") * 50_000_000))
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:

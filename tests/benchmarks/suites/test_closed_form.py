@@ -75,7 +75,7 @@ def scores(objective: Objective) -> Iterator[float]:
 
 @pytest.mark.parametrize("suite", [*CLOSED, TABLE], ids=lambda suite: suite.name)
 def test_names_are_unique_and_half_of_the_tasks_are_held_out(suite: Suite) -> None:
-    """Of the only task of a suite, all."""
+    """A suite's only task is held out."""
     held_out = [task.held_out for task in suite.tasks]
 
     assert len({task.name for task in suite.tasks}) == len(suite.tasks)
@@ -89,7 +89,7 @@ def test_names_are_unique_and_half_of_the_tasks_are_held_out(suite: Suite) -> No
 def test_coco_has_all_functions_and_the_even_ones_are_held_out(
     suite: Suite, dimensions: list[int]
 ) -> None:
-    """In every dimension."""
+    """This holds in every dimension."""
     expected = {f"f{f:02}-d{d:02}": f % 2 == 0 for d in dimensions for f in range(1, 25)}
 
     assert {task.name: task.held_out for task in suite.tasks} == expected
@@ -104,7 +104,7 @@ def test_coco_has_all_functions_and_the_even_ones_are_held_out(
 def test_a_trial_is_asked_for_the_space_and_has_the_value_of_its_parameters(
     suite: Suite, name: str
 ) -> None:
-    """Two trials differ in value as in score, and a second objective of the seed agrees."""
+    """Values of two trials differ by as much as their scores; objectives of one seed are equal."""
     objective, again = (task_of(suite, name).objective(2) for _ in range(2))
     points = [some_params(objective, seed) for seed in range(2)]
     study = optuna.create_study()
@@ -124,7 +124,7 @@ def test_a_trial_is_asked_for_the_space_and_has_the_value_of_its_parameters(
 @pytest.mark.parametrize("seed", [0, 9, 14])
 @pytest.mark.parametrize("name", [task.name for task in BBOB.tasks[::5]])
 def test_bbob_is_as_coco_says(name: str, seed: int) -> None:
-    """Its value at any point, and its score at the optimum; the bounds are -5 and 5."""
+    """Values equal COCO's, the score at COCO's optimum is 0, and the bounds are -5 and 5."""
     function, dimension = int(name[1:3]), int(name[5:])
     expected = BareProblem("bbob", function, dimension, seed + 1)
     objective = task_of(BBOB, name).objective(seed)
@@ -139,7 +139,7 @@ def test_bbob_is_as_coco_says(name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", [0, 9, 14])
 @pytest.mark.parametrize("function", [1, 2, 5, 9, 21])
 def test_no_integers_are_better_than_those_at_the_optimum(function: int, seed: int) -> None:
-    """Of all, with the float at its best; then COCO's own target, 1e-8 above it, is hit."""
+    """All integers are tried with the best float; the best of them hits COCO's target of 1e-8."""
     objective = task_of(BBOB_MIXINT, f"f{function:02}-d05").objective(seed)
     last = BareProblem("bbob", function, 5, seed + 1).best_parameter()[-1]
     points = itertools.product(range(2), range(4), range(8), range(16), [last])
@@ -158,7 +158,7 @@ def test_no_integers_are_better_than_those_at_the_optimum(function: int, seed: i
 
 
 def test_mixed_integers_have_coco_s_bounds() -> None:
-    """A fifth of the variables each is of 2, 4, 8 and 16 integers, and of floats."""
+    """Four fifths of the variables have 2, 4, 8 and 16 integers; the last fifth are floats."""
     space = task_of(BBOB_MIXINT, "f03-d10").objective(0).space
     integers = [IntDistribution(0, high) for high in (1, 1, 3, 3, 7, 7, 15, 15)]
     expected: list[BaseDistribution] = [*integers, *[FloatDistribution(-5, 5)] * 2]
@@ -168,7 +168,7 @@ def test_mixed_integers_have_coco_s_bounds() -> None:
 
 @pytest.mark.parametrize("suite", [BBOB, BBOB_MIXINT], ids=lambda suite: suite.name)
 def test_coco_s_functions_differ_by_seed(suite: Suite) -> None:
-    """As many instances as seeds."""
+    """There are as many instances as seeds."""
     for task in suite.tasks[:24:5]:
         objectives = [task.objective(seed) for seed in range(suite.n_seeds)]
         params = some_params(objectives[0])
@@ -177,7 +177,7 @@ def test_coco_s_functions_differ_by_seed(suite: Suite) -> None:
 
 
 def test_only_an_objective_needs_coco(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has not installed it is told how to."""
+    """Without COCO the error says how to install it."""
     monkeypatch.setitem(sys.modules, "cocoex", None)
 
     with pytest.raises(ImportError, match="pip install coco-experiment"):
@@ -186,7 +186,7 @@ def test_only_an_objective_needs_coco(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @GRIDS
 def test_the_best_point_of_a_grid_has_score_0(task: Task) -> None:
-    """By trying all, with two seeds; these have other scores, and the best is elsewhere."""
+    """All points are tried with two seeds, whose best points differ."""
     first, second = (np.array([*scores(task.objective(seed))]) for seed in (1, 2))
 
     assert len(first) == SIZES[task.name]
@@ -222,14 +222,14 @@ def test_a_trap_leads_away_from_its_best_point() -> None:
 
 
 def test_leading_bits_count_only_after_those_before_them() -> None:
-    """Scores are spread as halves of halves."""
+    """Of all points 1, 2, 4, ... have the scores 1, 2, 3, ..."""
     found = np.array([*scores(task_of(DISCRETE, "leading").objective(0))])
 
     assert [(found == n).sum() for n in range(1, 13)] == [2**i for i in range(12)]
 
 
 def test_the_table_s_score_is_the_regret() -> None:
-    """It is 0 at the optimum and that of guessing where training diverges."""
+    """It is 0 at the optimum, and the regret of guessing where training diverges."""
     from benchmarks.table.problem import table_problem
 
     problem = table_problem()

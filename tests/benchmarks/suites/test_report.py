@@ -19,7 +19,7 @@ Scores = Mapping[str, Sequence[float]]
 
 
 def rows_of(scores: Scores, **others: Any) -> pd.DataFrame:
-    """Return rows of one task, whose scores after 25 trials are those by seed."""
+    """Return rows of one task with these scores after 25 trials, by sampler and seed."""
     facts = {"suite": "tiny", "part": "held-out", "task": "t", "workers": 1, "trials": 25}
     facts |= {"optimum": math.nan, "optuna": "5", "commit": "c", "sampler_s": 0.05}
     return pd.DataFrame(
@@ -32,7 +32,7 @@ def rows_of(scores: Scores, **others: Any) -> pd.DataFrame:
 
 
 def test_ranks_are_averaged_within_tasks_first() -> None:
-    """Ties share ranks; a task counts as much as any, however many seeds it has."""
+    """Ties share ranks, and all tasks weigh the same, however many seeds they have."""
     rows = rows_of({"a": [1, 1, 3], "b": [2, 1, 1], "c": [3, 2, 2]})
     rows = pd.concat([rows, rows_of({"a": [1], "b": [0], "c": [2]}, task="u")])
     field = ranks.nearly_complete(ranks.scores_after(rows, 1, 25))
@@ -50,14 +50,14 @@ def test_ranks_are_averaged_within_tasks_first() -> None:
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
-    """There is nothing to resample."""
+    """With one seed there is nothing to resample."""
     text = report.report(rows_of({"a": [1], "b": [2]}), tmp_path / "rows.csv")
 
     assert "| a | 1.00 |\n| b | 2.00 |" in text
 
 
 def test_a_sampler_with_fewer_seeds_is_in_the_second_table(tmp_path: Path) -> None:
-    """There all samplers are ranked on the pairs that they share."""
+    """That table ranks all samplers on the pairs that they share."""
     rows = rows_of({"a": range(10), "b": range(1, 11), "slow": [-1, -1, -1]})
     text = report.report(rows, tmp_path / "rows.csv")
     first, second = text.split("All samplers, on the pairs")
@@ -70,7 +70,7 @@ def test_a_sampler_with_fewer_seeds_is_in_the_second_table(tmp_path: Path) -> No
 
 
 def test_the_adaptive_sampler_is_compared_with_each_other(tmp_path: Path) -> None:
-    """Wins, ties and losses, those that are significant with a star, and the losses in words."""
+    """Wins, ties and losses are counted; a star marks significance, and words list losses."""
     adaptive = [1.0] * 20
     rows = rows_of({"adaptive": adaptive, "worse": [2.0] * 18 + [1.0] * 2, "better": [0.0] * 20})
     rows = pd.concat([rows, rows_of({"even": [0.0, 2.0] * 10})])
@@ -84,7 +84,7 @@ def test_the_adaptive_sampler_is_compared_with_each_other(tmp_path: Path) -> Non
 
 
 def test_the_share_of_targets_is_counted_over_pairs() -> None:
-    """51 targets, five to a factor of ten, from 100 to 1e-8."""
+    """There are 51 targets from 100 to 1e-8, five for each factor of ten."""
     rows = rows_of({"a": [1e3, 0.0], "b": [9.0, 0.95e-3]}, optimum=0.0)
     curves = plot.reached(rows, 1)
 
@@ -96,7 +96,7 @@ def test_the_share_of_targets_is_counted_over_pairs() -> None:
 def test_the_figure_depends_on_whether_the_optimum_is_known(
     optimum: float, tmp_path: Path
 ) -> None:
-    """It shows targets reached, or else ranks; the report says so."""
+    """It shows targets reached if the optimum is known, and ranks if not; the report says so."""
     path = tmp_path / "rows.csv"
     rows = rows_of({"random": [1, 2], "adaptive": [2, 1]}, optimum=optimum)
     text = report.report(rows, path)
@@ -123,7 +123,7 @@ def test_regrets_of_a_single_task_are_compared_with_random(tmp_path: Path) -> No
 
 
 def test_the_report_on_repeats_compares_pair_by_pair() -> None:
-    """In percent of the second figure, with Student's interval."""
+    """Differences are in percent of the second figure, with Student's interval."""
     scores = {"first": [2.0, 1.0, 1.0], "longer": [1.0, 1.0, 1.0], "rechecked": [1.0, 1.1, 0.9]}
     values = {"first": [1.0, 0.5, 0.5], "longer": [1.0, 1.0, 1.0], "rechecked": [1.0, 1.1, 0.9]}
     rows = pd.DataFrame(
@@ -140,7 +140,7 @@ def test_the_report_on_repeats_compares_pair_by_pair() -> None:
 
 
 def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> None:
-    """Among the samplers with nearly all pairs, and on shared pairs against `gp`."""
+    """It is the place among samplers with nearly all pairs; `gp` is compared on shared pairs."""
     discrete: Scores = {
         "adaptive": [1.0] * 10, "tpe": [0.0] * 5 + [2.0] * 5, "random": [3.0] * 10,
     }  # fmt: skip
@@ -165,12 +165,12 @@ def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("suite_*.csv")), ids=lambda path: path.stem)
 def test_the_committed_reports_are_made_of_the_committed_rows(path: Path) -> None:
-    """To the letter."""
+    """Each page equals its report to the letter."""
     assert path.with_suffix(".md").read_text() == report.report(read_frame(path), path)
 
 
 def test_the_committed_page_is_made_of_the_committed_rows() -> None:
-    """To the letter, too."""
+    """The page on all suites equals its overview to the letter."""
     suites = overview.read_suites(RESULTS)
 
     assert (RESULTS / "suites.md").read_text() == overview.overview(suites)

@@ -1,4 +1,4 @@
-"""The suites `sklearn-hpo` and `conditional`: what they ask, their noise and their scores."""
+"""The suites `sklearn-hpo` and `conditional`: search spaces, noise and scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from benchmarks.suites.task import Suite
 PROBLEMS = sklearn_hpo.PROBLEMS | conditional.PROBLEMS
 each_suite = pytest.mark.parametrize("suite", [SKLEARN_HPO, CONDITIONAL], ids=lambda s: s.name)
 
-# What is asked if, and only if, a choice is made: how its name begins or ends, and the choice.
+# Parameters that exist only under a choice: how their names begin or end, and that choice.
 BRANCHES = [
     ("row_", "scaler", "row"),
     ("pca_", "reducer", "pca"),
@@ -79,7 +79,7 @@ each_problem = pytest.mark.parametrize("name", PROBLEMS)
 
 
 def random_trials(n_trials: int) -> list[Trial]:
-    """Return trials that answer at random."""
+    """Return trials whose parameters are drawn at random."""
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     return [study.ask() for _ in range(n_trials)]
 
@@ -99,7 +99,7 @@ def asked(problem: Problem, n_trials: int) -> list[Trial]:
 
 
 def no_loss(*_: Any) -> float:
-    """Return a loss of nothing."""
+    """Return 0 whatever is fitted."""
     return 0.0
 
 
@@ -119,7 +119,7 @@ def test_half_of_the_tasks_are_held_out(suite: Suite) -> None:
 
 @each_problem
 def test_values_depend_on_seed_and_number(name: str) -> None:
-    """Nothing else is drawn, so that equal settings in two trials have values of their own."""
+    """The noise is drawn from both alone, so equal settings differ between two trials."""
     objective, again, other = (Resampled(PROBLEMS[name], seed) for seed in (0, 0, 1))
     sensible, _ = SETTINGS[name]
     first = value(objective, sensible, 3)
@@ -131,7 +131,7 @@ def test_values_depend_on_seed_and_number(name: str) -> None:
 
 @each_problem
 def test_a_poor_setting_scores_worse(name: str) -> None:
-    """By a tenth at least."""
+    """The score is worse by a tenth at least."""
     objective = Resampled(PROBLEMS[name], 0)
     sensible, poor = SETTINGS[name]
 
@@ -140,7 +140,7 @@ def test_a_poor_setting_scores_worse(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["trees-digits", "logistic-cancer", "diabetes", "wine"])
 def test_a_score_is_the_same_with_every_seed(name: str) -> None:
-    """It has no noise, whatever was evaluated before."""
+    """A score has no noise, and does not depend on earlier evaluations."""
     objective, other = (Resampled(PROBLEMS[name], seed) for seed in (0, 1))
     sensible, poor = SETTINGS[name]
     value(other, sensible | poor, 0)
@@ -165,7 +165,7 @@ def test_a_score_is_computed_once() -> None:
 
 
 def test_a_score_is_the_mean_over_the_splits() -> None:
-    """Written out once more with scikit-learn alone."""
+    """The mean is computed once more with scikit-learn alone."""
     features, digit = load_digits(return_X_y=True)
     features, _, digit, _ = train_test_split(
         features, digit, train_size=360, stratify=digit, random_state=0
@@ -183,7 +183,7 @@ def test_a_score_is_the_mean_over_the_splits() -> None:
 
 
 def test_losses_are_those_of_scikit_learn() -> None:
-    """Ties of the nearest neighbour's decisions count half; certainty is not trusted."""
+    """Ties of decisions count half, and probabilities are clipped at 0.001."""
     wine, kind = load_wine(return_X_y=True)
     cancer, benign = load_breast_cancer(return_X_y=True)
     logistic = LogisticRegression(C=0.1).fit(wine / 1e3, kind)
@@ -207,7 +207,7 @@ def test_losses_are_those_of_scikit_learn() -> None:
 
 @pytest.mark.parametrize("load", [resampled.wine, resampled.diabetes])
 def test_splits_are_halves_that_no_two_trials_share(load: Any) -> None:
-    """Nor does a trial share one with the score."""
+    """The splits of trials differ from those of the score, too."""
     splits = list(score_splits(load))
     splits += [trial_split(load(), seed, number) for seed in range(5) for number in range(20)]
     n = len(load().targets)
@@ -220,7 +220,7 @@ def test_splits_are_halves_that_no_two_trials_share(load: Any) -> None:
 
 @pytest.mark.parametrize("load", [resampled.wine, resampled.digits, resampled.breast_cancer])
 def test_halves_have_equally_many_of_each_class(load: Any) -> None:
-    """One more or less if their number is odd."""
+    """Of a class with an odd number, one half has one more."""
     for train, validation in score_splits(load):
         n_train, n_validation = (np.bincount(load().targets[s]) for s in (train, validation))
         assert abs(n_train - n_validation).max() <= 1
@@ -228,7 +228,7 @@ def test_halves_have_equally_many_of_each_class(load: Any) -> None:
 
 @pytest.mark.parametrize("load", [resampled.digits, resampled.diabetes])
 def test_features_are_standardized_where_they_vary(load: Any) -> None:
-    """Some pixels never do."""
+    """Pixels that never vary are not divided by their deviation, 0."""
     features = resampled.standardized(load).features
     deviations = features.std(axis=0)
 
@@ -239,7 +239,7 @@ def test_features_are_standardized_where_they_vary(load: Any) -> None:
 
 
 def test_noise_is_in_features_of_their_own() -> None:
-    """They have the values of others, in another order."""
+    """A feature of noise has a real feature's values in another order."""
     features, noisy = resampled.wine().features, resampled.with_noise(resampled.wine, 5).features
     columns = {tuple(sorted(column)) for column in features.T}
 
@@ -252,7 +252,7 @@ def test_noise_is_in_features_of_their_own() -> None:
 
 @each_problem
 def test_every_setting_has_a_finite_value(name: str) -> None:
-    """It is at most twice that of the best constant."""
+    """No value exceeds twice that of the best constant prediction."""
     objective = Resampled(PROBLEMS[name], 0)
     for trial in random_trials(5):
         assert 0 <= objective(trial) <= objective.worst < np.inf
@@ -260,7 +260,7 @@ def test_every_setting_has_a_finite_value(name: str) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, FloatingPointError, None])
 def test_what_cannot_be_fitted_is_as_bad_as_can_be(error: type[Exception] | None) -> None:
-    """So is what has no loss; guessing the shares of the classes has half of that."""
+    """Such a model, or one without a loss, gets twice the loss of guessing the classes' shares."""
 
     class Broken(DummyClassifier):  # type: ignore[misc] # It has no types.
         def predict_proba(self, features: np.ndarray) -> np.ndarray:
@@ -279,7 +279,7 @@ def test_what_cannot_be_fitted_is_as_bad_as_can_be(error: type[Exception] | None
 
 @pytest.mark.parametrize("name", sklearn_hpo.PROBLEMS)
 def test_every_trial_is_asked_for_the_whole_space(name: str) -> None:
-    """Its distributions are those of the space."""
+    """A trial's distributions are those of the space."""
     problem = PROBLEMS[name]
     for trial in asked(problem, 3):
         assert trial.distributions == problem.space
@@ -288,7 +288,7 @@ def test_every_trial_is_asked_for_the_whole_space(name: str) -> None:
 
 @pytest.mark.parametrize("name", conditional.PROBLEMS)
 def test_a_trial_is_asked_for_its_branches_alone(name: str) -> None:
-    """The space has those of all branches and nothing else."""
+    """The space holds the parameters of all branches and nothing else."""
     problem = PROBLEMS[name]
     union: dict[str, Any] = {}
     for trial in asked(problem, 100):

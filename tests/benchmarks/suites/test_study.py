@@ -34,7 +34,7 @@ RUN = ["tiny", "--processes", "1", "--trials", "5"]
 
 
 class Sphere:
-    """The squared distance from the origin in five dimensions, seen with noise or as NaN."""
+    """The squared distance from the origin in five dimensions; some values are noisy or NaN."""
 
     space: Mapping[str, BaseDistribution] = {f"x{i}": FloatDistribution(-5, 5) for i in range(5)}
 
@@ -51,12 +51,12 @@ class Sphere:
         return self.score(params) + self._noise * self._rng.normal()
 
     def score(self, params: Mapping[str, Any]) -> float:
-        """Return the value without noise; of no parameters, one of its own."""
+        """Return the value without noise; 1,000 without parameters."""
         return sum(x**2 for x in params.values()) if params else 1000.0
 
 
 class Mixed:
-    """A search space of every kind, with a parameter that only half of it has."""
+    """A search space of every kind of parameter, one of which is conditional."""
 
     space: Mapping[str, BaseDistribution] = {
         "rate": FloatDistribution(1e-5, 1e-1, log=True),
@@ -83,7 +83,7 @@ class Mixed:
 
 
 class Recorder(RandomSampler):
-    """Notes how many finished trials it knows of when each trial begins, and the values."""
+    """Notes how many trials have finished when each begins, and what each has as its result."""
 
     def __init__(self) -> None:
         super().__init__(seed=0)
@@ -91,7 +91,7 @@ class Recorder(RandomSampler):
         self.told: list[tuple[dict[str, Any], float]] = []
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Note how many have ended."""
+        """Note how many trials have finished."""
         self.known.append(len(study.get_trials(states=[TrialState.COMPLETE, TrialState.FAIL])))
 
     def after_trial(
@@ -127,7 +127,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.mark.parametrize("n_workers", [1, 8])
 def test_the_best_so_far_is_what_looks_best_of_what_was_told(n_workers: int) -> None:
-    """Counted again from a sampler's notes; the noise decides, and is no part of the score."""
+    """A sampler's notes agree: noisy values choose the trial, and its score has no noise."""
     sampler, objective = Recorder(), Sphere(noise=20.0, failing=(0, 7))
     outcome = run_study(objective, sampler, 60, n_workers)
 
@@ -139,7 +139,7 @@ def test_the_best_so_far_is_what_looks_best_of_what_was_told(n_workers: int) -> 
 
 
 def test_before_any_value_the_score_is_that_of_the_first_trial() -> None:
-    """Failed trials have no value."""
+    """Failed trials have no value, so no trial is the best yet."""
     outcome = run_study(Sphere(failing=range(10)), RandomSampler(seed=0), 15, 1)
 
     assert (outcome.best[5], outcome.best[10]) == (1000.0, 1000.0)
@@ -157,7 +157,7 @@ def test_so_many_trials_run_all_the_time(n_workers: int) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp"])  # It is slow.
 def test_each_sampler_runs_on_every_kind_of_parameter(name: str) -> None:
-    """Twice the same, without a warning."""
+    """Two runs are equal, and neither warns."""
     first, again = (
         run_study(Mixed(), SAMPLERS[name](Search(1, n_trials=15, space=Mixed.space)), 15, 4).best
         for _ in range(2)
@@ -167,7 +167,7 @@ def test_each_sampler_runs_on_every_kind_of_parameter(name: str) -> None:
 
 
 def test_a_continued_run_runs_only_what_is_missing(tmp_path: Path, jobs: list[Any]) -> None:
-    """Seed by seed; the rows that there are stay as they are."""
+    """It runs seed by seed, and existing rows stay unchanged."""
     out = ["--out", str(tmp_path / "rows.csv")]
     suites.main([*RUN, *out, "--samplers", "random", "--workers", "1", "--seeds", "1"])
     first = read_rows(tmp_path / "rows.csv")
@@ -190,7 +190,7 @@ def test_a_continued_run_runs_only_what_is_missing(tmp_path: Path, jobs: list[An
 def test_a_slow_sampler_runs_fewer_trials_and_seeds(
     tmp_path: Path, jobs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows say so; tasks to tune on come when they are asked for."""
+    """Its limit holds; `--tuning` chooses the tasks to tune on."""
     monkeypatch.setattr(
         suites, "LIMITS", {("tiny", "random"): suites.Limit(n_trials=5, n_seeds=1)}
     )
@@ -215,7 +215,7 @@ def test_what_cannot_be_run_is_said(
     jobs: list[Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In the words of the option."""
+    """The error names the option or what is missing."""
     path = tmp_path / "rows.csv"
     if options == ["--tuning"]:
         write_rows(path, [{"suite": "tiny", "part": "held-out"}])
@@ -227,14 +227,14 @@ def test_what_cannot_be_run_is_said(
 
 
 def test_nothing_begins_after_the_deadline() -> None:
-    """Nor is a process started for it."""
+    """No job begins and no process is started."""
     assert list(in_processes(abs, [Job({}, (-1,)), Job({}, (-2,))], 1, seconds=-1.0)) == []
 
 
 def test_a_missing_package_hits_only_its_own_suite(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says which, and what installs it."""
+    """The error names the package and the command that installs it."""
     monkeypatch.setitem(SUITES, "tiny", "no_such_package:SUITE")
     with pytest.raises(SystemExit, match="2"):
         suites.main(["tiny"])
@@ -250,7 +250,7 @@ def trials_of(sampler: DESampler, objective: Any, n_trials: int) -> list[FrozenT
 
 
 def test_differential_evolution_depends_on_its_seed_alone() -> None:
-    """The same seed gives the same trials, another one others."""
+    """The same seed gives the same trials, and another seed gives others."""
     first, again, other = (
         [t.params for t in trials_of(DESampler(Mixed.space, n_trials=50, seed=s), Mixed(), 50)]
         for s in (3, 3, 4)
@@ -261,7 +261,7 @@ def test_differential_evolution_depends_on_its_seed_alone() -> None:
 
 
 def test_differential_evolution_stays_in_the_search_space() -> None:
-    """With values of all kinds, each choice among them."""
+    """All kinds of parameters stay in range, and every choice occurs."""
     trials = trials_of(DESampler(Mixed.space, n_trials=100, seed=0), Mixed(), 100)
 
     assert {trial.params["kind"] for trial in trials} == {"a", None, 3}
@@ -273,7 +273,7 @@ def test_differential_evolution_stays_in_the_search_space() -> None:
 
 
 def test_differential_evolution_goes_on_after_failed_trials() -> None:
-    """They count as very bad ones, without a warning."""
+    """Failed trials count as very bad, without a warning."""
     sampler = DESampler(Sphere.space, n_trials=60, seed=0)
     outcome = run_study(Sphere(failing=range(0, 60, 3)), sampler, 60, 8)
 
@@ -282,7 +282,7 @@ def test_differential_evolution_goes_on_after_failed_trials() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_differential_evolution_beats_random_search(seed: int) -> None:
-    """On a sphere in five dimensions with 200 trials."""
+    """The objective is a sphere in five dimensions, with 200 trials."""
     evolved = run_study(Sphere(), DESampler(Sphere.space, n_trials=200, seed=seed), 200, 1)
     random = run_study(Sphere(), RandomSampler(seed=seed), 200, 1)
 

@@ -16,7 +16,7 @@ from optuna_ga import GASampler
 
 
 def test_settings_are_compared_on_balanced_cells(tmp_path: Path) -> None:
-    """Made-up regrets that depend on the mutation probability alone show that, and no more."""
+    """Regrets that depend on the mutation probability alone show that effect and no other."""
     names = [f"regret_{n}" for n in ga_settings.RECORDED]
     rng = np.random.default_rng(0)
     rows = [
@@ -58,7 +58,7 @@ def test_a_cells_regrets_are_those_of_its_sampler() -> None:
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
-    """Both are the same to the letter."""
+    """The page equals the report to the letter."""
     path = RESULTS / "ga_settings_cpu.csv"
 
     assert path.with_suffix(".md").read_text() == ga_settings_report.report(read_frame(path))

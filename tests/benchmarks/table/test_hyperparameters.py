@@ -22,7 +22,7 @@ def test_importances_add_up_and_find_the_learning_rate() -> None:
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
-    """Both are the same to the letter."""
+    """The page equals the report to the letter."""
     path = RESULTS / "hyperparameters_cpu.csv"
 
     assert path.with_suffix(".md").read_text() == hyperparameters.report(read_frame(path))

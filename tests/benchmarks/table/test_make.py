@@ -1,8 +1,9 @@
-"""The table of trainings: its design, its figures, and going on after a stop."""
+"""The table of trainings: its design, its figures, and how a stopped run resumes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from benchmarks.table import make as make_table
 from benchmarks.table.make import HIGH, LOW, cloud, read_table, sobol
 from benchmarks.trainings import load, train_settings
+from optuna_ga.fashion_mnist import Data, _network
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._training import train
 from tests.fashion_mnist.test_trainers import DIVERGING
@@ -21,6 +23,19 @@ TINY = [
     "--sobol", "16", "--cloud", "4", "--training-images", "64", "--validation-images", "64",
     "--epochs", "2", "--seeds", "2",
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_training() -> Iterator[None]:
+    """Use a small network, and a quarter of the images."""
+
+    def load_few(name: str, device: torch.device, n_training: int, n_validation: int) -> Data:
+        return load(name, device, n_training // 4, n_validation // 4)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make_table, "load", load_few)
+        patch.setattr(_network, "WIDTHS", (4, 8, 16))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +49,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_holds_what_separate_trainings_give(path: Path) -> None:
     """One setting, trained on its own with each seed, epoch by epoch."""
     table = read_table(path)
-    data = load("subset", CPU, 64, 64)
+    data = load("subset", CPU, 16, 16)
     rate, momentum, decay = table.settings[18]
     for seed in (0, 1):
         epochs = list(
@@ -51,7 +66,7 @@ def test_the_table_holds_what_separate_trainings_give(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stopped_table_goes_on_to_the_same(path: Path, tmp_path: Path) -> None:
-    """Stopped after its first 16 settings; each part says when and where it was made."""
+    """It stops after 16 settings; each part records when and where it was made."""
     stopped = tmp_path / "table.npz"
     make_table.main([*TINY, "--minutes", "0", "--out", str(stopped)])
     assert len(read_table(stopped).trained) == 16
@@ -74,9 +89,10 @@ def test_another_recipe_is_refused(path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_more_images_than_there_are_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is trained."""
+    """The error comes before anything is trained."""
+    monkeypatch.setattr(make_table, "load", load)
     out = tmp_path / "table.npz"
     with pytest.raises(SystemExit, match="2"):
         make_table.main([*TINY, "--training-images", "6001", "--out", str(out)])
@@ -86,9 +102,9 @@ def test_more_images_than_there_are_is_an_error(
 
 
 def test_diverged_trainings_are_kept() -> None:
-    """Infinite loss and no accuracy from the epoch on in which it diverged."""
+    """From the epoch of divergence on, the loss is infinite and the accuracy NaN."""
     settings = np.array([[0.01, 0.5, 0.01], DIVERGING[:3]])
-    loss, accuracy = train_settings(settings, [0], load("subset", CPU, 640, 64), 2, CPU)
+    loss, accuracy = train_settings(settings, [0], load("subset", CPU, 128, 16), 2, CPU)
 
     assert np.isfinite(loss[0]).all()
     assert loss[1, 0].tolist() == [math.inf, math.inf]
@@ -96,7 +112,7 @@ def test_diverged_trainings_are_kept() -> None:
 
 
 def test_the_sequence_fills_the_search_space() -> None:
-    """Of 256 settings each eighth of each range has 32, as a Sobol sequence promises."""
+    """Each eighth of each range holds 32 of 256 settings, as a Sobol sequence promises."""
     unit = (sobol(256) - LOW) / (HIGH - LOW)
 
     for column in unit.T:

@@ -1,4 +1,4 @@
-"""The problem on the committed table: what it tells, its noise, its optimum and its error."""
+"""The problem on the committed table: its losses, noise, optimum and error."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_trial_has_the_loss_of_its_setting() -> None:
 
 
 def test_it_tells_what_was_trained() -> None:
-    """Near the mean over seeds at the settings of the table; learnt, not looked up."""
+    """At the table's settings it is near the mean over seeds, but not equal: it is a model."""
     told = np.minimum(PROBLEM.losses(TABLE.trained)[:, -1], GUESSING)
     trained = np.minimum(TABLE.outcomes.loss[:, :, -1], GUESSING).mean(axis=1)
 
@@ -66,7 +66,7 @@ def test_it_tells_what_was_trained() -> None:
 
 
 def test_it_is_the_gaussian_process_that_it_says() -> None:
-    """Written out once more with scikit-learn alone, for the last epoch."""
+    """The last epoch's model is computed once more with scikit-learn alone."""
     rate, momentum, decay = TABLE.trained.T
     effective = rate / (1 - momentum)
     seen = np.column_stack([np.log(0.1 + effective), np.log(rate), momentum, decay])
@@ -83,7 +83,7 @@ def test_it_is_the_gaussian_process_that_it_says() -> None:
 
 
 def test_it_diverges_where_trainings_did() -> None:
-    """In most places: where all seeds diverged, and not where none did."""
+    """It mostly diverges where all seeds did, and mostly not where none did."""
     shares = np.isinf(TABLE.outcomes.loss[:, :, -1]).mean(axis=1)
     told = np.isinf(PROBLEM.losses(TABLE.trained)[:, -1])
 
@@ -94,7 +94,7 @@ def test_it_diverges_where_trainings_did() -> None:
 
 
 def test_a_pruner_ends_a_bad_setting_after_an_epoch() -> None:
-    """The reported losses are enough for one."""
+    """The reported losses suffice for a pruner."""
     slow = np.array([1e-4, 0.0, 0.0])
     study = study_of(PROBLEM, slow, pruner=ThresholdPruner(upper=1.0))
 
@@ -103,7 +103,7 @@ def test_a_pruner_ends_a_bad_setting_after_an_epoch() -> None:
 
 
 def test_nothing_is_better_than_the_optimum() -> None:
-    """Not one of 20,000 other settings, nor any near it."""
+    """Neither 20,000 other settings nor any setting near it are better."""
     rng = np.random.default_rng(1)
     settings = rng.uniform(LOW, HIGH, size=(20_000, 3))
     near = np.clip(GOOD + 0.01 * (HIGH - LOW) * rng.normal(size=(2_000, 3)), LOW, HIGH)
@@ -115,7 +115,7 @@ def test_nothing_is_better_than_the_optimum() -> None:
 
 
 def test_the_losses_of_random_search_are_as_stated() -> None:
-    """By another sequence of settings."""
+    """Another sequence of settings gives the stated losses."""
     settings = qmc.scale(qmc.Sobol(3, rng=7).random(2**14), LOW, HIGH)
     losses = PROBLEM.losses(settings)[:, -1]
     stated = PROBLEM.facts["random_search"]
@@ -127,7 +127,7 @@ def test_the_losses_of_random_search_are_as_stated() -> None:
 
 
 def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
-    """At a setting of the table there are as many values as seeds, each drawn by the number."""
+    """At a table's setting there are as many values as seeds; the trial number draws one."""
     chosen = int(np.argmin(TABLE.outcomes.loss[:, :, -1].mean(axis=1)))
     setting = TABLE.trained[chosen]
     values = [t.value for t in study_of(TableProblem(noise_seed=0), *[setting] * 30).trials]
@@ -144,7 +144,7 @@ def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
 
 
 def test_where_a_seed_diverged_a_noisy_trial_may() -> None:
-    """As often as the seeds did at a setting where the mean over them is finite."""
+    """It diverges as often as the seeds did, where the mean over seeds is finite."""
     shares = np.isinf(TABLE.outcomes.loss[:, :, -1]).mean(axis=1)
     told = PROBLEM.losses(TABLE.trained)[:, -1]
     (mixed, *_) = np.flatnonzero((shares > 0) & (shares < 1) & np.isfinite(told))
@@ -155,7 +155,7 @@ def test_where_a_seed_diverged_a_noisy_trial_may() -> None:
 
 
 def test_a_noisy_loss_is_no_better_for_seeds_that_diverged() -> None:
-    """Over random settings none is negative, and few are below the lowest of the table."""
+    """Over random settings no loss is negative, and few are below the table's lowest."""
     problem = TableProblem(noise_seed=0)
     study = optuna.create_study(sampler=RandomSampler(seed=0), pruner=NopPruner())
     study.optimize(problem, n_trials=500)
@@ -166,7 +166,7 @@ def test_a_noisy_loss_is_no_better_for_seeds_that_diverged() -> None:
 
 
 def test_the_stated_error_is_that_of_cross_validation() -> None:
-    """Of the cheapest model, once more; the card says what the rows say."""
+    """The cheapest model is cross-validated once more; the card agrees with the rows."""
     rows = read_rows(table_model.models_path(CPU_TABLE))
     stated = {row["model"]: row for row in rows}
     found = table_model.judge(TABLE, "six nearest")

@@ -1,4 +1,4 @@
-"""The experiments with many workers, run small: all that must hold does, and would be noticed."""
+"""The experiments with many workers, run small: bounds hold, and broken ones are noticed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rows import Row, read_rows
-from benchmarks.workers import free, same_study
+from benchmarks.workers import free, interrupted, same_study
 from benchmarks.workers.__main__ import main
 from benchmarks.workers.suggestion import suggestion
 
+pytestmark = pytest.mark.slow  # They work on PostgreSQL.
 SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "identical": partial(same_study.identical, 2, (3,)),
     "killed": partial(same_study.killed, 2, 40),
+    "interrupted": partial(interrupted.interrupted, 1, 2, 1, 0.02),
     "swarm": partial(free.swarm, 100, 4, 1, 0.02),
     "faults": partial(free.faults, 160, 3, 0.01),
     "threads": partial(same_study.threads, 3, 8, 5),
@@ -24,10 +26,9 @@ SMALL: dict[str, Callable[[], Iterator[Row]]] = {
 
 @pytest.fixture(autouse=True)
 def _servers(postgresql: str) -> None:
-    """An experiment that cannot run without PostgreSQL says so."""
+    """Start PostgreSQL, which every experiment needs."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_what_must_hold_under_many_workers_holds(name: str) -> None:
     """Each experiment has figures with bounds, and all keep them."""
@@ -37,9 +38,8 @@ def test_what_must_hold_under_many_workers_holds(name: str) -> None:
     assert [row for row in rows if row["holds"] is False] == []
 
 
-@pytest.mark.slow
 def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
-    """The copies are trials like others: the study is bred on from the last of them."""
+    """The study consists of copies of trials; the sampler breeds from the last of them."""
     rows = {row["figure"]: row["value"] for row in suggestion(1000, 6, 2)}
 
     assert rows["the same, lower end of the interval"] > 0
@@ -47,7 +47,7 @@ def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
 
 
 def test_rows_say_what_holds(tmp_path: Path) -> None:
-    """The script ends well if all does."""
+    """The exit status is 0 if every bound holds."""
     path = tmp_path / "workers.csv"
     with pytest.raises(SystemExit, match="0"):
         main(["--experiments", "threads", "--out", str(path)])

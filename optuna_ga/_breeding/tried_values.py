@@ -1,0 +1,162 @@
+"""The points that have been tried, known by their values, where ranges depend on other parameters.
+
+There a position on the unit scale means another value in each trial. A part of a point, which is
+some of its parameters with their values, is exhausted if every way to complete it has been tried.
+The objective is taken to be deterministic: after the same values it suggests the same parameter in
+the same range. The order of the parameters is not needed: gRPC's storage does not keep it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from optuna_ga._population.genes import Gene, are_equal, fit, from_unit, n_cells, stored_choices
+
+_DIGITS = 12  # Numbers that agree to so many significant digits are equal.
+
+
+class Point(NamedTuple):
+    """Parameters of a trial.
+
+    Attributes:
+        values: A hashable form of each value.
+        distributions: The distribution of each parameter.
+    """
+
+    values: dict[str, Hashable]
+    distributions: dict[str, BaseDistribution]
+
+
+def point(params: Mapping[str, Gene], distributions: Mapping[str, BaseDistribution]) -> Point:
+    """Return parameters as a point."""
+    values = {name: _hashable(value, distributions[name]) for name, value in params.items()}
+    return Point(values, dict(distributions))
+
+
+class TriedValues:
+    """The points that have been tried."""
+
+    def __init__(self) -> None:
+        self._points: list[Point] = []
+        self._with: defaultdict[tuple[str, Hashable], list[Point]] = defaultdict(list)
+        self._names: set[frozenset[str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, tried: Point) -> None:
+        """Add the parameters of a finished trial."""
+        self._points.append(tried)
+        self._names.add(frozenset(tried.values))
+        for item in tried.values.items():
+            self._with[item].append(tried)
+
+    def unexhausted(
+        self,
+        value: Gene,
+        part: Point,
+        name: str,
+        distribution: BaseDistribution,
+        running: Iterable[Point],
+        rng: np.random.Generator,
+    ) -> Gene:
+        """Return the value, or if all that may follow has been tried, another value.
+
+        It is the nearest value of a number's grid, and any choice or continuous value, after which
+        something is left. If nothing is left after any value, it is the value itself.
+
+        Args:
+            value: The value that the parameter is to get.
+            part: The parameters that the trial has already.
+            name: The parameter.
+            distribution: Its distribution in this trial.
+            running: The parameters of running trials; those that lack some do not count.
+            rng: Generator for the order of choices and for continuous values.
+        """
+        whole = [other for other in running if frozenset(other.values) in self._names]
+        known = _containing(part.values, [*self._candidates(part.values), *whole])
+        groups = _by_value(known, name)
+        names = {*part.values, name}
+        for candidate in _alternatives(value, distribution, len(groups), rng):
+            group = groups.get(_hashable(candidate, distribution), [])
+            if not _is_exhausted(group, names):
+                return candidate
+        return value
+
+    def _candidates(self, values: Mapping[str, Hashable]) -> Sequence[Point]:
+        """Return the fewest points that include all points with these values."""
+        found: list[Sequence[Point]] = [self._with.get(item, ()) for item in values.items()]
+        return min(found, key=len, default=self._points)
+
+
+def _containing(values: Mapping[str, Hashable], points: Iterable[Point]) -> list[Point]:
+    return [other for other in points if values.items() <= other.values.items()]
+
+
+def _by_value(points: Iterable[Point], name: str) -> dict[Hashable, list[Point]]:
+    groups: defaultdict[Hashable, list[Point]] = defaultdict(list)
+    for other in points:
+        if name in other.values:
+            groups[other.values[name]].append(other)
+    return groups
+
+
+def _is_exhausted(points: Sequence[Point], names: Collection[str]) -> bool:
+    """Return whether points that agree in the named parameters are all that do.
+
+    A failed or pruned trial may lack some parameters. It is ignored if others have more.
+    """
+    longer = [other for other in points if len(other.values) > len(names)]
+    if not longer:
+        return bool(points)
+    for name, distribution in longer[0].distributions.items():
+        if name in names or not all(
+            are_equal(other.distributions.get(name), distribution) for other in longer
+        ):
+            continue
+        # By rounding, Optuna may take a range of two steps for a single value.
+        n_values = 1 if distribution.single() else n_cells(distribution)
+        if n_values is None or n_values > len(longer):
+            return False
+        groups = _by_value(longer, name)
+        return len(groups) == n_values and all(
+            _is_exhausted(group, {*names, name}) for group in groups.values()
+        )
+    return False
+
+
+def _alternatives(
+    value: Gene, distribution: BaseDistribution, n: int, rng: np.random.Generator
+) -> Iterator[Gene]:
+    """Yield the value, then others of its distribution: more than `n`, if there are so many."""
+    yield value
+    if isinstance(distribution, CategoricalDistribution):
+        for position in rng.permutation(len(distribution.choices)):
+            yield distribution.choices[position]
+        return
+    if n_cells(distribution) is None:
+        for unit in rng.random(n + 1):
+            yield from_unit(distribution, float(unit))
+        return
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    assert isinstance(value, (float, int)) and distribution.step is not None
+    step = distribution.step
+    for distance in range(1, n + 2):
+        for neighbour in (value - distance * step, value + distance * step):
+            yield fit(distribution, neighbour)  # Beyond an end of the range: the end.
+
+
+def _hashable(value: Gene, distribution: BaseDistribution) -> Hashable:
+    if isinstance(distribution, CategoricalDistribution):
+        return stored_choices([value])[0]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,83 @@
+"""The arguments of `optimize_generations`, checked before it asks for a trial."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from optuna import Trial
+from optuna.study import Study
+
+from optuna_ga._checks import check_callable, check_population_size, shown
+
+OBJECTIVE_GIVEN = (
+    "`evaluate` must take a list of trials; of an ordinary objective make "
+    "`lambda trials: map(objective, trials)` or `InParallel(objective, executor)`"
+)
+
+
+def check_evaluate(evaluate: Callable[..., Any]) -> None:
+    """Check that a function takes the trials of a generation, as far as its signature shows.
+
+    Raises:
+        TypeError: If it cannot be called, or takes a single trial.
+    """
+    check_callable("evaluate", evaluate)
+    try:
+        parameters = inspect.signature(evaluate).parameters.values()
+    except ValueError:  # Some functions in C have no signature.
+        return
+    for first in list(parameters)[:1]:
+        kind = getattr(first.annotation, "__name__", str(first.annotation))
+        if first.name == "trial" or kind.rpartition(".")[2] == Trial.__name__:
+            raise TypeError(f"{OBJECTIVE_GIVEN}. {shown(evaluate)} takes a single trial.")
+
+
+def exceptions(catch: object) -> tuple[type[Exception], ...]:
+    """Return the argument `catch` as a tuple.
+
+    Raises:
+        TypeError: If it is neither a type of exceptions nor several.
+    """
+    caught = tuple(catch) if isinstance(catch, Iterable) else (catch,)
+    for kind in caught:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise TypeError(
+                "`catch` must be a subclass of Exception, or a tuple of several, but "
+                f"{shown(catch)} was given."
+            )
+    return caught
+
+
+def functions(callbacks: object) -> tuple[Callable[..., Any], ...]:
+    """Return the argument `callbacks` as a tuple.
+
+    Raises:
+        TypeError: If it is neither None nor several functions.
+    """
+    if callbacks is None:
+        return ()
+    several = tuple(callbacks) if isinstance(callbacks, Iterable) else (None,)
+    if not all(map(callable, several)):
+        raise TypeError(
+            f"`callbacks` must be a list of functions, but {shown(callbacks)} was given."
+        )
+    return several
+
+
+def population_size_of(study: Study, given: int | None) -> int:
+    """Return the given population size, or that of the study's sampler.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is out of range, or neither given nor known.
+    """
+    if given is None:
+        given = getattr(study.sampler, "population_size", None)
+    if given is None:
+        raise ValueError(
+            "`population_size` must be given, because the study's sampler, a "
+            f"{type(study.sampler).__name__}, has none."
+        )
+    return check_population_size(given, minimum=1)
