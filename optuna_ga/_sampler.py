@@ -236,7 +236,7 @@ class GASampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return a value for every parameter of the space."""
-        only_direction(study)
+        self._check(study)
         return {
             name: self.sample_independent(study, trial, name, distribution)
             for name, distribution in search_space.items()
@@ -250,14 +250,14 @@ class GASampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the trial's value for one parameter."""
-        only_direction(study)
+        self._check(study)
         memory = self._memories.of(study)
         self._record_origin(study, trial, memory)
         return memory.breeder.gene(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record the generation; in population-based training, choose the parents."""
-        if len(study.directions) > 1:
+        if self._is_refused(study):
             return  # Refused at its first parameter: an error here would leave the trial running.
         memory = self._memories.of_starting(study, trial)
         unfinished = memory.breeder.note_start(study, trial)
@@ -280,7 +280,7 @@ class GASampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Record the mutated genes, and drop the memory of the trial."""
-        if len(study.directions) > 1:
+        if self._is_refused(study):
             return
         memory = self._memories.of(study)
         if self._settings.record:
@@ -300,6 +300,20 @@ class GASampler(BaseSampler):
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings
         self._memories = Memories(settings)
+
+    def _is_refused(self, study: Study) -> bool:
+        """Return whether a study has several objectives and trials that resume training."""
+        settings = self._settings
+        resume = isinstance(settings, PaperSettings) and settings.population_based_training
+        return resume and len(study.directions) > 1
+
+    def _check(self, study: Study) -> None:
+        if self._is_refused(study):
+            only_direction(
+                study,
+                "`GASampler.population_based_training`",
+                "Use `GASampler()` or `GASampler.adaptive()` for several.",
+            )
 
     def _record_origin(self, study: Study, trial: FrozenTrial, memory: StudyMemory) -> None:
         """Record a trial's parents and mutated genes, once."""

@@ -4,12 +4,16 @@ Generation 0 is a Latin hypercube. Every later child is chosen among candidates 
 the fittest trials known at its first gene, so results count at once. A model of the finished
 trials chooses four children in five; for the fifth, and without a model, the first new candidate
 is taken.
+
+With several objectives each child draws a weighting of them, and the fittest by it are its
+parents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -17,12 +21,16 @@ from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
+from optuna_ga._breeding.front_surrogate import FrontSurrogate
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.surrogate import MAX_TRIALS, Surrogate
 from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.weightings import weighting
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import resolved
+
+Rating = Callable[[TrialMatrix, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
 class AdaptiveProposer(Proposer):
@@ -31,26 +39,35 @@ class AdaptiveProposer(Proposer):
     Args:
         settings: The sampler's settings.
         seed: Seed of all draws.
+        n_objectives: The study's number of objectives.
     """
 
-    def __init__(self, settings: AdaptiveSettings, seed: int) -> None:
-        n_fittest = MAX_TRIALS if settings.screen else settings.tuning.n_parents
+    def __init__(self, settings: AdaptiveSettings, seed: int, n_objectives: int) -> None:
+        several = n_objectives > 1
+        n_fittest = MAX_TRIALS if settings.screen or several else settings.tuning.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
-        self._surrogate = Surrogate(settings.tuning) if settings.screen else None
+        self._n_objectives = n_objectives
+        self._surrogate = Surrogate(settings.tuning)
+        self._front_surrogate = FrontSurrogate(settings.tuning, n_objectives)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""
-        tuning = self._settings.tuning
-        rows = matrix.fittest()[: tuning.n_parents]
-        if number < self._settings.population_size or len(rows) < 2:
+        settings, tuning = self._settings, self._settings.tuning
+        if number < settings.population_size or matrix.n_fit < 2:
             return None
         rng = generator(self.seed, number)
-        screened = self._surrogate is not None and rng.random() >= tuning.unscreened_prob
+        screened = settings.screen and rng.random() >= tuning.unscreened_prob
         n = tuning.n_candidates if screened else N_UNSCREENED
-        surrogate = self._surrogate if screened else None
+        if self._n_objectives > 1:
+            weights = weighting(self._n_objectives, rng)
+            rows = matrix.fittest_by(weights, tuning.n_parents)
+            rating: Rating = partial(self._front_surrogate.rating, weights=weights)
+        else:
+            rows = matrix.fittest()[: tuning.n_parents]
+            rating = self._surrogate.rating
         plans = plan(n, len(rows), tuning, rng)
-        return _Relatives(self._settings, self.seed, number, rows, plans, surrogate)
+        return _Relatives(settings, self.seed, number, rows, plans, rating if screened else None)
 
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; generation 0 is a Latin hypercube."""
@@ -73,7 +90,7 @@ class _Relatives(Candidates):
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
-        surrogate: The model that chooses; None if the first new candidate is taken.
+        rating: Returns a model's ratings of candidates; None if the first new one is taken.
     """
 
     settings: AdaptiveSettings
@@ -81,12 +98,12 @@ class _Relatives(Candidates):
     number: int
     rows: Sequence[int]
     plan: Plan
-    surrogate: Surrogate | None = None
+    rating: Rating | None = None
 
     @property
     def n_wanted(self) -> int:
         """Half of the candidates where the model chooses, otherwise one."""
-        return 1 if self.surrogate is None else (len(self.plan.first) + 1) // 2
+        return 1 if self.rating is None else (len(self.plan.first) + 1) // 2
 
     def genes(
         self, matrix: TrialMatrix, distributions: Mapping[str, BaseDistribution]
@@ -105,14 +122,14 @@ class _Relatives(Candidates):
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
         """Return the child with the highest rating, or the first where no model chooses."""
-        if self.surrogate is None:
+        if self.rating is None:
             return 0
-        rate = self.surrogate.rating(known.matrix, known.running)
+        rate = self.rating(known.matrix, known.running)
         return int(np.argmax(rate(known.masked(children))))
 
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""
-        return replace(self, plan=self.plan.only(candidate), surrogate=None)
+        return replace(self, plan=self.plan.only(candidate), rating=None)
 
     def parents(self, *, choices: bool) -> Sequence[int]:
         """Return the rows of the trials that were crossed."""
