@@ -35,7 +35,9 @@ class CocoObjective:
 
     def __init__(self, suite: str, function: int, dimension: int, seed: int) -> None:
         which = function, dimension, seed + 1
-        self._problem = coco_suite(suite, seed + 1).get_problem_by_function_dimension_instance(*which)
+        self._problem = coco_suite(suite, seed + 1).get_problem_by_function_dimension_instance(
+            *which
+        )
         integers = self._problem.number_of_integer_variables
         low, high = self._problem.lower_bounds, self._problem.upper_bounds
         self.space: Mapping[str, BaseDistribution] = {

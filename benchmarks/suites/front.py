@@ -1,7 +1,7 @@
 """Suite `front`: ZDT, DTLZ and WFG, whose Pareto fronts are known, from the package `pymoo`.
 
 The hypervolume is measured from the front's ideal point to a point a tenth beyond its nadir. Every
-function has as many variables as objectives and four more. Nothing may be tuned on the functions
+function has four more variables than objectives, WFG of three objectives five more. Nothing may be tuned on the functions
 of `HELD_OUT`.
 
 Source: Blank and Deb (2020), https://doi.org/10.1109/ACCESS.2020.2990567, and the papers cited
@@ -45,12 +45,13 @@ class FrontObjective:
     def __init__(self, name: str, n_objectives: int, seed: int) -> None:
         from pymoo.problems import get_problem
 
-        n_variables = {"n_var": n_objectives + N_MORE}
-        options = {} if name.startswith("zdt") else {"n_obj": n_objectives}
-        if name.startswith("wfg"):
-            options |= {"k": 2 * (n_objectives - 1) if n_objectives > 2 else 4}
+        options = {"n_var": n_objectives + N_MORE}
+        if not name.startswith("zdt"):
+            options["n_obj"] = n_objectives
+        if name.startswith("wfg"):  # Four for the position on the front, even many for distance.
+            options |= {"n_var": 2 + 2 * n_objectives, "k": 4}
         self.n_objectives = n_objectives
-        self._problem = get_problem(name, **n_variables, **options)
+        self._problem = get_problem(name, **options)
         ideal, nadir = corners(name, n_objectives)
         self._ideal, self._reference = ideal, nadir + 0.1 * (nadir - ideal)
         bounds = zip(self._problem.xl.tolist(), self._problem.xu.tolist(), strict=True)

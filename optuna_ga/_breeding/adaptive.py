@@ -26,7 +26,7 @@ from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.surrogate import MAX_TRIALS, Surrogate
 from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._breeding.weightings import weighting
+from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import resolved
 
@@ -61,7 +61,8 @@ class AdaptiveProposer(Proposer):
         n = tuning.n_candidates if screened else N_UNSCREENED
         if self._n_objectives > 1:
             weights = weighting(self._n_objectives, rng)
-            rows = matrix.fittest_by(weights, tuning.n_parents)
+            fittest = fittest_by(matrix.fittest_ranks, weights, tuning)
+            rows = matrix.rows(rank.number for rank in fittest)
             rating: Rating = partial(self._front_surrogate.rating, weights=weights)
         else:
             rows = matrix.fittest()[: tuning.n_parents]

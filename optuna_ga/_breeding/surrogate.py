@@ -146,7 +146,9 @@ def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) ->
     if not found:
         return np.zeros(len(ranks))
     worst, middle, best = max(found), float(np.median(found)), min(found)
-    losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks]).clip(best, worst)
+    losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks]).clip(
+        best, worst
+    )
     above = losses - best
     margin = float(np.quantile(above, quantile))
     if margin <= 0.0:

@@ -13,7 +13,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding.weightings import fittest_by
 from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
 from optuna_ga._population.genes import (
@@ -140,9 +139,10 @@ class TrialMatrix:
         found = self._fittest if name is None else self._fittest_with.get(name)
         return self.rows(rank.number for rank in found.ranks) if found else []
 
-    def fittest_by(self, weights: np.ndarray, n: int) -> list[int]:
-        """Return the rows of the `n` fittest trials by a weighting of several objectives."""
-        return self.rows(rank.number for rank in fittest_by(self._fittest.ranks, weights, n))
+    @property
+    def fittest_ranks(self) -> list[Rank]:
+        """The ranks of the fittest trials, the fittest first."""
+        return self._fittest.ranks
 
     def rows(self, numbers: Iterable[int]) -> list[int]:
         """Return the rows of the numbered trials that are known."""

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.surrogate import warped
 from optuna_ga._population.fitness import Rank
-from optuna_ga._population.fronts import clipped, fronts
+from optuna_ga._population.fronts import fronts
 
 _AUGMENTATION = 0.05  # The weight of the sum beside that of the greatest loss.
 
@@ -38,22 +40,24 @@ def distances(points: np.ndarray, front: np.ndarray, weights: np.ndarray) -> np.
     return np.asarray(losses.max(axis=1) + _AUGMENTATION * losses.sum(axis=1))
 
 
-def fittest_by(ranks: Sequence[Rank], weights: np.ndarray, n: int) -> list[Rank]:
-    """Return the `n` fittest of trials by a weighting `(M,)`, the fittest first.
+def fittest_by(ranks: Sequence[Rank], weights: np.ndarray, tuning: Tuning) -> list[Rank]:
+    """Return the fittest of trials by a weighting `(M,)`, the fittest first.
 
-    Feasible and complete trials come first, as without a weighting.
+    Their losses are on the model's scale, so that it does not matter on which scale an objective
+    is measured. Feasible and complete trials come first, as without a weighting.
 
     Args:
         ranks: The trials' ranks, the fittest first.
         weights: The weighting `(M,)`.
-        n: How many are wanted.
+        tuning: How many are wanted, as many as parents, and the model's scale.
     """
+    n = tuning.n_parents
     alike = [rank[:3] == ranks[0][:3] for rank in ranks].count(True)
     if alike < 2:
         return list(ranks[:n])
-    columns = zip(*(rank.losses for rank in ranks[:alike]), strict=True)
-    group = np.zeros(alike, int)
-    losses = np.column_stack([clipped(np.array(column), group) / 8 for column in columns])
+    objectives = range(len(weights))
+    scaled = [warped(ranks[:alike], tuning.warp_quantile, objective) for objective in objectives]
+    losses = np.column_stack(scaled)
     found = distances(losses, losses[fronts(losses) == 0], weights)
     nearest = np.argsort(found, kind="stable")[:n].tolist()
     return [*(ranks[position] for position in nearest), *ranks[alike : alike + n]][:n]

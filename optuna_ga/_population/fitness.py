@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -92,11 +93,26 @@ def fittest(
     trials: Iterable[FrozenTrial], n: int, directions: Sequence[StudyDirection]
 ) -> list[FrozenTrial]:
     """Return the at most `n` fittest of finished trials, the fittest first."""
-    ranked = {
-        key: trial for trial in trials if (key := rank(trial, directions)) is not None
-    }
+    ranked = {key: trial for trial in trials if (key := rank(trial, directions)) is not None}
     best = heapq.nsmallest(n, ranked) if len(directions) == 1 else in_order(ranked)[:n]
     return [ranked[key] for key in best]
+
+
+def first_front(
+    trials: Iterable[FrozenTrial], directions: Sequence[StudyDirection]
+) -> list[FrozenTrial]:
+    """Return the finished trials that no other is fitter than but for crowding and number.
+
+    With several objectives they are front 0, in the order of `fittest`; with one, the trials of
+    the best value.
+    """
+    ordered = fittest(trials, sys.maxsize, directions)
+    ranks = [key for trial in ordered if (key := rank(trial, directions)) is not None]
+    alike = [key for key in ranks if key[:3] == ranks[0][:3]]
+    if not alike:
+        return []
+    front = fronts(np.array([key.losses for key in alike]))
+    return [trial for trial, number in zip(ordered, front, strict=False) if number == 0]
 
 
 def can_be_continued(trial: FrozenTrial) -> bool:

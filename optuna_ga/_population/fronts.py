@@ -12,12 +12,33 @@ from __future__ import annotations
 
 import numpy as np
 
+_BLOCK = 256  # Points that are compared with all others at once.
+
 
 def fronts(losses: np.ndarray) -> np.ndarray:
     """Return the front of each point `(N,)`, 0 and up, by its losses `(N, M)`."""
-    from moocore import pareto_rank  # Only studies with several objectives need it.
+    found = np.full(len(losses), -1)
+    n_left = _n_dominating(losses, losses)  # Of each point, by points that are in no front yet.
+    front = 0
+    while (members := (n_left == 0) & (found < 0)).any():
+        found[members] = front
+        n_left -= _n_dominating(losses[members], losses)
+        front += 1
+    return found
 
-    return np.asarray(pareto_rank(losses))
+
+def _n_dominating(some: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Return how many of some points `(n, M)` dominate each point `(N,)`."""
+    count = np.zeros(len(losses), int)
+    for start in range(0, len(some), _BLOCK):
+        block = some[start : start + _BLOCK, :, None]
+        nowhere_worse = np.ones((len(block), len(losses)), bool)
+        somewhere_better = np.zeros_like(nowhere_worse)
+        for objective, values in enumerate(losses.T):
+            nowhere_worse &= block[:, objective] <= values
+            somewhere_better |= block[:, objective] < values
+        count += (nowhere_worse & somewhere_better).sum(axis=0)
+    return count
 
 
 def crowding_distances(losses: np.ndarray, front: np.ndarray) -> np.ndarray:

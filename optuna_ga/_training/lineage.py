@@ -39,7 +39,7 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
     if not isinstance(trial, Trial):
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")
     study = trial.study
-    direction = only_direction(study)
+    direction = only_direction(study, "`parent_to_continue`", "Train each trial from scratch.")
     parents = continuing_breeder(study).origin(study, stored(trial)).parents
     return copy.deepcopy(_fitter_parent(list(parents), direction))
 
@@ -76,7 +76,7 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
         ValueError: If the study has no such trial or several objectives, or if the lineage was
             not recorded.
     """
-    direction = only_direction(study)
+    direction = only_direction(study, "A lineage", "No sampler continues trainings of several.")
     number = (
         trial.number if isinstance(trial, FrozenTrial) else check_int("trial", trial, minimum=0)
     )
@@ -154,5 +154,5 @@ def _recorded_parent(
 
 
 def _fitter_parent(parents: list[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
-    best = fittest(parents, 1, direction)
+    best = fittest(parents, 1, [direction])
     return best[0] if best else None

@@ -51,7 +51,7 @@ def plot_genes(
     plot shows only the trials that agree with the last trial.
 
     Args:
-        study: A study with one objective.
+        study: The study.
         params: Names of the parameters to plot, in this order. None takes all, sorted by name.
         population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
@@ -61,8 +61,8 @@ def plot_genes(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
-            `population_size` is out of range or unknown, or if the study has several objectives or
-            no finished trial with a parameter.
+            `population_size` is out of range or unknown, or if the study has no finished trial with
+            a parameter.
     """
     history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)
@@ -259,7 +259,7 @@ def _labels(distribution: object) -> list[str] | None:
 def _fitness(history: History) -> dict[int, int]:
     """Return the number of less fit trials, by the number of each trial that has a fitness."""
     trials = [individual.trial for individual in history.individuals]
-    ranked = fittest(trials, len(trials), history.direction)
+    ranked = fittest(trials, len(trials), history.directions)
     return {trial.number: n_worse for n_worse, trial in enumerate(reversed(ranked))}
 
 
