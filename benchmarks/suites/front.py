@@ -1,8 +1,8 @@
 """Suite `front`: ZDT, DTLZ and WFG, whose Pareto fronts are known, from the package `pymoo`.
 
 The hypervolume is measured from the front's ideal point to a point a tenth beyond its nadir. Every
-function has four more variables than objectives, WFG of three objectives five more. Nothing may be tuned on the functions
-of `HELD_OUT`.
+function has four more variables than objectives, WFG of three objectives five more. Nothing may be
+tuned on the functions of `HELD_OUT`.
 
 Source: Blank and Deb (2020), https://doi.org/10.1109/ACCESS.2020.2990567, and the papers cited
 there.

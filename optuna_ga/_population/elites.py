@@ -1,4 +1,4 @@
-"""The fittest of all trials, updated trial by trial at a cost that does not depend on their number.
+"""The fittest of all trials, updated trial by trial at a cost that does not grow with the study.
 
 With one objective the fittest of more trials are among the fittest of fewer. With several they are
 not: the crowding of a front changes with every trial. So survival is a chain there, as in NSGA-II:

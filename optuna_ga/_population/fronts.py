@@ -53,6 +53,8 @@ def crowding_distances(losses: np.ndarray, front: np.ndarray) -> np.ndarray:
         losses: The losses `(N, M)`.
         front: The front of each point `(N,)`.
     """
+    if not len(losses):
+        return np.zeros(0)
     points, which = np.unique(np.column_stack([front, losses]), axis=0, return_index=True)
     of_front = np.unique(points[:, 0], return_inverse=True)[1]
     distances = np.zeros(len(losses))

@@ -61,8 +61,8 @@ def plot_genes(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
-            `population_size` is out of range or unknown, or if the study has no finished trial with
-            a parameter.
+            `population_size` is out of range or unknown, or if the study has no finished trial
+            with a parameter.
     """
     history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)

@@ -40,10 +40,10 @@ def test_the_fittest_are_known_at_any_time(direction: StudyDirection) -> None:
     trials, matrix = random_trials(150), TrialMatrix([direction], 7)
     for end, trial in enumerate(trials, start=1):
         matrix.add(trial)
-        fittest = fitness.fittest(trials[:end], 7, direction)
+        fittest = fitness.fittest(trials[:end], 7, [direction])
         assert matrix.fittest() == [one.number for one in fittest]
         with_x = [one for one in trials[:end] if "x" in one.params]
-        fittest = fitness.fittest(with_x, 7, direction)
+        fittest = fitness.fittest(with_x, 7, [direction])
         assert matrix.fittest("x") == [one.number for one in fittest]
 
 
