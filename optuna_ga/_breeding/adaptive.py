@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
-from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
-from optuna_ga._breeding.surrogate import MAX_TRIALS, Surrogate
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import resolved
+
+if TYPE_CHECKING:
+    from optuna_ga._breeding.surrogate import Surrogate
 
 
 class AdaptiveProposer(Proposer):
@@ -37,7 +40,11 @@ class AdaptiveProposer(Proposer):
         n_fittest = MAX_TRIALS if settings.screen else settings.tuning.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
-        self._surrogate = Surrogate(settings.tuning) if settings.screen else None
+        self._surrogate: Surrogate | None = None
+        if settings.screen:
+            from optuna_ga._breeding.surrogate import Surrogate  # SciPy is slow to import.
+
+            self._surrogate = Surrogate(settings.tuning)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""

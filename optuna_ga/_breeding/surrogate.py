@@ -21,13 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.features import N_BEST, Features
 from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.fitness import Rank
 
-MAX_TRIALS = 200
 _FIRST_FIT = 10
 _REFIT_GROWTH = 1.1  # The model is fitted anew after so many times the trials.
 

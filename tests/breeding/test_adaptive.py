@@ -216,14 +216,14 @@ from optuna_ga import GASampler
 for sampler in (GASampler.adaptive(2, screen=False), GASampler(2, parent_fraction=1.0)):
     study = optuna.create_study(sampler=sampler)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=6)
-print({"scipy", "sklearn"} & set(sys.modules))
+print("scipy" in sys.modules)
 """
 
 
-def test_without_a_model_neither_scipy_nor_scikit_learn_is_imported() -> None:
-    """They take a second to import, and only the model needs them."""
+def test_without_a_model_scipy_is_not_imported() -> None:
+    """It is slow to import, and only the model needs it."""
     output = subprocess.run(
         [sys.executable, "-c", MODEL_FREE], capture_output=True, check=True, text=True, timeout=120
     ).stdout
 
-    assert output == "set()\n"
+    assert output == "False\n"
