@@ -2,8 +2,8 @@
 
 Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
 the fittest trials known at its first gene, so results count at once. A model of the finished
-trials chooses four children in five; for the fifth, and without a model, the first new candidate
-is taken.
+trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
+without a model, the first new candidate is taken.
 """
 
 from __future__ import annotations
@@ -53,9 +53,13 @@ class AdaptiveProposer(Proposer):
         if number < self._settings.population_size or len(rows) < 2:
             return None
         rng = generator(self.seed, number)
-        screened = self._surrogate is not None and rng.random() >= tuning.unscreened_prob
-        n = tuning.n_candidates if screened else N_UNSCREENED
-        surrogate = self._surrogate if screened else None
+        surrogate = self._surrogate
+        # Fewer trials than parameters tell a model less than their ranks tell the operators.
+        if surrogate and (
+            rng.random() < tuning.unscreened_prob or len(matrix) < _n_parameters(matrix, rows)
+        ):
+            surrogate = None
+        n = tuning.n_candidates if surrogate else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
         return _Relatives(self._settings, self.seed, number, rows, plans, surrogate)
 
@@ -68,6 +72,11 @@ class AdaptiveProposer(Proposer):
         strata = rng.permutation(size)
         unit = (strata[number] + rng.random(size)[number]) / size
         return float(resolved(distribution, np.array([unit]))[0])
+
+
+def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
+    """Return the largest number of parameters that one of these trials has."""
+    return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
 
 
 @dataclass(frozen=True)
