@@ -218,7 +218,9 @@ def test_the_model_chooses_once_there_are_as_many_trials_as_parameters(
     """Before that, with four in five trials due for it, it is never asked."""
     known = []
 
-    def rating(_: Surrogate, matrix: TrialMatrix, running: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    def rating(
+        _: Surrogate, matrix: TrialMatrix, running: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
         known.append(len(matrix))
         return lambda candidates: np.zeros(len(candidates))
 
