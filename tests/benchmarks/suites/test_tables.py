@@ -14,6 +14,8 @@ from benchmarks.suites.pbo import PBO, BitsObjective
 from benchmarks.suites.tables import TABLES, TableObjective
 from benchmarks.suites.task import Suite
 
+# The package leaves files open.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")
 ONE_MAX, LEADING_ONES = 1, 2
 EACH_COLLECTION = pytest.mark.parametrize(
     ("collection", "dataset"),
@@ -45,7 +47,6 @@ def test_names_are_unique_and_every_second_task_is_held_out(suite: Suite) -> Non
     assert [task.held_out for task in suite.tasks] == [i % n % 2 == 1 for i in range(len(names))]
 
 
-@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")  # The package's own.
 @EACH_COLLECTION
 def test_a_value_is_that_of_one_training_and_the_score_their_mean(
     collection: str, dataset: str
