@@ -64,7 +64,8 @@ class TableObjective:
     def __call__(self, trial: Trial) -> float:
         """Return the loss of one training of a trial's setting."""
         losses, key = self._losses(suggested(trial, self.space))
-        return losses[self._draws[int(key) % _MANY] % len(losses)] - self._table.best
+        which = int(self._draws[int(key) % _MANY]) % len(losses)
+        return losses[which] - self._table.best
 
     def score(self, params: Mapping[str, Any]) -> float:
         """Return the mean loss of a setting's trainings."""

@@ -2,8 +2,8 @@
 
 Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
 the fittest trials known at its first gene, so results count at once. A model of the finished
-trials chooses four children in five; for the fifth, and without a model, the first new candidate
-is taken.
+trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
+without a model, the first new candidate is taken.
 
 With several objectives each child draws a weighting of them, and the fittest by it are its
 parents.
@@ -14,21 +14,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.random import Generator
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
-from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
-from optuna_ga._breeding.front_surrogate import FrontSurrogate
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
-from optuna_ga._breeding.surrogate import MAX_TRIALS, Surrogate
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import resolved
+
+if TYPE_CHECKING:
+    from optuna_ga._breeding.front_surrogate import FrontSurrogate
+    from optuna_ga._breeding.surrogate import Surrogate
 
 Rating = Callable[[TrialMatrix, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
@@ -48,27 +52,46 @@ class AdaptiveProposer(Proposer):
         super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
         self._n_objectives = n_objectives
-        self._surrogate = Surrogate(settings.tuning)
-        self._front_surrogate = FrontSurrogate(settings.tuning, n_objectives)
+        self._surrogate: Surrogate | None = None
+        self._front_surrogate: FrontSurrogate | None = None
+        # Imported when needed: SciPy is slow to import.
+        if settings.screen and several:
+            from optuna_ga._breeding.front_surrogate import FrontSurrogate
+
+            self._front_surrogate = FrontSurrogate(settings.tuning, n_objectives)
+        elif settings.screen:
+            from optuna_ga._breeding.surrogate import Surrogate
+
+            self._surrogate = Surrogate(settings.tuning)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""
-        settings, tuning = self._settings, self._settings.tuning
-        if number < settings.population_size or matrix.n_fit < 2:
+        tuning = self._settings.tuning
+        if number < self._settings.population_size or matrix.n_fit < 2:
             return None
         rng = generator(self.seed, number)
-        screened = settings.screen and rng.random() >= tuning.unscreened_prob
-        n = tuning.n_candidates if screened else N_UNSCREENED
-        if self._n_objectives > 1:
-            weights = weighting(self._n_objectives, rng)
-            fittest = fittest_by(matrix.fittest_ranks, weights, tuning)
-            rows = matrix.rows(rank.number for rank in fittest)
-            rating: Rating = partial(self._front_surrogate.rating, weights=weights)
-        else:
-            rows = matrix.fittest()[: tuning.n_parents]
-            rating = self._surrogate.rating
+        rows, rating = self._parents(matrix, rng)
+        # Fewer trials than parameters tell a model less than their ranks tell the operators.
+        if rating and (
+            rng.random() < tuning.unscreened_prob or len(matrix) < _n_parameters(matrix, rows)
+        ):
+            rating = None
+        n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
-        return _Relatives(settings, self.seed, number, rows, plans, rating if screened else None)
+        return _Relatives(self._settings, self.seed, number, rows, plans, rating)
+
+    def _parents(self, matrix: TrialMatrix, rng: Generator) -> tuple[Sequence[int], Rating | None]:
+        """Return the rows of a child's parents, the fittest first, and its model's ratings."""
+        tuning = self._settings.tuning
+        if self._n_objectives == 1:
+            rating = self._surrogate.rating if self._surrogate else None
+            return matrix.fittest()[: tuning.n_parents], rating
+        weights = weighting(self._n_objectives, rng)
+        fittest = fittest_by(matrix.fittest_ranks, weights, tuning)
+        rows = matrix.rows(rank.number for rank in fittest)
+        if self._front_surrogate is None:
+            return rows, None
+        return rows, partial(self._front_surrogate.rating, weights=weights)
 
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; generation 0 is a Latin hypercube."""
@@ -79,6 +102,11 @@ class AdaptiveProposer(Proposer):
         strata = rng.permutation(size)
         unit = (strata[number] + rng.random(size)[number]) / size
         return float(resolved(distribution, np.array([unit]))[0])
+
+
+def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
+    """Return the largest number of parameters that one of these trials has."""
+    return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
 
+MAX_TRIALS = 200
+"""The trials that the model learns from at most, which bounds its cost."""
+
 
 @dataclass(frozen=True)
 class Tuning:

@@ -82,8 +82,8 @@ class GaussianProcess:
         numbers, lengths = ~self._categorical, self._kernel.lengths
         squares = np.zeros((len(first), len(second)))
         if numbers.any():
-            scaled = (points[:, numbers] / lengths[numbers] for points in (first, second))
-            squares += cdist(*scaled, "sqeuclidean")
+            scaled = [points[:, numbers] / lengths[numbers] for points in (first, second)]
+            squares += cdist(scaled[0], scaled[1], "sqeuclidean")
         for feature in np.flatnonzero(self._categorical):
             differ = first[:, feature, None] != second[:, feature]
             squares += differ / lengths[feature] ** 2
@@ -105,11 +105,12 @@ def fitted(
     likelihood = _NegativeLikelihood(_squares(x, categorical), y)
     n_features = x.shape[1]
     variance, noise, length = _START
+    bounds = [VARIANCES, NOISES, *[LENGTHS] * n_features]
     found = minimize(
         likelihood,
         np.log([variance, noise, *[length] * n_features]),
         jac=True,
-        bounds=np.log([VARIANCES, NOISES, *[LENGTHS] * n_features]),
+        bounds=[(math.log(low), math.log(high)) for low, high in bounds],
         method="L-BFGS-B",
         options={"maxiter": max_iterations},
     )

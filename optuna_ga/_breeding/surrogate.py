@@ -21,15 +21,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.features import N_BEST, Features
 from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
 from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._population.fitness import Rank, in_order
+from optuna_ga._breeding.warping import warped
+from optuna_ga._population.fitness import in_order
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-MAX_TRIALS = 200
 _FIRST_FIT = 10
 _REFIT_GROWTH = 1.1  # The model is fitted anew after so many times the trials.
 
@@ -123,47 +123,6 @@ def scheduled(n: int) -> int:
     while (later := math.ceil(due * _REFIT_GROWTH)) <= n:
         due = later
     return min(due, n)
-
-
-def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) -> np.ndarray:
-    """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
-
-    A failed or infeasible trial counts as the worst. A pruned trial counts as its last report, but
-    as no better than half of the complete trials.
-
-    Args:
-        ranks: The trials' ranks; None for failed trials.
-        quantile: Quantile of the losses above the best that is added to them before the logarithm:
-            the higher, the less the differences between good trials count.
-        objective: The position of the objective.
-    """
-    # An eighth of each, so that differences and sums do not overflow.
-    found = [
-        r.losses[objective] / 8
-        for r in ranks
-        if r and r.is_candidate and math.isfinite(r.losses[objective])
-    ]
-    if not found:
-        return np.zeros(len(ranks))
-    worst, middle, best = max(found), float(np.median(found)), min(found)
-    losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks]).clip(
-        best, worst
-    )
-    above = losses - best
-    margin = float(np.quantile(above, quantile))
-    if margin <= 0.0:
-        positive = above[above > 0.0]
-        margin = float(positive.min()) if len(positive) else 1.0
-    scaled = np.log(above + margin)
-    deviation = float(scaled.std())
-    return np.asarray((scaled - scaled.mean()) / (deviation if deviation > 0.0 else 1.0))
-
-
-def _eighth(rank: Rank | None, objective: int, worst: float, middle: float) -> float:
-    if rank is None or rank.violation > 0 or math.isnan(rank.losses[objective]):
-        return worst
-    loss = rank.losses[objective] / 8
-    return max(loss, middle) if rank.pruned else loss
 
 
 def learnt_rows(matrix: TrialMatrix, n: int) -> list[int]:

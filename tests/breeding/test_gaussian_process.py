@@ -88,7 +88,10 @@ def test_the_gradient_is_that_of_finite_differences(choices: list[int]) -> None:
 
     _, gradient = likelihood(theta)
 
-    expected = approx_fprime(theta, lambda t: likelihood(t)[0], 1e-6)
+    def value(at: np.ndarray) -> float:
+        return likelihood(at)[0]
+
+    expected = approx_fprime(theta, value, 1e-6)
     assert gradient == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 

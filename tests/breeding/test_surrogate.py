@@ -13,8 +13,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.surrogate import Surrogate, scheduled, warped
+from optuna_ga._breeding.surrogate import Surrogate, scheduled
 from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.warping import warped
 from optuna_ga._population import fitness
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT
 from tests.studies import added, failed, pruned
