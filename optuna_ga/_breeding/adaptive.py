@@ -56,7 +56,8 @@ class AdaptiveProposer(Proposer):
         surrogate = self._surrogate
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
         if surrogate and (
-            rng.random() < tuning.unscreened_prob or len(matrix) < _n_parameters(matrix, rows)
+            rng.random() < tuning.unscreened_prob
+            or len(matrix) < tuning.trials_per_parameter * _n_parameters(matrix, rows)
         ):
             surrogate = None
         n = tuning.n_candidates if surrogate else N_UNSCREENED

@@ -28,7 +28,6 @@ from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.fitness import Rank
 
 _FIRST_FIT = 10
-_REFIT_GROWTH = 1.1  # The model is fitted anew after so many times the trials.
 
 
 class _Fit(NamedTuple):
@@ -83,13 +82,12 @@ class Surrogate:
         They depend on these trials and their order of arrival alone. So a resumed search has the
         same, unless workers ran freely and trials arrived in another order.
         """
-        n, last = scheduled(len(matrix)), self._fit
+        n, last = scheduled(len(matrix), self._tuning.refit_growth), self._fit
         if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
             return last
         rows = _rows(matrix, n)
-        features = Features(
-            [*matrix.distributions.values()], matrix.units[_best(matrix, n)[:N_BEST]]
-        )
+        best = matrix.units[_best(matrix, n)[:N_BEST]] if self._tuning.magnify else None
+        features = Features([*matrix.distributions.values()], best)
         kernel = fitted(
             features(matrix.units[rows]), features.categorical, self._losses(matrix, rows)
         )
@@ -100,10 +98,15 @@ class Surrogate:
         return warped([matrix.ranks[row] for row in rows], self._tuning.warp_quantile)
 
 
-def scheduled(n: int) -> int:
-    """Return the largest number of trials in the schedule of fits that is at most `n`."""
+def scheduled(n: int, growth: float) -> int:
+    """Return the largest number of trials in the schedule of fits that is at most `n`.
+
+    Args:
+        n: Number of trials.
+        growth: Ratio of two numbers of the schedule.
+    """
     due = _FIRST_FIT
-    while (later := math.ceil(due * _REFIT_GROWTH)) <= n:
+    while (later := math.ceil(due * growth)) <= n:
         due = later
     return min(due, n)
 
