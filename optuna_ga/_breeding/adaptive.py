@@ -73,7 +73,8 @@ class AdaptiveProposer(Proposer):
         rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
         if rating and (
-            rng.random() < tuning.unscreened_prob or len(matrix) < _n_parameters(matrix, rows)
+            rng.random() < tuning.unscreened_prob
+            or len(matrix) < tuning.trials_per_parameter * _n_parameters(matrix, rows)
         ):
             rating = None
         n = tuning.n_candidates if rating else N_UNSCREENED

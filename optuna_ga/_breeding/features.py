@@ -28,34 +28,34 @@ class Features:
 
     Args:
         distributions: The parameters' distributions `(D,)`.
-        best: Genes `(n, D)` of the best trials.
+        best: Genes `(n, D)` of the best trials; None: no number is magnified.
 
     Attributes:
         categorical: Which features are choices, as booleans `(D,)`.
     """
 
-    def __init__(self, distributions: Sequence[BaseDistribution], best: np.ndarray) -> None:
+    def __init__(self, distributions: Sequence[BaseDistribution], best: np.ndarray | None) -> None:
         kinds = [isinstance(d, CategoricalDistribution) for d in distributions]
         self.categorical = np.array(kinds, bool)
         cells = [n_cells(d) for d in distributions]
-        self._continuous = np.array([n is None for n in cells], bool)
+        self._magnified = np.array([n is None and best is not None for n in cells], bool)
         self._n_choices = np.array(
             [n if is_choice and n else 1 for n, is_choice in zip(cells, kinds, strict=True)]
         )
-        self._centre, self._width = _region(best)
+        self._centre, self._width = _region(np.empty((0, len(cells))) if best is None else best)
 
     def __call__(self, genes: np.ndarray) -> np.ndarray:
         """Return the features `(n, D)` of genes `(n, D)`.
 
         A missing choice differs from all others. A missing number is in the middle of its range,
-        or of the best trials if it is continuous.
+        or of the best trials if it is magnified.
         """
         missing = np.isnan(genes)
         choices = np.where(missing, -1.0, np.floor(genes * self._n_choices))
-        numbers = np.where(missing, np.where(self._continuous, self._centre, 0.5), genes)
+        numbers = np.where(missing, np.where(self._magnified, self._centre, 0.5), genes)
         distances = (numbers - self._centre) / self._width
         magnified = np.sign(distances) * np.log1p(np.abs(distances))
-        numbers = np.where(self._continuous, magnified, numbers)
+        numbers = np.where(self._magnified, magnified, numbers)
         return np.asarray(np.where(self.categorical, choices, numbers))
 
 

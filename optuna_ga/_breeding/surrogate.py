@@ -31,7 +31,6 @@ from optuna_ga._population.fitness import in_order
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FIRST_FIT = 10
-_REFIT_GROWTH = 1.1  # The model is fitted anew after so many times the trials.
 
 
 class _Fit(NamedTuple):
@@ -103,13 +102,12 @@ class Surrogate:
         They depend on these trials and their order of arrival alone. So a resumed search has the
         same, unless workers ran freely and trials arrived in another order.
         """
-        n, last = scheduled(len(matrix)), self._fit
+        n, last = scheduled(len(matrix), self._tuning.refit_growth), self._fit
         if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
             return last
         rows = learnt_rows(matrix, n)
-        features = Features(
-            [*matrix.distributions.values()], matrix.units[_best(matrix, n)[:N_BEST]]
-        )
+        best = matrix.units[_best(matrix, n)[:N_BEST]] if self._tuning.magnify else None
+        features = Features([*matrix.distributions.values()], best)
         kernel = fitted(
             features(matrix.units[rows]), features.categorical, self.losses(matrix, rows)
         )
@@ -117,10 +115,15 @@ class Surrogate:
         return self._fit
 
 
-def scheduled(n: int) -> int:
-    """Return the largest number of trials in the schedule of fits that is at most `n`."""
+def scheduled(n: int, growth: float) -> int:
+    """Return the largest number of trials in the schedule of fits that is at most `n`.
+
+    Args:
+        n: Number of trials.
+        growth: Ratio of two numbers of the schedule.
+    """
     due = _FIRST_FIT
-    while (later := math.ceil(due * _REFIT_GROWTH)) <= n:
+    while (later := math.ceil(due * growth)) <= n:
         due = later
     return min(due, n)
 

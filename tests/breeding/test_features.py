@@ -56,6 +56,14 @@ def test_the_region_of_the_best_is_magnified() -> None:
         assert found == pytest.approx([-math.log(2), 0.0, math.log(2), 0.0], abs=1e-6)
 
 
+def test_without_best_trials_numbers_stay_on_the_unit_scale() -> None:
+    """A missing one is in the middle of the range."""
+    features = Features([UNIT, IntDistribution(1, 9)], None)
+    genes = np.array([[0.1, 0.9], [math.nan, math.nan]])
+
+    assert features(genes).tolist() == [[0.1, 0.9], [0.5, 0.5]]
+
+
 @given(
     arrays(float, (7, 1), elements=st.floats(0.0, 1.0)),
     st.lists(st.floats(0.0, 1.0), min_size=2, max_size=9),

@@ -72,12 +72,12 @@ def test_equal_values_have_losses_of_zero(value: float) -> None:
 
 def test_the_kernel_is_fitted_on_a_schedule() -> None:
     """The schedule depends on the number of trials alone, and never lags by half."""
-    due = [scheduled(n) for n in range(1, 400)]
+    due = [scheduled(n, 1.1) for n in range(1, 400)]
 
     assert due == sorted(due)
     assert all(n / 2 < found <= n for n, found in enumerate(due, start=1))
     assert len(set(due)) < 50
-    assert [scheduled(n) for n in due] == due
+    assert [scheduled(n, 1.1) for n in due] == due
 
 
 def parabola(u: float) -> float:
