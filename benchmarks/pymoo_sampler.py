@@ -97,11 +97,11 @@ class PymooSampler(BaseSampler):
     ) -> None:
         """Return the values of a generation to pymoo once all its trials have ended."""
         individual, generation = self._asked.pop(trial.number)
-        complete = state == TrialState.COMPLETE and values is not None
-        self._values[id(individual)] = values if complete else [_WORST] * self._problem.n_obj
+        found = values if state == TrialState.COMPLETE else None
+        self._values[id(individual)] = found or [_WORST] * self._problem.n_obj
         if any(id(member) not in self._values for member in generation):
             return
-        found = np.array([self._values.pop(id(member)) for member in generation])
+        losses = np.array([self._values.pop(id(member)) for member in generation])
         population = Population.create(*generation)
-        Evaluator().eval(StaticProblem(self._problem, F=np.minimum(found, _WORST)), population)
+        Evaluator().eval(StaticProblem(self._problem, F=np.minimum(losses, _WORST)), population)
         self._algorithm.tell(infills=population)

@@ -39,6 +39,9 @@ class GASampler(BaseSampler):
     one of two distinct parents, or draws it afresh with probability 0.2, and children replace
     their parents. The answer is `best_of_final_generation(study)`, not `study.best_trial`.
 
+    With several objectives, trials are ordered as in NSGA-II: by fronts, and within a front by
+    crowding distance. The answer is `front_of_final_generation(study)`.
+
     The random draws of a trial depend on the seed, on its number and on the parameter's name
     alone, so a restart, a second process or another `n_jobs` never repeats or shifts them. Every
     finished trial but a failed one can become a parent, including enqueued, added and late trials.
@@ -61,6 +64,8 @@ class GASampler(BaseSampler):
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
+            With several objectives this is NSGA-II's survival: each generation's survivors are the
+            best of the survivors before it and of its own trials.
         avoid_duplicates: Whether a child that repeats a finished or running trial is replaced. Up
             to 8 children of the same parents are tried; if all repeat earlier trials, the trial is
             drawn at random. The same seed gives different trials with and without this option.
@@ -71,8 +76,7 @@ class GASampler(BaseSampler):
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
-        ValueError: If an argument is out of its range, or makes fewer than two parents. Also
-            when a study with several objectives suggests a parameter.
+        ValueError: If an argument is out of its range, or makes fewer than two parents.
     """
 
     def __init__(
@@ -112,6 +116,10 @@ class GASampler(BaseSampler):
         Choose it where the result counts. After a Latin hypercube, every trial is bred from the
         fittest of all finished trials, by operators that scale with the spread of the parents. A
         Gaussian process chooses most children among 256 candidates; a trial takes milliseconds.
+
+        With several objectives, each trial draws a weighting of them and is bred from the fittest
+        by it. The child whose optimistic values would add most hypervolume to the front is chosen;
+        with more than four objectives, the child that is best by the weighting.
 
         No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
         while anything else is left. Requires one finished trial (until then the search space is
@@ -166,6 +174,7 @@ class GASampler(BaseSampler):
         `Checkpoints.save` writes, can be a parent. If you keep states by other means, set it to
         any value once the state can be loaded.
 
+        It takes studies with one objective.
         `study.best_trial` may belong to an earlier, shorter-trained generation; the answer is
         `best_of_final_generation(study)`. `docs/explanation/algorithm.md` has the details.
 
@@ -180,7 +189,8 @@ class GASampler(BaseSampler):
 
         Raises:
             TypeError: If an argument has the wrong type; a bool is no number.
-            ValueError: If an argument is out of its range, or makes fewer than two parents.
+            ValueError: If an argument is out of its range, or makes fewer than two parents. Also
+                when a study with several objectives suggests a parameter.
         """
         return cls.from_settings(
             PaperSettings(

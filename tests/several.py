@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import Any
 
 import optuna
 from optuna import Study, Trial
@@ -25,7 +26,7 @@ def two_parabolas(trial: Trial) -> tuple[float, float]:
 
 def study_of_two(
     sampler: BaseSampler | None = None,
-    directions: Sequence[str] = ("minimize", "minimize"),
+    directions: Sequence[Any] = ("minimize", "minimize"),
     history: Iterable[FrozenTrial] = (),
 ) -> Study:
     """Return a study with several objectives and these trials."""
@@ -34,13 +35,13 @@ def study_of_two(
     return study
 
 
-def with_values(*values: float, x: float = 0.5, **options: object) -> FrozenTrial:
+def with_values(*values: float, x: float = 0.5, **options: Any) -> FrozenTrial:
     """Return a complete trial to add, whose gene `x` is 0.5 unless given."""
     return optuna.create_trial(
         values=list(values),
         params={"x": x},
         distributions={"x": FloatDistribution(0.0, 1.0)},
-        **options,  # type: ignore[arg-type]
+        **options,
     )
 
 

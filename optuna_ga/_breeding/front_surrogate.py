@@ -80,7 +80,7 @@ def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
     behind = np.maximum(behind, (points - reference).max(axis=1))
     found, adding = -behind, behind < 0.0
     found[adding] = added_volumes(points[adding], front, reference)
-    return found
+    return np.asarray(found)
 
 
 def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
