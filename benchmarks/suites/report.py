@@ -24,8 +24,8 @@ OURS = "adaptive"  # The samplers whose names begin so are compared with each of
 
 _BEST = """After so many finished trials the one that looks best, noise included, is scored without
     noise; lower is better."""
-_HYPERVOLUME = """The score after so many finished trials is the share of the hypervolume that their
-    values leave; lower is better."""
+_HYPERVOLUME = """The score after so many finished trials is the share of the hypervolume that they
+    leave; lower is better."""
 
 After = Mapping[int, pd.DataFrame]
 """The scores by number of finished trials; see `scores_after`."""

@@ -54,12 +54,13 @@ class Task(NamedTuple):
         name: Its name, unique within the suite.
         held_out: Whether it is for the report alone; nothing may be tuned on it.
         objective: Returns the objective of a seed, which sets the instance of the function or the
-            noise, and is the same for every sampler.
+            noise, and is the same for every sampler. It is an `Objective`, or of a suite with
+            several objectives a `SeveralObjectives`.
     """
 
     name: str
     held_out: bool
-    objective: Callable[[int], Objective | SeveralObjectives]
+    objective: Callable[[int], Any]
 
 
 class Suite(NamedTuple):
