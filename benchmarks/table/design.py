@@ -2,8 +2,8 @@
 
 Settings 0, 2, 4, ... cover the search space. Settings 1, 3, 5, ... are dense where losses are low:
 momentum is uniform, the learning rate by 1 - momentum is log-uniform, and most weight decays are
-small. Together they are a Sobol sequence of six dimensions, not scrambled, so that it depends on no
-seed and on no library's version.
+small. Together they are a Sobol sequence of six dimensions, not scrambled, so that it depends on
+no seed and on no library's version.
 """
 
 from __future__ import annotations
