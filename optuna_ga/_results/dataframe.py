@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FIRST_TYPES = {"number": "int64", "generation": "int64", "state": "str"}
-_ORIGIN_TYPES = {"parents": "object", "mutated": "object", "origin": "str"}
+_ORIGIN_TYPES = {"parents": "object", "mutated": "object", "lost": "object", "origin": "str"}
 
 
 def generations_dataframe(study: Study, population_size: int | None = None) -> pd.DataFrame:
@@ -29,7 +29,9 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     - `state`: "COMPLETE", "PRUNED" or "FAIL".
     - `value`: The trial's value; the last reported value of a pruned trial; NaN if it has none.
     - `parents`: List of the parents' trial numbers.
-    - `mutated`: List of the names of the mutated genes: drawn afresh instead of inherited.
+    - `mutated`: List of the names of the mutated genes: changed instead of inherited.
+    - `lost`: List of the parents whose trained states were lost when the trial started. If it has
+      all parents, the trial trained from scratch. Empty without population-based training.
     - `origin`: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
       mutated genes, "start" if it has no parents.
     - `best_so_far`: The best value of the complete and feasible trials up to this one; NaN before
@@ -115,6 +117,7 @@ def _row(individual: Individual) -> dict[str, Any]:
         "state": trial.state.name,
         "parents": individual.parents,
         "mutated": individual.mutated,
+        "lost": individual.lost,
         "origin": individual.origin,
         "improved": individual.improved,
         **{f"params_{name}": value for name, value in trial.params.items()},

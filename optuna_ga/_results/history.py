@@ -18,6 +18,7 @@ from optuna_ga._population.hypervolume import Hypervolume
 from optuna_ga._records import (
     POPULATION_SIZE,
     shown_generation,
+    shown_lost,
     shown_mutated,
     shown_parents,
     shown_population_size,
@@ -35,7 +36,8 @@ class Individual(NamedTuple):
         generation: The generation that the trial shows, which was true when it ran; else, or if a
             population size was given, the number divided by the population size, rounded down.
         parents: Trial numbers of the parents.
-        mutated: Names of the mutated genes: drawn afresh instead of inherited.
+        mutated: Names of the mutated genes: changed instead of inherited.
+        lost: The parents whose trained states were lost when the trial started.
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
             mutated genes, "start" if it has no parents.
         is_candidate: Whether the trial is complete and feasible, so that it can be the best.
@@ -50,6 +52,7 @@ class Individual(NamedTuple):
     generation: int
     parents: list[int]
     mutated: list[str]
+    lost: list[int]
     origin: str
     is_candidate: bool
     best_so_far: float | None
@@ -164,8 +167,9 @@ def _individual(
 ) -> Individual:
     parents, mutated = shown_parents(trial), shown_mutated(trial)
     origin = "mutation" if mutated else "crossover" if parents else "start"
+    lost = [number for number in parents if number in shown_lost(trial)]
     return Individual(
-        trial, generation, parents, mutated, origin, is_candidate, best_so_far, improved
+        trial, generation, parents, mutated, lost, origin, is_candidate, best_so_far, improved
     )
 
 
