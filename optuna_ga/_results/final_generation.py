@@ -41,12 +41,13 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
         study, "`best_of_final_generation`", "Use `front_of_final_generation` for several."
     )
     number, last = _final_generation(study, population_size)
+    n_trials = len(last)
     if any(CHECKPOINT in trial.user_attrs for trial in study.get_trials(deepcopy=False)):
         sound = [trial for trial in last if not _is_infinitely_good(trial, direction)]
         last = [*filter(can_be_continued, sound)] or sound
     best = fittest(last, 1, [direction])
     if not best:
-        raise ValueError(f"All trials of generation {number} failed or diverged.")
+        raise ValueError(f"All {n_trials} trials of generation {number} failed or diverged.")
     return copy.deepcopy(best[0])
 
 
