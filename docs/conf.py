@@ -18,7 +18,8 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "benchmarks/*.md", "benchmarks/**/*.md", "CHANGELOG.md"]
+documents = ["CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**", "benchmarks/*.md", "benchmarks/**/*.md", *documents]
 exclude_patterns = ["**/.*", "site/**", "**/*.ipynb"]
 
 html_theme = "furo"

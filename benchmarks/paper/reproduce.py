@@ -203,7 +203,9 @@ def _parser() -> Options:
     parser.add("--validation-images", "validation images (default: all)", type=at_least(64))
     parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
-    parser.add("--folder", "folder of the full data (default: see README)", type=Path)
+    parser.add(
+        "--folder", "folder of the full data (default: see benchmarks/paper/README.md)", type=Path
+    )
     parser.add("--minutes", "minutes after which nothing begins", math.inf, type=float)
     parser.add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
     parser.add(

@@ -148,7 +148,8 @@ def _parser() -> Options:
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     parser.add(
         "--folder",
-        "folder of the full data, searched first and downloaded to (default: see README)",
+        "folder of the full data, searched first and downloaded to (default: FASHION_MNIST_DIR, "
+        "then Debian's package dataset-fashion-mnist)",
         type=Path,
     )
     parser.add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")
