@@ -37,7 +37,7 @@ def test_readmes_many_workers_run_as_shown(tmp_path: Path) -> None:
     quickstart, workers = PYTHON
     path = tmp_path / "search.py"
     path.write_text("".join(quickstart.splitlines(keepends=True)[:-3]) + workers)
-    command = [sys.executable, "-W", "error::UserWarning", path]
+    command = [sys.executable, "-W", "error::UserWarning", str(path)]
     subprocess.run(command, cwd=tmp_path, env=os.environ | PATHS, check=True, capture_output=True)
     (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/study.db")
 
