@@ -96,6 +96,7 @@ def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[
                 run.population_size,
                 run.n_generations,
                 device_name(objective.device),
+                label=f"{run.n_generations} x {run.population_size}",
             )
             for name, factory in _samplers(run).items():
                 key = (run.population_size, run.n_generations, name, seed)
@@ -170,7 +171,7 @@ def _rows(study: Study) -> list[Row]:
             "sampler": study.user_attrs[SAMPLER],
             "seed": study.user_attrs[SEED],
             "trial": trial.number,
-            "validation_loss": _digits(trial.value),
+            "validation_loss": _digits(trial.user_attrs.get("validation_loss", math.inf)),
             "training_loss": _digits(trial.user_attrs.get("training_loss")),
             "accuracy": trial.user_attrs.get("validation_accuracy"),
             "seconds": _digits(trial.user_attrs["training_s"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,8 @@ from benchmarks.markdown import table as markdown_table
 from benchmarks.paired import mean_interval
 from benchmarks.rows import read_frame
 
-HEADER = (
-    "sampler", "best validation loss", "accuracy", "learning rate", "momentum", "weight decay",
-    "training time", "trials",
-)  # fmt: skip
+WIDTH = 80  # Of text, in columns.
+HEADER = ("sampler", "loss", "accuracy", "rate", "momentum", "decay", "time", "trials")
 
 
 def read_runs(path: Path) -> dict[str, pd.DataFrame]:
@@ -46,7 +45,8 @@ def table(runs: pd.DataFrame) -> str:
     if runs.empty:
         return "The samplers have no seed in common yet."
     lines = [_line(str(name), of_one) for name, of_one in runs.groupby("sampler", sort=False)]
-    return markdown_table(HEADER, lines, padded=True) + "\n" + "\n".join(_notes(runs))
+    notes = (textwrap.fill(note, WIDTH) for note in _notes(runs))
+    return markdown_table(HEADER, lines, padded=True) + "\n" + "\n".join(notes)
 
 
 def plot(runs: pd.DataFrame, title: str, path: Path) -> None:
@@ -88,7 +88,7 @@ def _line(name: str, runs: pd.DataFrame) -> tuple[str, ...]:
         f"{bests['validation_accuracy'].mean(skipna=False):.3f}",
         *(f"{best[param]:.4f}" for param in params),
         f"{by_seed['training_s'].sum().mean():.1f} s",
-        " + ".join(map(str, by_seed.size())),
+        str(len(runs)),
     )
 
 
@@ -96,11 +96,14 @@ def _notes(runs: pd.DataFrame) -> list[str]:
     seeds, names = runs["seed"].unique().tolist(), runs["sampler"].unique().tolist()
     shown = ", ".join(map(str, seeds))
     notes = [
+        "Loss and accuracy of the best trial on the validation images, its learning rate and "
+        "weight decay, and the time of all trainings.",
         f"Lower losses are better. {len(seeds)} seeds: {shown}."
         if len(seeds) > 1
-        else f"Lower losses are better. One seed, {shown}: no ranking follows from it."
+        else f"Lower losses are better. One seed, {shown}: no ranking follows from it.",
     ]
-    diverged = (runs["value"] == math.inf).groupby(runs["sampler"], sort=False).sum()
+    marked = runs["diverged"].astype(str) if "diverged" in runs else pd.Series("", runs.index)
+    diverged = (marked == "True").groupby(runs["sampler"], sort=False).sum()
     notes.append("Diverged trials: " + ", ".join(f"{n} {m}" for n, m in diverged.items()) + ".")
     if "tpe" in names:
         notes.append("tpe draws its first 10 trials at random, as Optuna's default is.")

@@ -105,7 +105,7 @@ class DashboardReport:
         """Write the report if all trials of this trial's generation have finished."""
         try:
             if len(study.directions) > 1 or self._is_due(study, trial):
-                self.write(study)
+                self._write(study, running=True)
         except Exception as error:  # A failed report must not stop the search.
             self._warn(error)
 
@@ -119,12 +119,15 @@ class DashboardReport:
             ImportError: If optuna-dashboard or Plotly is not installed.
             ValueError: If the study has several objectives.
         """
+        self._write(study, running=False)
+
+    def _write(self, study: Study, *, running: bool) -> None:
         only_direction(study)
         from optuna_dashboard import save_plotly_graph_object
 
         size = _population_size(study)
         with self._lock:
-            _write_note(study, size)  # First, since the figures may fail.
+            _write_note(study, size, running)  # First, since the figures may fail.
             missing = []
             for name, figure in () if size is None else _figures(study, size):
                 if figure is None:
@@ -132,7 +135,7 @@ class DashboardReport:
                 else:
                     save_plotly_graph_object(study, figure, graph_object_id=f"ga-{name}")
             if missing:
-                _write_note(study, size, missing)
+                _write_note(study, size, running, missing)
 
     def _is_due(self, study: Study, trial: FrozenTrial) -> bool:
         size = _population_size(study) or _TRIALS_BETWEEN_REPORTS
@@ -151,7 +154,7 @@ class DashboardReport:
             return
         hint = ""
         if isinstance(error, ImportError):
-            hint = ' Run `pip install "optuna-ga[dashboard]"`.'
+            hint = ' Run `pip install -e ".[dashboard]"`.'
         _logger.warning(f"The report for optuna-dashboard is incomplete: {error!r}.{hint}")
 
 
@@ -163,13 +166,15 @@ def _population_size(study: Study) -> int | None:
         return None
 
 
-def _write_note(study: Study, size: int | None, missing: Sequence[str] = ()) -> None:
+def _write_note(
+    study: Study, size: int | None, running: bool, missing: Sequence[str] = ()
+) -> None:
     """Write the note below the user's own text."""
     from optuna_dashboard import get_note, save_note
 
     user_text = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
     separator = "\n\n" if user_text else ""
-    save_note(study, user_text + separator + note_text(study, size, missing))
+    save_note(study, user_text + separator + note_text(study, size, missing, running=running))
 
 
 class _LastTrials(NamedTuple):

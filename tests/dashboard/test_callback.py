@@ -257,8 +257,20 @@ def test_another_sampler_may_continue_the_generations() -> None:
     study.optimize(sphere, n_trials=8, callbacks=[DashboardReport()])
 
     assert n_reports(study) == 2
-    assert "`RandomSampler`" in get_note(study)
+    assert f"Trials came from `{of_four()!r}`. New trials come from `RandomSampler`." in get_note(
+        study
+    )
     assert len(table(get_note(study), "generation")) == 3
+
+
+def test_the_note_of_a_loaded_study_has_the_recorded_sampler(open_database: OpenDatabase) -> None:
+    """The study was loaded to be looked at, with Optuna's default sampler."""
+    run(of_four(), 8, storage=open_database(), study_name="s")
+    study = optuna.load_study(study_name="s", storage=open_database())
+    DashboardReport().write(study)
+
+    assert f"Trials came from `{of_four()!r}`.\n" in get_note(study)
+    assert "TPESampler" not in get_note(study)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +345,7 @@ print(len(study.trials), len(study._storage.get_study_system_attrs(study._study_
     n_trials, n_written = map(int, done.stdout.split())
     assert n_trials == 12
     assert (n_written > 0) == (package == "plotly")
-    assert done.stderr.count('`pip install "optuna-ga[dashboard]"`') == 1
+    assert done.stderr.count('`pip install -e ".[dashboard]"`') == 1
 
 
 def test_figures_stay_small_however_large_the_study() -> None:
