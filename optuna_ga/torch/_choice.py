@@ -21,7 +21,6 @@ from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._environment import generator_states, seeded
 from optuna_ga.torch._training import Training
 
@@ -165,18 +164,14 @@ def _computed(recipe: Recipe, method: Method, members: Sequence[Training]) -> li
         torch.arange(len(members), dtype=torch.int32, device=device),
         torch.zeros((), dtype=torch.int32, device=device),
     )
-    batch = _first_batch(recipe.train, recipe.batch_size(members[0].member), device)
+    batch = recipe.train.first_batch(recipe.batch_size(members[0].member))
     structure.template.train()
     gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, batch, True)
-    batch = _first_batch(recipe.validation, recipe.validation.batch_size, device)
+    batch = recipe.validation.first_batch(recipe.validation.batch_size)
     structure.template.eval()
     with torch.no_grad():
         method.metrics(structure, recipe.task.metrics, numbers, batch)
     return [gradient, losses, *after.values()]
-
-
-def _first_batch(data: TensorData, batch_size: int, device: torch.device) -> Any:
-    return data.take(torch.arange(min(batch_size, len(data)), device=device))
 
 
 def first_line(error: Exception) -> str:

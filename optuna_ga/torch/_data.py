@@ -5,7 +5,7 @@ Shapes: N examples, B of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -59,6 +59,12 @@ class TensorData:
     def __len__(self) -> int:
         return len(tree_leaves(self._examples)[0])
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the tensors."""
+        place: torch.device = tree_leaves(self._examples)[0].device
+        return place
+
     def order(self, seed: int, epoch: int) -> Tensor:
         """Return the order `(N,)` of the examples in an epoch, counted from 0, on the CPU."""
         generator = torch.Generator("cpu").manual_seed(derived_seed(seed, epoch, "order"))
@@ -68,6 +74,20 @@ class TensorData:
         """Return the number of examples of each batch of an epoch."""
         n_whole, rest = divmod(len(self), batch_size)
         return [batch_size] * n_whole + [rest] * (rest > 0)
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches of an epoch."""
+        return len(self.lengths(batch_size))
+
+    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Any]:
+        """Yield batches on the device, in an order `(N,)` or, without one, as they are stored."""
+        order = torch.arange(len(self), device="cpu") if order is None else order
+        for index in order.to(self.device).split(batch_size):
+            yield self.take(index)
+
+    def first_batch(self, batch_size: int) -> Any:
+        """Return the first batch as stored."""
+        return next(self.batches(batch_size))
 
     def take(self, index: Tensor) -> Any:
         """Return the examples at these places, `index` `(...)` giving tensors `(..., *row)`."""
@@ -83,3 +103,8 @@ class TensorData:
         moved.__dict__.update(self.__dict__)
         moved._examples = tree_map(lambda rows: rows.to(device), self._examples)
         return moved
+
+
+def n_rows(batch: Any) -> int:
+    """Return the number B of examples in a batch."""
+    return len(tree_leaves(batch)[0])

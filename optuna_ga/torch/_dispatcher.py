@@ -21,6 +21,7 @@ from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import Verdict, choose, examine, first_line
 from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._structure import Structure, signature
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Epoch, Training
@@ -108,6 +109,11 @@ class Dispatcher:
 
     def start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
         """Return a member that is ready for its first epoch, new or resumed."""
+        if member.batch_size is not None and isinstance(self._recipe.train, LoaderData):
+            raise ValueError(
+                "`batch_size` of a member must be None where `train` is a loader, which makes the "
+                f"batches, but {member.batch_size} was given."
+            )
         with seeded(member.seed):
             model = self._recipe.task.model(member.seed, **member.model)
         key = signature(model)

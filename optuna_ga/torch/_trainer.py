@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from optuna_ga.torch._environment import (
     computing,
     usual_settings,
 )
+from optuna_ga.torch._loader import as_data
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule
@@ -95,8 +96,10 @@ class PopulationTrainer:
 
     Args:
         task: The network, its loss and its metrics.
-        train: The examples to train on.
-        validation: The examples to evaluate on after each epoch.
+        train: The examples to train on; or a `DataLoader`, or anything else with a length that
+            yields the batches of an epoch each time it is iterated. All members of a group see a
+            loader's batches in its order. They have one shape, but the last may be smaller.
+        validation: The examples to evaluate on after each epoch, or a loader of them.
         epochs: Epochs of each training, at least 1.
         optimizer: "sgd", "nesterov", "adam" or "adamw", equal to those of `torch.optim`.
         schedule: Factors of the learning rates; None leaves them constant.
@@ -118,8 +121,8 @@ class PopulationTrainer:
         self,
         task: Task,
         *,
-        train: TensorData,
-        validation: TensorData,
+        train: TensorData | Iterable[Any],
+        validation: TensorData | Iterable[Any],
         epochs: int,
         optimizer: str = "adamw",
         schedule: Schedule | None = None,
@@ -136,10 +139,15 @@ class PopulationTrainer:
         place = checked_device(device)
         if precision == "tf32" and place.type != "cuda":
             raise ValueError(f"`precision` must not be 'tf32' on a device like {place}.")
+        with usual_settings(place):
+            data = {
+                name: as_data(name, each, place)
+                for name, each in (("train", train), ("validation", validation))
+            }
         self._recipe = Recipe(
             task,
-            train.to(place),
-            validation.to(place),
+            data["train"],
+            data["validation"],
             self.epochs,
             OPTIMIZERS[optimizer],
             schedule or Constant(),
@@ -199,8 +207,7 @@ class PopulationTrainer:
             groups: dict[Hashable, dict[int, Training]] = {}
             for position, member in enumerate(members):
                 start = self._dispatcher.start(member, states[position] if states else None)
-                key = start.structure, self._recipe.batch_size(member)
-                groups.setdefault(key, {})[position] = start
+                groups.setdefault(self._recipe.group(start), {})[position] = start
             ended = [Trained([], None) for _ in members]
             words = f"training {len(members)} network{'s' * (len(members) > 1)}"
             with progress_bar(

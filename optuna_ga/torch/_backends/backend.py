@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 
-from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._environment import Precision
+from optuna_ga.torch._loader import Data, LoaderData
 from optuna_ga.torch._optimizers import Optimizer
 from optuna_ga.torch._schedules import Schedule
 from optuna_ga.torch._task import Member, Task
@@ -30,8 +30,8 @@ class Recipe(NamedTuple):
     """
 
     task: Task
-    train: TensorData
-    validation: TensorData
+    train: Data
+    validation: Data
     epochs: int
     optimizer: Optimizer
     schedule: Schedule
@@ -41,6 +41,12 @@ class Recipe(NamedTuple):
     def batch_size(self, member: Member) -> int:
         """Return the number of examples in a member's batches."""
         return member.batch_size or self.train.batch_size
+
+    def group(self, training: Training) -> Hashable:
+        """Return a key that is equal for members that can train as one."""
+        by_loader = isinstance(self.train, LoaderData) or isinstance(self.validation, LoaderData)
+        age = training.n_epochs if by_loader else None  # A loader's epoch is that of all.
+        return training.structure, self.batch_size(training.member), age
 
 
 class Backend(Protocol):

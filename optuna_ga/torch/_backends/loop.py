@@ -6,16 +6,22 @@ Every faster backend is tested against this one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._loader import Data, LoaderData
 from optuna_ga.torch._randomness import derived_seed, member_key
 from optuna_ga.torch._training import Epoch, Training
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class LoopBackend:
@@ -30,21 +36,61 @@ class LoopBackend:
 
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train each member; see `Backend`."""
-        ended = []
-        for each in members:
-            # A model's draws from PyTorch's global generator depend on its seed alone, too.
-            seed = derived_seed(each.member.seed, each.n_epochs, "others")
-            with seeded(seed, self._recipe.device):
-                ended.append(self._train(each))
-        return ended
+        data = self._recipe.train, self._recipe.validation
+        if any(isinstance(each, LoaderData) for each in data):
+            return self._train_in_step(members)
+        return self._each(self._train, members, self._seeds(members))
 
     def release(self) -> None:
         """Do nothing, since nothing is kept."""
 
     def _train(self, training: Training) -> tuple[Training, Epoch]:
+        """Train a member on batches of its own."""
         run = _Run(self._recipe, training)
-        loss = run.train_epoch()
-        return run.training(), Epoch(loss, run.evaluate())
+        run.train(run.own_batches())
+        run.evaluate(run.batches_in_order())
+        return run.result()
+
+    def _train_in_step(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        """Train members side by side, so that a loader is read once for all of them."""
+        runs = [_Run(self._recipe, each) for each in members]
+        self._pass(self._recipe.train, members, runs, _Run.train, _Run.own_batches)
+        self._pass(self._recipe.validation, members, runs, _Run.evaluate, _Run.batches_in_order)
+        return [run.result() for run in runs]
+
+    def _pass(
+        self,
+        data: Data,
+        members: Sequence[Training],
+        runs: Sequence[_Run],
+        advance: Callable[[_Run, Iterable[Any]], None],
+        own: Callable[[_Run], Iterable[Any]],
+    ) -> None:
+        """Pass once over the data with all runs."""
+        if isinstance(data, LoaderData):
+            for n, batch in enumerate(data.batches(members[0].n_epochs)):
+                step = partial(_with_batch, advance, batch)
+                self._each(step, runs, self._seeds(members, n))
+        else:
+            self._each(lambda run: advance(run, own(run)), runs, self._seeds(members))
+
+    def _each(
+        self,
+        function: Callable[[_Item], _Result],
+        items: Sequence[_Item],
+        seeds: Sequence[int],
+    ) -> list[_Result]:
+        """Call a function with each item, with PyTorch's global generator seeded."""
+        results = []
+        for item, seed in zip(items, seeds, strict=True):
+            with seeded(seed, self._recipe.device):
+                results.append(function(item))
+        return results
+
+    @staticmethod
+    def _seeds(members: Sequence[Training], n: int = 0) -> list[int]:
+        """Return seeds for the `n`-th call of an epoch, of draws that are not a member's own."""
+        return [derived_seed(m.member.seed, m.n_epochs, "others", n) for m in members]
 
 
 class _Run:
@@ -65,42 +111,61 @@ class _Run:
             member_key(training.member.seed, training.n_epochs), dtype=torch.int32, device=device
         )
         self._step = torch.zeros((), dtype=torch.int32, device=device)
+        n_steps = recipe.train.n_batches(recipe.batch_size(training.member))
+        self._rates = training.rates(recipe.schedule, recipe.epochs, n_steps)
+        self._n_steps, self._n_rows, self._n_evaluated = 0, 0, 0
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._sums: dict[str, float] = {}
 
-    def train_epoch(self) -> float:
-        """Train on every example once; return the mean loss."""
-        data, member, epoch = self._recipe.train, self._before.member, self._before.n_epochs
-        order = data.order(member.seed, epoch).to(self._recipe.device)
-        batches = order.split(self._recipe.batch_size(member))
-        rates = self._before.rates(self._recipe.schedule, self._recipe.epochs, len(batches))
-        self._n_steps = len(batches)
-        total = torch.zeros((), dtype=torch.float64, device=self._recipe.device)
-        self._model.train()
-        for index, rate in zip(batches, rates, strict=True):
-            self._optimizer.param_groups[0]["lr"] = rate
-            self._optimizer.zero_grad()
-            loss = self._call(self._recipe.task.loss, data.take(index))
-            loss.backward()
-            if member.clip_norm < float("inf"):
-                nn.utils.clip_grad_norm_(self._parameters.values(), member.clip_norm)
-            self._optimizer.step()
-            self._step += 1
-            total += loss.detach() * len(index)
-        return total.item() / len(order)
+    def own_batches(self) -> Iterator[Any]:
+        """Yield the batches of the member's own order."""
+        data, member = self._recipe.train, self._before.member
+        assert isinstance(data, TensorData)
+        order = data.order(member.seed, self._before.n_epochs)
+        return data.batches(self._recipe.batch_size(member), order)
 
-    def evaluate(self) -> dict[str, float]:
-        """Return the means of the metrics."""
+    def batches_in_order(self) -> Iterator[Any]:
+        """Yield the batches to evaluate on."""
         data = self._recipe.validation
-        sums: dict[str, float] = {}
-        self._model.eval()
-        for index in torch.arange(len(data), device=self._recipe.device).split(data.batch_size):
-            with torch.no_grad():
-                metrics = self._call(self._recipe.task.metrics, data.take(index))
-            for name, value in metrics.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-        return {name: total / len(data) for name, total in sums.items()}
+        assert isinstance(data, TensorData)
+        return data.batches(data.batch_size)
 
-    def training(self) -> Training:
-        """Return the member's present numbers as a `Training`."""
+    def train(self, batches: Iterable[Any]) -> None:
+        """Take a step on each batch."""
+        self._model.train()
+        for batch in batches:
+            self._take_step(batch)
+
+    def _take_step(self, batch: Any) -> None:
+        member = self._before.member
+        self._optimizer.param_groups[0]["lr"] = self._rates[self._n_steps]
+        self._optimizer.zero_grad()
+        loss = self._call(self._recipe.task.loss, batch)
+        loss.backward()
+        if member.clip_norm < float("inf"):
+            nn.utils.clip_grad_norm_(self._parameters.values(), member.clip_norm)
+        self._optimizer.step()
+        self._step += 1
+        self._n_steps += 1
+        self._n_rows += n_rows(batch)
+        self._loss += loss.detach() * n_rows(batch)
+
+    def evaluate(self, batches: Iterable[Any]) -> None:
+        """Add up the metrics of each batch."""
+        self._model.eval()
+        for batch in batches:
+            with torch.no_grad():
+                metrics = self._call(self._recipe.task.metrics, batch)
+            for name, value in metrics.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value.item()
+            self._n_evaluated += n_rows(batch)
+
+    def result(self) -> tuple[Training, Epoch]:
+        """Return the member after the epoch, and the epoch's results."""
+        metrics = {name: total / self._n_evaluated for name, total in self._sums.items()}
+        return self._training(), Epoch(self._loss.item() / self._n_rows, metrics)
+
+    def _training(self) -> Training:
         structure, states = self._before.structure, self._optimizer.state
         moments = tuple(
             structure.rows(
@@ -139,6 +204,10 @@ class _Run:
                 self._optimizer.state[parameter]["step"] = torch.tensor(
                     float(self._before.n_steps)
                 )
+
+
+def _with_batch(advance: Callable[[_Run, Iterable[Any]], None], batch: Any, run: _Run) -> None:
+    advance(run, [batch])
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 Everything that a step reads or changes stays at its place, so that a step can be captured as a
 CUDA graph. The host waits for the device once an epoch, not once a step.
 
-Shapes: P members, W weights of a member, N examples, S steps of an epoch, B examples of a batch.
+Shapes: P members, W weights of a member, S steps of an epoch, B examples of a batch.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._backends.feeds import TensorFeed, feed
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._environment import one_thread
+from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._optimizers import Settings, clip
 from optuna_ga.torch._randomness import member_key
 from optuna_ga.torch._structure import Structure
@@ -38,7 +41,7 @@ class Kind:
         structure: That of the members.
         size: P.
         batch_size: B.
-        shared: Whether all members see the examples in the same order.
+        shared: Whether all members see the same batches.
         clips: Whether some member's gradient is clipped.
     """
 
@@ -86,7 +89,8 @@ class StackBackend:
             structure=members[0].structure,
             size=padded_size(len(members)) if on_gpu else len(members),
             batch_size=self._recipe.batch_size(members[0].member),
-            shared=len({(each.member.seed, each.n_epochs) for each in members}) == 1,
+            shared=isinstance(self._recipe.train, LoaderData)
+            or len({(each.member.seed, each.n_epochs) for each in members}) == 1,
             clips=any(math.isfinite(each.member.clip_norm) for each in members),
         )
         stack = self._stacks.pop(kind, None)
@@ -98,12 +102,12 @@ class StackBackend:
         return stack
 
     def _evaluate(self, stack: _Stack) -> list[Epoch]:
-        """Evaluate with smaller batches, not fewer members, if memory runs out."""
+        """Evaluate with smaller batches, not fewer members, if memory runs out and it can."""
         while True:
             try:
                 return stack.evaluate(self._evaluation_batch)
             except torch.OutOfMemoryError:
-                if self._evaluation_batch == 1:
+                if self._evaluation_batch == 1 or isinstance(self._recipe.validation, LoaderData):
                     raise
                 self._evaluation_batch //= 2
 
@@ -119,7 +123,7 @@ class _Stack:
         size, device = kind.size, recipe.device
         dtype = kind.structure.dtype
         new = partial(torch.zeros, device=device)
-        self._lengths = recipe.train.lengths(kind.batch_size)
+        self._n_steps = recipe.train.n_batches(kind.batch_size)
         self._numbers = Numbers(
             weights=new(size, kind.structure.width, dtype=dtype),
             buffers={
@@ -130,28 +134,24 @@ class _Stack:
             step=new((), dtype=torch.int32),
         )
         self._moments = tuple(torch.zeros_like(self._numbers.weights) for _ in like.moments)
-        self._rates = new(size, len(self._lengths), dtype=dtype)
+        self._rates = new(size, self._n_steps, dtype=dtype)
         self._settings = new(6, size, 1, dtype=dtype)
-        self._order = new(1 if kind.shared else size, len(recipe.train), dtype=torch.int64)
-        self._position = new(1, dtype=torch.int64)
         self._losses = new(size, dtype=torch.float64)
         self._sums: dict[str, Tensor] = {}
-        self._steps = {
-            length: capturer.capture(partial(self._train_step, length), self._begin)
-            for length in set(self._lengths)
-        }
-        self._evaluations: dict[int, dict[int, Callable[[], None]]] = {}
+        self._n_rows = 0
+        self._training = feed(recipe.train, 1 if kind.shared else size, kind.batch_size)
+        self._validation = feed(recipe.validation, 0, recipe.validation.batch_size)
+        self._steps: dict[int, Callable[[], None]] = {}
+        self._evaluations: dict[int, Callable[[], None]] = {}
 
     def load(self, members: Sequence[Training]) -> None:
         """Copy the members' numbers; unused places repeat the first member and do not learn."""
         members = [*members, *[members[0]] * (self._kind.size - len(members))]
         settings = torch.tensor([_settings(each) for each in members], dtype=torch.float64)
         rates = [
-            each.rates(self._recipe.schedule, self._recipe.epochs, len(self._lengths))
+            each.rates(self._recipe.schedule, self._recipe.epochs, self._n_steps)
             for each in members
         ]
-        unlike = members[: len(self._order)]
-        orders = [self._recipe.train.order(m.member.seed, m.n_epochs) for m in unlike]
         keys = [member_key(each.member.seed, each.n_epochs) for each in members]
         self._numbers.weights.copy_(torch.stack([each.weights for each in members]))
         for name, buffer in self._numbers.buffers.items():
@@ -160,34 +160,60 @@ class _Stack:
             moments.copy_(torch.stack([each.moments[place] for each in members]))
         self._settings.copy_(settings.T.unsqueeze(-1))
         self._rates.copy_(torch.tensor(rates, dtype=torch.float64))
-        self._order.copy_(torch.stack(orders))
         self._numbers.keys.copy_(torch.tensor(keys, dtype=torch.int32))
+        self._training.load(members)
+        self._validation.load(members)
 
     def train_epoch(self) -> None:
         """Train on every example once, without waiting for the device."""
         self._begin()
-        for length in self._lengths:
+        self._n_rows = 0
+        for length in self._training.lengths():
+            if length not in self._steps:
+                step = partial(self._train_step, length)
+                self._steps[length] = self._captured(step, self._begin)
             self._steps[length]()
+            self._n_rows += length
 
     def evaluate(self, batch_size: int) -> list[Epoch]:
         """Return the results of the epoch, which waits for the device."""
-        data = self._recipe.validation
-        lengths = data.lengths(batch_size)
-        if batch_size not in self._evaluations:
-            self._evaluations[batch_size] = {
-                length: self._capturer.capture(partial(self._evaluate_step, length), self._restart)
-                for length in set(lengths)
-            }
-        self._restart()
+        if isinstance(self._validation, TensorFeed):
+            self._validation.batch_size = batch_size
         for total in self._sums.values():
             total.zero_()
-        for length in lengths:
-            self._evaluations[batch_size][length]()
-        table = torch.stack([self._losses / len(self._recipe.train), *self._sums.values()], 1)
+        n_rows = 0
+        for length in self._validation.lengths():
+            if length not in self._evaluations:
+                step = partial(self._evaluate_step, length)
+                self._evaluations[length] = self._captured(step, self._validation.rewind)
+            self._evaluations[length]()
+            n_rows += length
+        table = torch.stack([self._losses / self._n_rows, *self._sums.values()], 1)
         return [
-            Epoch(loss, {n: each / len(data) for n, each in zip(self._sums, sums, strict=True)})
+            Epoch(loss, {n: each / n_rows for n, each in zip(self._sums, sums, strict=True)})
             for loss, *sums in table.tolist()
         ]
+
+    def _captured(
+        self, step: Callable[[], None], rewind: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Return a step that can be repeated; what it changed while it was tried is restored."""
+        before = [tensor.clone() for tensor in self._changing()]
+        captured = self._capturer.capture(step, rewind)
+        for tensor, value in zip_longest(self._changing(), before):
+            if value is None:  # The sum of a metric, which did not exist.
+                tensor.zero_()
+            else:
+                tensor.copy_(value)
+        return captured
+
+    def _changing(self) -> list[Tensor]:
+        """Return all tensors that steps change."""
+        numbers = self._numbers
+        return [
+            numbers.weights, *numbers.buffers.values(), numbers.step, *self._moments, self._losses,
+            *self._training.counters, *self._validation.counters, *self._sums.values(),
+        ]  # fmt: skip
 
     def advanced(self, members: Sequence[Training]) -> list[Training]:
         """Return the members' present numbers as trainings."""
@@ -198,24 +224,21 @@ class _Stack:
                 weights[row],
                 tuple(moment[row] for moment in moments),
                 {name: buffer[row] for name, buffer in buffers.items()},
-                len(self._lengths),
+                self._n_steps,
             )
             for row, each in enumerate(members)
         ]
 
     def _begin(self) -> None:
-        for counter in (self._position, self._numbers.step, self._losses):
+        for counter in (self._numbers.step, self._losses):
             counter.zero_()
-
-    def _restart(self) -> None:
-        self._position.zero_()
+        self._training.rewind()
 
     def _train_step(self, length: int) -> None:
         """Take the next batch and a step of the optimizer, in place."""
         structure, numbers, shared = self._kind.structure, self._numbers, self._kind.shared
         structure.template.train()
-        index = self._order.index_select(1, self._next(length))  # (1, B) or (P, B)
-        batch = self._recipe.train.take(index[0] if shared else index)
+        batch = self._training.batch(length)
         gradient, losses, buffers = self._method.gradients(
             structure, self._recipe.task.loss, numbers, batch, shared
         )
@@ -234,7 +257,7 @@ class _Stack:
     def _evaluate_step(self, length: int) -> None:
         """Add the metrics of the next batch to the sums."""
         self._kind.structure.template.eval()
-        batch = self._recipe.validation.take(self._next(length))
+        batch = self._validation.batch(length)
         with torch.no_grad():
             metrics = self._method.metrics(
                 self._kind.structure, self._recipe.task.metrics, self._numbers, batch
@@ -243,11 +266,6 @@ class _Stack:
             if name not in self._sums:
                 self._sums[name] = torch.zeros_like(self._losses)
             self._sums[name] += value
-
-    def _next(self, length: int) -> Tensor:
-        places = self._position + torch.arange(length, device=self._recipe.device)  # (B,)
-        self._position += length
-        return places
 
 
 def padded_size(n: int) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._environment import n_cores, one_thread, usual_settings
-from optuna_ga.torch._training import Epoch, Training
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class ThreadsBackend(LoopBackend):
@@ -17,11 +20,17 @@ class ThreadsBackend(LoopBackend):
     neither on them nor on the number of cores.
     """
 
-    def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
-        """Train the members; see `Backend`."""
-        with ThreadPoolExecutor(n_cores()) as executor:
-            return list(executor.map(self._train_in_thread, members))
+    def _each(
+        self,
+        function: Callable[[_Item], _Result],
+        items: Sequence[_Item],
+        seeds: Sequence[int],
+    ) -> list[_Result]:
+        """Call a function with each item, on all cores; these networks draw nothing by seeds."""
 
-    def _train_in_thread(self, training: Training) -> tuple[Training, Epoch]:
-        with one_thread(), usual_settings(self._recipe.device):  # These belong to a thread.
-            return self._train(training)
+        def in_thread(item: _Item) -> _Result:
+            with one_thread(), usual_settings(self._recipe.device):  # These belong to a thread.
+                return function(item)
+
+        with ThreadPoolExecutor(n_cores()) as executor:
+            return list(executor.map(in_thread, items))
