@@ -8,9 +8,6 @@ network trains. `optimize_generations` evaluates a whole generation at once.
 which needs PyTorch.
 """
 
-from importlib import import_module
-from types import ModuleType
-
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._breeding.paper import PaperSettings
 from optuna_ga._dashboard.callback import DashboardReport
@@ -47,8 +44,10 @@ __all__ = [
 _PACKAGES = ("fashion_mnist", "torch", "visualization")  # Imported at their first use.
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> object:
     if name in _PACKAGES:
+        from importlib import import_module
+
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

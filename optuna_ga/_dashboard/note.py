@@ -14,7 +14,7 @@ from optuna_ga._optuna_internals import locate
 from optuna_ga._population.fitness import fittest
 from optuna_ga._records import shown_sampler
 from optuna_ga._results.final_generation import best_of_final_generation
-from optuna_ga._results.history import median
+from optuna_ga._results.history import edges_of, median
 from optuna_ga._sampler import GASampler
 
 HEADING = "# Report of optuna_ga"
@@ -85,7 +85,9 @@ def _final(study: Study, link: str) -> str:
 
 def _described(trial: FrozenTrial, link: str) -> str:
     summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(trial.value)}"
-    return f"{summary}\n\n{_value_table('parameter', trial.params)}"
+    edges = ", ".join(f"{_code(name)} ({edge})" for name, edge in edges_of(trial).items())
+    hint = f"\n\nAt an end of the range: {edges}. A wider range may hold better values."
+    return f"{summary}\n\n{_value_table('parameter', trial.params)}{hint if edges else ''}"
 
 
 def _generations(

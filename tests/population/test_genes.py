@@ -202,3 +202,12 @@ def test_ends_of_huge_integer_ranges_are_exact(low: int, high: int) -> None:
     assert from_unit(distribution, 1.0) == high
     assert fit(distribution, high + 5) == high
     assert n_cells(distribution) == high - low + 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-6, 1e-1), (1e-5, 3e-3), (0.1, 0.7)])
+@pytest.mark.parametrize("log", [True, False])
+def test_the_ends_of_the_scale_are_the_bounds(low: float, high: float, log: bool) -> None:
+    """Not a neighbour that the exponential of a logarithm gives."""
+    distribution = FloatDistribution(low, high, log=log)
+
+    assert (from_unit(distribution, 0.0), from_unit(distribution, 1.0)) == (low, high)
