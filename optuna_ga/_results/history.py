@@ -113,7 +113,7 @@ def population_size_of(study: Study, given: int | None) -> int:
 def edges_of(trial: FrozenTrial) -> dict[str, str]:
     """Return "lower" or "upper" for each numerical parameter that is an end of its range.
 
-    >>> from optuna.distributions import FloatDistribution
+    >>> import optuna
     >>> space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
     >>> edges_of(optuna.create_trial(value=1, params={"x": 0.0, "y": 0.5}, distributions=space))
     {'x': 'lower'}

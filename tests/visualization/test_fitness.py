@@ -99,6 +99,6 @@ def test_outliers_do_not_flatten_the_others(sign: int) -> None:
 
     low, high = sorted(sign * end for end in far.layout.yaxis.range)
     assert (low, high) == pytest.approx((0.955, 1.945), abs=0.1)
-    assert "1 beyond the axis" in far.layout.title.text
+    assert "2 beyond the axis" in far.layout.title.text
     assert none.layout.yaxis.range is None
     assert "beyond" not in none.layout.title.text
