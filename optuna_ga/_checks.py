@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from typing import ParamSpec, TypeVar
@@ -163,6 +163,20 @@ def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` must be True or False, but {shown(value)} was given.")
     return value
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of some strings.
+
+    Raises:
+        TypeError: If it is no string.
+        ValueError: If it is another string.
+    """
+    check_text(name, value)
+    if value not in choices:
+        words = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"`{name}` must be {words}, but {shown(value)} was given.")
+    return str(value)
 
 
 def set_checked(settings: object, **checked: object) -> None:

@@ -84,8 +84,8 @@ def test_changed_settings_are_checked(
         ),
         (
             GASampler.population_based_training(seed=1),
-            "GASampler.population_based_training(population_size=20, parent_fraction=0.5, "
-            "mutation_prob=0.2, seed=1, record=True)",
+            "GASampler.population_based_training(population_size=20, selection='generational', "
+            "mutation='resample', parent_fraction=0.5, mutation_prob=0.2, seed=1, record=True)",
         ),
     ],
 )

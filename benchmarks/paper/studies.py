@@ -5,8 +5,9 @@ Everything is kept in the storage, so that a second call runs only what is missi
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -47,7 +48,7 @@ class Problem:
     """
 
     name: str
-    evaluate: Callable[[list[optuna.Trial]], Sequence[Result]]
+    evaluate: Callable[[list[optuna.Trial]], Iterable[Result]]
     population_size: int
     n_generations: int
     device: str
@@ -215,6 +216,7 @@ def _rows(study: Study) -> Iterator[Row]:
             "state": trial.state.name,
             "value": trial.value,
             **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga_")},
+            "params": json.dumps([*trial.params]),
             **trial.params,
             **_environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
         }

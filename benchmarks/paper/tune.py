@@ -2,7 +2,8 @@
 
 Without options this is the quick preset, a few minutes on two CPU cores. A run that was stopped
 resumes. The studies of `GASampler` have a `DashboardReport`. A training that diverges has twice
-the loss of guessing.
+the loss of guessing. `--objective module:name` takes an objective of your own in the CNN's place,
+with its own images and epochs; its value is minimized.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.commands import other_commands
 from benchmarks.options import Options, at_least
+from benchmarks.paper.own_objective import load_objective
 from benchmarks.paper.studies import Callback, Problem, StudyJob, rows, run_studies
 from benchmarks.paper.tune_report import WIDTH, plot, read_runs, table
 from benchmarks.rows import device_name, write_rows
 from benchmarks.samplers import PAPER_SAMPLERS, SAMPLERS
-from benchmarks.trainings import PRECISIONS
+from benchmarks.trainings import PRECISIONS, default_device
 from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
@@ -50,10 +52,11 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
     storage = _storage(parser, url)
-    problem = parser.checked(_problem, options)
+    problem = parser.checked(_own_problem if options.objective else _problem, options)
     budget = f"{problem.n_trials} trials per study on the {problem.device}"
     print(textwrap.fill(f"{problem.name}: {budget}", WIDTH), flush=True)
-    _warm_up(options.device)
+    if not options.objective:
+        _warm_up(options.device)
     start = perf_counter()
     searches = [
         StudyJob(problem, name, SAMPLERS[name], seed)
@@ -109,6 +112,16 @@ def _problem(options: argparse.Namespace) -> Problem:
     )
 
 
+def _own_problem(options: argparse.Namespace) -> Problem:
+    return Problem(
+        name=options.objective,
+        evaluate=load_objective(options.objective),
+        population_size=options.population_size,
+        n_generations=options.generations,
+        device=device_name(default_device()),
+    )
+
+
 def _warm_up(device: str | None) -> None:
     """Start the CUDA context or the pool of threads, which is no part of a trial's time."""
     objective = FashionMNISTObjective("subset", epochs=1, n_training_images=64, device=device)
@@ -136,6 +149,7 @@ def _parser() -> Options:
     parser.add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
     parser.add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
     parser.add("--generations", "generations in a study", 4, type=at_least(1))
+    parser.add("--objective", "module:name of an objective in the place of the paper's CNN")
     parser.add(
         "--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"]
     )

@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int, shown
 from optuna_ga._running.progress import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
-from optuna_ga._training.lineage import parent_to_continue
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._stacked import StackedTrainer
@@ -361,10 +360,8 @@ class FashionMNISTObjective:
         """Return the state from which the trial resumes; None if it trains from scratch."""
         if self._checkpoints is None:
             return None
-        parent = parent_to_continue(trial)
-        if parent is None:
-            return None
-        return State(**self._checkpoints.load(parent, self._device))
+        state = self._checkpoints.load_parent(trial, self._device)
+        return None if state is None else State(**state)
 
 
 class _Reporter:

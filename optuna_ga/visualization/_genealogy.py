@@ -43,9 +43,10 @@ def plot_genealogy(
 
     Trials are arranged by generation, and within a generation from the fittest at the top to
     failed trials at the bottom. Lines lead from parents to children. The study's fittest trial
-    and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. Where
-    lines would be too many, only those to the fittest parents of each child are drawn, and the
-    title says to how many. The sampler records parents unless it has `record=False`.
+    and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. It
+    begins with a trial that started afresh, since its parents' states were lost, if there is one.
+    Where lines would be too many, only those to the fittest parents of each child are drawn, and
+    the title says to how many. The sampler records parents unless it has `record=False`.
 
     Args:
         study: A study with one objective.
@@ -157,7 +158,11 @@ class _Genealogy:
     def lineage(self, individual: Individual) -> list[Edge]:
         """Return the edges of the lineage that follows the fitter parent of each individual."""
         edges: list[Edge] = []
-        while known := self._known_parents(individual):
+        while known := [
+            parent
+            for parent in self._known_parents(individual)
+            if parent.trial.number not in individual.lost
+        ]:
             parent = known[0]
             edges.append((parent.trial.number, individual.trial.number))
             individual = parent

@@ -142,7 +142,7 @@ def test_diverged_trials_are_counted_by_their_mark(out: Path) -> None:
     rows.loc[rows["trial"] == 3, "diverged"] = "True"
     text = " ".join(table(rows.assign(best=rows["value"])).split())
 
-    assert "Diverged trials: adaptive 1, ga 1, random 1, tpe 1." in text
+    assert "Diverged trials: adaptive 1 of 8, ga 1 of 8, random 1 of 8, tpe 1 of 8." in text
 
 
 def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
