@@ -121,7 +121,7 @@ def _order(row: Row) -> tuple[str, int, str, int, int]:
 def _parser() -> Options:
     parser = Options("python -m benchmarks.suites", __doc__)
     names, suites = list({**SAMPLERS, **SEVERAL_SAMPLERS}), list(SUITES)
-    parser.add_argument("suite", choices=suites, help=f"one of {', '.join(suites)}")
+    parser.add("suite", "suite to run", choices=suites)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     samplers = "samplers to compare (default: all that take as many objectives)"
     parser.add("--samplers", samplers, nargs="+", choices=names)

@@ -69,7 +69,7 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     except ImportError as error:
         raise ImportError(
             "`generations_dataframe` needs pandas, which is not installed. "
-            'Run `pip install "optuna-ga[visualization]"`.'
+            'Run `pip install -e ".[visualization]"`.'
         ) from error
     history = read_history(study, population_size)
     individuals = history.individuals
