@@ -96,9 +96,14 @@ def plot_genes(
 
 
 def _edges(history: History) -> dict[str, str]:
-    """Return the ends of ranges on which the fittest trial's genes lie, by parameter."""
+    """Return the ends of ranges on which the fittest trial's genes lie, by parameter.
+
+    With several objectives no trial is the fittest.
+    """
+    if history.has_several:
+        return {}
     trials = (individual.trial for individual in history.individuals)
-    best = fittest(trials, 1, history.direction)
+    best = fittest(trials, 1, history.directions)
     return edges_of(best[0]) if best else {}
 
 
