@@ -46,6 +46,7 @@ SEARCH_SPACE: Mapping[str, FloatDistribution] = {
     "momentum": FloatDistribution(0.0, 0.9),
     "weight_decay": FloatDistribution(0.0, 0.1),
 }
+DIVERGED_LOSS = 2 * math.log(10)  # Twice the loss of guessing among ten classes.
 
 
 class Score(NamedTuple):
@@ -69,14 +70,15 @@ class FashionMNISTObjective:
     - The value is the loss after the last epoch, not the best of all epochs: section 4.2 says
       "after training". The paper does not state the number of epochs. 14 is that of PyTorch's
       MNIST example, the source of the paper's other settings.
-    - A training that diverges ends at once, and its value is infinity. The trial counts in its
-      generation and ranks last, and every sampler learns where training diverges, which a failed
-      trial would hide.
+    - A training that diverges ends at once, and its value is `DIVERGED_LOSS`, twice the loss of
+      guessing. The trial counts in its generation and ranks last, and every sampler learns where
+      training diverges, which a failed trial would hide. A higher loss is cut to this, in value
+      and reports, so that figures of the study stay legible.
     - All trials start from the same weights and see the same batches, so they differ by their
       hyperparameters alone; see `seed_per_trial`. Equal hyperparameters and seeds give equal
       results on the same device with the same number of threads.
     - Each trial reports its validation loss after every epoch, so pruners work. It records the
-      user attributes `training_loss` (mean of the last epoch), `validation_loss`,
+      user attributes `training_loss` (mean of the last epoch), `validation_loss` (not cut),
       `validation_accuracy` and `training_s` (seconds, validation included); if it diverged,
       `training_s` and `diverged`.
 
@@ -188,8 +190,9 @@ class FashionMNISTObjective:
             trials: Running trials, whose hyperparameters this method suggests.
 
         Returns:
-            A result for each trial: its validation loss, infinity if the training diverged, or an
-            `optuna.TrialPruned` if the study's pruner stopped the trial.
+            A result for each trial: its validation loss, `DIVERGED_LOSS` if the training diverged
+            or the loss is higher, or an `optuna.TrialPruned` if the study's pruner stopped the
+            trial.
         """
         if self._trainer is None:
             kind = StackedTrainer if self._device.type == "cuda" else ThreadsTrainer
@@ -365,7 +368,7 @@ class _Reporter:
     """Reports each epoch's losses to the trials, prunes, and collects the trials' results."""
 
     def __init__(self, trials: Sequence[Trial], epochs: int, progress: tqdm[Any]) -> None:
-        self.results: list[float | TrialPruned] = [math.inf] * len(trials)
+        self.results: list[float | TrialPruned] = [DIVERGED_LOSS] * len(trials)
         self._trials = trials
         self._epochs = epochs
         self._progress = progress
@@ -385,7 +388,7 @@ class _Reporter:
         for position, epoch in ended.items():
             self._seconds[position] += share
             if epoch is not None:
-                self._trials[position].report(epoch.validation_loss, step=self._epoch)
+                self._trials[position].report(_cut(epoch.validation_loss), step=self._epoch)
         pruned = {position for position, epoch in ended.items() if self._end(position, epoch)}
         self._progress.update()
         self._start = time.perf_counter()
@@ -399,12 +402,16 @@ class _Reporter:
         if epoch is None:
             trial.set_user_attr("diverged", True)
         elif pruned or is_last:
-            self.results[position] = TrialPruned() if pruned else epoch.validation_loss
+            self.results[position] = TrialPruned() if pruned else _cut(epoch.validation_loss)
             for name, value in epoch._asdict().items():
                 trial.set_user_attr(name, value)
         if epoch is None or pruned or is_last:
             trial.set_user_attr("training_s", self._seconds[position])
         return pruned
+
+
+def _cut(loss: float) -> float:
+    return min(loss, DIVERGED_LOSS)
 
 
 def _checked_seed(seed: int) -> int:
