@@ -198,6 +198,7 @@ def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
 
     assert first == "# Python 3.10 or newer"
     assert [re.split(">=", line)[0] for line in lines] == [
+        "moocore",
         "numpy",
         "optuna",
         "scipy",
