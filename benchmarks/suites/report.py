@@ -55,7 +55,9 @@ def report(rows: pd.DataFrame, path: Path) -> str:
         parts += [f"## `{name}` against the others\n", _against_text(name)]
         for workers, after in scores.items():
             parts += [f"### `{name}` with {workers}\n", *_against(after, name)]
-    return "\n".join([*parts, "## Cost\n", *_cost(rows)])
+    if rows["sampler_s"].notna().any():  # Times on a busy machine are left out.
+        parts += ["## Cost\n", *_cost(rows)]
+    return "\n".join(parts)
 
 
 def _after(rows: pd.DataFrame, n_workers: int) -> After:

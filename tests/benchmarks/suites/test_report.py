@@ -56,6 +56,15 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert "| a | 1.00 |\n| b | 2.00 |" in text
 
 
+def test_times_that_were_not_measured_are_not_reported(tmp_path: Path) -> None:
+    """Rows of a busy machine have no times."""
+    scores: Scores = {"a": [1], "b": [2]}
+    timed, untimed = rows_of(scores), rows_of(scores, sampler_s=math.nan)
+
+    assert "## Cost" in report.report(timed, tmp_path / "rows.csv")
+    assert "## Cost" not in report.report(untimed, tmp_path / "rows.csv")
+
+
 def test_a_sampler_with_fewer_seeds_is_in_the_second_table(tmp_path: Path) -> None:
     """That table ranks all samplers on the pairs that they share."""
     rows = rows_of({"a": range(10), "b": range(1, 11), "slow": [-1, -1, -1]})
