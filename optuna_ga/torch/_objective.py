@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,29 +78,36 @@ class _Reporter:
         self._trials = trials
         self._epochs = epochs
         self._metric = metric
+        self._seconds = [0.0] * len(trials)
+        self._start = time.perf_counter()
 
     def __call__(self, epoch: int, ended: Mapping[int, Epoch | None]) -> Collection[int]:
         """Report; return the positions of the pruned trials."""
+        share = (time.perf_counter() - self._start) / len(ended)
         for position, result in ended.items():
+            self._seconds[position] += share
             if result is not None:
                 self._trials[position].report(self._value(result), step=epoch)
-        return {
+        pruned = {
             position for position, result in ended.items() if self._end(epoch, position, result)
         }
+        self._start = time.perf_counter()
+        return pruned
 
     def _end(self, epoch: int, position: int, result: Epoch | None) -> bool:
         """Record the trial's last epoch if it has ended, and return whether it was pruned."""
         trial = self._trials[position]
+        is_last = epoch == self._epochs
+        pruned = result is not None and not is_last and trial.should_prune()
         if result is None:
             trial.set_user_attr("diverged", True)
-            return False
-        is_last = epoch == self._epochs
-        pruned = not is_last and trial.should_prune()
-        if pruned or is_last:
+        elif pruned or is_last:
             self.results[position] = TrialPruned() if pruned else self._value(result)
             trial.set_user_attr("training_loss", result.training_loss)
             for name, value in result.metrics.items():
                 trial.set_user_attr(f"validation_{name}", value)
+        if result is None or pruned or is_last:
+            trial.set_user_attr("training_s", self._seconds[position])
         return pruned
 
     def _value(self, result: Epoch) -> float:

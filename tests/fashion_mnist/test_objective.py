@@ -19,9 +19,9 @@ from optuna_ga.fashion_mnist import (
     SEARCH_SPACE,
     FashionMNISTObjective,
     _objective,
+    paper_trainer,
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
-from optuna_ga.fashion_mnist._trainers import LoopTrainer, ThreadsTrainer
 from tests.terminals import open_terminal
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
@@ -191,9 +191,8 @@ def test_both_forms_make_the_same_study_in_float64(
     monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
     """Bred from each other's values, every trial is the same: no rounding swaps ranks."""
-    for trainer in (LoopTrainer, ThreadsTrainer):
-        double = partial(trainer, dtype=torch.float64)
-        monkeypatch.setattr(_objective, trainer.__name__, double)
+    double = partial(paper_trainer, dtype=torch.float64)
+    monkeypatch.setattr(_objective, "paper_trainer", double)
     data = load_subset(torch.device("cpu"))
     few = Data(data.training.take(slice(10)), data.validation.take(slice(10)), None)
     monkeypatch.setattr(_objective, "load_subset", lambda device: few)

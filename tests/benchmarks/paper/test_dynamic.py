@@ -16,7 +16,7 @@ from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import Data, load_subset
-from optuna_ga.fashion_mnist._trainers import Member
+from optuna_ga.torch import Member
 
 SETTING = dynamic.Setting(
     population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
@@ -93,9 +93,9 @@ def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.Monk
     """Replays take the seeds from 1,000 on, the same ones for every method."""
     seeds: list[int] = []
 
-    def member(*args: Any) -> Any:
-        seeds.append(args[3])
-        return Member(*args)
+    def member(rate: float, *, seed: int, **settings: Any) -> Any:
+        seeds.append(seed)
+        return Member(rate, seed=seed, **settings)
 
     monkeypatch.setattr(_objective, "Member", member)
     for method in ("dynamic", "random"):
