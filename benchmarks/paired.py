@@ -62,6 +62,19 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, low, high
 
 
+def share_interval(share: float, n: int) -> tuple[float, float, float]:
+    """Return a share with the ends of its 95 % interval (Wilson's), which stay in [0, 1].
+
+    Args:
+        share: Share of successes, or mean of figures in [0, 1], whose interval is no wider.
+        n: Number of trials, at least 1.
+    """
+    z = float(stats.norm.ppf(0.975))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return share, max(0.0, centre - half), min(1.0, centre + half)
+
+
 def with_interval(values: Sequence[float], digits: int) -> str:
     """Return the mean with its 95 % interval as text; a single value alone, a dash for none."""
     if not values:

@@ -14,7 +14,7 @@ import optuna
 import torch
 
 import optuna_ga
-from optuna_ga import Checkpoints, GASampler, optimize_generations, parent_to_continue
+from optuna_ga import Checkpoints, GASampler, optimize_generations
 
 labels = torch.arange(800) // 400  # Two spirals; every second point is for validation.
 angle = torch.linspace(0.5, 6.5, 400).repeat(2)
@@ -29,8 +29,7 @@ def train(trial: optuna.Trial, checkpoints: Checkpoints) -> float:
     layers = torch.nn.Linear(2, 32), torch.nn.ReLU(), torch.nn.Linear(32, 32), torch.nn.ReLU()
     model = torch.nn.Sequential(*layers, torch.nn.Linear(32, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    if parent := parent_to_continue(trial):
-        state = checkpoints.load(parent)
+    if state := checkpoints.load_parent(trial):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     for group in optimizer.param_groups:  # After loading, which restores the parent's.

@@ -9,7 +9,7 @@ which needs PyTorch.
 """
 
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
-from optuna_ga._breeding.paper import PaperSettings
+from optuna_ga._breeding.paper_settings import PaperSettings
 from optuna_ga._dashboard.callback import DashboardReport
 from optuna_ga._results.dataframe import generations_dataframe
 from optuna_ga._results.final_generation import best_of_final_generation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
@@ -142,6 +143,20 @@ def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` must be True or False, but {shown(value)} was given.")
     return value
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of some strings.
+
+    Raises:
+        TypeError: If it is no string.
+        ValueError: If it is another string.
+    """
+    check_text(name, value)
+    if value not in choices:
+        words = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"`{name}` must be {words}, but {shown(value)} was given.")
+    return str(value)
 
 
 def set_checked(settings: object, **checked: object) -> None:

@@ -30,6 +30,7 @@ GENERATION = "ga_generation"
 PARENTS = "ga_parents"
 MUTATED = "ga_mutated"
 CHECKPOINT = "ga_checkpoint"
+LOST = "ga_lost_parents"
 UNFINISHED = "ga_unfinished"
 SEED = "ga_seed"  # On the study.
 POPULATION_SIZE = "ga_population_size"  # On the study.
@@ -111,6 +112,17 @@ def shown_parents(trial: FrozenTrial) -> list[int]:
     numbers = _items(trial, PARENTS)
     valid = all(_is_int(number, 0, trial.number - 1) for number in numbers)
     return numbers if valid and len(set(numbers)) == len(numbers) else []
+
+
+def record_lost(study: Study, trial: FrozenTrial, numbers: Sequence[int]) -> None:
+    """Write which parents' states a trial could not load, unless the trial shows just these."""
+    if numbers != shown_lost(trial):
+        write_on_trial(study, trial, LOST, numbers)
+
+
+def shown_lost(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of the parents whose states the trial could not load."""
+    return [number for number in _items(trial, LOST) if _is_int(number, 0, trial.number - 1)]
 
 
 def shown_mutated(trial: FrozenTrial) -> list[str]:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, AdaptiveSettings
 from optuna_ga._breeding.breeder import Breeder
 from optuna_ga._breeding.breeders import Memories, Settings, StudyMemory
-from optuna_ga._breeding.paper import PaperSettings
+from optuna_ga._breeding.paper_settings import Mutation, PaperSettings, Selection
 from optuna_ga._checks import check_bool, shown
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._records import (
@@ -150,8 +150,10 @@ class GASampler(BaseSampler):
         cls,
         population_size: int = 20,
         *,
-        parent_fraction: float = 0.5,
-        mutation_prob: float = 0.2,
+        selection: Selection = "generational",
+        mutation: Mutation = "resample",
+        parent_fraction: float | None = None,
+        mutation_prob: float | None = None,
         seed: int | None = None,
         record: bool = True,
     ) -> GASampler:
@@ -159,8 +161,13 @@ class GASampler(BaseSampler):
 
         Choose it to change hyperparameters while networks train. A generation is a segment of
         training. A child takes its hyperparameters from two parents, as with `GASampler()`, and
-        its trained state from the fitter of the two, which `parent_to_continue(trial)` returns in
-        the objective. `Checkpoints` keeps the states.
+        its trained state from the fitter of the two, which `Checkpoints.load_parent(trial)`
+        returns in the objective. `Checkpoints` keeps the states.
+
+        These operators are the paper's. Those of population-based training in its own field
+        (Jaderberg et al. 2017, arXiv:1711.09846) are `selection="truncation"` with
+        `mutation="perturb"`: the fitter networks train on unchanged, and the least fit are
+        replaced by copies of the fittest whose hyperparameters are a fifth less or more.
 
         Only a complete trial with a finite value and the user attribute `ga_checkpoint`, which
         `Checkpoints.save` writes, can be a parent. If you keep states by other means, set it to
@@ -171,8 +178,18 @@ class GASampler(BaseSampler):
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.
-            parent_fraction: Share of the population that become parents, in (0, 1], at least 2.
-            mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
+            selection: "generational": every trial is a child of two of the fittest. "truncation":
+                trial n trains on what trial n - P has trained, P trials before, with the same
+                parameters; unless that trial is among the least fit `parent_fraction` of its
+                generation or left no state. Then trial n copies state and parameters of one of
+                the fittest `parent_fraction`, and its parameters mutate.
+            mutation: "resample" draws a parameter afresh. "perturb" makes a number a fifth less
+                or more; in a range with negative numbers, and at 0, the step is a tenth of the
+                range; on a grid it is at least one step; a choice is drawn among all choices.
+            parent_fraction: Share of the population that become parents, in (0, 1], at least two
+                trials; with truncation in (0, 0.5], at least one. None: 0.5, with truncation 0.2.
+            mutation_prob: Probability of a mutation for each parameter, in [0, 1]. None: 0.2, or 1
+                for "perturb".
             seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
                 `GASampler`.
             record: Whether to write the user attributes. `schedule_of` needs them, and so do
@@ -180,13 +197,19 @@ class GASampler(BaseSampler):
 
         Raises:
             TypeError: If an argument has the wrong type; a bool is no number.
-            ValueError: If an argument is out of its range, or makes fewer than two parents.
+            ValueError: If an argument is out of its range, or makes too few parents.
         """
+        if parent_fraction is None:
+            parent_fraction = 0.2 if selection == "truncation" else 0.5
+        if mutation_prob is None:
+            mutation_prob = 1.0 if mutation == "perturb" else 0.2
         return cls.from_settings(
             PaperSettings(
                 population_size=population_size,
                 parent_fraction=parent_fraction,
                 mutation_prob=mutation_prob,
+                selection=selection,
+                mutation=mutation,
                 population_based_training=True,
                 seed=seed,
                 record=record,

@@ -12,7 +12,7 @@ from typing import Any
 
 FRESH = get_context("forkserver")
 FRESH.set_forkserver_preload(
-    ["torch", "tests.running.evaluations", "tests.training.walks", "sklearn.gaussian_process"]
+    ["torch", "tests.running.evaluations", "tests.training.walks", "scipy.optimize"]
 )
 
 

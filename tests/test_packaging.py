@@ -91,7 +91,6 @@ def test_the_plain_install_needs_little(metadata: Message) -> None:
     assert [re.split(r"[^\w-]", one)[0] for one in required] == [
         "numpy",
         "optuna",
-        "scikit-learn",
         "scipy",
         "tqdm",
     ]

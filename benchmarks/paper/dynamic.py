@@ -1,14 +1,16 @@
 """Hyperparameters that change while networks train, beside hyperparameters that do not.
 
-`dynamic` is `GASampler.population_based_training`: a population of networks, each of whose
-generations trains for one more epoch. `ga`, `random` and `tpe` train every trial from scratch, for
-as many epochs as `dynamic` has generations, with the paper's StepLR. All train equally many epochs
-in total; with `--limit seconds` the others search for as long as `dynamic` did instead.
+The dynamic methods are populations of networks, each of whose generations trains for one more
+epoch: `dynamic` is `GASampler.population_based_training` with the paper's operators, `perturb` the
+same with small mutations, and `truncation` has both operators of Jaderberg et al. 2017. The static
+methods `ga`, `adaptive`, `random` and `tpe` train every trial from scratch, for as many epochs as
+a population has generations, with the paper's StepLR. All train equally many epochs in total; with
+`--limit seconds` the static methods search for as long as `dynamic` did instead.
 
-The answer of `dynamic` is the best network of its final generation, that of the others the network
-of their best trial. Each answer is scored once on the test images. Then networks of other seeds
-follow its schedule, which shows its worth without the luck for which it was chosen. A row is one
-study. A run that was stopped resumes.
+The answer of a population is the best network of its final generation, that of the others the
+network of their best trial. Each answer is scored once on the test images. Then networks of other
+seeds follow its schedule, which shows its worth without the luck for which it was chosen. A row is
+one study. A run that was stopped resumes.
 """
 
 from __future__ import annotations
@@ -43,13 +45,19 @@ from optuna_ga import (
 )
 from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective, Score
 
-METHODS = ("dynamic", "ga", "random", "tpe")
+# The operators of the populations, by method.
+POPULATIONS: Mapping[str, Mapping[str, Any]] = {
+    "dynamic": {},
+    "perturb": {"mutation": "perturb"},
+    "truncation": {"mutation": "perturb", "selection": "truncation"},
+}
+METHODS = (*POPULATIONS, "ga", "adaptive", "random", "tpe")
 LIMITS = ("epochs", "seconds")
 FIRST_REPLAY_SEED = 1000
 
 Evaluate = Callable[[list[Trial]], Sequence[Result]]
 
-# Trials that the other methods train together, the population of `ga`: few, so that they learn
+# Trials that the static methods train together, the population of `ga`: few, so that they learn
 # often, or as many as a GPU trains at once, so that no seconds are wasted.
 ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
 
@@ -58,8 +66,8 @@ class Setting(NamedTuple):
     """The settings that all studies share.
 
     Attributes:
-        population_size: Networks of `dynamic`.
-        epochs: Its generations, and the epochs of each trial of the others.
+        population_size: Networks of a population.
+        epochs: Its generations, and the epochs of each trial of the static methods.
         training_images: Images to train on.
         validation_images: Images to evaluate on.
         replays: Networks of other seeds that follow an answer's schedule.
@@ -93,12 +101,13 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start = perf_counter()
-    if method == "dynamic":
-        study, objective = _dynamic(seed, setting)
+    is_population = method in POPULATIONS
+    if is_population:
+        study, objective = _dynamic(method, seed, setting)
     else:
         study, objective = _static(method, seed, setting, seconds, ASKED_AT_ONCE[limit])
     found = {"seconds": f"{perf_counter() - start:.4g}", "trials": len(study.trials)}
-    if method == "dynamic":
+    if is_population:
         answer = best_of_final_generation(study)
         diverged = math.isinf(answer.value or 0.0)
         test = Score(math.inf, math.nan) if diverged else objective.test_trained(answer)
@@ -119,9 +128,11 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     )
 
 
-def _dynamic(seed: int, setting: Setting) -> tuple[Study, FashionMNISTObjective]:
+def _dynamic(method: str, seed: int, setting: Setting) -> tuple[Study, FashionMNISTObjective]:
     objective = setting.objective(1, seed=seed, checkpoints=Checkpoints())
-    sampler = GASampler.population_based_training(setting.population_size, seed=seed)
+    sampler = GASampler.population_based_training(
+        setting.population_size, seed=seed, **POPULATIONS[method]
+    )
     study = optuna.create_study(sampler=sampler, pruner=NopPruner())
     optimize_generations(study, objective.evaluate_generation, setting.epochs)
     return study, objective
@@ -197,8 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = parser.checked(rows_to_continue, path, setting._asdict())
         facts = setting._asdict() | environment(device_name(device))
         end = perf_counter() + 60 * options.minutes
-        # The time of `dynamic` may limit the others, which therefore come after it.
-        for methods in (METHODS[:1], METHODS[1:]):
+        # The time of `dynamic` may limit the static methods, which therefore come after it.
+        static = [method for method in METHODS if method not in POPULATIONS]
+        for methods in (list(POPULATIONS), static):
             chosen = [method for method in methods if method in options.methods]
             jobs = _jobs(rows, chosen, setting, options)
             missing = Missing(path, rows, jobs, facts, _order)
@@ -215,7 +227,7 @@ def _jobs(
     jobs = []
     for seed in range(options.seeds):
         for method in methods:
-            limit = "epochs" if method == "dynamic" else options.limit
+            limit = "epochs" if method in POPULATIONS else options.limit
             seconds = math.inf if limit == "epochs" else taken.get(seed)
             if seconds is not None:
                 key = {"method": method, "limit": limit, "seed": seed}
@@ -233,8 +245,8 @@ def _parser() -> Options:
     parser.add("--methods", "methods to compare", list(METHODS), nargs="+", choices=METHODS)
     parser.add("--seeds", "number of seeds", 10, type=at_least(1))
     parser.add("--limit", "limit that all methods share", LIMITS[0], choices=LIMITS)
-    parser.add("--population-size", "networks of `dynamic`", 20, type=at_least(5))
-    parser.add("--epochs", "generations of `dynamic`, epochs of a trial", 14, type=at_least(2))
+    parser.add("--population-size", "networks of a population", 20, type=at_least(5))
+    parser.add("--epochs", "generations of a population, epochs of a trial", 14, type=at_least(2))
     parser.add("--training-images", "training images", 50_000, type=at_least(64))
     parser.add("--validation-images", "validation images", 10_000, type=at_least(64))
     parser.add("--replays", "networks that follow each answer's schedule", 5, type=at_least(2))

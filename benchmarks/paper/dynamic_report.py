@@ -14,6 +14,7 @@ from benchmarks.markdown import paragraph, table
 from benchmarks.paired import Claim, claims_table, difference, signed, with_interval
 from benchmarks.trainings import GUESSING
 
+POPULATIONS = ("dynamic", "perturb", "truncation")  # Their hyperparameters change.
 SCHEDULED = ("learning_rate", "momentum", "weight_decay")
 # The columns of the table, by their titles, with the number of digits.
 MEASURES = {
@@ -35,7 +36,7 @@ def report(rows: pd.DataFrame, name: str) -> str:
     parts = [
         "# Hyperparameters that change while networks train\n",
         paragraph(
-            f"""{first["training_images"]} + {first["validation_images"]} images; `dynamic` has
+            f"""{first["training_images"]} + {first["validation_images"]} images; {_named(rows)}
             {first["population_size"]} networks and {first["epochs"]} generations of one epoch,
             the others train each trial for {first["epochs"]} epochs with StepLR, and are asked
             for five trials at a time, or for ten where seconds are equal. {devices}; PyTorch
@@ -46,9 +47,15 @@ def report(rows: pd.DataFrame, name: str) -> str:
     ]
     for limit, words in (("epochs", "total epochs"), ("seconds", "seconds")):
         found = measured(rows, limit)
-        if found["method"].nunique() > 1:
+        if limit in set(rows["limit"]) and found["method"].nunique() > 1:
             parts += [f"## At equal {words}\n", _table(found), *_verdicts(found)]
     return "\n".join([*parts, f"![Losses and schedules]({name}.png)\n"])
+
+
+def _named(rows: pd.DataFrame) -> str:
+    """Return the populations' names with their verb."""
+    found = [f"`{method}`" for method in POPULATIONS if method in set(rows["method"])]
+    return f"{', '.join(found)} {'have each' if len(found) > 1 else 'has'}"
 
 
 def _options(row: pd.Series) -> str:
@@ -57,12 +64,12 @@ def _options(row: pd.Series) -> str:
 
 
 def measured(rows: pd.DataFrame, limit: str) -> pd.DataFrame:
-    """Return the studies of a limit, to which those of `dynamic` always belong.
+    """Return the studies of a limit, to which the populations always belong.
 
     Added are the losses and accuracies of the answers, and the mean loss of their replays; no loss
     is higher than that of guessing.
     """
-    chosen = rows[(rows["method"] == "dynamic") | (rows["limit"] == limit)]
+    chosen = rows[rows["method"].isin(POPULATIONS) | (rows["limit"] == limit)]
     return chosen.assign(
         answer=chosen["validation_loss"].clip(upper=GUESSING),
         replayed=[_mean_bounded(losses) for losses in chosen["replay_losses"]],
@@ -87,7 +94,11 @@ def _table(found: pd.DataFrame) -> str:
 def _verdicts(found: pd.DataFrame) -> list[str]:
     methods = found["method"].unique()
     claims = [
-        claim for method in methods if method != "dynamic" for claim in _claims(found, method)
+        claim
+        for ours in methods
+        for theirs in methods
+        if ours in POPULATIONS and theirs not in POPULATIONS
+        for claim in _claims(found, ours, theirs)
     ]
     if not claims:
         return []
@@ -115,10 +126,10 @@ def _verdicts(found: pd.DataFrame) -> list[str]:
     ]
 
 
-def _claims(found: pd.DataFrame, method: str) -> list[Claim]:
-    """Return the claims that `dynamic` beats a method; none with fewer than two shared seeds."""
+def _claims(found: pd.DataFrame, population: str, method: str) -> list[Claim]:
+    """Return the claims that a population beats a method; none with one shared seed or none."""
     ours, theirs = (
-        found[found["method"] == name].set_index("seed") for name in ("dynamic", method)
+        found[found["method"] == name].set_index("seed") for name in (population, method)
     )
     seeds = sorted(ours.index.intersection(theirs.index))
     if len(seeds) < 2:
@@ -129,7 +140,11 @@ def _claims(found: pd.DataFrame, method: str) -> list[Claim]:
         "test error": [1 - each["tested"] for each in (ours, theirs)],
     }
     return [
-        Claim(f"`dynamic` beats `{method}`", words, difference(*(v[seeds].tolist() for v in pair)))
+        Claim(
+            f"`{population}` beats `{method}`",
+            words,
+            difference(*(v[seeds].tolist() for v in pair)),
+        )
         for words, pair in compared.items()
     ]
 
@@ -139,10 +154,10 @@ def _luck(studies: pd.DataFrame) -> str:
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:
-    """Draw the losses of each method, and the schedules of `dynamic` beside StepLR."""
+    """Draw the losses of each method, and the populations' schedules beside TPE's StepLR."""
     figure = Figure(figsize=(14, 3.6), layout="constrained")
     losses, *panels = figure.subplots(1, 1 + len(SCHEDULED))
-    others = rows[rows["method"] != "dynamic"]
+    others = rows[~rows["method"].isin(POPULATIONS)]
     found = measured(rows, "epochs" if "epochs" in set(others["limit"]) else "seconds")
     _plot_losses(losses, found)
     for axes, name in zip(panels, SCHEDULED, strict=True):
@@ -167,14 +182,14 @@ def _plot_losses(axes: Axes, found: pd.DataFrame) -> None:
 
 
 def _plot_schedules(axes: Axes, found: pd.DataFrame, name: str) -> None:
-    for method in ("tpe", "dynamic"):
+    colours = {"tpe": "0.6"} | {name: f"C{n}" for n, name in enumerate(POPULATIONS)}
+    for method, colour in colours.items():
         studies = found[(found["method"] == method) & np.isfinite(found["validation_loss"])]
         curves = [_schedule(values) for values in studies[name]]
         if not curves:
             continue
         epochs = range(1, len(curves[0]) + 1)
-        colour = "C0" if method == "dynamic" else "0.6"
-        words = "dynamic" if method == "dynamic" else f"{method} with StepLR"
+        words = method if method in POPULATIONS else f"{method} with StepLR"
         for curve in curves:
             axes.step(epochs, curve, where="mid", c=colour, lw=0.7, alpha=0.5)
         axes.step(epochs, np.median(curves, axis=0), where="mid", c=colour, lw=2.5, label=words)

@@ -5,8 +5,9 @@ Everything is kept in the storage, so that a second call runs only what is missi
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
@@ -45,7 +46,7 @@ class Problem:
     """
 
     name: str
-    evaluate: Callable[[list[optuna.Trial]], Sequence[Result]]
+    evaluate: Callable[[list[optuna.Trial]], Iterable[Result]]
     population_size: int
     n_generations: int
     device: str
@@ -195,6 +196,7 @@ def _rows(study: Study) -> Iterator[Row]:
             "state": trial.state.name,
             "value": trial.value,
             **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga_")},
+            "params": json.dumps([*trial.params]),
             **trial.params,
             **_environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
         }

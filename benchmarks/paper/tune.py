@@ -1,7 +1,9 @@
 """The main job: tune the paper's CNN on FashionMNIST with every sampler, and compare them.
 
 Without options this is the quick preset, a few minutes on two CPU cores. A run that was stopped
-resumes. The genetic algorithm's studies have a `DashboardReport`.
+resumes. The genetic algorithm's studies have a `DashboardReport`. `--objective module:name` takes
+an objective of your own in the CNN's place, with its own images and epochs; its value is
+minimized.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from benchmarks.options import Options, at_least
+from benchmarks.paper.own_objective import load_objective
 from benchmarks.paper.studies import Callback, Problem, StudyJob, rows, run_studies
 from benchmarks.paper.tune_report import plot, read_runs, table
 from benchmarks.rows import device_name, write_rows
 from benchmarks.samplers import PAPER_SAMPLERS, SAMPLERS
-from benchmarks.trainings import PRECISIONS
+from benchmarks.trainings import PRECISIONS, default_device
 from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
@@ -46,9 +49,10 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
     storage = _storage(parser, url)
-    problem = parser.checked(_problem, options)
+    problem = parser.checked(_own_problem if options.objective else _problem, options)
     print(f"{problem.name}: {problem.n_trials} trials per study on the {problem.device}")
-    _warm_up(options.device)
+    if not options.objective:
+        _warm_up(options.device)
     start = perf_counter()
     searches = [
         StudyJob(problem, name, SAMPLERS[name], seed)
@@ -104,6 +108,16 @@ def _problem(options: argparse.Namespace) -> Problem:
     )
 
 
+def _own_problem(options: argparse.Namespace) -> Problem:
+    return Problem(
+        name=options.objective,
+        evaluate=load_objective(options.objective),
+        population_size=options.population_size,
+        n_generations=options.generations,
+        device=device_name(default_device()),
+    )
+
+
 def _warm_up(device: str | None) -> None:
     """Start the CUDA context or the pool of threads, which is no part of a trial's time."""
     objective = FashionMNISTObjective("subset", epochs=1, n_training_images=64, device=device)
@@ -131,6 +145,7 @@ def _parser() -> Options:
     parser.add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
     parser.add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
     parser.add("--generations", "generations in a study", 4, type=at_least(1))
+    parser.add("--objective", "module:name of an objective in the place of the paper's CNN")
     parser.add(
         "--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,7 @@ from benchmarks.markdown import table as markdown_table
 from benchmarks.paired import mean_interval
 from benchmarks.rows import read_frame
 
-HEADER = (
-    "sampler", "best validation loss", "accuracy", "learning rate", "momentum", "weight decay",
-    "training time", "trials",
-)  # fmt: skip
+PAPER_PARAMS = ["learning_rate", "momentum", "weight_decay"]
 
 
 def read_runs(path: Path) -> dict[str, pd.DataFrame]:
@@ -41,16 +39,35 @@ def table(runs: pd.DataFrame) -> str:
     """Return a table with one line per sampler, and notes on how to read it.
 
     Losses, times and accuracies are means over seeds, the first with its 95 % interval; the
-    hyperparameters are those of the best trial of all.
+    hyperparameters are those of the best trial of all. An objective without an attribute
+    `validation_loss` has values instead of losses, without `validation_accuracy` no accuracy.
     """
     if runs.empty:
         return "The samplers have no seed in common yet."
-    lines = [_line(str(name), of_one) for name, of_one in runs.groupby("sampler", sort=False)]
-    return markdown_table(HEADER, lines, padded=True) + "\n" + "\n".join(_notes(runs))
+    params = _params(runs)
+    accuracy = ["accuracy"] * ("validation_accuracy" in runs)
+    header = ["sampler", f"best {_value_name(runs)}", *accuracy]
+    header += [*(name.replace("_", " ") for name in params), "training time", "trials"]
+    lines = [
+        _line(str(name), of_one, params) for name, of_one in runs.groupby("sampler", sort=False)
+    ]
+    return markdown_table(header, lines, padded=True) + "\n" + "\n".join(_notes(runs))
+
+
+def _params(runs: pd.DataFrame) -> list[str]:
+    """Return the names of all hyperparameters; rows that do not state them are the paper's."""
+    if "params" not in runs:
+        return PAPER_PARAMS
+    names = (name for text in runs["params"].unique() for name in json.loads(text))
+    return list(dict.fromkeys(names))
+
+
+def _value_name(runs: pd.DataFrame) -> str:
+    return "validation loss" if "validation_loss" in runs else "value"
 
 
 def plot(runs: pd.DataFrame, title: str, path: Path) -> None:
-    """Draw the best validation loss so far, over trials and over training time.
+    """Draw the best value so far, over trials and over training time.
 
     Lines are means over seeds; with several seeds a band spans the lowest and the highest.
     """
@@ -70,26 +87,33 @@ def plot(runs: pd.DataFrame, title: str, path: Path) -> None:
         for study in studies:
             elapsed = study["training_s"].cumsum()
             over_time.step(elapsed, study["best"], where="post", color=colour)
-    over_trials.set(xlabel="trials", ylabel="best validation loss so far")
+    over_trials.set(xlabel="trials", ylabel=f"best {_value_name(runs)} so far")
     over_trials.xaxis.set_major_locator(MaxNLocator(integer=True))
     over_trials.legend()
     over_time.set(xlabel="training time (s), each seed")
     figure.savefig(path, dpi=150)
 
 
-def _line(name: str, runs: pd.DataFrame) -> tuple[str, ...]:
+def _line(name: str, runs: pd.DataFrame, params: Sequence[str]) -> list[str]:
     by_seed = runs.groupby("seed")
     bests = runs.loc[by_seed["value"].idxmin()]
     best = bests.sort_values("value", kind="stable").iloc[0]
-    params = ("learning_rate", "momentum", "weight_decay")
-    return (
-        name,
-        _mean_with_interval(bests["value"].tolist()),
-        f"{bests['validation_accuracy'].mean(skipna=False):.3f}",
-        *(f"{best[param]:.4f}" for param in params),
+    cells = [name, _mean_with_interval(bests["value"].tolist())]
+    if "validation_accuracy" in runs:
+        cells.append(f"{bests['validation_accuracy'].mean(skipna=False):.3f}")
+    return [
+        *cells,
+        *(_shown(best[param]) for param in params),
         f"{by_seed['training_s'].sum().mean():.1f} s",
         " + ".join(map(str, by_seed.size())),
-    )
+    ]
+
+
+def _shown(value: object) -> str:
+    """Return a hyperparameter's value; a dash for one that the trial does not have."""
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4f}"
+    return str(value) or "-"
 
 
 def _notes(runs: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ The cases, by what lies in the study:
 - `running`: 2,000 running trials with parameters;
 - `deep`: 1,000 trials of a tree of conditional parameters with over a thousand names;
 - `names`: a new name in each trial, 200 so far;
+- `choices`: 5,040 permutations as choices, 100 trials;
 - `parameters`: 200 parameters, 100 trials;
 - `trials`: 50,000 trials.
 """
@@ -23,6 +24,7 @@ import multiprocessing
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from time import process_time
 from typing import NamedTuple
@@ -41,6 +43,7 @@ from benchmarks.samplers import SAMPLERS, Search
 
 SEARCH = Search(seed=0, population_size=20)
 NAMES = ["random", "tpe", "ga", "adaptive-model-free", "adaptive"]
+PERMUTATIONS = ["".join(order) for order in permutations("0123456")]
 _MOST_TRIALS = 50
 
 
@@ -109,11 +112,19 @@ def wide(trial: Trial) -> float:
     return sum(trial.suggest_float(f"x{i}", -1.0, 1.0) ** 2 for i in range(200))
 
 
+def ordered(trial: Trial) -> float:
+    """Return a value of one of the permutations of seven, and of a number."""
+    order = trial.suggest_categorical("order", PERMUTATIONS)
+    moved = sum(abs(int(digit) - i) for i, digit in enumerate(order))
+    return moved + trial.suggest_float("x", 0.0, 1.0)
+
+
 CASES: Mapping[str, Case] = {
     "dead": Case(sphere, 30, 1_500, are_suggested=False),
     "running": Case(sphere, 30, 2_000),
     "deep": Case(tree, 1_000),
     "names": Case(renamed, 200),
+    "choices": Case(ordered, 100),
     "parameters": Case(wide, 100),
     "trials": Case(sphere, 50_000),
 }

@@ -13,6 +13,8 @@ SUITES = {
     "bbob": "benchmarks.suites.bbob:BBOB",
     "bbob-mixint": "benchmarks.suites.bbob:BBOB_MIXINT",
     "discrete": "benchmarks.suites.discrete:DISCRETE",
+    "pbo": "benchmarks.suites.pbo:PBO",
+    "tables": "benchmarks.suites.tables:TABLES",
     "fashion-mnist-table": "benchmarks.suites.fashion_mnist_table:TABLE",
     "sklearn-hpo": "benchmarks.suites.sklearn_hpo:SKLEARN_HPO",
     "conditional": "benchmarks.suites.conditional:CONDITIONAL",

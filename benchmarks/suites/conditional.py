@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import SVC, SVR
 
+from benchmarks.suites import model_choice
 from benchmarks.suites.resampled import (
     Ask,
     Data,
@@ -198,8 +199,8 @@ HELD_OUT = {"wine", "cancer"}
 CONDITIONAL = Suite(
     "conditional",
     tuple(
-        Task(name, name in HELD_OUT, partial(Resampled, problem))
-        for name, problem in PROBLEMS.items()
+        Task(name, name in HELD_OUT | model_choice.HELD_OUT, partial(Resampled, problem))
+        for name, problem in (PROBLEMS | model_choice.PROBLEMS).items()
     ),
     n_trials=200,
     n_seeds=20,

@@ -2,27 +2,30 @@
 
 Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
 the fittest trials known at its first gene, so results count at once. A model of the finished
-trials chooses four children in five; for the fifth, and without a model, the first new candidate
-is taken.
+trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
+without a model, the first new candidate is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
-from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
-from optuna_ga._breeding.surrogate import MAX_TRIALS, Surrogate
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import resolved
+
+if TYPE_CHECKING:
+    from optuna_ga._breeding.surrogate import Surrogate
 
 
 class AdaptiveProposer(Proposer):
@@ -37,7 +40,11 @@ class AdaptiveProposer(Proposer):
         n_fittest = MAX_TRIALS if settings.screen else settings.tuning.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
-        self._surrogate = Surrogate(settings.tuning) if settings.screen else None
+        self._surrogate: Surrogate | None = None
+        if settings.screen:
+            from optuna_ga._breeding.surrogate import Surrogate  # SciPy is slow to import.
+
+            self._surrogate = Surrogate(settings.tuning)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""
@@ -46,9 +53,14 @@ class AdaptiveProposer(Proposer):
         if number < self._settings.population_size or len(rows) < 2:
             return None
         rng = generator(self.seed, number)
-        screened = self._surrogate is not None and rng.random() >= tuning.unscreened_prob
-        n = tuning.n_candidates if screened else N_UNSCREENED
-        surrogate = self._surrogate if screened else None
+        surrogate = self._surrogate
+        # Fewer trials than parameters tell a model less than their ranks tell the operators.
+        if surrogate and (
+            rng.random() < tuning.unscreened_prob
+            or len(matrix) < tuning.trials_per_parameter * _n_parameters(matrix, rows)
+        ):
+            surrogate = None
+        n = tuning.n_candidates if surrogate else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
         return _Relatives(self._settings, self.seed, number, rows, plans, surrogate)
 
@@ -61,6 +73,11 @@ class AdaptiveProposer(Proposer):
         strata = rng.permutation(size)
         unit = (strata[number] + rng.random(size)[number]) / size
         return float(resolved(distribution, np.array([unit]))[0])
+
+
+def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
+    """Return the largest number of parameters that one of these trials has."""
+    return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
 
 
 @dataclass(frozen=True)

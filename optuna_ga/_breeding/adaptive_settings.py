@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
 
+MAX_TRIALS = 200
+"""The trials that the model learns from at most, which bounds its cost."""
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -15,6 +18,10 @@ class Tuning:
         n_parents: How many of the fittest trials children are bred from.
         n_candidates: How many candidates the model chooses from.
         unscreened_prob: Probability that a child is not chosen by the model.
+        trials_per_parameter: How many trials there must be for each parameter before the model
+            chooses.
+        magnify: Whether the model sees continuous numbers magnified around the best trials.
+        refit_growth: The model is fitted anew after so many times the trials.
         warp_quantile: Quantile of the losses above the best that is added to them before the
             logarithm: the higher, the less the differences between good trials count.
         step_prob: Probability of a step from one parent rather than an affine combination.
@@ -28,6 +35,9 @@ class Tuning:
     n_parents: int = 8
     n_candidates: int = 256
     unscreened_prob: float = 0.2
+    trials_per_parameter: float = 1.0
+    magnify: bool = True
+    refit_growth: float = 1.1
     warp_quantile: float = 0.3
     step_prob: float = 0.25
     log_steps: tuple[float, float] = (-2.5, -0.5)

@@ -12,7 +12,6 @@ candidates at once, on the unit scale, in `PaperProposer`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,15 +22,9 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
 from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.paper_settings import Mutation, PaperSettings
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, OutdatedError, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._checks import (
-    check_bool,
-    check_fraction,
-    check_population_size,
-    check_seed,
-    set_checked,
-)
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import (
     GeneDraws,
@@ -41,72 +34,15 @@ from optuna_ga._population.draws import (
     trial_draws,
 )
 from optuna_ga._population.generations import Generations
-from optuna_ga._population.genes import Gene, fit, from_unit, is_inheritable, resolved
+from optuna_ga._population.genes import (
+    Gene,
+    fit,
+    from_unit,
+    is_inheritable,
+    perturbed,
+    resolved,
+)
 from optuna_ga._records import recorded_parents, shown_parents
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperSettings:
-    """Settings of `GASampler(...)` and `GASampler.population_based_training(...)`.
-
-    Attributes:
-        population_size: Trials in a generation, 2 to 1,000,000.
-        parent_fraction: Share of the population that become parents, in (0, 1].
-        mutation_prob: Probability of a fresh draw for each gene, in [0, 1].
-        elitism: Whether parents are the best of all earlier generations rather than of the last.
-        avoid_duplicates: Whether children that repeat the parameters of a trial are passed over.
-        population_based_training: Whether trials resume the training of their fitter parent.
-        seed: Seed of all draws, at least 0; None: each study's own.
-        record: Whether the user attributes are written.
-
-    Raises:
-        TypeError: If a setting has the wrong type; a bool is no number.
-        ValueError: If a setting is out of its range, or makes fewer than two parents.
-    """
-
-    population_size: int
-    parent_fraction: float
-    mutation_prob: float
-    elitism: bool = False
-    avoid_duplicates: bool = False
-    population_based_training: bool = False
-    seed: int | None
-    record: bool
-
-    def __post_init__(self) -> None:
-        set_checked(
-            self,
-            population_size=check_population_size(self.population_size),
-            parent_fraction=check_fraction("parent_fraction", self.parent_fraction, zero=False),
-            mutation_prob=check_fraction("mutation_prob", self.mutation_prob, zero=True),
-            elitism=check_bool("elitism", self.elitism),
-            record=check_bool("record", self.record),
-            seed=check_seed(self.seed),
-            avoid_duplicates=check_bool("avoid_duplicates", self.avoid_duplicates),
-        )
-        if self.n_parents < 2:
-            raise ValueError(
-                "`parent_fraction * population_size` must be at least 2, since crossover takes "
-                f"two parents, but {self.parent_fraction!r} * {self.population_size!r} was given."
-            )
-
-    @property
-    def n_parents(self) -> int:
-        """The most parents that a generation has."""
-        # The tolerance keeps 0.29 * 100 from making 28 parents.
-        return math.floor(self.parent_fraction * self.population_size + 1e-9)
-
-    def generations(
-        self, study: Study, may_be_parent: Callable[[FrozenTrial], bool] | None = None
-    ) -> Generations:
-        """Return the generations of a study under these settings."""
-        return Generations(
-            study,
-            population_size=self.population_size,
-            n_parents=self.n_parents,
-            elitism=self.elitism,
-            may_be_parent=may_be_parent,
-        )
 
 
 class PaperBreeder(Breeder):
@@ -137,10 +73,11 @@ class PaperBreeder(Breeder):
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Gene:
         """Return a trial's gene for one parameter."""
-        parents, prob = self._parents_of(study, trial), self._settings.mutation_prob
+        parents = self._parents_of(study, trial)
+        prob = self._mutation_prob(trial, parents)
         values = inheritable(parents, name, distribution)
         draws = gene_draws(self._seed, trial.number, name)
-        gene = breed(distribution, values, prob, draws)
+        gene = breed(distribution, values, prob, draws, self._settings.mutation)
         if parents:
             made = self._made.get(trial.number, {})
             made[name] = is_mutation(values, prob, draws), gene
@@ -185,11 +122,16 @@ class PaperBreeder(Breeder):
             if not mutated or value == gene:
                 return mutated
             # A storage may return a choice in another form, such as a list for a tuple.
-        distribution, prob = trial.distributions[name], self._settings.mutation_prob
+        distribution, prob = trial.distributions[name], self._mutation_prob(trial, parents)
         draws = gene_draws(self._seed, trial.number, name)
-        if not is_mutation(inheritable(parents, name, distribution), prob, draws):
+        values = inheritable(parents, name, distribution)
+        if not is_mutation(values, prob, draws):
             return False
-        return bool(value == from_unit(distribution, draws.fresh))
+        return bool(value == mutant(distribution, values, draws, self._settings.mutation))
+
+    def _mutation_prob(self, trial: FrozenTrial, parents: Sequence[FrozenTrial]) -> float:
+        """Return the probability that a gene of this trial mutates."""
+        return self._settings.mutation_prob
 
     def _parents_of(self, study: Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         parents = self._chosen.get(trial.number)
@@ -205,10 +147,13 @@ class PaperBreeder(Breeder):
         if recorded and len(parents) == len(recorded):
             return parents
         generation = trial.number // self._settings.population_size
-        candidates = self.generations.parents_of(generation, study)
+        return self._select(trial.number, self.generations.parents_of(generation, study))
+
+    def _select(self, number: int, candidates: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """Return a trial's parents among the generation's, which are the fittest first."""
         if len(candidates) < 2:
             return []
-        draws = trial_draws(self._seed, trial.number)
+        draws = trial_draws(self._seed, number)
         return [candidates[position] for position in choose_parents(len(candidates), draws)]
 
 
@@ -240,23 +185,38 @@ def breed(
     values: Sequence[Gene],
     mutation_prob: float,
     draws: GeneDraws,
+    mutation: Mutation = "resample",
 ) -> Gene:
-    """Return one gene of a child, by uniform crossover and uniform mutation.
+    """Return one gene of a child, by uniform crossover and mutation.
 
     Args:
         distribution: The child's distribution.
         values: The parameter's values in the parents that have it, at most two.
-        mutation_prob: Probability in [0, 1] of a fresh draw instead of an inherited value.
+        mutation_prob: Probability in [0, 1] of a mutation.
         draws: The child's draws for this parameter.
+        mutation: How genes mutate.
     """
     if is_mutation(values, mutation_prob, draws):
-        return from_unit(distribution, draws.fresh)
-    return fit(distribution, values[int(draws.crossover * len(values))])
+        return mutant(distribution, values, draws, mutation)
+    return _crossed(distribution, values, draws)
 
 
 def is_mutation(values: Sequence[Gene], mutation_prob: float, draws: GeneDraws) -> bool:
-    """Return whether a gene is drawn afresh, by mutation or because no parent has it."""
+    """Return whether a gene mutates, or is drawn afresh because no parent has it."""
     return not values or draws.mutation < mutation_prob
+
+
+def mutant(
+    distribution: BaseDistribution, values: Sequence[Gene], draws: GeneDraws, mutation: Mutation
+) -> Gene:
+    """Return a mutated gene: drawn afresh, or near the value that the child would inherit."""
+    if mutation == "resample" or not values:
+        return from_unit(distribution, draws.fresh)
+    return perturbed(distribution, _crossed(distribution, values, draws), draws.fresh)
+
+
+def _crossed(distribution: BaseDistribution, values: Sequence[Gene], draws: GeneDraws) -> Gene:
+    return fit(distribution, values[int(draws.crossover * len(values))])
 
 
 class PaperProposer(Proposer):

@@ -1,7 +1,8 @@
 """Population-based training: the paper's breeder, for trials that resume their parents' training.
 
 Two things differ from the paper: who may be a parent, which takes a saved state, and that a trial
-chooses its parents when it starts, since it needs the state before its first gene.
+chooses its parents when it starts, since it needs the state before its first gene. With truncation
+selection, that of Jaderberg et al. 2017 (arXiv:1711.09846), a trial has one parent.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding.paper import PaperBreeder, PaperSettings
+from optuna_ga._breeding.paper import PaperBreeder
+from optuna_ga._breeding.paper_settings import PaperSettings
+from optuna_ga._population.draws import trial_draws
 from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import CHECKPOINT
 
@@ -44,6 +47,25 @@ class ContinuingBreeder(PaperBreeder):
             finished, _ = self.generations.history(study, trial.number)
             self._warn_without_states(trial.number, finished)
         return parents
+
+    def _select(self, number: int, candidates: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """Return two parents; with truncation the trial's predecessor, or one of the fittest."""
+        if self._settings.selection != "truncation":
+            return super()._select(number, candidates)
+        size, n_replaced = self._settings.population_size, self._settings.n_parents
+        for candidate in candidates[: size - n_replaced]:
+            if candidate.number == number - size:
+                return [candidate]
+        draw = trial_draws(self._seed, number).first_parent
+        return [candidates[int(draw * len(candidates[:n_replaced]))]] if candidates else []
+
+    def _mutation_prob(self, trial: FrozenTrial, parents: Sequence[FrozenTrial]) -> float:
+        """Return 0 for a trial that trains on unchanged."""
+        if self._settings.selection == "truncation":
+            predecessor = trial.number - self._settings.population_size
+            if [parent.number for parent in parents] == [predecessor]:
+                return 0.0
+        return super()._mutation_prob(trial, parents)
 
     def _warn_without_states(self, number: int, finished: Sequence[FrozenTrial]) -> None:
         complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]

@@ -1,7 +1,6 @@
 """The surrogate: a model of the finished trials that chooses among candidate children.
 
-The model is scikit-learn's Gaussian process with a Matern 5/2 kernel, a length scale for each
-feature, and noise, all fitted. It sees losses on a logarithmic scale above the best, so that the
+The model is a Gaussian process. It sees losses on a logarithmic scale above the best, so that the
 differences between good trials count. It chooses the candidate with the lowest optimistic loss,
 the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Running
 trials are assumed to end as the model expects, which removes the uncertainty around them: workers
@@ -10,28 +9,35 @@ JMLR 15).
 
 It learns from at most 200 trials, the 100 best and the 100 latest, so its cost is bounded.
 
-Shapes: N trials, K candidates, R running trials, D parameters, F features. Genes are positions on
-the unit scale, NaN for parameters that a trial does not have.
+Shapes: N trials, K candidates, R running trials, D parameters. Genes are positions on the unit
+scale, NaN for parameters that a trial does not have.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
+from optuna_ga._breeding.features import N_BEST, Features
+from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.fitness import Rank
 
-MAX_TRIALS = 200
 _FIRST_FIT = 10
-_REFIT_GROWTH = 1.25  # The kernel is fitted anew after so many times the trials.
-_MAX_ITERATIONS = 15
-_JITTER = 1e-8
+
+
+class _Fit(NamedTuple):
+    """Features and kernel, fitted to the first `n` trials of a matrix in one of its versions."""
+
+    matrix: TrialMatrix
+    n: int
+    version: int
+    features: Features
+    kernel: Kernel
 
 
 class Surrogate:
@@ -43,7 +49,7 @@ class Surrogate:
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._fitted: tuple[TrialMatrix, tuple[int, int], Any] | None = None
+        self._fit: _Fit | None = None
 
     def rating(
         self, matrix: TrialMatrix, running: np.ndarray
@@ -54,85 +60,55 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        from sklearn.gaussian_process import GaussianProcessRegressor
-
-        distributions = list(matrix.distributions.values())
-        known, losses = self._data(matrix, len(matrix))
-        kernel = self._kernel(matrix)
-        model = GaussianProcessRegressor(kernel, alpha=_JITTER, optimizer=None).fit(known, losses)
-        noise = kernel.k2.noise_level
+        *_, features, kernel = self._fitted(matrix)
+        rows = _rows(matrix, len(matrix))
+        known, losses = features(matrix.units[rows]), self._losses(matrix, rows)
+        model = GaussianProcess(kernel, features.categorical, known, losses)
         if len(running):
-            awaited = features(running, distributions)
-            expected = model.predict(awaited)
-            model.fit(np.vstack([known, awaited]), np.concatenate([losses, expected]))
+            awaited = features(running)
+            known = np.vstack([known, awaited])
+            losses = np.concatenate([losses, model.mean(awaited)])
+            model = GaussianProcess(kernel, features.categorical, known, losses)
 
         def rate(candidates: np.ndarray) -> np.ndarray:
-            mean, deviation = model.predict(features(candidates, distributions), return_std=True)
-            # The predictive deviation includes observation noise, which no candidate can exploit.
-            deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-12))
+            mean, deviation = model.mean_and_deviation(features(candidates))
             return np.asarray(deviation - mean)
 
         return rate
 
-    def _kernel(self, matrix: TrialMatrix) -> Any:
-        """Return the kernel, fitted to as many of the first trials as the schedule says.
+    def _fitted(self, matrix: TrialMatrix) -> _Fit:
+        """Return the features and the kernel, fitted to as many trials as the schedule says.
 
-        It depends on these trials and their order of arrival alone. So a resumed search has the
-        same kernel, unless workers ran freely and trials arrived in another order.
+        They depend on these trials and their order of arrival alone. So a resumed search has the
+        same, unless workers ran freely and trials arrived in another order.
         """
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-        n = scheduled(len(matrix))
-        if self._fitted is not None:
-            fitted, key, kernel = self._fitted
-            if fitted is matrix and key == (n, matrix.version):
-                return kernel
-        known, losses = self._data(matrix, n)
-        start = ConstantKernel(1.0, (0.05, 20.0)) * Matern(
-            [0.5] * known.shape[1], (0.05, 20.0), nu=2.5
-        ) + WhiteKernel(0.01, (1e-6, 1.0))
-        model = GaussianProcessRegressor(start, alpha=_JITTER, optimizer=None)
-        kernel = _fitted_kernel(model.fit(known, losses))
-        self._fitted = matrix, (n, matrix.version), kernel
-        return kernel
-
-    def _data(self, matrix: TrialMatrix, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return features `(N, F)` and losses `(N,)` of the first `n` trials, at most 200."""
+        n, last = scheduled(len(matrix), self._tuning.refit_growth), self._fit
+        if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
+            return last
         rows = _rows(matrix, n)
-        known = features(matrix.units[rows], list(matrix.distributions.values()))
-        return known, warped([matrix.ranks[row] for row in rows], self._tuning.warp_quantile)
+        best = matrix.units[_best(matrix, n)[:N_BEST]] if self._tuning.magnify else None
+        features = Features([*matrix.distributions.values()], best)
+        kernel = fitted(
+            features(matrix.units[rows]), features.categorical, self._losses(matrix, rows)
+        )
+        self._fit = _Fit(matrix, n, matrix.version, features, kernel)
+        return self._fit
+
+    def _losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
+        return warped([matrix.ranks[row] for row in rows], self._tuning.warp_quantile)
 
 
-def scheduled(n: int) -> int:
-    """Return the largest number of trials in the schedule of fits that is at most `n`."""
+def scheduled(n: int, growth: float) -> int:
+    """Return the largest number of trials in the schedule of fits that is at most `n`.
+
+    Args:
+        n: Number of trials.
+        growth: Ratio of two numbers of the schedule.
+    """
     due = _FIRST_FIT
-    while (later := math.ceil(due * _REFIT_GROWTH)) <= n:
+    while (later := math.ceil(due * growth)) <= n:
         due = later
     return min(due, n)
-
-
-def features(units: np.ndarray, distributions: Sequence[BaseDistribution]) -> np.ndarray:
-    """Return the features `(n, F)` of genes `(n, D)`.
-
-    Each choice has its own feature, so that all choices are equally far apart. A number that a
-    trial does not have is placed in the middle.
-    """
-    columns = []
-    for column, distribution in zip(units.T, distributions, strict=True):
-        if (n := _n_features(distribution)) > 1:
-            chosen = np.where(np.isnan(column), -1, np.floor(np.nan_to_num(column) * n))
-            columns += [np.where(chosen == choice, math.sqrt(0.5), 0.0) for choice in range(n)]
-        else:
-            columns.append(np.where(np.isnan(column), 0.5, column))
-    return np.column_stack(columns)
-
-
-def _n_features(distribution: BaseDistribution) -> int:
-    """Return how many features a parameter has: one, or one per choice if there are over two."""
-    if isinstance(distribution, CategoricalDistribution) and len(distribution.choices) > 2:
-        return len(distribution.choices)
-    return 1
 
 
 def warped(ranks: Sequence[Rank | None], quantile: float) -> np.ndarray:
@@ -176,35 +152,12 @@ def _rows(matrix: TrialMatrix, n: int) -> list[int]:
     """Return the rows of the first `n` trials to learn from: all, or the best and the latest."""
     if n <= MAX_TRIALS:
         return list(range(n))
+    return sorted({*_best(matrix, n)[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
+
+
+def _best(matrix: TrialMatrix, n: int) -> list[int]:
+    """Return the rows of the best of the first `n` trials, at least the 100 best of many."""
     if n == len(matrix):
-        best = matrix.fittest()
-    else:
-        usable = [(rank, row) for row, rank in enumerate(matrix.ranks[:n]) if rank is not None]
-        best = [row for _, row in sorted(usable)]
-    return sorted({*best[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
-
-
-def _fitted_kernel(model: Any) -> Any:
-    """Return the kernel of greatest likelihood, after a few steps, which suffice to rate.
-
-    scikit-learn's own fit, also with `optimizer=` this, warns whenever a parameter reaches its
-    bound, which is common here and harmless; silencing warnings is not safe between threads.
-    """
-    from scipy.optimize import minimize
-
-    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = model.log_marginal_likelihood(
-            theta, eval_gradient=True, clone_kernel=False
-        )
-        return -value, -gradient
-
-    kernel = model.kernel_
-    found = minimize(
-        loss,
-        kernel.theta,
-        jac=True,
-        bounds=kernel.bounds,
-        method="L-BFGS-B",
-        options={"maxiter": _MAX_ITERATIONS},
-    )
-    return kernel.clone_with_theta(found.x)
+        return matrix.fittest()
+    usable = [(rank, row) for row, rank in enumerate(matrix.ranks[:n]) if rank is not None]
+    return [row for _, row in sorted(usable)]

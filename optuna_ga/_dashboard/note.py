@@ -14,9 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import locate
 from optuna_ga._population.fitness import fittest
+from optuna_ga._records import CHECKPOINT
 from optuna_ga._results.final_generation import best_of_final_generation
 from optuna_ga._results.history import median
 from optuna_ga._sampler import GASampler
+from optuna_ga._training.lineage import lineage_of
 
 HEADING = "# Report of optuna_ga"
 
@@ -50,6 +52,8 @@ def note_text(study: Study, size: int | None, missing: Sequence[str] = ()) -> st
         parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
     else:
         parts += ["## Best of the final generation", _final(study, link)]
+        if any(CHECKPOINT in trial.user_attrs for trial in trials):
+            parts += ["## Its schedule", _schedule(study, link)]
         parts += ["## Generations", _generations(trials, size, study.direction, link)]
     if missing:
         parts.append(f"A generation is too large for these figures: {', '.join(missing)}.")
@@ -80,6 +84,28 @@ def _final(study: Study, link: str) -> str:
         return _described(best_of_final_generation(study), link)
     except ValueError as error:  # No generation has finished, or all its trials failed.
         return str(error)
+
+
+def _schedule(study: Study, link: str) -> str:
+    """Return the parameters along the lineage of the final generation's best, by segment."""
+    try:
+        lineage = lineage_of(study, best_of_final_generation(study))
+    except ValueError as error:  # No generation has finished, or lineages are not recorded.
+        return str(error)
+    names = sorted({name for segment in lineage for name in segment.params})[:_MAX_VALUES]
+    rows = [
+        [
+            str(position),
+            f"[{segment.number}]({link}{segment.number})",
+            *(_code(segment.params[name]) if name in segment.params else "" for name in names),
+            _number(segment.value),
+        ]
+        for position, segment in enumerate(lineage)
+    ]
+    if len(rows) > _MAX_ROWS:
+        earlier = f"and {len(rows) - _MAX_ROWS} earlier"
+        rows = [[earlier, *[""] * (len(rows[0]) - 1)], *rows[-_MAX_ROWS:]]
+    return _table(["segment", "trial", *map(_code, names), "value"], rows)
 
 
 def _described(trial: FrozenTrial, link: str) -> str:

@@ -76,6 +76,40 @@ def fit(distribution: BaseDistribution, value: Gene) -> Gene:
     return number if on_grid else _grid_point(distribution, round(steps))
 
 
+def perturbed(distribution: BaseDistribution, value: Gene, u: float) -> Gene:
+    """Return a value near another: a fifth less or more, as in population-based training.
+
+    The factors 0.8 and 1.2 are those of Jaderberg et al. 2017 (arXiv:1711.09846). Where the range
+    has negative values, or the value is 0, a factor would keep the sign or change nothing: there
+    it is a tenth of the range. On a grid it is at least one step. Choices have no order, so one is
+    drawn among all.
+
+    Args:
+        distribution: One of Optuna's three distributions.
+        value: A value that the distribution contains.
+        u: Position in [0, 1) of the draw; below 0.5 numbers become less.
+
+    >>> [round(perturbed(FloatDistribution(0.0, 1.0), 0.5, u), 9) for u in (0.0, 0.9)]
+    [0.4, 0.6]
+    >>> [perturbed(IntDistribution(-8, 8), 0, u) for u in (0.0, 0.9)]
+    [-1, 1]
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return from_unit(distribution, u)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    assert value is not None
+    low, high, down = distribution.low, distribution.high, u < 0.5
+    if isinstance(distribution, IntDistribution):
+        whole = int(value)
+        reach = whole // 5 if low >= 0 < whole else (distribution.high - distribution.low) // 10
+        reach = max(reach, distribution.step)
+        return fit(distribution, whole - reach if down else whole + reach)
+    number = float(value)
+    distance = number / 5 if low >= 0 < number else high / 10 - low / 10
+    distance = max(distance, distribution.step or 0.0)
+    return fit(distribution, number - distance if down else number + distance)
+
+
 def to_unit(distribution: BaseDistribution, value: Gene) -> float:
     """Return the position of a value on the distribution's unit scale, in [0, 1].
 
@@ -135,12 +169,15 @@ def is_inheritable(
 
 def are_equal(first: BaseDistribution | None, second: BaseDistribution) -> bool:
     """Return whether two distributions are equal, their choices as a storage keeps them."""
-    if first is second or first == second:
+    if first is second:
         return True
+    if not isinstance(first, CategoricalDistribution) or type(first) is not type(second):
+        return bool(first == second)
+    # Optuna compares choices in Python: milliseconds for thousands, several times for a trial.
     return (
-        isinstance(first, CategoricalDistribution)
-        and isinstance(second, CategoricalDistribution)
-        and stored_choices(first.choices) == stored_choices(second.choices)
+        first.choices == second.choices
+        or first == second
+        or stored_choices(first.choices) == stored_choices(second.choices)
     )
 
 

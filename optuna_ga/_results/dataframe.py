@@ -18,6 +18,7 @@ _COLUMN_TYPES = {
     "value": "float64",
     "parents": "object",
     "mutated": "object",
+    "lost": "object",
     "origin": "str",
     "best_so_far": "float64",
     "improved": "bool",
@@ -37,7 +38,9 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     - `state`: "COMPLETE", "PRUNED" or "FAIL".
     - `value`: The trial's value; the last reported value of a pruned trial; NaN if it has none.
     - `parents`: List of the parents' trial numbers.
-    - `mutated`: List of the names of the mutated genes: drawn afresh instead of inherited.
+    - `mutated`: List of the names of the mutated genes: changed instead of inherited.
+    - `lost`: List of the parents whose trained states were lost when the trial started. If it has
+      all parents, the trial trained from scratch. Empty without population-based training.
     - `origin`: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
       mutated genes, "start" if it has no parents.
     - `best_so_far`: The best value of the complete and feasible trials up to this one; NaN before
@@ -81,6 +84,7 @@ def _row(individual: Individual) -> dict[str, Any]:
         "value": trial.value,
         "parents": individual.parents,
         "mutated": individual.mutated,
+        "lost": individual.lost,
         "origin": individual.origin,
         "best_so_far": individual.best_so_far,
         "improved": individual.improved,

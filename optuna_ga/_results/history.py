@@ -16,6 +16,7 @@ from optuna_ga._population.fitness import loss_of, rank
 from optuna_ga._records import (
     POPULATION_SIZE,
     shown_generation,
+    shown_lost,
     shown_mutated,
     shown_parents,
     shown_population_size,
@@ -33,7 +34,8 @@ class Individual(NamedTuple):
         generation: The generation that the trial shows, which was true when it ran; else, or if a
             population size was given, the number divided by the population size, rounded down.
         parents: Trial numbers of the parents.
-        mutated: Names of the mutated genes: drawn afresh instead of inherited.
+        mutated: Names of the mutated genes: changed instead of inherited.
+        lost: The parents whose trained states were lost when the trial started.
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
             mutated genes, "start" if it has no parents.
         is_candidate: Whether the trial is complete and feasible, so that it can be the best.
@@ -46,6 +48,7 @@ class Individual(NamedTuple):
     generation: int
     parents: list[int]
     mutated: list[str]
+    lost: list[int]
     origin: str
     is_candidate: bool
     best_so_far: float | None
@@ -150,6 +153,7 @@ def _individuals(
             generation=generation_of(trial),
             parents=parents,
             mutated=mutated,
+            lost=[number for number in parents if number in shown_lost(trial)],
             origin="mutation" if mutated else "crossover" if parents else "start",
             is_candidate=is_candidate,
             best_so_far=best,

@@ -17,9 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import locate, stored
-from optuna_ga._records import CHECKPOINT
+from optuna_ga._records import CHECKPOINT, record_lost
 from optuna_ga._training.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
-from optuna_ga._training.lineage import continuing_breeder, unneeded_trials
+from optuna_ga._training.lineage import (
+    continuing_breeder,
+    parents_by_fitness,
+    unneeded_trials,
+)
 from optuna_ga._training.state_folder import StateFolder
 
 _KEY = re.compile("ga-[0-9a-f]{12}-[0-9a-f]{12}-[0-9]+")  # It is a safe name of a file.
@@ -31,8 +35,8 @@ _logger = optuna.logging.get_logger("optuna.checkpoints")
 class Checkpoints:
     """Stores training states for `GASampler.population_based_training`.
 
-    The objective saves a trial's state before it returns; the trial's children load it and resume
-    training. A state consists of tensors, numbers, strings, bytes, None, and dictionaries, lists
+    The objective loads the state that the trial resumes, if any, and saves the trial's own before
+    it returns. A state consists of tensors, numbers, strings, bytes, None, and dictionaries, lists
     and tuples of them, such as the `state_dict()` of a model and of an optimizer. PyTorch must be
     installed: it writes and reads the states. Loading a state runs no pickled code.
 
@@ -47,12 +51,12 @@ class Checkpoints:
 
     Example:
         >>> import optuna
-        >>> from optuna_ga import Checkpoints, GASampler, parent_to_continue
+        >>> from optuna_ga import Checkpoints, GASampler
         >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
         >>> checkpoints = Checkpoints()
         >>> def objective(trial):
-        ...     parent = parent_to_continue(trial)
-        ...     x = 0.0 if parent is None else checkpoints.load(parent)["x"]
+        ...     state = checkpoints.load_parent(trial)
+        ...     x = 0.0 if state is None else state["x"]
         ...     x += trial.suggest_float("step", -1, 1)  # Train a network here.
         ...     checkpoints.save(trial, {"x": x})
         ...     return (x - 3) ** 2
@@ -106,10 +110,7 @@ class Checkpoints:
                 cannot be loaded without running pickled code. Nothing is written then.
             ValueError: If the study's sampler is not `GASampler.population_based_training`.
         """
-        if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
-            raise TypeError(
-                f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given."
-            )
+        _check_running(trial)
         study = trial.study
         continuing_breeder(study)
         key = _key(study, trial)
@@ -119,6 +120,43 @@ class Checkpoints:
         trial.set_user_attr(CHECKPOINT, key)
         self._remove_unneeded(study, trial.number)
 
+    def load_parent(self, trial: Trial, map_location: Any = None) -> Any:
+        """Return a copy of the state that a running trial resumes, that of its fitter parent.
+
+        A state that is lost or damaged is passed over with a warning: the trial resumes from its
+        other parent, or if it has no other it trains from scratch with the parameters that it has
+        inherited. Its attribute `ga_lost_parents` lists such parents.
+
+        Args:
+            trial: The running trial.
+            map_location: Device for the tensors, as for `load`.
+
+        Returns:
+            The state; None if the trial trains from scratch, as all trials of generation 0 do.
+
+        Raises:
+            OSError: If a state is there but cannot be read, such as from a server that is down.
+            ImportError: If PyTorch is not installed.
+            TypeError: If `trial` is not a running trial.
+            ValueError: If the study's sampler is not `GASampler.population_based_training`.
+        """
+        _check_running(trial)
+        state, lost = None, []
+        parents = parents_by_fitness(trial)
+        for parent in parents:
+            try:
+                state = self.load(parent, map_location)
+                break
+            except (FileNotFoundError, ValueError) as error:
+                lost.append(parent.number)
+                _logger.warning(f"Trial {trial.number} passes over its parent: {error}")
+        if parents and len(lost) == len(parents):
+            _logger.warning(
+                f"Trial {trial.number} trains from scratch, since no parent's state is left."
+            )
+        record_lost(trial.study, stored(trial), lost)
+        return state
+
     def load(self, trial: FrozenTrial, map_location: Any = None) -> Any:
         """Return a copy of the state that was saved for a trial.
 
@@ -126,7 +164,7 @@ class Checkpoints:
         again after `load_state_dict`.
 
         Args:
-            trial: The trial, such as the result of `parent_to_continue`.
+            trial: The trial, such as the result of `best_of_final_generation`.
             map_location: Device for the tensors. None leaves the tensors of `Checkpoints()` on
                 their devices, and reads those of a store to the CPU.
 
@@ -150,7 +188,7 @@ class Checkpoints:
                 f"{subject} does not exist. Either it was saved in another store, or by "
                 "`Checkpoints()` in another process; or it was removed because no later trial "
                 "needed it, which requires that `population_size` does not change. To go on, put "
-                "it back, or catch this error in the objective and train the trial from scratch."
+                "it back, or call `load_parent` in the objective, which passes over lost states."
             ) from None
         except ValueError as error:
             raise ValueError(f"{subject} {error}") from error
@@ -186,6 +224,16 @@ class Checkpoints:
                     f"The state of trial {trial.number}, {key!r}, is no longer needed, but could "
                     f"not be removed: {error!r}"
                 )
+
+
+def _check_running(trial: object) -> None:
+    """Check that an argument is a running trial.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
+        raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")
 
 
 def _is_artifact_store(store: Any) -> bool:

@@ -14,7 +14,14 @@ from optuna_ga._breeding.population_based_training import ContinuingBreeder
 from optuna_ga._checks import MAX_COUNT, check_int, shown
 from optuna_ga._optuna_internals import only_direction, stored
 from optuna_ga._population.fitness import fittest
-from optuna_ga._records import CHECKPOINT, GENERATION, PARENTS, shown_generation, shown_parents
+from optuna_ga._records import (
+    CHECKPOINT,
+    GENERATION,
+    PARENTS,
+    shown_generation,
+    shown_lost,
+    shown_parents,
+)
 from optuna_ga._sampler import GASampler, breeder_of
 
 
@@ -23,14 +30,15 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
 
     Call it in the objective, before or after the parameters are suggested. Every call returns
     the same parent, and the trial inherits its parameters from the same two parents. An enqueued
-    trial continues a parent too, with the enqueued parameters.
+    trial continues a parent too, with the enqueued parameters. To get the parent's state, call
+    `Checkpoints.load_parent`; a parent whose state that did not find is passed over.
 
     Args:
         trial: A running trial of a study with `GASampler.population_based_training`.
 
     Returns:
-        A copy of the parent, whose state `Checkpoints.load` returns; None if the trial trains
-        from scratch, as all trials of generation 0 do.
+        A copy of the parent; None if the trial trains from scratch, as all trials of generation 0
+        do.
 
     Raises:
         TypeError: If `trial` is not an `optuna.Trial`.
@@ -38,17 +46,29 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
     """
     if not isinstance(trial, Trial):
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")
+    lost = shown_lost(stored(trial))
+    left = [parent for parent in parents_by_fitness(trial) if parent.number not in lost]
+    return copy.deepcopy(left[0]) if left else None
+
+
+def parents_by_fitness(trial: Trial) -> list[FrozenTrial]:
+    """Return a running trial's parents, the fitter first.
+
+    Raises:
+        ValueError: If the study has another sampler or several objectives.
+    """
     study = trial.study
     direction = only_direction(study)
     parents = continuing_breeder(study).origin(study, stored(trial)).parents
-    return copy.deepcopy(_fitter_parent(list(parents), direction))
+    return fittest(parents, len(parents), direction)
 
 
 def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list[dict[str, Any]]:
     """Return the hyperparameters that a trial's network was trained with, epoch by epoch.
 
     They are the parameters of the trial's lineage: the ancestor that trained from scratch, the
-    trial that continued it, and so on down to the trial itself.
+    trial that continued it, and so on down to the trial itself. A trial whose parents' states were
+    lost trained from scratch.
 
     Args:
         study: The study.
@@ -89,6 +109,22 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
         lineage.append(parent)
         child = parent
     return lineage[::-1]
+
+
+def continued_parent(
+    child: FrozenTrial, trials: Mapping[int, FrozenTrial], direction: StudyDirection
+) -> FrozenTrial | None:
+    """Return the parent whose training a trial continued, as far as it shows one.
+
+    Args:
+        child: The trial.
+        trials: The study's trials by number.
+        direction: The study's direction.
+    """
+    lost = shown_lost(child)
+    numbers = [number for number in shown_parents(child) if number not in lost]
+    best = fittest([trials[number] for number in numbers if number in trials], 1, direction)
+    return best[0] if best else None
 
 
 def continuing_breeder(study: Study) -> ContinuingBreeder:
@@ -142,8 +178,7 @@ def _recorded_parent(
             f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "
             "had `record=False`."
         )
-    parents = [trials[number] for number in shown_parents(child) if number in trials]
-    parent = _fitter_parent(parents, direction)
+    parent = continued_parent(child, trials, direction)
     if parent is not None and CHECKPOINT not in parent.user_attrs:
         raise ValueError(
             "`trial` must have a lineage whose trials continue each other, but trial "
@@ -151,8 +186,3 @@ def _recorded_parent(
             "its sampler was not `GASampler.population_based_training`."
         )
     return parent
-
-
-def _fitter_parent(parents: list[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
-    best = fittest(parents, 1, direction)
-    return best[0] if best else None

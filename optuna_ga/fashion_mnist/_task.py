@@ -5,7 +5,9 @@ Shapes: B images in a batch, N images.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,11 +21,15 @@ from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     image_orders,
 )
+from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._dispatcher import BACKENDS, MakeBackend
 from optuna_ga.torch._environment import Precision
 from optuna_ga.torch._schedules import StepDecay
 from optuna_ga.torch._trainer import PopulationTrainer
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class PaperTask:
@@ -121,10 +127,30 @@ def paper_trainer(
         optimizer="sgd",
         schedule=StepDecay(learning_rate_decay),
         precision=precision,
-        backend=BACKENDS[backend] if backend else _fastest(device, precision, dtype),
+        backend=_named(backend) if backend else _fastest(device, precision, dtype),
         device=device,
         show_progress_bar=show_progress_bar,
     )
+
+
+class _Loop(LoopBackend):
+    """Leaves PyTorch's global generator alone, from which the paper's network draws nothing.
+
+    So trials may train in several threads.
+    """
+
+    def _each(
+        self,
+        function: Callable[[_Item], _Result],
+        items: Sequence[_Item],
+        seeds: Sequence[int],
+    ) -> list[_Result]:
+        """Call a function with each item."""
+        return [function(item) for item in items]
+
+
+def _named(backend: str) -> MakeBackend:
+    return _Loop if backend == "loop" else BACKENDS[backend]
 
 
 def _fastest(device: torch.device, precision: Precision, dtype: torch.dtype) -> MakeBackend:

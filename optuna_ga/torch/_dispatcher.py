@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ BACKENDS: Mapping[str, MakeBackend] = {
 }
 
 _OWN = "the trainer's own"
+_making = threading.Lock()  # Of networks, whose initial weights PyTorch's global generator draws.
 
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
@@ -122,7 +124,8 @@ class Dispatcher:
                 "`batch_size` of a member must be None where `train` is a loader, which makes the "
                 f"batches, but {member.batch_size} was given."
             )
-        training = replace(self._beginning(member), member=member)
+        with _making:
+            training = replace(self._beginning(member), member=member)
         return training if state is None else training.resumed(self._recipe.optimizer, state)
 
     def _beginning(self, member: Member) -> Training:

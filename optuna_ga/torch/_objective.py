@@ -11,7 +11,6 @@ from optuna import Trial, TrialPruned
 from optuna.study import StudyDirection
 
 from optuna_ga._training.checkpoints import Checkpoints
-from optuna_ga._training.lineage import parent_to_continue
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Epoch
 
@@ -64,10 +63,10 @@ class GenerationObjective:
 
     def _start(self, trial: Trial) -> Mapping[str, Any] | None:
         """Return the state that a trial continues, if it does."""
-        if self._checkpoints is None:
-            return None
-        parent = parent_to_continue(trial)
-        return None if parent is None else self._checkpoints.load(parent)
+        state: Mapping[str, Any] | None = None
+        if self._checkpoints is not None:
+            state = self._checkpoints.load_parent(trial)
+        return state
 
 
 class _Reporter:

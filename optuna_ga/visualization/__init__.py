@@ -9,5 +9,6 @@ from optuna_ga.visualization._fitness import plot_fitness
 from optuna_ga.visualization._genealogy import plot_genealogy
 from optuna_ga.visualization._genes import plot_genes
 from optuna_ga.visualization._improvements import plot_improvements
+from optuna_ga.visualization._schedule import plot_schedule
 
-__all__ = ["plot_fitness", "plot_genealogy", "plot_genes", "plot_improvements"]
+__all__ = ["plot_fitness", "plot_genealogy", "plot_genes", "plot_improvements", "plot_schedule"]

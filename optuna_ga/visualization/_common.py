@@ -92,6 +92,8 @@ def hover_text(individual: Individual, target_name: str) -> str:
     lines += [f"{escape(name)}: {param_text(value)}" for name, value in params]
     if individual.parents:
         lines.append(f"parents: {', '.join(map(str, individual.parents))}")
+    if individual.lost:
+        lines.append(f"lost states of parents: {', '.join(map(str, individual.lost))}")
     if individual.mutated:
         lines.append(f"mutated: {escape(', '.join(individual.mutated))}")
     return "<br>".join(lines)

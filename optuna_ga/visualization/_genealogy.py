@@ -41,8 +41,9 @@ def plot_genealogy(
 
     Trials are arranged by generation, and within a generation from the fittest at the top to
     failed trials at the bottom. Lines lead from parents to children. The study's fittest trial
-    and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. The
-    sampler records parents unless it has `record=False`.
+    and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. It
+    begins with a trial that started afresh, since its parents' states were lost, if there is one.
+    The sampler records parents unless it has `record=False`.
 
     Args:
         study: A study with one objective.
@@ -132,7 +133,11 @@ class _Genealogy:
     def lineage(self, individual: Individual) -> list[Edge]:
         """Return the edges of the lineage that follows the fitter parent of each individual."""
         edges: list[Edge] = []
-        while known := [self.members[n] for n in individual.parents if n in self.members]:
+        while known := [
+            self.members[number]
+            for number in individual.parents
+            if number in self.members and number not in individual.lost
+        ]:
             parent = min(known, key=self._order)
             edges.append((parent.trial.number, individual.trial.number))
             individual = parent

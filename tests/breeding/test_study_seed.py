@@ -134,7 +134,7 @@ def test_processes_that_start_together_share_a_seed(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(path))
     study = optuna.create_study(study_name="shared", storage=storage)
     context = get_context("forkserver")
-    context.set_forkserver_preload(["optuna_ga", "sklearn.gaussian_process"])
+    context.set_forkserver_preload(["optuna_ga"])
     workers = [context.Process(target=_work, args=(path, 1)) for _ in range(4)]
     for worker in workers:
         worker.start()

@@ -21,8 +21,15 @@ from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-from optuna_ga import DashboardReport, GASampler, best_of_final_generation, optimize_generations
+from optuna_ga import (
+    DashboardReport,
+    GASampler,
+    best_of_final_generation,
+    optimize_generations,
+    schedule_of,
+)
 from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
+from tests.training.walks import walk
 
 FIGURES = {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
 
@@ -80,6 +87,8 @@ def reported(study: Study) -> str:
                 "population_size": 4,
                 "parent_fraction": 0.75,
                 "mutation_prob": 0.1,
+                "mutation": "resample",
+                "selection": "generational",
                 "elitism": False,
                 "avoid_duplicates": False,
                 "population_based_training": False,
@@ -128,6 +137,17 @@ def test_the_note_has_a_row_for_each_generation() -> None:
         f"[1]{link}4,5,6,7)": ["4", "4", "0", "0", f"[5]{link}4)", "6.5"],
         f"[0]{link}0,1,2,3)": ["4", "2", "1", "1", f"[1]{link}3)", "2"],
     }
+
+
+def test_the_note_has_the_schedule_that_trained_the_answer() -> None:
+    """A row for each segment; other searches have no schedules."""
+    study, _ = walk(16)
+    answer = best_of_final_generation(study)
+    rows = table(reported(study), "segment")
+
+    steps = [params["step"] for params in schedule_of(study, answer)]
+    assert [row[1] for row in rows.values()] == [f"`{step}`" for step in steps]
+    assert "segment" not in reported(run(of_four(), 8))
 
 
 def test_the_table_of_generations_has_an_end() -> None:

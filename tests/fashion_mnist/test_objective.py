@@ -240,6 +240,20 @@ def test_global_random_numbers_are_left_alone() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def test_trials_may_train_in_threads(small_trainings: None) -> None:
+    """Their values are those of one after the other, and random numbers are left alone."""
+    objective = tiny(seed_per_trial=True, n_training_images=32)
+    expected = [trial.value for trial in trials_of(objective, GOOD, GOOD, GOOD, GOOD)]
+    state = torch.random.get_rng_state()
+    study = optuna.create_study()
+    for _ in range(4):
+        study.enqueue_trial(GOOD)
+    study.optimize(objective, n_trials=4, n_jobs=2)
+
+    assert [trial.value for trial in study.trials] == expected
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
 def test_the_objective_travels_without_its_data() -> None:
     """The pickle holds the settings; a worker process loads the images itself."""
     pickled = pickle.dumps(tiny())

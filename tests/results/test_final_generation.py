@@ -163,12 +163,15 @@ def test_the_answer_is_the_callers_own() -> None:
     assert study.trials[1].params == {"x": 0.5}
 
 
-def test_a_diverged_training_is_the_answer_only_if_all_have_diverged() -> None:
+def test_a_training_that_diverged_to_a_good_value_is_never_the_answer() -> None:
     """In population-based training it could not be a parent, however good its value looks."""
     saved = {"ga_checkpoint": "state"}
     diverged = added(-math.inf, user_attrs=saved)
     sound = [added(value, user_attrs=saved) for value in (5, 3, 4)]
 
     assert best_of_final_generation(study_with(diverged, *sound)).number == 2
-    assert best_of_final_generation(study_with(*[diverged] * 4)).number == 0
+    bad = [added(math.inf, user_attrs=saved), added(7)]
+    assert best_of_final_generation(study_with(diverged, diverged, *bad)).number == 3
+    with pytest.raises(ValueError, match="failed or diverged"):
+        best_of_final_generation(study_with(*[diverged] * 4))
     assert best_of_final_generation(study_with(added(-math.inf), *[added(1)] * 3)).number == 0

@@ -314,9 +314,9 @@ def test_other_searches_are_not_warned_about(
 
 
 def test_the_error_about_a_lost_state_says_how_to_go_on(tmp_path: Path) -> None:
-    """The search goes on from scratch if the objective catches it."""
+    """`load_parent` passes over lost states."""
     study = run(sampler(), 8, Walk(Checkpoints(tmp_path)))
     for path in tmp_path.iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="put it back, or catch this error in the obj"):
+    with pytest.raises(FileNotFoundError, match="put it back, or call `load_parent`"):
         Checkpoints(tmp_path).load(study.trials[7])

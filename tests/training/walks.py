@@ -60,9 +60,10 @@ class Walk:
     def __call__(self, trial: Trial) -> float:
         if not self.first:
             trial.suggest_float("step", -1.0, 1.0)
+        state = self.checkpoints.load_parent(trial)
         parent = parent_to_continue(trial)
         self.continued[trial.number] = None if parent is None else parent.number
-        x: float = 0.0 if parent is None else self.checkpoints.load(parent)["x"]
+        x: float = 0.0 if state is None else state["x"]
         x += trial.suggest_float("step", -1.0, 1.0)
         self.checkpoints.save(trial, {"x": x})
         return abs(x - 3.0)

@@ -53,9 +53,9 @@ def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
     dynamic.main([*SMALL, "--out", str(out)])
     rows = read_rows(out.with_suffix(".csv"))
 
-    assert [row["method"] for row in rows] == ["dynamic", "ga", "random", "tpe"]
+    assert [row["method"] for row in rows] == list(dynamic.METHODS)
     assert [row for row in rows if row["method"] in ("dynamic", "tpe")] == first
-    assert [int(row["trials"]) for row in rows] == [10, 5, 5, 5]
+    assert [int(row["trials"]) for row in rows] == [10, 10, 10, 5, 5, 5, 5]
     for row in rows:
         assert len(row["learning_rate"].split()) == len(row["replay_losses"].split()) == 2
     text = out.with_suffix(".md").read_text()
@@ -98,7 +98,7 @@ def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.Monk
         return Member(rate, seed=seed, **settings)
 
     monkeypatch.setattr(_objective, "Member", member)
-    for method in ("dynamic", "random"):
+    for method in ("truncation", "random"):
         seeds.clear()
         dynamic.row_of(method, "epochs", 7, SETTING, math.inf)
         assert set(seeds) == {7, 1000, 1001}
@@ -126,6 +126,7 @@ def test_the_report_judges_made_up_rows() -> None:
     noise = [0.01 * seed for seed in range(6)]
     rows = [
         *rows_of("dynamic", [0.5 + 1.1 * each for each in noise], 0.1),
+        *rows_of("truncation", [0.6 + 1.1 * each for each in noise], 0.1),
         *rows_of("tpe", [1.0 + each for each in noise], 0.1),
     ]
     text = dynamic_report.report(pd.DataFrame(rows), "made_up")
@@ -134,6 +135,7 @@ def test_the_report_judges_made_up_rows() -> None:
         for line in text.splitlines()
         if (cells := line.split("|"))[1:2] == [" `dynamic` beats `tpe` "]
     }
+    assert text.count("`truncation` beats `tpe`") == 3 and "beats `dynamic`" not in text
 
     assert verdicts == {
         "validation loss": "shown",

@@ -20,13 +20,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, label_binarize
 from sklearn.svm import SVC
 
-from benchmarks.suites import conditional, resampled, sklearn_hpo
+from benchmarks.suites import conditional, model_choice, resampled, sklearn_hpo
 from benchmarks.suites.conditional import CONDITIONAL
 from benchmarks.suites.resampled import Problem, Resampled, score_splits, trial_split
 from benchmarks.suites.sklearn_hpo import SKLEARN_HPO
 from benchmarks.suites.task import Suite
 
-PROBLEMS = sklearn_hpo.PROBLEMS | conditional.PROBLEMS
+PROBLEMS = sklearn_hpo.PROBLEMS | conditional.PROBLEMS | model_choice.PROBLEMS
 each_suite = pytest.mark.parametrize("suite", [SKLEARN_HPO, CONDITIONAL], ids=lambda s: s.name)
 
 # Parameters that exist only under a choice: how their names begin or end, and that choice.
@@ -54,6 +54,13 @@ PERCEPTRON = {"n_layers": 1, "width": 32, "activation": "relu", "batch_size": 16
 LOGISTIC = {"penalty": "l2", "l1_ratio": 0.5, "schedule": "invscaling", "average": False}
 NEIGHBOURS = {"weights": "distance", "metric": "euclidean", "n_components": 8, "whiten": False}
 SVM = {"scaler": "standard", "reducer": "none", "model": "svm", "svm_kernel": "linear"}
+OWN_SVM = {"model": "svm", "svm_C": 1.0, "svm_gamma": 0.01}
+OWN_FOREST = {
+    "model": "forest",
+    "forest_max_depth": 8,
+    "forest_max_features": 0.5,
+    "forest_min_samples_leaf": 5,
+}
 # A sensible setting of each problem, and what makes it a poor one.
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "svc-digits": (KERNEL, {"gamma": 10.0}),
@@ -74,6 +81,12 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "diabetes": (SVM | {"svm_c": 0.1}, {"scaler": "row", "row_norm": "l1", "svm_c": 1e-3}),
     "wine": (SVM | {"svm_c": 0.01}, {"reducer": "pca", "pca_n_components": 1, "pca_whiten": True}),
     "cancer": (SVM | {"svm_c": 0.1}, {"reducer": "kbest", "kbest_k": 1}),
+    "models-digits": (OWN_SVM, {"svm_gamma": 10.0}),
+    "models-diabetes": (OWN_SVM, {"svm_gamma": 10.0}),
+    "models-moons": (OWN_FOREST, {"forest_max_depth": 1, "forest_max_features": 0.05}),
+    "models-wine": (OWN_SVM, {"svm_gamma": 10.0}),
+    "models-cancer": (OWN_SVM, {"svm_gamma": 10.0}),
+    "models-friedman": (OWN_FOREST, {"forest_max_depth": 1}),
 }
 each_problem = pytest.mark.parametrize("name", PROBLEMS)
 
@@ -298,3 +311,18 @@ def test_a_trial_is_asked_for_its_branches_alone(name: str) -> None:
             assert bool(found) == (trial.params.get(parent) == choice)
 
     assert union == problem.space
+
+
+@pytest.mark.parametrize("name", model_choice.PROBLEMS)
+def test_a_trial_is_asked_for_its_model_alone(name: str) -> None:
+    """Every model is chosen, and each has between one and three parameters of its own."""
+    problem = PROBLEMS[name]
+    union: dict[str, Any] = {}
+    for trial in asked(problem, 100):
+        own = set(trial.params) - {"model"}
+        assert {n.removeprefix(trial.params["model"])[0] for n in own} == {"_"}
+        assert 1 <= len(own) <= 3
+        union |= trial.distributions
+
+    assert union == problem.space
+    assert 3 <= len(union["model"].choices) <= 6

@@ -1,0 +1,74 @@
+"""The features of a trial, from which the surrogate predicts its loss.
+
+A choice is its position among the choices. A number on a grid is its position on the unit scale. A
+continuous number is magnified around the best trials: on a scale on which the region where they
+lie is as wide as any other, however small it has become, and which is logarithmic beyond. On the
+unit scale the trials of a converging search are too close for any length scale that also fits the
+trials of its beginning.
+
+Shapes: n trials, D parameters, as many features. Genes are positions on the unit scale, NaN for
+parameters that a trial does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from optuna_ga._population.genes import n_cells
+
+N_BEST = 30
+_LEAST_WIDTH = 1e-9  # Closer positions are equal; see `genes.DIGITS`.
+
+
+class Features:
+    """Maps genes to features.
+
+    Args:
+        distributions: The parameters' distributions `(D,)`.
+        best: Genes `(n, D)` of the best trials; None: no number is magnified.
+
+    Attributes:
+        categorical: Which features are choices, as booleans `(D,)`.
+    """
+
+    def __init__(self, distributions: Sequence[BaseDistribution], best: np.ndarray | None) -> None:
+        kinds = [isinstance(d, CategoricalDistribution) for d in distributions]
+        self.categorical = np.array(kinds, bool)
+        cells = [n_cells(d) for d in distributions]
+        self._magnified = np.array([n is None and best is not None for n in cells], bool)
+        self._n_choices = np.array(
+            [n if is_choice and n else 1 for n, is_choice in zip(cells, kinds, strict=True)]
+        )
+        self._centre, self._width = _region(np.empty((0, len(cells))) if best is None else best)
+
+    def __call__(self, genes: np.ndarray) -> np.ndarray:
+        """Return the features `(n, D)` of genes `(n, D)`.
+
+        A missing choice differs from all others. A missing number is in the middle of its range,
+        or of the best trials if it is magnified.
+        """
+        missing = np.isnan(genes)
+        choices = np.where(missing, -1.0, np.floor(genes * self._n_choices))
+        numbers = np.where(missing, np.where(self._magnified, self._centre, 0.5), genes)
+        distances = (numbers - self._centre) / self._width
+        magnified = np.sign(distances) * np.log1p(np.abs(distances))
+        numbers = np.where(self._magnified, magnified, numbers)
+        return np.asarray(np.where(self.categorical, choices, numbers))
+
+
+def _region(best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and width `(D,)` of the region where the best trials `(n, D)` lie.
+
+    Where fewer than two of them have a parameter, the region is its whole range.
+    """
+    present = ~np.isnan(best)
+    n_present = present.sum(axis=0)
+    few = n_present < 2
+    centre = np.where(present, best, 0.0).sum(axis=0) / np.maximum(n_present, 1)
+    most = np.where(present, best, -np.inf).max(axis=0, initial=-np.inf)
+    least = np.where(present, best, np.inf).min(axis=0, initial=np.inf)
+    width = np.where(few, 1.0, most - least)
+    return np.where(few, 0.5, centre), np.maximum(width, _LEAST_WIDTH)

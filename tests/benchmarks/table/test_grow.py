@@ -1,0 +1,55 @@
+"""Tests of the open-ended table: its design, and rows that are added to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.rows import read_rows, write_rows
+from benchmarks.table import grow
+from benchmarks.table.design import EFFECTIVE_RATES, HIGH, LOW, setting
+
+SMALL = ["--training-images", "64", "--validation-images", "64", "--epochs", "1"]
+
+
+@pytest.mark.parametrize("n", [100, 250, 700])
+def test_any_first_part_of_the_design_covers_the_space(n: int) -> None:
+    """Each tenth of a parameter's range holds a tenth of the settings, within two."""
+    whole = np.array([setting(number).values for number in range(0, 2 * n, 2)])
+    for units in ((whole - LOW) / (HIGH - LOW)).T:
+        counts, _ = np.histogram(units, bins=10, range=(0, 1))
+        assert abs(counts - n / 10).max() <= 2
+
+
+def test_every_second_setting_has_a_second_seed_and_lies_within_the_space() -> None:
+    """The dense part stays within the search space and within its own rates."""
+    dense = [setting(number) for number in range(1, 401, 2)]
+    values = np.array([each.values for each in dense])
+    assert {each.seeds for each in dense} == {2}
+    assert np.all((values >= LOW) & (values <= HIGH))
+    effective = values[:, 0] / (1 - values[:, 1])
+    assert np.all((effective >= EFFECTIVE_RATES[0]) & (effective <= EFFECTIVE_RATES[1]))
+
+
+def test_more_settings_are_added_to_the_rows_that_are_there(tmp_path: Path) -> None:
+    """A larger number of settings trains those that are missing, and keeps the others' rows."""
+    out = ["--out", str(tmp_path / "rows.csv"), "--processes", "1"]
+    grow.main([*SMALL, *out, "--settings", "1"])
+    first = read_rows(tmp_path / "rows.csv")
+    grow.main([*SMALL, *out, "--settings", "2"])
+    rows = read_rows(tmp_path / "rows.csv")
+    assert rows[:1] == first
+    assert [(row["setting"], row["seed"]) for row in rows] == [("0", "0"), ("1", "0"), ("1", "1")]
+    assert float(rows[1]["loss_1"]) != float(rows[2]["loss_1"])
+
+
+def test_rows_of_another_recipe_are_not_added_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trainings on other images make another table."""
+    path = tmp_path / "rows.csv"
+    recipe = {"training_images": 64, "validation_images": 64, "epochs": 2}
+    write_rows(path, [{"setting": 0, "seed": 0, **recipe}])
+    with pytest.raises(SystemExit):
+        grow.main([*SMALL, "--out", str(path)])
+    assert "epochs 1" in capsys.readouterr().err

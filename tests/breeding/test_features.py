@@ -1,0 +1,107 @@
+"""The features of the model: choices, grids, and continuous numbers magnified."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from optuna_ga._breeding.features import Features
+from optuna_ga._population.genes import grid
+from tests.breeding.histories import UNIT
+
+ABC = CategoricalDistribution("abc")
+
+
+def column(distribution: BaseDistribution, best: list[float], genes: list[float]) -> list[float]:
+    """Return the features of one parameter's genes."""
+    features = Features([distribution], np.array(best)[:, None])
+    return [float(value) for value in features(np.array(genes)[:, None])[:, 0]]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5040])
+def test_a_choice_is_its_position(n: int) -> None:
+    """A missing choice is none of them."""
+    distribution = CategoricalDistribution(range(n))
+    positions = grid(distribution)
+    assert positions is not None
+
+    assert column(distribution, [0.5], positions.tolist()) == list(range(n))
+    assert column(distribution, [0.5], [math.nan]) == [-1.0]
+
+
+@pytest.mark.parametrize(
+    "distribution", [IntDistribution(1, 9), FloatDistribution(0, 1, step=0.25)]
+)
+def test_a_number_on_a_grid_stays_on_the_unit_scale(distribution: BaseDistribution) -> None:
+    """It cannot come closer to another than a step. A missing number is in the middle."""
+    assert column(distribution, [0.3, 0.4], [0.1, 0.9, math.nan]) == [0.1, 0.9, 0.5]
+
+
+def test_the_region_of_the_best_is_magnified() -> None:
+    """One width from its centre is the logarithm of 2 on either side, however small it is."""
+    for width in (0.5, 1e-3, 1e-6):
+        best = [0.3 - width / 2, 0.3, 0.3 + width / 2]
+        found = column(UNIT, best, [0.3 - width, 0.3, 0.3 + width, math.nan])
+        assert found == pytest.approx([-math.log(2), 0.0, math.log(2), 0.0], abs=1e-6)
+
+
+def test_without_best_trials_numbers_stay_on_the_unit_scale() -> None:
+    """A missing one is in the middle of the range."""
+    features = Features([UNIT, IntDistribution(1, 9)], None)
+    genes = np.array([[0.1, 0.9], [math.nan, math.nan]])
+
+    assert features(genes).tolist() == [[0.1, 0.9], [0.5, 0.5]]
+
+
+@given(
+    arrays(float, (7, 1), elements=st.floats(0.0, 1.0)),
+    st.lists(st.floats(0.0, 1.0), min_size=2, max_size=9),
+)
+def test_continuous_numbers_keep_their_order(best: np.ndarray, genes: list[float]) -> None:
+    """Features are finite, and those of larger numbers are no smaller."""
+    found = column(UNIT, best[:, 0].tolist(), sorted(genes))
+
+    assert np.isfinite(found).all()
+    assert (np.diff(found) >= 0.0).all()
+
+
+@pytest.mark.parametrize("best", [[], [math.nan], [0.9, math.nan], [math.nan] * 4])
+def test_fewer_than_two_best_magnify_nothing(best: list[float]) -> None:
+    """The region is then the whole range."""
+    found = column(UNIT, best, [0.0, 0.5, 1.0])
+
+    assert found == pytest.approx([-math.log(1.5), 0.0, math.log(1.5)])
+
+
+def test_equal_best_trials_are_a_region() -> None:
+    """Where all agree, the scale stays finite."""
+    found = column(UNIT, [0.3, 0.3, 0.3], [0.0, 0.3, 1.0])
+
+    assert found[1] == 0.0
+    assert found[2] > -found[0] > 15.0
+
+
+def test_columns_do_not_depend_on_each_other() -> None:
+    """Each parameter has the feature that it would have alone."""
+    distributions = [UNIT, ABC, IntDistribution(0, 3), UNIT]
+    rng = np.random.default_rng(0)
+    best, genes = rng.random((5, 4)), rng.random((6, 4))
+    genes[0] = math.nan
+
+    together = Features(distributions, best)
+
+    assert together.categorical.tolist() == [False, True, False, False]
+    for i, distribution in enumerate(distributions):
+        alone = column(distribution, best[:, i].tolist(), genes[:, i].tolist())
+        assert together(genes)[:, i].tolist() == alone
