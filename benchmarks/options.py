@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+import re
+import shutil
+import textwrap
+from argparse import ArgumentParser, ArgumentTypeError, HelpFormatter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +15,26 @@ import pandas as pd
 
 from benchmarks.rows import TooFewRowsError, read_frame, replacing
 
+MAX_WIDTH = 100  # Of help, in columns.
+
 Returned = TypeVar("Returned")
+
+
+class _Paragraphs(HelpFormatter):
+    """Fills the paragraphs and the lists of a text to the terminal's width."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, MAX_WIDTH) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(self._filled(block, width) for block in text.split("\n\n"))
+
+    def _filled(self, block: str, width: int) -> str:
+        if block.startswith(" "):
+            return block
+        fill = partial(textwrap.fill, width=width, break_on_hyphens=False)
+        items = (" ".join(one.split()) for one in re.split(r"\n(?=- )", block))
+        return "\n".join(fill(one, subsequent_indent="  " * one.startswith("- ")) for one in items)
 
 
 class Options(ArgumentParser):
@@ -19,20 +42,24 @@ class Options(ArgumentParser):
 
     Args:
         command: The command that runs the benchmark.
-        description: The benchmark's documentation, shown line by line.
+        description: The benchmark's documentation; indented paragraphs are shown as they are.
+        epilog: Text after the options.
     """
 
-    def __init__(self, command: str, description: str | None) -> None:
+    def __init__(self, command: str, description: str | None, epilog: str | None = None) -> None:
         super().__init__(
             prog=command,
+            usage=f"{command} [options]",
             description=description,
-            formatter_class=RawDescriptionHelpFormatter,
+            epilog=epilog,
+            formatter_class=_Paragraphs,
             allow_abbrev=False,
         )
 
     def add_step(self, **steps: str) -> None:
         """Add the choice between steps, each with its description; the first is the default."""
         default, *_ = steps
+        self.usage = f"{self.usage} [{'|'.join(steps)}]"
         words = ", ".join(f"'{step}' {does}" for step, does in steps.items())
         self.add_argument(
             "step", nargs="?", choices=list(steps), default=default,
@@ -40,8 +67,15 @@ class Options(ArgumentParser):
         )  # fmt: skip
 
     def add(self, option: str, text: str, default: object = None, **how: Any) -> None:
-        """Add an option; its help is the text with the default, unless that is None."""
-        words = default if isinstance(default, list) else [default]
+        """Add an option; its help is its choices, the text, and the default, unless None."""
+        if choices := how.get("choices"):
+            text = f"{', '.join(choices)}: {text}"
+            how["metavar"] = name = option.strip("-").replace("-", "_").upper()
+            if not option.startswith("-"):
+                self.usage = f"{self.usage} {name}"
+        words = default if isinstance(default, list | tuple) else [default]
+        if choices and list(choices) == list(words):
+            words = ["all"]
         shown = "" if default is None else f" (default: {' '.join(map(str, words))})"
         self.add_argument(option, help=f"{text}{shown}", default=default, **how)
 

@@ -4,11 +4,11 @@ The folder of sources is the root of the repository, so that pages link to examp
 rows as they do in the repository.
 """
 
-from importlib.metadata import version as version_of
+import optuna_ga
 
 project = "optuna_ga"
 author = copyright = "The optuna_ga authors"
-release = version_of("optuna-ga")
+release = optuna_ga.__version__
 
 extensions = [
     "myst_nb",
@@ -18,7 +18,8 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "benchmarks/*.md", "benchmarks/**/*.md", "CHANGELOG.md"]
+documents = ["CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**", "benchmarks/*.md", "benchmarks/**/*.md", *documents]
 exclude_patterns = ["**/.*", "site/**", "**/*.ipynb"]
 
 html_theme = "furo"
@@ -31,7 +32,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_merge_streams = True
 default_role = "code"  # Docstrings write code in single backticks.
 

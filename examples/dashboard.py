@@ -3,7 +3,7 @@
 `DashboardReport` keeps a note and figures up to date in the study's database. The last line of
 this script's output is the command that opens the dashboard.
 
-    pip install "optuna-ga[dashboard]" && python examples/dashboard.py
+    pip install -e ".[dashboard]" && python examples/dashboard.py
 """
 
 import argparse

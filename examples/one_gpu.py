@@ -5,7 +5,7 @@ trials and returns a list of values. Here the function trains all networks toget
 own for your objective. The defaults suit a CPU; on a GPU use all images, `--images 6000`, and
 more epochs.
 
-    pip install "optuna-ga[fashion-mnist]" && python examples/one_gpu.py
+    pip install -e ".[fashion-mnist]" && python examples/one_gpu.py
 """
 
 import argparse

@@ -22,6 +22,7 @@ from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga._training.lineage import parent_to_continue, schedule_of
 from optuna_ga._training.replay import replay
 
+__version__ = "0.1.0"
 __all__ = [
     "AdaptiveSettings",
     "Checkpoints",
@@ -39,3 +40,17 @@ __all__ = [
     "replay",
     "schedule_of",
 ]
+
+_PACKAGES = ("fashion_mnist", "torch", "visualization")  # Imported at their first use.
+
+
+def __getattr__(name: str) -> object:
+    if name in _PACKAGES:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PACKAGES})

@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from numbers import Integral, Real
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 MAX_COUNT = 1_000_000  # Of trials, repeats or epochs that are held in memory together.
 MAX_SEED = 2**1024 - 1
@@ -73,6 +78,21 @@ def check_int(name: str, value: object, *, minimum: int, maximum: int | None = N
     if maximum is not None and number > maximum:
         raise ValueError(f"`{name}` must be at most {maximum}, but {shown(value)} was given.")
     return number
+
+
+def refuse_constraints_func(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return the constructor of a sampler with an error for an argument of Optuna's samplers."""
+
+    @wraps(function)
+    def checked(*arguments: _P.args, **options: _P.kwargs) -> _R:
+        if "constraints_func" in options:
+            raise TypeError(
+                "A GASampler has no `constraints_func`. Call `trial.set_constraint(name, value)` "
+                "in the objective; a trial is feasible if no value is above 0."
+            )
+        return function(*arguments, **options)
+
+    return checked
 
 
 def check_population_size(value: object, *, minimum: int = 2) -> int:

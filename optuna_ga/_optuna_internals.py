@@ -116,7 +116,7 @@ def write_hidden_on_trial(
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
 
 
-def write_on_study(study: Study, key: str, value: int) -> None:
+def write_on_study(study: Study, key: str, value: int | str) -> None:
     """Write a user attribute of the study."""
     storage, study_id = locate(study)
     storage.set_study_user_attr(study_id, key, value)

@@ -34,12 +34,25 @@ LOST = "ga_lost_parents"
 UNFINISHED = "ga_unfinished"
 SEED = "ga_seed"  # On the study.
 POPULATION_SIZE = "ga_population_size"  # On the study.
+SAMPLER = "ga_sampler"  # On the study.
 
 
 def record_population_size(study: Study, population_size: int) -> None:
     """Write the population size on the study, unless it is there."""
     if shown_population_size(study) != population_size:
         write_on_study(study, POPULATION_SIZE, population_size)
+
+
+def record_sampler(study: Study, sampler: str) -> None:
+    """Write the sampler with its settings on the study, unless it is there."""
+    if study_attr(study, SAMPLER) != sampler:
+        write_on_study(study, SAMPLER, sampler)
+
+
+def shown_sampler(study: Study) -> str | None:
+    """Return the sampler with its settings that a study shows, if any."""
+    sampler = study_attr(study, SAMPLER)
+    return sampler if isinstance(sampler, str) else None
 
 
 def record_seed(study: Study, seed: int) -> None:

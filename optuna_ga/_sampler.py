@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -14,13 +15,14 @@ from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Adaptive
 from optuna_ga._breeding.breeder import Breeder
 from optuna_ga._breeding.breeders import Memories, Settings, StudyMemory
 from optuna_ga._breeding.paper_settings import Mutation, PaperSettings, Selection
-from optuna_ga._checks import check_bool, shown
+from optuna_ga._checks import check_bool, refuse_constraints_func, shown
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._records import (
     record_generation,
     record_mutated,
     record_origin,
     record_population_size,
+    record_sampler,
     record_unfinished,
 )
 
@@ -45,8 +47,9 @@ class GASampler(BaseSampler):
 
     Each trial shows its generation as the user attribute `ga_generation`. A bred trial also shows
     its parents' numbers, `ga_parents`, and its parameters that were drawn afresh, `ga_mutated`, if
-    any. The study shows `ga_population_size`. If it is changed in mid-study, children are bred as
-    if the new size had always been, and trials go on showing the generation in which they ran.
+    any. The study shows `ga_population_size` and `ga_sampler`, the sampler with its settings. If
+    the size is changed in mid-study, children are bred as if the new size had always been, and
+    trials go on showing the generation in which they ran.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -75,6 +78,7 @@ class GASampler(BaseSampler):
             when a study with several objectives suggests a parameter.
     """
 
+    @refuse_constraints_func
     def __init__(
         self,
         population_size: int = 20,
@@ -99,6 +103,7 @@ class GASampler(BaseSampler):
         )
 
     @classmethod
+    @refuse_constraints_func
     def adaptive(
         cls,
         population_size: int = 10,
@@ -146,6 +151,7 @@ class GASampler(BaseSampler):
         )
 
     @classmethod
+    @refuse_constraints_func
     def population_based_training(
         cls,
         population_size: int = 20,
@@ -246,6 +252,16 @@ class GASampler(BaseSampler):
         """Trials in a generation."""
         return self._settings.population_size
 
+    def __repr__(self) -> str:
+        """Return the call that makes a sampler with these settings."""
+        settings = self._settings
+        name = settings.constructor
+        if name == "from_settings":
+            return f"{type(self).__name__}.from_settings({settings!r})"
+        names = [one for one in signature(getattr(type(self), name)).parameters if one != "self"]
+        arguments = ", ".join(f"{one}={getattr(settings, one)!r}" for one in names)
+        return f"{type(self).__name__}{f'.{name}' * (name != '__init__')}({arguments})"
+
     def reseed_rng(self) -> None:
         """Do nothing: draws are keyed by trial number, so workers never share them."""
 
@@ -289,6 +305,7 @@ class GASampler(BaseSampler):
                 record_unfinished(study, trial, unfinished)
             if not memory.population_size_recorded:
                 record_population_size(study, self.population_size)
+                record_sampler(study, repr(self))
                 memory.population_size_recorded = True
             record_generation(study, trial, trial.number // self.population_size)
         if memory.breeder.chooses_at_start:

@@ -67,6 +67,6 @@ def test_the_root_of_the_site_leads_to_its_first_page(site: Path) -> None:
     assert (site / target).exists()
 
 
-def test_readme_tells_how_to_build_the_site() -> None:
-    """README has the command that these tests run."""
-    assert COMMAND in (ROOT / "README.md").read_text().splitlines()
+def test_contributing_tells_how_to_build_the_site() -> None:
+    """CONTRIBUTING has the command that these tests run."""
+    assert COMMAND in (ROOT / "CONTRIBUTING.md").read_text().splitlines()

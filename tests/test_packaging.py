@@ -13,9 +13,14 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
 from hatchling.build import build_wheel
+from packaging.requirements import Requirement
+
+import optuna_ga
 
 ROOT = Path(__file__).parents[1]
+MINIMUM = ROOT / "tests" / "minimum_versions.txt"
 EXTRAS = {"benchmark", "dashboard", "docs", "fashion-mnist", "test", "visualization"}
 LICENSES = {"LICENSE", "optuna_ga/fashion_mnist/LICENSE.fashion-mnist"}
 
@@ -74,6 +79,34 @@ def test_the_metadata_say_what_is_needed(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra") or []) == EXTRAS
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload() == (ROOT / "README.md").read_text()
+
+
+def test_the_version_stands_in_one_place(metadata: Message) -> None:
+    """The metadata take it from the package; the citation and the changelog agree."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    newest = re.search(r"^## (\d\S*) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert metadata["Version"] == citation["version"] == optuna_ga.__version__
+    assert newest is not None
+    assert newest.groups() == (citation["version"], citation["date-released"])
+
+
+def test_the_least_versions_are_those_of_the_metadata(metadata: Message) -> None:
+    """The environment in which least versions are tested has exactly these."""
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", MINIMUM.read_text(), flags=re.MULTILINE))
+    found = [Requirement(text) for text in metadata.get_all("Requires-Dist") or []]
+    tested = {"dashboard", "fashion-mnist", "visualization"}
+    needed = {
+        one.name: next(iter(one.specifier)).version
+        for one in found
+        if one.name != "optuna-ga"
+        and (one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in tested))
+    }
+
+    assert {name: version for name, version in pins.items() if name in needed} == {
+        name: f"{version}.0" if version.count(".") == 1 else f"{version}.0.0"
+        for name, version in needed.items()
+    }
 
 
 def test_the_classifiers_agree_with_the_rest(metadata: Message) -> None:

@@ -83,6 +83,20 @@ def test_every_public_class_and_function_is_documented(name: str) -> None:
     assert exported.__doc__ or not callable(exported)
 
 
+def test_packages_are_imported_at_their_first_use() -> None:
+    """`import optuna_ga` is enough for the figures, and imports none of them."""
+    code = """
+import sys
+import optuna_ga
+assert "optuna_ga.visualization" not in sys.modules
+print(optuna_ga.visualization.plot_fitness.__name__, "torch" in dir(optuna_ga))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "plot_fitness True\n"
+    assert not hasattr(optuna_ga, "visualisation")
+
+
 def test_importing_the_sampler_imports_nothing_heavy() -> None:
     """PyTorch and the other requirements of extras are not imported."""
     code = "import json, sys, optuna_ga; print(json.dumps(sorted(sys.modules)))"
@@ -141,11 +155,12 @@ def test_a_search_is_the_same_without_records() -> None:
 
 
 def test_a_database_takes_all_records(open_database: OpenDatabase) -> None:
-    """Generations, parents, mutated genes and the population size."""
+    """Generations, parents, mutated genes, the population size and the sampler."""
     run(of_four(mutation_prob=1.0), 8, study_name="s", storage=open_database())
     study = optuna.load_study(study_name="s", storage=open_database())
 
-    assert study.user_attrs == {"ga_population_size": 4}
+    sampler = repr(of_four(mutation_prob=1.0))
+    assert study.user_attrs == {"ga_population_size": 4, "ga_sampler": sampler}
     assert [set(trial.user_attrs) for trial in study.trials] == [
         *[{"ga_generation"}] * 4,
         *[{"ga_generation", "ga_parents", "ga_mutated"}] * 4,

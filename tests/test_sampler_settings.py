@@ -68,3 +68,46 @@ def test_changed_settings_are_checked(
     """As the arguments are."""
     with pytest.raises(error, match=f"^`{name}` must be "):
         replace(make(seed=0).settings, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("sampler", "shown"),
+    [
+        (
+            GASampler(8, seed=1),
+            "GASampler(population_size=8, parent_fraction=0.5, mutation_prob=0.2, elitism=False, "
+            "avoid_duplicates=False, seed=1, record=True)",
+        ),
+        (
+            GASampler.adaptive(screen=False),
+            "GASampler.adaptive(population_size=10, screen=False, seed=None, record=True)",
+        ),
+        (
+            GASampler.population_based_training(seed=1),
+            "GASampler.population_based_training(population_size=20, selection='generational', "
+            "mutation='resample', parent_fraction=0.5, mutation_prob=0.2, seed=1, record=True)",
+        ),
+    ],
+)
+def test_a_sampler_shows_its_settings(sampler: GASampler, shown: str) -> None:
+    """As the call that makes it again."""
+    assert repr(sampler) == shown
+    assert eval(shown, {"GASampler": GASampler}).settings == sampler.settings
+
+
+def test_a_tuned_sampler_shows_its_constants() -> None:
+    """No constructor has them as arguments."""
+    settings = GASampler.adaptive(seed=1).settings
+    assert isinstance(settings, AdaptiveSettings)
+    tuned = replace(settings, tuning=replace(settings.tuning, n_parents=5))
+
+    assert repr(GASampler.from_settings(tuned)) == f"GASampler.from_settings({tuned!r})"
+
+
+@pytest.mark.parametrize(
+    "make", [GASampler, GASampler.adaptive, GASampler.population_based_training]
+)
+def test_an_argument_of_other_samplers_names_what_to_use(make: Callable[..., GASampler]) -> None:
+    """Constraints are set on trials."""
+    with pytest.raises(TypeError, match=r"trial\.set_constraint"):
+        make(constraints_func=lambda trial: (0.0,))

@@ -33,6 +33,7 @@ from optuna_ga import GASampler
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "optuna_ga"
 TEMPLATES = ROOT / "tools" / "optunahub"
+FIGURE = ROOT / "benchmarks" / "results" / "convergence.png"
 PACKAGE = "package/samplers/genetic_algorithm"
 INIT = '''"""A genetic algorithm sampler for Optuna.
 
@@ -165,7 +166,8 @@ def write_package(folder: Path) -> Path:
     """Write the package below a folder, in place of an earlier one, and return where it is."""
     package = folder / PACKAGE
     shutil.rmtree(package, ignore_errors=True)
-    (package / "tests").mkdir(parents=True)
+    for name in ("images", "tests"):
+        (package / name).mkdir(parents=True)
     sources = needed_modules()
     for name, source in sources.items():
         path = path_of(name, package)
@@ -176,7 +178,9 @@ def write_package(folder: Path) -> Path:
     lines = ["# Python 3.10 or newer", *requirements(sources.values()), ""]
     (package / "requirements.txt").write_text("\n".join(lines))
     shutil.copy(ROOT / "LICENSE", package)
-    shutil.copy(TEMPLATES / "example.py", package)
+    for example in TEMPLATES.glob("example*.py"):
+        shutil.copy(example, package)
+    shutil.copy(FIGURE, package / "images")
     shutil.copy(TEMPLATES / "test_genetic_algorithm.py", package / "tests")
     ruff = [sys.executable, "-m", "ruff"]
     options = [f"--config={key}={value}" for key, value in RUFF.items()]

@@ -109,7 +109,7 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     found = {"seconds": f"{perf_counter() - start:.4g}", "trials": len(study.trials)}
     if is_population:
         answer = best_of_final_generation(study)
-        diverged = math.isinf(answer.value or 0.0)
+        diverged = "diverged" in answer.user_attrs
         test = Score(math.inf, math.nan) if diverged else objective.test_trained(answer)
         schedule = schedule_of(study, answer)
         ended = replay(study, answer, _replaying(setting, 1, Checkpoints()), setting.replays)
@@ -183,7 +183,7 @@ def _step_lr(params: Mapping[str, float], epochs: int) -> list[dict[str, float]]
 def _results(study: Study, answer: FrozenTrial, test: Score) -> Row:
     return {
         "diverged": sum("diverged" in trial.user_attrs for trial in study.trials),
-        "validation_loss": f"{answer.value:.6g}",
+        "validation_loss": f"{answer.user_attrs.get('validation_loss', math.inf):.6g}",
         "training_loss": f"{answer.user_attrs.get('training_loss', math.inf):.6g}",
         "accuracy": answer.user_attrs.get("validation_accuracy", 0.1),
         "test_loss": f"{test.loss:.6g}",

@@ -96,6 +96,7 @@ def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[
                 run.population_size,
                 run.n_generations,
                 device_name(objective.device),
+                label=f"{run.n_generations} x {run.population_size}",
             )
             for name, factory in _samplers(run).items():
                 key = (run.population_size, run.n_generations, name, seed)
@@ -170,7 +171,7 @@ def _rows(study: Study) -> list[Row]:
             "sampler": study.user_attrs[SAMPLER],
             "seed": study.user_attrs[SEED],
             "trial": trial.number,
-            "validation_loss": _digits(trial.value),
+            "validation_loss": _digits(trial.user_attrs.get("validation_loss", math.inf)),
             "training_loss": _digits(trial.user_attrs.get("training_loss")),
             "accuracy": trial.user_attrs.get("validation_accuracy"),
             "seconds": _digits(trial.user_attrs["training_s"]),
@@ -203,7 +204,9 @@ def _parser() -> Options:
     parser.add("--validation-images", "validation images (default: all)", type=at_least(64))
     parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
-    parser.add("--folder", "folder of the full data (default: see README)", type=Path)
+    parser.add(
+        "--folder", "folder of the full data (default: see benchmarks/paper/README.md)", type=Path
+    )
     parser.add("--minutes", "minutes after which nothing begins", math.inf, type=float)
     parser.add("--storage", "SQLite file", Path("reproduce-results/studies.db"), type=Path)
     parser.add(

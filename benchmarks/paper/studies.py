@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -37,12 +38,13 @@ class Problem:
     """An objective with its budget.
 
     Attributes:
-        name: Its name with all settings that change a value, part of the studies' names.
+        name: Its name with all settings that change a value; the studies record it.
         evaluate: Evaluates a generation's trials at once; `optimize_generations` minimizes its
             results.
         population_size: Trials in a generation.
         n_generations: Number of generations.
         device: Where the objective computes.
+        label: Short name for the studies' names, where a storage has several problems.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Problem:
     population_size: int
     n_generations: int
     device: str
+    label: str = ""
 
     @property
     def n_trials(self) -> int:
@@ -71,6 +74,11 @@ class StudyJob(NamedTuple):
     sampler: str
     factory: Factory
     seed: int
+
+    @property
+    def title(self) -> str:
+        """The sampler and its seed."""
+        return f"{self.sampler}, seed {self.seed}"
 
     def make_sampler(self, seed: int) -> BaseSampler:
         """Return a sampler with a seed."""
@@ -125,11 +133,17 @@ def _study(job: StudyJob, storage: BaseStorage) -> Study:
     problem = job.problem
     generations = f"{problem.n_generations} generations of {problem.population_size}"
     settings = f"{problem.name}, {generations}"
-    name = f"{job.sampler}, seed {job.seed}: {settings}"
-    # Optuna's default would prune, each sampler another number of trials.
-    study = optuna.create_study(
-        study_name=name, storage=storage, pruner=NopPruner(), load_if_exists=True
-    )
+    name = ", ".join(filter(None, (job.title, problem.label)))
+    for number in count(1):
+        # Optuna's default would prune, each sampler another number of trials.
+        study = optuna.create_study(
+            study_name=name if number == 1 else f"{name} ({number})",
+            storage=storage,
+            pruner=NopPruner(),
+            load_if_exists=True,
+        )
+        if study.user_attrs.get(PROBLEM, settings) == settings:
+            break  # The others of this name have other settings.
     if PROBLEM not in study.user_attrs:
         study.set_user_attr(SAMPLER, job.sampler)
         study.set_user_attr(SEED, job.seed)
@@ -138,16 +152,22 @@ def _study(job: StudyJob, storage: BaseStorage) -> Study:
 
 
 def _advance(job: StudyJob, progress: tqdm[Any]) -> Callback:
-    """Return a callback that advances the progress bar; name the job in the bar at once."""
-    name = f"{job.sampler}, seed {job.seed}"
-    progress.set_description(name)
+    """Return a callback that advances the progress bar; name the job in the bar at once.
+
+    Where there is no bar, because the output is no terminal, each generation prints a line.
+    """
+    progress.set_description(job.title)
 
     def advance(study: Study, trial: FrozenTrial) -> None:
-        if is_complete(trial):
-            generation = trial.number // job.problem.population_size
-            progress.set_description(f"{name}, generation {generation}", refresh=False)
-            progress.set_postfix_str(f"best {study.best_value:.4f}", refresh=False)
-            progress.update()
+        if not is_complete(trial):
+            return
+        generation, position = divmod(trial.number, job.problem.population_size)
+        done, best = f"{job.title}, generation {generation}", f"best {study.best_value:.4f}"
+        progress.set_description(done, refresh=False)
+        progress.set_postfix_str(best, refresh=False)
+        progress.update()
+        if progress.disable and position == job.problem.population_size - 1:
+            print(f"{done}: {best}", flush=True)
 
     return advance
 

@@ -1,14 +1,16 @@
 """The main job: tune the paper's CNN on FashionMNIST with every sampler, and compare them.
 
 Without options this is the quick preset, a few minutes on two CPU cores. A run that was stopped
-resumes. The genetic algorithm's studies have a `DashboardReport`. `--objective module:name` takes
-an objective of your own in the CNN's place, with its own images and epochs; its value is
-minimized.
+resumes. The studies of `GASampler` have a `DashboardReport`. A training that diverges has twice
+the loss of guessing. `--objective module:name` takes an objective of your own in the CNN's place,
+with its own images and epochs; its value is minimized.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -19,10 +21,11 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from benchmarks.commands import other_commands
 from benchmarks.options import Options, at_least
 from benchmarks.paper.own_objective import load_objective
 from benchmarks.paper.studies import Callback, Problem, StudyJob, rows, run_studies
-from benchmarks.paper.tune_report import plot, read_runs, table
+from benchmarks.paper.tune_report import WIDTH, plot, read_runs, table
 from benchmarks.rows import device_name, write_rows
 from benchmarks.samplers import PAPER_SAMPLERS, SAMPLERS
 from benchmarks.trainings import PRECISIONS, default_device
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.step != "run":
         _report(parser, options.out)
     shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    print(f"\nLook at the studies:  optuna-dashboard {shown}")
+    print(f"\nLook at the studies:  optuna-dashboard {shlex.quote(shown)}")
 
 
 def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
@@ -50,7 +53,8 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     storage = _storage(parser, url)
     problem = parser.checked(_own_problem if options.objective else _problem, options)
-    print(f"{problem.name}: {problem.n_trials} trials per study on the {problem.device}")
+    budget = f"{problem.n_trials} trials per study on the {problem.device}"
+    print(textwrap.fill(f"{problem.name}: {budget}", WIDTH), flush=True)
     if not options.objective:
         _warm_up(options.device)
     start = perf_counter()
@@ -80,7 +84,7 @@ def _report(parser: Options, out: Path) -> None:
     for number, (problem, runs) in enumerate(read_runs(out / ROWS).items()):
         path = out / (f"curves-{number}.png" if number else CURVES)
         plot(runs, problem, path)
-        print(f"\n{problem}\n\n{table(runs)}\nCurves: {path}")
+        print(f"\n{textwrap.fill(problem, WIDTH)}\n\n{table(runs)}\nCurves: {path}")
 
 
 def _problem(options: argparse.Namespace) -> Problem:
@@ -134,14 +138,14 @@ def _storage(parser: Options, url: str) -> BaseStorage:
 
 
 def _parser() -> Options:
-    parser = Options("python -m benchmarks", __doc__)
-    names = list(PAPER_SAMPLERS)
+    parser = Options("python -m benchmarks", __doc__, other_commands())
+    names, shown = [*PAPER_SAMPLERS, "ga-elitism"], list(PAPER_SAMPLERS)
     parser.add_step(
         all="runs what is missing and reports",
         run="only runs, and writes rows",
         report="only makes table and curves from them",
     )
-    parser.add("--samplers", "samplers to compare", names, nargs="+", choices=names)
+    parser.add("--samplers", "samplers to compare", shown, nargs="+", choices=names)
     parser.add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
     parser.add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
     parser.add("--generations", "generations in a study", 4, type=at_least(1))
@@ -163,7 +167,8 @@ def _parser() -> Options:
     parser.add("--device", "PyTorch device (default: the GPU if there is one, else the CPU)")
     parser.add(
         "--folder",
-        "folder of the full data, searched first and downloaded to (default: see README)",
+        "folder of the full data, searched first and downloaded to (default: FASHION_MNIST_DIR, "
+        "then Debian's package dataset-fashion-mnist)",
         type=Path,
     )
     parser.add("--storage", "URL of any Optuna storage (default: SQLite in the output folder)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from benchmarks.markdown import table as markdown_table
 from benchmarks.paired import mean_interval
 from benchmarks.rows import read_frame
 
+WIDTH = 80  # Of text, in columns.
 PAPER_PARAMS = ["learning_rate", "momentum", "weight_decay"]
 
 
@@ -46,12 +48,13 @@ def table(runs: pd.DataFrame) -> str:
         return "The samplers have no seed in common yet."
     params = _params(runs)
     accuracy = ["accuracy"] * ("validation_accuracy" in runs)
-    header = ["sampler", f"best {_value_name(runs)}", *accuracy]
-    header += [*(name.replace("_", " ") for name in params), "training time", "trials"]
+    header = ["sampler", _value_name(runs), *accuracy]
+    header += [*(name.replace("_", " ") for name in params), "time"]
     lines = [
         _line(str(name), of_one, params) for name, of_one in runs.groupby("sampler", sort=False)
     ]
-    return markdown_table(header, lines, padded=True) + "\n" + "\n".join(_notes(runs))
+    notes = (textwrap.fill(note, WIDTH) for note in _notes(runs))
+    return markdown_table(header, lines, padded=True) + "\n" + "\n".join(notes)
 
 
 def _params(runs: pd.DataFrame) -> list[str]:
@@ -63,7 +66,7 @@ def _params(runs: pd.DataFrame) -> list[str]:
 
 
 def _value_name(runs: pd.DataFrame) -> str:
-    return "validation loss" if "validation_loss" in runs else "value"
+    return "loss" if "validation_loss" in runs else "value"
 
 
 def plot(runs: pd.DataFrame, title: str, path: Path) -> None:
@@ -105,7 +108,6 @@ def _line(name: str, runs: pd.DataFrame, params: Sequence[str]) -> list[str]:
         *cells,
         *(_shown(best[param]) for param in params),
         f"{by_seed['training_s'].sum().mean():.1f} s",
-        " + ".join(map(str, by_seed.size())),
     ]
 
 
@@ -120,12 +122,16 @@ def _notes(runs: pd.DataFrame) -> list[str]:
     seeds, names = runs["seed"].unique().tolist(), runs["sampler"].unique().tolist()
     shown = ", ".join(map(str, seeds))
     notes = [
+        "Hyperparameters are those of the best trial; time is that of all trials.",
         f"Lower losses are better. {len(seeds)} seeds: {shown}."
         if len(seeds) > 1
-        else f"Lower losses are better. One seed, {shown}: no ranking follows from it."
+        else f"Lower losses are better. One seed, {shown}: no ranking follows from it.",
     ]
-    diverged = (runs["value"] == math.inf).groupby(runs["sampler"], sort=False).sum()
-    notes.append("Diverged trials: " + ", ".join(f"{n} {m}" for n, m in diverged.items()) + ".")
+    marked = runs["diverged"].astype(str) if "diverged" in runs else pd.Series("", runs.index)
+    found = (marked == "True") | (runs["value"] == math.inf)  # Once a diverged loss was infinite.
+    of_sampler = found.groupby(runs["sampler"], sort=False)
+    counts = (f"{name} {one.sum()} of {one.size}" for name, one in of_sampler)
+    notes.append(f"Diverged trials: {', '.join(counts)}.")
     if "tpe" in names:
         notes.append("tpe draws its first 10 trials at random, as Optuna's default is.")
     if "ga" not in names:

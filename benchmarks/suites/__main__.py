@@ -115,7 +115,7 @@ def _order(row: Row) -> tuple[str, int, str, int, int]:
 def _parser() -> Options:
     parser = Options("python -m benchmarks.suites", __doc__)
     names, suites = list(SAMPLERS), list(SUITES)
-    parser.add_argument("suite", choices=suites, help=f"one of {', '.join(suites)}")
+    parser.add("suite", "suite to run", choices=suites)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--samplers", "samplers to compare", names, nargs="+", choices=names)
     parser.add_argument("--tuning", action="store_true", help="run the tasks for tuning")

@@ -1,11 +1,13 @@
 """The ranks of the adaptive samplers on all suites, on one page, from rows alone.
 
-`python -m benchmarks.suites.overview` writes `suites.md` and `suites.png` beside the rows of the
-held-out tasks. Ranks are those of the suites' own reports.
+`python -m benchmarks.suites.overview` writes `suites.md`, `suites.png` and README's figure,
+`convergence.png`, beside the rows of the held-out tasks. README has a copy of the first table.
+Ranks are those of the suites' own reports.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,15 @@ from benchmarks.suites.ranks import MeanRank, mean_ranks, nearly_complete, score
 from benchmarks.suites.report import BUDGETS
 
 OURS = "adaptive", "adaptive-model-free"
+IN_BRIEF = {
+    "adaptive": "`GASampler.adaptive()`",
+    "ga": "`GASampler()`",
+    "gp": "GP",
+    "tpe": "TPE",
+    "cmaes": "CMA-ES",
+    "nsga2": "NSGA-II",
+}  # The samplers of the first table and their titles in it.
+TRIALS_IN_BRIEF = 100
 SHOWN = (*OURS, "gp", "tpe", "cmaes", "nsga2-sbx", "random")  # The others are grey.
 
 Suites = Mapping[str, pd.DataFrame]  # Rows by name.
@@ -39,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = overview(suites)
     with replacing(folder / "suites.md") as file:
         file.write(text)
-    plot(suites, folder / "suites.png")
+    draw(suites, _workers(suites), len(suites)).savefig(folder / "suites.png", dpi=100)
+    draw(suites, [1], 3).savefig(folder / "convergence.png", dpi=100)
     print(text)
 
 
@@ -54,7 +66,10 @@ def overview(suites: Suites) -> str:
     parts = ["# The adaptive samplers on all suites\n", _explanation()]
     parts += ["![Mean ranks over trials](suites.png)\n"]
     for n_workers in _workers(suites):
-        parts += [f"## With {n_workers} worker{'s' * (n_workers > 1)}\n"]
+        title = f"## After {TRIALS_IN_BRIEF} trials, with {_counted(n_workers)}\n"
+        parts += [title, in_brief(suites, n_workers)]
+    for n_workers in _workers(suites):
+        parts += [f"## With {_counted(n_workers)}\n"]
         for ours in OURS:
             lines = [
                 line
@@ -64,6 +79,27 @@ def overview(suites: Suites) -> str:
             header = ["suite", "trials", "tasks / pairs", "place", "mean rank", "best other"]
             parts += [f"### `{ours}`\n", table([*header, "against `gp`"], lines)]
     return "\n".join(parts)
+
+
+def in_brief(suites: Suites, n_workers: int) -> str:
+    """Return a table of mean ranks, a line for each suite; the lowest are bold."""
+    lines = []
+    for name, rows in suites.items():
+        field = nearly_complete(scores_after(rows, n_workers, TRIALS_IN_BRIEF))
+        if field is None:
+            continue
+        means = {ours: f"{rank.mean:.2f}" for ours, rank in mean_ranks(field).items()}
+        shown = [means.get(sampler, "-") for sampler in IN_BRIEF]
+        lowest = min((rank for rank in shown if rank != "-"), key=float)
+        cells = [f"**{rank}**" if rank == lowest else rank for rank in shown]
+        n_tasks, n_seeds = (len(field.index.unique(level)) for level in ("task", "seed"))
+        tasks = f"{n_tasks} task{'s' * (n_tasks > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
+        lines.append([f"`{name}`, {tasks}", *cells])
+    return table(["", *IN_BRIEF.values()], lines)
+
+
+def _counted(n_workers: int) -> str:
+    return f"{n_workers} worker{'s' * (n_workers > 1)}"
 
 
 def _explanation() -> str:
@@ -111,26 +147,29 @@ def _rank(rank: MeanRank) -> str:
     return f"{rank.mean:.2f} ({rank.low:.2f}-{rank.high:.2f})"
 
 
-def plot(suites: Suites, path: Path) -> None:
-    """Draw mean ranks over trials: a column of panels for each suite, a row for each number."""
-    workers = _workers(suites)
-    figure = Figure(
-        figsize=(1 + 2.6 * len(suites), 0.6 + 2.6 * len(workers)), layout="constrained"
-    )
-    panels = figure.subplots(len(workers), len(suites), squeeze=False)
-    for row, n_workers in zip(panels, workers, strict=True):
-        for axes, (name, rows) in zip(row, suites.items(), strict=True):
-            _panel(axes, ranks(rows, n_workers))
-            axes.set_title(f"{name}, {n_workers} worker{'s' * (n_workers > 1)}", fontsize="small")
-        row[0].set_ylabel("mean rank (1 is best)")
+def draw(suites: Suites, workers: Sequence[int], n_columns: int) -> Figure:
+    """Return mean ranks over trials: a panel for each number of workers and each suite."""
+    shown = [(n_workers, name) for n_workers in workers for name in suites]
+    n_rows = math.ceil(len(shown) / n_columns)
+    figure = Figure(figsize=(1 + 2.6 * n_columns, 0.6 + 2.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False)
+    for axes, (n_workers, name) in zip(panels.flat, shown, strict=False):
+        _panel(axes, ranks(suites[name], n_workers))
+        axes.set_title(f"{name}, {_counted(n_workers)}", fontsize="small")
+    for axes in panels.flat[len(shown) :]:
+        axes.remove()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("mean rank (1 is best)")
     for axes in panels[-1]:
         axes.set_xlabel("trials")
     handles = {h.get_label(): h for axes in panels.flat for h in axes.get_lines()}
     order = [name for name in (*SHOWN, "others") if name in handles]
     figure.legend(
-        handles=[handles[name] for name in order], loc="outside lower center", ncols=len(order)
+        handles=[handles[name] for name in order],
+        loc="outside lower center",
+        ncols=4 if n_columns < 4 else len(order),
     )
-    figure.savefig(path, dpi=100)
+    return figure
 
 
 def _panel(axes: Axes, curves: Curves) -> None:

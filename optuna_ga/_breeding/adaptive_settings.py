@@ -80,3 +80,9 @@ class AdaptiveSettings:
             seed=check_seed(self.seed),
             record=check_bool("record", self.record),
         )
+
+    @property
+    def constructor(self) -> str:
+        """The name of the sampler's method that has these settings as arguments."""
+        usual = SCREENED if self.screen else MODEL_FREE
+        return "adaptive" if self.tuning == usual else "from_settings"

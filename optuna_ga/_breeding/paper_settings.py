@@ -91,6 +91,11 @@ class PaperSettings:
             )
 
     @property
+    def constructor(self) -> str:
+        """The name of the sampler's method that has these settings as arguments."""
+        return "population_based_training" if self.population_based_training else "__init__"
+
+    @property
     def n_parents(self) -> int:
         """The most parents that a generation has."""
         # The tolerance keeps 0.29 * 100 from making 28 parents.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import optuna
@@ -26,7 +27,8 @@ _TRIALS_BETWEEN_REPORTS = 20  # On a study without generations.
 _MAX_TRIALS = 500
 _MAX_DETAILED_TRIALS = 200
 _MAX_CHARACTERS = 150_000
-_MAX_GENES = 6
+_GENES_PER_FIGURE = 4
+_MAX_GENES = 8
 _MAX_LINES = (None, 8, 1)  # Of hover texts: all, and then ever fewer until the figure fits.
 # The dashboard shows a figure 450 pixels high and half as wide as the page.
 _LAYOUT = {
@@ -57,8 +59,8 @@ class DashboardReport:
     limits, and says below a figure's title if only a part is shown. A figure shows at most 500
     trials: the last generations, as if the study had begun with them. With more than 200 trials, a
     point's hover text is only its trial number and generation. A figure of more than 150,000
-    characters gets shorter hover texts, then fewer generations. Genes are shown for the first six
-    parameters by name. An update within these limits takes about a second.
+    characters gets shorter hover texts, then fewer generations. Genes are shown for the first
+    eight parameters by name, four to a figure. An update within these limits takes about a second.
 
     A study that no `GASampler` has worked on has no generations: its note is written every 20
     trials, and it gets no figures.
@@ -105,7 +107,7 @@ class DashboardReport:
         """Write the report if all trials of this trial's generation have finished."""
         try:
             if len(study.directions) > 1 or self._is_due(study, trial):
-                self.write(study)
+                self._write(study, running=True)
         except Exception as error:  # A failed report must not stop the search.
             self._warn(error)
 
@@ -119,12 +121,15 @@ class DashboardReport:
             ImportError: If optuna-dashboard or Plotly is not installed.
             ValueError: If the study has several objectives.
         """
+        self._write(study, running=False)
+
+    def _write(self, study: Study, *, running: bool) -> None:
         only_direction(study)
         from optuna_dashboard import save_plotly_graph_object
 
         size = _population_size(study)
         with self._lock:
-            _write_note(study, size)  # First, since the figures may fail.
+            _write_note(study, size, running)  # First, since the figures may fail.
             missing = []
             for name, figure in () if size is None else _figures(study, size):
                 if figure is None:
@@ -132,7 +137,7 @@ class DashboardReport:
                 else:
                     save_plotly_graph_object(study, figure, graph_object_id=f"ga-{name}")
             if missing:
-                _write_note(study, size, missing)
+                _write_note(study, size, running, missing)
 
     def _is_due(self, study: Study, trial: FrozenTrial) -> bool:
         size = _population_size(study) or _TRIALS_BETWEEN_REPORTS
@@ -151,7 +156,7 @@ class DashboardReport:
             return
         hint = ""
         if isinstance(error, ImportError):
-            hint = ' Run `pip install "optuna-ga[dashboard]"`.'
+            hint = ' Run `pip install -e ".[dashboard]"`.'
         _logger.warning(f"The report for optuna-dashboard is incomplete: {error!r}.{hint}")
 
 
@@ -163,13 +168,15 @@ def _population_size(study: Study) -> int | None:
         return None
 
 
-def _write_note(study: Study, size: int | None, missing: Sequence[str] = ()) -> None:
+def _write_note(
+    study: Study, size: int | None, running: bool, missing: Sequence[str] = ()
+) -> None:
     """Write the note below the user's own text."""
     from optuna_dashboard import get_note, save_note
 
     user_text = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
     separator = "\n\n" if user_text else ""
-    save_note(study, user_text + separator + note_text(study, size, missing))
+    save_note(study, user_text + separator + note_text(study, size, missing, running=running))
 
 
 class _LastTrials(NamedTuple):
@@ -195,21 +202,25 @@ def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure | None]]:
         "genealogy": visualization.plot_genealogy,
         "improvements": visualization.plot_improvements,
     }
-    if any(trial.params for trial in finished):
-        plots["genes"] = _plot_genes
+    names = sorted({name for trial in finished for name in trial.params})
+    for first in range(0, min(len(names), _MAX_GENES), _GENES_PER_FIGURE):
+        name = f"genes-{first // _GENES_PER_FIGURE + 1}" if first else "genes"
+        plots[name] = partial(_plot_genes, first=first)
     for name, plot in plots.items():
         yield name, _bounded(plot, study.directions, finished, size)
 
 
-def _plot_genes(study: Study, *, population_size: int) -> go.Figure:
-    """Plot the first parameters by name, as many as are legible."""
+def _plot_genes(study: Study, *, population_size: int, first: int) -> go.Figure:
+    """Plot the parameters by name from the `first` on, as many as are legible."""
     from optuna_ga.visualization import plot_genes
 
     trials = study.get_trials(deepcopy=False)
     names = sorted({name for trial in trials for name in trial.params})
-    figure = plot_genes(study, names[:_MAX_GENES], population_size=population_size)
-    if len(names) > _MAX_GENES:
-        _add_to_title(figure, f"{_MAX_GENES} of {len(names)} parameters")
+    shown = names[first : first + _GENES_PER_FIGURE]
+    figure = plot_genes(study, shown or names[-1:], population_size=population_size)
+    if len(names) > _GENES_PER_FIGURE:
+        numbers = f"{first + 1} to {first + len(shown)}"
+        _add_to_title(figure, f"parameters {numbers} of {len(names)}")
     # The rows are too close for axis titles, and the figure's title names the generations.
     return figure.update_xaxes(title=None)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import locate
 from optuna_ga._population.fitness import fittest
-from optuna_ga._records import CHECKPOINT
+from optuna_ga._records import CHECKPOINT, shown_sampler
 from optuna_ga._results.final_generation import best_of_final_generation
-from optuna_ga._results.history import median
+from optuna_ga._results.history import edges_of, median
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -26,7 +24,7 @@ HEADING = "# Report of optuna_ga"
 # generation gets none.
 _MAX_ROWS = 50
 _MAX_VALUES = 100  # Rows of a table of parameters.
-_MAX_LENGTH = 200  # Characters of a value.
+_MAX_LENGTH = 300  # Characters of a value.
 _MAX_LINKED_TRIALS = 50
 _COUNTED_STATES = {
     "complete": TrialState.COMPLETE,
@@ -35,19 +33,23 @@ _COUNTED_STATES = {
 }
 
 
-def note_text(study: Study, size: int | None, missing: Sequence[str] = ()) -> str:
+def note_text(
+    study: Study, size: int | None, missing: Sequence[str] = (), *, running: bool = False
+) -> str:
     """Return the note from its heading on, as Markdown.
 
     Args:
         study: A study with one objective.
         size: Number of trials in a generation; None if the study has no generations.
         missing: Names of the figures that are too large to be shown.
+        running: Whether the study's sampler suggests its trials. A study that was loaded to be
+            looked at has Optuna's default sampler.
     """
     trials = study.get_trials(deepcopy=False)
     # The dashboard's list of trials, to which numbers are appended. Its addresses contain the
     # study's id in the storage.
     link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
-    parts = [HEADING, _settings(study), "## Best of the study", _best(study, link)]
+    parts = [HEADING, _settings(study, running), "## Best of the study", _best(study, link)]
     if size is None:
         parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
     else:
@@ -60,16 +62,14 @@ def note_text(study: Study, size: int | None, missing: Sequence[str] = ()) -> st
     return "\n\n".join(parts)
 
 
-def _settings(study: Study) -> str:
-    sampler = study.sampler
-    if not isinstance(sampler, GASampler):
-        return f"New trials come from {_code(type(sampler).__name__)}."
-    settings = asdict(sampler.settings)
-    del settings["record"]
-    if isinstance(sampler.settings, AdaptiveSettings):
-        settings["adaptive"] = True
-        del settings["tuning"]  # No user needs to know these constants.
-    return _value_table("setting", settings)
+def _settings(study: Study, running: bool) -> str:
+    sampler, recorded = study.sampler, shown_sampler(study)
+    if isinstance(sampler, GASampler):
+        return f"New trials come from {_code(repr(sampler))}."
+    lines = [] if recorded is None else [f"Trials came from {_code(recorded)}."]
+    if running or not lines:
+        lines.append(f"New trials come from {_code(type(sampler).__name__)}.")
+    return " ".join(lines)
 
 
 def _best(study: Study, link: str) -> str:
@@ -110,7 +110,9 @@ def _schedule(study: Study, link: str) -> str:
 
 def _described(trial: FrozenTrial, link: str) -> str:
     summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(trial.value)}"
-    return f"{summary}\n\n{_value_table('parameter', trial.params)}"
+    edges = ", ".join(f"{_code(name)} ({edge})" for name, edge in edges_of(trial).items())
+    hint = f"\n\nAt an end of the range: {edges}. A wider range may hold better values."
+    return f"{summary}\n\n{_value_table('parameter', trial.params)}{hint if edges else ''}"
 
 
 def _generations(

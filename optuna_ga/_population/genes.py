@@ -266,6 +266,8 @@ def _float_from_unit(distribution: FloatDistribution, u: float) -> float:
     low, high, step = distribution.low, distribution.high, distribution.step
     if step is not None:
         return _grid_point(distribution, _index(u, round((high - low) / step) + 1))
+    if u in (0.0, 1.0):  # The bounds themselves: the exponential of a logarithm may be a bit off.
+        return high if u else low
     if distribution.log:
         value = math.exp(_between(math.log(low), math.log(high), u))
     else:

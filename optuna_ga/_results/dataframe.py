@@ -67,7 +67,7 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     except ImportError as error:
         raise ImportError(
             "`generations_dataframe` needs pandas, which is not installed. "
-            'Run `pip install "optuna-ga[visualization]"`.'
+            'Run `pip install -e ".[visualization]"`.'
         ) from error
     individuals = read_history(study, population_size).individuals
     names = sorted({name for individual in individuals for name in individual.trial.params})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -110,6 +111,26 @@ def population_size_of(study: Study, given: int | None) -> int:
             f"and its sampler, a {type(study.sampler).__name__}, has no generations."
         )
     return recorded
+
+
+def edges_of(trial: FrozenTrial) -> dict[str, str]:
+    """Return "lower" or "upper" for each numerical parameter that is an end of its range.
+
+    >>> import optuna
+    >>> space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    >>> edges_of(optuna.create_trial(value=1, params={"x": 0.0, "y": 0.5}, distributions=space))
+    {'x': 'lower'}
+    """
+    edges = {}
+    for name, value in trial.params.items():
+        distribution = trial.distributions[name]
+        if isinstance(distribution, CategoricalDistribution) or distribution.single():
+            continue
+        assert isinstance(distribution, (FloatDistribution, IntDistribution))
+        for edge, end in (("lower", distribution.low), ("upper", distribution.high)):
+            if math.isclose(value, end, rel_tol=1e-9):
+                edges[name] = edge
+    return edges
 
 
 def median(values: Iterable[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -256,7 +257,7 @@ def _tell(
         for trial, outcome in zip(trials, outcomes, strict=True):
             finished = tell(study, trial, outcome)
             n_told += 1
-            _log(finished, outcome)
+            _log(study, finished, outcome)
             for observe in observers:
                 observe(study, finished)
     finally:  # Even if an observer raises or the user interrupts, no result is lost.
@@ -265,18 +266,26 @@ def _tell(
     return next((outcome.error for outcome in outcomes if outcome.error is not None), None)
 
 
-def _log(trial: FrozenTrial, outcome: Outcome) -> None:
+def _log(study: Study, trial: FrozenTrial, outcome: Outcome) -> None:
     if outcome.state == TrialState.COMPLETE:
-        _logger.info(
-            f"Trial {trial.number} finished with value {trial.values} and parameters "
-            f"{trial.params}."
-        )
+        if _logger.isEnabledFor(logging.INFO):  # Looking for the best trial may take a query.
+            _logger.info(_completed(study, trial))
     elif outcome.state == TrialState.PRUNED:
         _logger.info(f"Trial {trial.number} pruned. {outcome.reason}")
     else:
         _logger.warning(
             f"Trial {trial.number} failed with parameters {trial.params}: {outcome.reason}"
         )
+
+
+def _completed(study: Study, trial: FrozenTrial) -> str:
+    """Return the line of the log on a complete trial, as `Study.optimize` writes it."""
+    values = f"value: {trial.value}" if len(study.directions) == 1 else f"values: {trial.values}"
+    line = f"Trial {trial.number} finished with {values} and parameters: {trial.params}."
+    with suppress(ValueError, RuntimeError):  # No trial is feasible yet; several objectives.
+        best = study.best_trial
+        line += f" Best is trial {best.number} with value: {best.value}."
+    return line
 
 
 def _advance(progress: tqdm[Any], size: int) -> Callback:

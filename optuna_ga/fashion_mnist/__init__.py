@@ -3,12 +3,17 @@
 `FashionMNISTObjective` is all that a search needs. The other names are its parts: the images, the
 network, a single training of it, and the trainer of many networks at once.
 
-It needs PyTorch and torchvision; install them with `pip install "optuna-ga[fashion-mnist]"`.
+It needs PyTorch and torchvision; install them with `pip install -e ".[fashion-mnist]"`.
 """
 
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset, normalize
 from optuna_ga.fashion_mnist._network import Network, initial_network
-from optuna_ga.fashion_mnist._objective import SEARCH_SPACE, FashionMNISTObjective, Score
+from optuna_ga.fashion_mnist._objective import (
+    DIVERGED_LOSS,
+    SEARCH_SPACE,
+    FashionMNISTObjective,
+    Score,
+)
 from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import (
     DivergedError,
@@ -19,6 +24,7 @@ from optuna_ga.fashion_mnist._training import (
 )
 
 __all__ = [
+    "DIVERGED_LOSS",
     "SEARCH_SPACE",
     "Data",
     "DivergedError",

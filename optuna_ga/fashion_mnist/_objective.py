@@ -36,6 +36,7 @@ SEARCH_SPACE: Mapping[str, FloatDistribution] = {
     "momentum": FloatDistribution(0.0, 0.9),
     "weight_decay": FloatDistribution(0.0, 0.1),
 }
+DIVERGED_LOSS = 2 * math.log(10)  # Twice the loss of guessing among ten classes.
 
 
 class Score(NamedTuple):
@@ -59,14 +60,15 @@ class FashionMNISTObjective:
     - The value is the loss after the last epoch, not the best of all epochs: section 4.2 says
       "after training". The paper does not state the number of epochs. 14 is that of PyTorch's
       MNIST example, the source of the paper's other settings.
-    - A training that diverges ends at once, and its value is infinity. The trial counts in its
-      generation and ranks last, and every sampler learns where training diverges, which a failed
-      trial would hide.
+    - A training that diverges ends at once, and its value is `DIVERGED_LOSS`, twice the loss of
+      guessing. The trial counts in its generation and ranks last, and every sampler learns where
+      training diverges, which a failed trial would hide. A higher loss is cut to this, in value
+      and reports, so that figures of the study stay legible.
     - All trials start from the same weights and see the same batches, so they differ by their
       hyperparameters alone; see `seed_per_trial`. Equal hyperparameters and seeds give equal
       results on the same device with the same number of threads.
     - Each trial reports its validation loss after every epoch, so pruners work. It records the
-      user attributes `training_loss` (mean of the last epoch), `validation_loss`,
+      user attributes `training_loss` (mean of the last epoch), `validation_loss` (not cut),
       `validation_accuracy` and `training_s` (seconds, validation included); if it diverged,
       `training_s` and `diverged`.
 
@@ -178,8 +180,9 @@ class FashionMNISTObjective:
             trials: Running trials, whose hyperparameters this method suggests.
 
         Returns:
-            A result for each trial: its validation loss, infinity if the training diverged, or an
-            `optuna.TrialPruned` if the study's pruner stopped the trial.
+            A result for each trial: its validation loss, `DIVERGED_LOSS` if the training diverged
+            or the loss is higher, or an `optuna.TrialPruned` if the study's pruner stopped the
+            trial.
         """
         return self._evaluate(trials, None)
 
@@ -315,7 +318,7 @@ class FashionMNISTObjective:
                 show_progress_bar=self._show_progress_bar,
             )
             self._evaluators[backend] = trainer.objective(
-                self._member, checkpoints=self._checkpoints
+                self._member, checkpoints=self._checkpoints, worst=DIVERGED_LOSS
             )
         return self._evaluators[backend](trials)
 

@@ -167,6 +167,7 @@ class PopulationTrainer:
         *,
         metric: str = "loss",
         checkpoints: Checkpoints | None = None,
+        worst: float | None = None,
     ) -> GenerationObjective:
         """Return an objective for `optimize_generations`.
 
@@ -180,8 +181,10 @@ class PopulationTrainer:
             checkpoints: Where each trial leaves its state, and finds its parent's, for
                 `GASampler.population_based_training`. A trial goes on with its parent's seed.
                 None trains each from scratch.
+            worst: Value of a trial whose training diverged, and the worst that any trial gets;
+                None is infinity, of the worse sign.
         """
-        return GenerationObjective(self, suggest, metric, checkpoints)
+        return GenerationObjective(self, suggest, metric, checkpoints, worst)
 
     def train(
         self,

@@ -2,7 +2,7 @@
 
 They show any study that `GASampler` took part in, including failed, pruned, infeasible, added and
 enqueued trials and trials of other samplers. Install their requirements with
-`pip install "optuna-ga[visualization]"`.
+`pip install -e ".[visualization]"`.
 """
 
 from optuna_ga.visualization._fitness import plot_fitness

@@ -23,6 +23,9 @@ from optuna_ga.visualization._common import (
 )
 from optuna_ga.visualization._plotly import go
 
+_BULK = 0.9  # Share of the trials that an axis shows in any case.
+_OUTLYING = 3.0  # Times as far from the best as the bulk.
+
 
 def plot_fitness(
     study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
@@ -32,6 +35,7 @@ def plot_fitness(
     Boxes, medians and bests are those of complete and feasible trials with finite values.
     Infeasible and pruned trials have markers of their own. Trials without a finite value are
     counted below the title; hover over a generation's best or median for the generation's counts.
+    So are trials beyond the axis, which leaves out the worst tenth if that would flatten the rest.
     `figure.update_yaxes(type="log")` spreads small values.
 
     Args:
@@ -64,12 +68,27 @@ def plot_fitness(
             _best_so_far(generations),
         ]
     )
+    shown = _shown_range([v for one in drawn if (v := one.trial.value) is not None], best)
     figure.update_layout(
-        title={"text": "Fitness per Generation" + _subtitle(history.individuals)},
+        title={"text": "Fitness per Generation" + _subtitle(history.individuals, shown)},
         xaxis=generation_axis(history),
-        yaxis_title=target_name,
+        yaxis={"title": target_name, "range": shown},
     )
     return figure
+
+
+def _shown_range(
+    values: Sequence[float], best_of: Callable[[Sequence[float]], float]
+) -> list[float] | None:
+    """Return a range without the worst outliers, where these would flatten all others."""
+    best = best_of(values) if values else 0.0
+    distances = sorted(abs(value - best) for value in values)
+    bulk = distances[math.ceil(_BULK * len(distances)) - 1] if distances else 0.0
+    if not bulk or distances[-1] <= _OUTLYING * bulk or math.isinf(distances[-1]):
+        return None
+    margin = 0.05 * bulk
+    ends = (best - margin, best + bulk + margin), (best - bulk - margin, best + margin)
+    return list(ends[best_of is max])
 
 
 def _boxes(candidates: Sequence[Individual], text: Callable[[Individual], str]) -> go.Box:
@@ -157,10 +176,15 @@ def _finite_values(individuals: Sequence[Individual]) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def _subtitle(individuals: Sequence[Individual]) -> str:
-    """Return a second line of the title that counts the trials that cannot be drawn, if any."""
-    missing = [individual for individual in individuals if finite(individual.trial.value) is None]
-    return f"<br><sub>Without a finite value: {_counts(missing)}</sub>" if missing else ""
+def _subtitle(individuals: Sequence[Individual], shown: Sequence[float] | None) -> str:
+    """Return a second line of the title that counts the trials that are not seen, if any."""
+    values = [finite(individual.trial.value) for individual in individuals]
+    missing = [one for one, value in zip(individuals, values, strict=True) if value is None]
+    parts = [f"Without a finite value: {_counts(missing)}"] if missing else []
+    if shown is not None:
+        n = sum(value is not None and not shown[0] <= value <= shown[1] for value in values)
+        parts.append(f"{n} beyond the axis; a double click shows all")
+    return f"<br><sub>{', '.join(parts)}</sub>" if parts else ""
 
 
 def _counts(individuals: Sequence[Individual]) -> str:

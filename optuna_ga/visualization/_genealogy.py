@@ -26,6 +26,8 @@ from optuna_ga.visualization._plotly import go
 
 Edge = tuple[int, int]  # Trial numbers of a parent and its child.
 
+_MAX_LINES = 400
+
 _STAR = {
     "color": HIGHLIGHT,
     "symbol": "star",
@@ -43,7 +45,8 @@ def plot_genealogy(
     failed trials at the bottom. Lines lead from parents to children. The study's fittest trial
     and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. It
     begins with a trial that started afresh, since its parents' states were lost, if there is one.
-    The sampler records parents unless it has `record=False`.
+    Where lines would be too many, only those to the fittest parents of each child are drawn, and
+    the title says to how many. The sampler records parents unless it has `record=False`.
 
     Args:
         study: A study with one objective.
@@ -75,7 +78,7 @@ def plot_genealogy(
         name = f"Fittest: trial {genealogy.best.trial.number}"
         figure.add_trace(markers([genealogy.best], name, _STAR, **options))
     figure.update_layout(
-        title="Genealogy",
+        title="Genealogy" + genealogy.left_out,
         xaxis=generation_axis(genealogy.history),
         yaxis={
             "title": "Rank in the generation (1 = fittest)",
@@ -98,6 +101,7 @@ class _Genealogy:
         self.best = self.members[best[0].number] if best else None
         generations = by_generation(history.individuals).values()
         self.max_rank = max(map(len, generations))
+        self._n_parents = self._fitting_parents()
         self._ranks = {
             individual.trial.number: position
             for generation in generations
@@ -113,13 +117,34 @@ class _Genealogy:
         return self._ranks[individual.trial.number]
 
     def edges(self, children: Iterable[Individual]) -> list[Edge]:
-        """Return the edges from known parents to the children."""
+        """Return the edges from the fittest of the known parents to the children."""
         return [
-            (parent, child.trial.number)
+            (parent.trial.number, child.trial.number)
             for child in children
-            for parent in child.parents
-            if parent in self.members
+            for parent in self._known_parents(child)[: self._n_parents]
         ]
+
+    @property
+    def left_out(self) -> str:
+        """A second line of the title where a child has more parents than lines."""
+        most = max(len(self._known_parents(child)) for child in self.members.values())
+        if most <= self._n_parents:
+            return ""
+        parents = f"{self._n_parents} fittest parents" if self._n_parents > 1 else "fittest parent"
+        return f"<br><sub>Shown: lines to the {parents} of each child</sub>"
+
+    def _known_parents(self, child: Individual) -> list[Individual]:
+        """Return the parents that are members, the fittest first."""
+        known = (self.members[number] for number in child.parents if number in self.members)
+        return sorted(known, key=self._order)
+
+    def _fitting_parents(self) -> int:
+        """Return how many parents of each child may have a line."""
+        counts = [len(self._known_parents(child)) for child in self.members.values()]
+        n_parents = max(counts)
+        while n_parents > 1 and sum(min(n, n_parents) for n in counts) > _MAX_LINES:
+            n_parents -= 1
+        return n_parents
 
     def ancestors(self, individual: Individual) -> list[Individual]:
         """Return an individual and all its ancestors, in the order of their numbers."""
@@ -134,11 +159,11 @@ class _Genealogy:
         """Return the edges of the lineage that follows the fitter parent of each individual."""
         edges: list[Edge] = []
         while known := [
-            self.members[number]
-            for number in individual.parents
-            if number in self.members and number not in individual.lost
+            parent
+            for parent in self._known_parents(individual)
+            if parent.trial.number not in individual.lost
         ]:
-            parent = min(known, key=self._order)
+            parent = known[0]
             edges.append((parent.trial.number, individual.trial.number))
             individual = parent
         return edges[::-1]
@@ -150,7 +175,7 @@ class _Genealogy:
 
 def _lines(genealogy: _Genealogy) -> list[go.Scatter]:
     edges = genealogy.edges(genealogy.history.individuals)
-    lines = [_segments(genealogy, edges, "Parent to child", "rgba(140, 140, 140, 0.35)", 0.7)]
+    lines = [_segments(genealogy, edges, "Parent to child", "rgba(140, 140, 140, 0.3)", 0.7)]
     if genealogy.best is not None:
         name = f"Ancestors of trial {genealogy.best.trial.number}"
         ancestry = genealogy.edges(genealogy.ancestors(genealogy.best))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 from typing import Any
@@ -14,7 +14,13 @@ from optuna.study import Study
 from optuna_ga._checks import shown
 from optuna_ga._population.fitness import fittest
 from optuna_ga._population.genes import find_choice, is_inheritable
-from optuna_ga._results.history import History, Individual, geometric_median, median
+from optuna_ga._results.history import (
+    History,
+    Individual,
+    edges_of,
+    geometric_median,
+    median,
+)
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -32,6 +38,7 @@ from optuna_ga.visualization._plotly import go, make_subplots
 _MAX_COLUMNS = 3
 _ROW_HEIGHT = 280  # Pixels.
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
+_MIN_TICKS = 3
 _HALF_BOX = 0.4  # Half the width of a box, of the distance between two generations.
 
 
@@ -47,7 +54,8 @@ def plot_genes(
     Each parameter has a plot in its own scale, with a point for each finished trial that has the
     parameter; darker points are fitter. A numerical parameter also has the median of each
     generation, on a logarithmic scale the geometric median, and the range of the parents' genes
-    if parents are recorded. If a parameter changed its kind or its choices during the study, its
+    if parents are recorded. A title says if the fittest trial lies at an end of the range, which
+    may be too narrow then. If a parameter changed its kind or its choices during the study, its
     plot shows only the trials that agree with the last trial.
 
     Args:
@@ -66,7 +74,7 @@ def plot_genes(
     """
     history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)
-    figure, rows, columns = _empty_plots(names)
+    figure, rows, columns = _empty_plots(names, _edges(history))
     fitness = _fitness(history)
     for index, name in enumerate(names):
         row, column = index // columns + 1, index % columns + 1
@@ -87,14 +95,24 @@ def plot_genes(
     return figure
 
 
-def _empty_plots(names: Sequence[str]) -> tuple[go.Figure, int, int]:
+def _edges(history: History) -> dict[str, str]:
+    """Return the ends of ranges on which the fittest trial's genes lie, by parameter."""
+    trials = (individual.trial for individual in history.individuals)
+    best = fittest(trials, 1, history.direction)
+    return edges_of(best[0]) if best else {}
+
+
+def _empty_plots(names: Sequence[str], edges: Mapping[str, str]) -> tuple[go.Figure, int, int]:
     """Return a figure with an empty plot for each name, its rows and its columns."""
     rows = math.ceil(len(names) / _MAX_COLUMNS)
     columns = math.ceil(len(names) / rows)
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=[escape(name) for name in names],
+        subplot_titles=[
+            escape(name) + (f" <sub>best at {edges[name]} end</sub>" if name in edges else "")
+            for name in names
+        ],
         horizontal_spacing=0.2 / columns,  # Of the figure's width: room for the axis labels.
         vertical_spacing=0.3 / rows,
     )
@@ -154,14 +172,16 @@ class _GenePlot:
     def axis(self) -> dict[str, Any]:
         """The y-axis: categories, logarithmic or linear."""
         if self._choices is not None:
-            ticks = list(range(len(self._choices)))
+            n_choices = len(self._choices)
             return {
-                "tickvals": ticks,
+                "tickvals": list(range(n_choices)),
                 "ticktext": self._choices,
-                "range": [-0.5, len(ticks) - 0.5],
+                "range": [-0.5, n_choices - 0.5],
             }
         if self._is_log:
-            return {"type": "log", "exponentformat": "power", "dtick": self._decades_per_tick()}
+            genes = [self._number(owner) for owner in self._owners]
+            ticks = log_ticks(min(genes), max(genes))
+            return {"type": "log", "tickvals": ticks, "ticktext": [f"{one:.3g}" for one in ticks]}
         return {"type": "linear"}
 
     def traces(self, fitness: dict[int, int], target_name: str) -> list[go.Scatter]:
@@ -184,12 +204,6 @@ class _GenePlot:
         if self._choices is not None:
             return points
         return [self._parents_ranges(), *points, self._medians()]
-
-    def _decades_per_tick(self) -> int | None:
-        """Return a distance of ticks that leaves room for labels; None for Plotly's default."""
-        genes = [self._number(owner) for owner in self._owners]
-        decades = math.log10(max(genes)) - math.log10(min(genes))
-        return math.ceil(decades / _MAX_TICKS) if decades >= 2 else None
 
     def _medians(self) -> go.Scatter:
         middle = geometric_median if self._is_log else median
@@ -243,6 +257,28 @@ class _GenePlot:
             f"{escape(self._name)}: {param_text(trial.params[self._name])}{mutated}<br>"
             f"{escape(target_name)}: {value_text(individual)}"
         )
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return the ticks of a logarithmic axis: some decades, parts of decades, or the two ends.
+
+    Plotly's own labels between decades are digits alone, such as 3 for 30.
+
+    >>> log_ticks(1e-5, 1e-1), log_ticks(20, 90), log_ticks(30, 31)
+    ([1e-05, 0.0001, 0.001, 0.01, 0.1], [20.0, 30.0, 50.0, 70.0], [30, 31])
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    step = math.ceil((last - first) / _MAX_TICKS) or 1
+    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        ticks = [
+            float(f"{mantissa}e{decade}")
+            for decade in range(first, last + 1, step)
+            for mantissa in mantissas
+        ]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) >= _MIN_TICKS:
+            return inside
+    return [low, high] if high > low else [low]
 
 
 def _labels(distribution: object) -> list[str] | None:

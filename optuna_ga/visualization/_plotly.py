@@ -8,7 +8,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "`optuna_ga.visualization` needs Plotly, which is not installed. "
-        'Run `pip install "optuna-ga[visualization]"`.'
+        'Run `pip install -e ".[visualization]"`.'
     ) from error
 
 __all__ = ["go", "make_subplots"]

@@ -195,7 +195,7 @@ def test_the_population_size_is_the_length_of_generation_0() -> None:
     """Two trials are enough for a generation, and so are seven."""
     for size in (2, 7):
         study = run(model_free(size, seed=0), 10)
-        assert study.user_attrs == {"ga_population_size": size}
+        assert study.user_attrs["ga_population_size"] == size
         assert [t.user_attrs["ga_generation"] for t in study.trials] == [
             number // size for number in range(10)
         ]

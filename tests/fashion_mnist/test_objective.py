@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, optimize_generations
 from optuna_ga.fashion_mnist import (
+    DIVERGED_LOSS,
     SEARCH_SPACE,
     FashionMNISTObjective,
     _objective,
@@ -114,15 +115,25 @@ def test_a_trial_records_what_the_paper_reports() -> None:
     assert 0 < trial.user_attrs["training_s"] < 60
 
 
-def test_a_diverged_trial_is_complete_with_an_infinite_value(small_batches: None) -> None:
-    """It ranks last, is marked, and the study continues."""
+def test_a_diverged_trial_has_twice_the_loss_of_guessing(small_batches: None) -> None:
+    """It is complete, ranks last and is marked, and the study continues."""
     diverged, fine = trials_of(tiny(n_training_images=200), DIVERGING, GOOD)
 
-    assert (diverged.state, diverged.value) == (TrialState.COMPLETE, math.inf)
+    assert (diverged.state, diverged.value) == (TrialState.COMPLETE, DIVERGED_LOSS)
     assert diverged.user_attrs["diverged"] is True
     assert "validation_accuracy" not in diverged.user_attrs
     assert diverged.intermediate_values == {}
-    assert math.isfinite(fine.value or math.nan)
+    assert fine.value is not None
+    assert fine.value < DIVERGED_LOSS
+
+
+def test_a_loss_above_that_of_divergence_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value and the report are cut, the attribute is not."""
+    monkeypatch.setattr(_objective, "DIVERGED_LOSS", 2.0)
+    (trial,) = trials_of(tiny(), {**GOOD, "learning_rate": 1e-4})
+
+    assert trial.value == trial.intermediate_values[1] == 2.0 < trial.user_attrs["validation_loss"]
+    assert "diverged" not in trial.user_attrs
 
 
 def generation_of(
@@ -150,10 +161,10 @@ def test_a_generation_gives_what_its_trials_give_one_by_one() -> None:
 
 
 def test_a_generation_marks_and_survives_a_diverged_trial(small_batches: None) -> None:
-    """It is complete with an infinite value; the other trial is the same as alone."""
+    """It is complete with twice the loss of guessing; the other is the same as alone."""
     diverged, fine = generation_of(tiny(n_training_images=200), DIVERGING, GOOD)
 
-    assert (diverged.value, diverged.user_attrs["diverged"]) == (math.inf, True)
+    assert (diverged.value, diverged.user_attrs["diverged"]) == (DIVERGED_LOSS, True)
     assert set(diverged.user_attrs) == {"diverged", "training_s"}
     assert fine.value == generation_of(tiny(n_training_images=200), GOOD)[0].value
 

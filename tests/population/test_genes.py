@@ -204,6 +204,15 @@ def test_ends_of_huge_integer_ranges_are_exact(low: int, high: int) -> None:
     assert n_cells(distribution) == high - low + 1
 
 
+@pytest.mark.parametrize(("low", "high"), [(1e-6, 1e-1), (1e-5, 3e-3), (0.1, 0.7)])
+@pytest.mark.parametrize("log", [True, False])
+def test_the_ends_of_the_scale_are_the_bounds(low: float, high: float, log: bool) -> None:
+    """Not a neighbour that the exponential of a logarithm gives."""
+    distribution = FloatDistribution(low, high, log=log)
+
+    assert (from_unit(distribution, 0.0), from_unit(distribution, 1.0)) == (low, high)
+
+
 @given(distributions(), units(), units())
 def test_a_perturbed_value_is_a_value_of_the_distribution(
     distribution: BaseDistribution, u: float, direction: float

@@ -151,7 +151,7 @@ def test_the_population_size_may_change_on_resumption() -> None:
     study.optimize(sphere, n_trials=16)
 
     assert_parents_by_the_rules(study, 14, population_size=6)
-    assert study.user_attrs == {"ga_population_size": 6}
+    assert study.user_attrs == {"ga_population_size": 6, "ga_sampler": repr(study.sampler)}
 
 
 @pytest.mark.parametrize("elitism", [False, True])

@@ -93,9 +93,10 @@ def test_logs_stay_whole_beside_the_progress_bar() -> None:
     os.close(controller)
     os.close(terminal)
     lines = found.replace("\r", "\n").split("\n")
-    logs = [line for line in lines if "finished with value" in line]
+    logs = [line for line in lines if "finished with value: " in line]
 
     assert len(logs) == 6
+    assert all(" Best is trial " in line for line in logs)
     assert all(re.match(r"(\x1b\[\d*m)*\[I", line) for line in logs)
     assert any("6/6" in line and "finished" not in line for line in lines)
 

@@ -30,8 +30,9 @@ optunahub.load_module = functools.partial(
     optunahub.load_local_module, registry_root="package"
 )
 """
+EXAMPLES = sorted(path.name for path in optunahub_package.TEMPLATES.glob("example*.py"))
 RUN_EXAMPLE = f"""{ALONE}
-runpy.run_path("package/{NAME}/example.py", run_name="__main__")
+runpy.run_path("package/{NAME}/%s", run_name="__main__")
 """
 RUN_TESTS = f"""{ALONE}
 import pytest
@@ -108,9 +109,13 @@ def test_it_exports_the_sampler_alone(module: ModuleType) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [RUN_EXAMPLE, RUN_TESTS], ids=["example", "tests"])
+@pytest.mark.parametrize(
+    "code",
+    [*(RUN_EXAMPLE % name for name in EXAMPLES), RUN_TESTS],
+    ids=[*EXAMPLES, "tests"],
+)
 def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
-    """Its example and its tests import nothing of this project."""
+    """Its examples and its tests import nothing of this project."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=folder, capture_output=True, text=True
     )
@@ -159,6 +164,18 @@ def test_the_registrys_sections_are_all_there(readme: str) -> None:
     sections = re.findall(r"^## (.*)", readme, flags=re.MULTILINE)
 
     assert sections == ["Abstract", "APIs", "Installation", "Example", "Others"]
+
+
+def test_the_readmes_picture_and_examples_are_there(folder: Path, readme: str) -> None:
+    """It shows the figure of convergence, and names every example file."""
+    package = folder / "package" / NAME
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)
+
+    assert (package / picture).read_bytes() == optunahub_package.FIGURE.read_bytes()
+    assert len(EXAMPLES) >= 3
+    for name in EXAMPLES:
+        assert (package / name).exists()
+        assert name == "example.py" or f"`{name}`" in readme
 
 
 def test_the_readme_has_no_html_and_nothing_left_to_fill_in(readme: str) -> None:

@@ -169,4 +169,4 @@ except ImportError as error:
     print(error)
 """
 
-    assert 'Run `pip install "optuna-ga[visualization]"`.' in python(code)
+    assert 'Run `pip install -e ".[visualization]"`.' in python(code)

@@ -87,3 +87,18 @@ def test_medians_of_the_largest_values_are_finite() -> None:
     figure = plot_fitness(study_with(*[added(1.7e308)] * 4))
 
     assert trace(figure, "Median").y == (1.7e308,)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_outliers_do_not_flatten_the_others(sign: int) -> None:
+    """The axis leaves out the worst tenth if it is far away, and the title counts it."""
+    near = [added(sign * (1 + n / 20)) for n in range(19)]
+    direction = "minimize" if sign == 1 else "maximize"
+    far = plot_fitness(study_with(*near, added(sign * 50), direction=direction))
+    none = plot_fitness(study_with(*near, added(sign * 3), direction=direction))
+
+    low, high = sorted(sign * end for end in far.layout.yaxis.range)
+    assert (low, high) == pytest.approx((0.955, 1.945), abs=0.1)
+    assert "2 beyond the axis" in far.layout.title.text
+    assert none.layout.yaxis.range is None
+    assert "beyond" not in none.layout.title.text

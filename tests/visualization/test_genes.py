@@ -60,14 +60,39 @@ def test_medians_and_parents_ranges_are_in_the_parameters_own_scale(
 
 
 @pytest.mark.parametrize(
-    ("smallest", "dtick"), [(0.5, None), (1e-2, 1), (1e-5, 1), (1e-9, 2), (1e-30, 4)]
+    ("smallest", "labels"),
+    [
+        (0.9, ["0.9", "1"]),
+        (0.5, ["0.5", "0.7", "1"]),
+        (0.02, ["0.03", "0.1", "0.3", "1"]),
+        (1e-2, ["0.01", "0.1", "1"]),
+        (1e-9, ["1e-09", "1e-07", "1e-05", "0.001", "0.1"]),
+    ],
 )
-def test_ticks_of_a_logarithmic_axis_are_few(smallest: float, dtick: int | None) -> None:
-    """Ticks are powers of ten, nine at most; below two powers of ten they are Plotly's."""
+def test_ticks_of_a_logarithmic_axis_have_whole_labels(smallest: float, labels: list[str]) -> None:
+    """They are few: powers of ten, where these are too few also parts of them, or the ends."""
     genes: list[tuple[float, list[int]]] = [(smallest, []), (1.0, [])]
     figure = plot_genes(gene_study(genes, FloatDistribution(smallest, 1.0, log=True)))
 
-    assert figure.layout.yaxis.dtick == dtick
+    assert list(figure.layout.yaxis.ticktext) == labels
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_best_gene_at_an_end_of_its_range_is_pointed_out(direction: Any) -> None:
+    """The range may be too narrow."""
+    space: dict[str, BaseDistribution] = {
+        "x": FloatDistribution(0.0, 1.0),
+        "y": FloatDistribution(1e-6, 1.0, log=True),
+    }
+    study = optuna.create_study(direction=direction)
+    for value, x, y in ((1.0, 0.0, 0.5), (2.0, 0.5, 1.0)):
+        study.add_trial(
+            optuna.create_trial(value=value, params={"x": x, "y": y}, distributions=space)
+        )
+    titles = [one.text for one in plot_genes(study, population_size=2).layout.annotations]
+
+    lower, upper = "x <sub>best at lower end</sub>", "y <sub>best at upper end</sub>"
+    assert titles == ([lower, "y"] if direction == "minimize" else ["x", upper])
 
 
 def test_points_are_the_genes_coloured_by_fitness() -> None:
@@ -229,20 +254,20 @@ MOST = 1.7e308  # Almost the largest float.
 
 
 @pytest.mark.parametrize(
-    ("distribution", "dtick"),
+    ("distribution", "n_ticks"),
     [
         (FloatDistribution(-MOST, MOST), None),
         (FloatDistribution(0.0, MOST), None),
-        (FloatDistribution(5e-324, MOST, log=True), 79),  # 632 decades for eight ticks.
-        (IntDistribution(1, 2**62, log=True), 3),
+        (FloatDistribution(5e-324, MOST, log=True), 7),  # 632 decades.
+        (IntDistribution(1, 2**62, log=True), 7),
     ],
     ids=["both-signs", "linear", "logarithmic", "integers"],
 )
-def test_ranges_of_all_floats_are_drawn(distribution: Any, dtick: int | None) -> None:
+def test_ranges_of_all_floats_are_drawn(distribution: Any, n_ticks: int | None) -> None:
     """Medians and ticks are finite."""
     genes = [distribution.low, distribution.high, distribution.high, distribution.high]
     figure = plot_genes(gene_study([(gene, []) for gene in genes], distribution))
 
     assert trace(figure, "Median").y == (distribution.high,)
     assert "Infinity" not in figure.to_json()
-    assert figure.layout.yaxis.dtick == dtick
+    assert n_ticks == (figure.layout.yaxis.tickvals and len(figure.layout.yaxis.tickvals))

@@ -52,7 +52,7 @@ def test_samplers_are_compared_on_an_objective_of_ones_own(
     assert header is not None
     titles = [title.strip() for title in header[0].split("|")[1:-1]]
     assert set(titles) == {
-        "sampler", "best value", "kind", "shift", "x", "training time", "trials"
+        "sampler", "value", "kind", "shift", "x", "time"
     }  # fmt: skip
     assert len(rows) == 16
     assert all(float(row["training_s"]) >= 0.0 for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from benchmarks.paper.tune import main
 from benchmarks.paper.tune_report import read_runs, table
-from benchmarks.rows import read_rows
+from benchmarks.rows import read_frame, read_rows
+from benchmarks.samplers import PAPER_SAMPLERS
 from optuna_ga.fashion_mnist import _network, _objective
 from optuna_ga.fashion_mnist._data import load_subset
 from tests.terminals import open_terminal
@@ -62,12 +64,13 @@ def studies(out: Path) -> list[optuna.Study]:
     return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
-def test_three_samplers_share_one_storage_and_one_budget(out: Path) -> None:
+def test_four_samplers_share_one_storage_and_one_budget(out: Path) -> None:
     """Eight trials each, trained on the same images from the same weights."""
     found = studies(out)
 
-    assert [study.user_attrs["benchmark:sampler"] for study in found] == ["ga", "random", "tpe"]
-    assert [len(study.trials) for study in found] == [8, 8, 8]
+    assert [study.user_attrs["benchmark:sampler"] for study in found] == list(PAPER_SAMPLERS)
+    assert [study.study_name for study in found] == [f"{one}, seed 0" for one in PAPER_SAMPLERS]
+    assert [len(study.trials) for study in found] == [8, 8, 8, 8]
     assert all(t.state == TrialState.COMPLETE for study in found for t in study.trials)
 
 
@@ -90,8 +93,56 @@ def test_the_report_shows_the_best_of_each_sampler(out: Path) -> None:
     for study in studies(out):
         assert f"{study.best_value:.4f}" in text
         assert f"{study.best_params['learning_rate']:.4f}" in text
-    assert "first 10 trials at random" in text
+    assert "first 10 trials at random" in " ".join(text.split())
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_studies_of_other_settings_have_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second of a name is marked; a rerun finds it, and each generation prints a line."""
+    few = ["run", "--samplers", "ga-elitism", "--out", str(tmp_path)]
+    main([*few, *TINY])
+    main([*few, *TINY, "--training-seed", "1"])
+    first, second = studies(tmp_path)
+    main([*few, *TINY, "--training-seed", "1"])
+    printed = capsys.readouterr().out
+
+    assert first.study_name == "ga-elitism, seed 0"
+    assert second.study_name == "ga-elitism, seed 0 (2)"
+    assert len(studies(tmp_path)[1].trials) == 8
+    for study in (first, second):
+        assert f"ga-elitism, seed 0, generation 1: best {study.best_value:.4f}\n" in printed
+
+
+def test_no_line_is_wider_than_a_terminal(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table and its notes have at most 100 columns, but for the paths."""
+    main(["report", "--out", str(out)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if str(out) not in line]
+
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_last_command_can_be_pasted(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An address with a space is quoted for the shell."""
+    folder = tmp_path / "my results"
+    folder.mkdir()
+    (folder / "rows.csv").write_text((out / "rows.csv").read_text())
+    main(["report", "--out", str(folder)])
+    last = capsys.readouterr().out.splitlines()[-1]
+
+    assert shlex.split(last)[-1] == f"sqlite:///{folder}/studies.db"
+
+
+def test_diverged_trials_are_counted_by_their_mark(out: Path) -> None:
+    """Rows of earlier code, whose value is infinite, have it as well."""
+    rows = read_frame(out / "rows.csv").assign(diverged="")
+    rows.loc[rows["trial"] == 3, "diverged"] = "True"
+    text = " ".join(table(rows.assign(best=rows["value"])).split())
+
+    assert "Diverged trials: adaptive 1 of 8, ga 1 of 8, random 1 of 8, tpe 1 of 8." in text
 
 
 def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +157,7 @@ def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[s
 
 def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) -> None:
     """A note with a row for the last generation, and all figures."""
-    study = studies(out)[0]
+    study = studies(out)[1]
     figures = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
 
     assert set(figures) == {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
@@ -172,9 +223,10 @@ def test_a_run_that_ended_early_goes_on(how: str, out: Path, tmp_path: Path) -> 
         assert ended.stderr.rstrip().endswith(b"KeyboardInterrupt") == (how == "interrupt")
     main(arguments)
 
-    ga, random, tpe = (study.trials for study in studies(tmp_path))
-    assert [trial.params for trial in ga] == [trial.params for trial in studies(out)[0].trials]
-    assert [t.state for t in [*ga, *random, *tpe]] == [TrialState.COMPLETE] * 24
+    adaptive, ga, random, tpe = (study.trials for study in studies(tmp_path))
+    quiet = [study.trials for study in studies(out)]
+    assert [t.params for t in [*adaptive, *ga]] == [t.params for t in [*quiet[0], *quiet[1]]]
+    assert [t.state for t in [*adaptive, *ga, *random, *tpe]] == [TrialState.COMPLETE] * 32
     assert len({trial.params["momentum"] for trial in random}) == 8
 
 
