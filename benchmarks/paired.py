@@ -75,13 +75,22 @@ def share_interval(share: float, n: int) -> tuple[float, float, float]:
     return share, max(0.0, centre - half), min(1.0, centre + half)
 
 
-def with_interval(values: Sequence[float], digits: int) -> str:
-    """Return the mean with its 95 % interval as text; a single value alone, a dash for none."""
+def with_interval(
+    values: Sequence[float], digits: int, possible: tuple[float, float] = (-np.inf, np.inf)
+) -> str:
+    """Return the mean with its 95 % interval as text; a single value alone, a dash for none.
+
+    Args:
+        values: The values.
+        digits: Digits after the decimal point.
+        possible: The lowest and the highest value that are possible, where the interval ends.
+    """
     if not values:
         return "-"
     mean, low, high = mean_interval(values)
     if np.isnan(low):
         return f"{mean:.{digits}f}"
+    low, high = max(low, possible[0]), min(high, possible[1])
     return f"{mean:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 

@@ -15,6 +15,7 @@ from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
     GPSampler,
+    NSGAIIISampler,
     NSGAIISampler,
     QMCSampler,
     RandomSampler,
@@ -33,13 +34,15 @@ class Search:
         seed: Seed of the sampler.
         population_size: Trials in a generation; None takes each sampler's default.
         n_trials: Trials of the study, for `de` alone.
-        space: Every parameter that a trial may have, for `de` alone.
+        space: Every parameter that a trial may have, for `de` and pymoo alone.
+        n_objectives: The number of objectives, for pymoo alone.
     """
 
     seed: int
     population_size: int | None = None
     n_trials: int = 1
     space: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    n_objectives: int = 1
 
     @property
     def population(self) -> dict[str, Any]:
@@ -75,6 +78,17 @@ def _de(search: Search) -> BaseSampler:
     return DESampler(search.space, n_trials=search.n_trials, seed=search.seed)
 
 
+def _pymoo(algorithm: str, **options: Any) -> Factory:
+    def factory(search: Search) -> BaseSampler:
+        from benchmarks.pymoo_sampler import PymooSampler
+
+        return PymooSampler(
+            algorithm, search.space, search.n_objectives, seed=search.seed, **options
+        )
+
+    return factory
+
+
 SAMPLERS: Mapping[str, Factory] = {
     "random": lambda search: RandomSampler(seed=search.seed),
     "qmc": _qmc,
@@ -88,6 +102,14 @@ SAMPLERS: Mapping[str, Factory] = {
     "ga-elitism": lambda search: GASampler(**search.population, elitism=True),
     "adaptive-model-free": lambda search: GASampler.adaptive(**search.population, screen=False),
     "adaptive": lambda search: GASampler.adaptive(**search.population),
+}
+# With several objectives.
+SEVERAL_SAMPLERS: Mapping[str, Factory] = {
+    **{name: SAMPLERS[name] for name in ("random", "qmc", "tpe", "gp", "nsga2", "nsga2-sbx")},
+    "nsga3": lambda search: NSGAIIISampler(**search.population),
+    "pymoo-nsga2": _pymoo("NSGA2"),
+    "pymoo-sms-emoa": _pymoo("SMSEMOA", n_offsprings=1),
+    **{name: SAMPLERS[name] for name in ("ga", "ga-elitism", "adaptive-model-free", "adaptive")},
 }
 # On the paper's problem, where a trial is a training: the sampler to use, the paper's algorithm,
 # and what that claims to beat.

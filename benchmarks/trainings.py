@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from time import perf_counter
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -93,6 +94,40 @@ def train_settings(
             loss[row, n], accuracy[row, n] = epoch.metrics["loss"], epoch.metrics["accuracy"]
     shape = (len(seeds), len(settings), epochs)
     return Outcomes(*(array.reshape(shape).swapaxes(0, 1) for array in (loss, accuracy)))
+
+
+def estimated_seconds(
+    n_trainings: int,
+    together: int,
+    epochs: int,
+    n_images: tuple[int, int],
+    device: torch.device,
+    precision: Precision = "float32",
+) -> float:
+    """Return about how long trainings take of which none diverges, from two short ones.
+
+    Args:
+        n_trainings: Number of trainings.
+        together: How many of them are trained together.
+        epochs: Epochs of each training.
+        n_images: Training images and validation images of each.
+        device: Where to train.
+        precision: Precision of the computations.
+    """
+    few = load("subset", device, 512, 512)
+    settings = np.tile([0.01, 0.5, 0.0], (together, 1))
+    seconds = []
+    for _ in range(2):  # The first call starts threads or captures graphs.
+        start = perf_counter()
+        train_settings(settings, [0], few, 1, precision)
+        seconds.append(perf_counter() - start)
+    per_image = seconds[-1] / together / _work(512, 512)
+    return per_image * _work(*n_images) * epochs * n_trainings
+
+
+def _work(n_training: int, n_validation: int) -> float:
+    """Return the images of an epoch in trained images; an evaluation has no backward pass."""
+    return n_training + n_validation / 3
 
 
 @lru_cache(maxsize=1)

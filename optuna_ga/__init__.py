@@ -12,7 +12,10 @@ from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._breeding.paper_settings import PaperSettings
 from optuna_ga._dashboard.callback import DashboardReport
 from optuna_ga._results.dataframe import generations_dataframe
-from optuna_ga._results.final_generation import best_of_final_generation
+from optuna_ga._results.final_generation import (
+    best_of_final_generation,
+    front_of_final_generation,
+)
 from optuna_ga._results.recheck import Rechecked, recheck_best
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.optimize_generations import optimize_generations
@@ -33,6 +36,7 @@ __all__ = [
     "Rechecked",
     "Result",
     "best_of_final_generation",
+    "front_of_final_generation",
     "generations_dataframe",
     "optimize_generations",
     "parent_to_continue",

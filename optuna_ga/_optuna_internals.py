@@ -36,8 +36,13 @@ def locate(study: Study) -> tuple[BaseStorage, int]:
     return study._storage, study._study_id
 
 
-def only_direction(study: Study) -> StudyDirection:
+def only_direction(study: Study, taker: str, instead: str) -> StudyDirection:
     """Return the direction of a study with one objective.
+
+    Args:
+        study: The study.
+        taker: What takes such studies only, for the message of the error.
+        instead: A sentence for this message that says what to use with several objectives.
 
     Raises:
         TypeError: If it is no study.
@@ -47,8 +52,7 @@ def only_direction(study: Study) -> StudyDirection:
     directions = study.directions
     if len(directions) > 1:
         raise ValueError(
-            f"GASampler optimizes one objective, but the study has {len(directions)}. "
-            "Use optuna.samplers.NSGAIISampler for several."
+            f"{taker} takes one objective, but the study has {len(directions)}. {instead}"
         )
     return directions[0]
 

@@ -41,6 +41,9 @@ class GASampler(BaseSampler):
     one of two distinct parents, or draws it afresh with probability 0.2, and children replace
     their parents. The answer is `best_of_final_generation(study)`, not `study.best_trial`.
 
+    With several objectives, trials are ordered as in NSGA-II: by fronts, and within a front by
+    crowding distance. The answer is `front_of_final_generation(study)`.
+
     The random draws of a trial depend on the seed, on its number and on the parameter's name
     alone, so a restart, a second process or another `n_jobs` never repeats or shifts them. Every
     finished trial but a failed one can become a parent, including enqueued, added and late trials.
@@ -64,6 +67,8 @@ class GASampler(BaseSampler):
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
+            With several objectives this is NSGA-II's survival: each generation's survivors are the
+            best of the survivors before it and of its own trials.
         avoid_duplicates: Whether a child that repeats a finished or running trial is replaced. Up
             to 8 children of the same parents are tried; if all repeat earlier trials, the trial is
             drawn at random. The same seed gives different trials with and without this option.
@@ -74,8 +79,7 @@ class GASampler(BaseSampler):
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
-        ValueError: If an argument is out of its range, or makes fewer than two parents. Also
-            when a study with several objectives suggests a parameter.
+        ValueError: If an argument is out of its range, or makes fewer than two parents.
     """
 
     @refuse_constraints_func
@@ -117,6 +121,10 @@ class GASampler(BaseSampler):
         Choose it where the result counts. After a Latin hypercube, every trial is bred from the
         fittest of all finished trials, by operators that scale with the spread of the parents. A
         Gaussian process chooses most children among 256 candidates; a trial takes milliseconds.
+
+        With several objectives, each trial draws a weighting of them and is bred from the fittest
+        by it. The child whose optimistic values would add most hypervolume to the front is chosen;
+        with more than four objectives, the child that is best by the weighting.
 
         No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
         while anything else is left. Requires one finished trial (until then the search space is
@@ -179,6 +187,7 @@ class GASampler(BaseSampler):
         `Checkpoints.save` writes, can be a parent. If you keep states by other means, set it to
         any value once the state can be loaded.
 
+        It takes studies with one objective.
         `study.best_trial` may belong to an earlier, shorter-trained generation; the answer is
         `best_of_final_generation(study)`. `docs/explanation/algorithm.md` has the details.
 
@@ -203,7 +212,8 @@ class GASampler(BaseSampler):
 
         Raises:
             TypeError: If an argument has the wrong type; a bool is no number.
-            ValueError: If an argument is out of its range, or makes too few parents.
+            ValueError: If an argument is out of its range, or makes too few parents. Also when a
+                study with several objectives suggests a parameter.
         """
         if parent_fraction is None:
             parent_fraction = 0.2 if selection == "truncation" else 0.5
@@ -275,7 +285,7 @@ class GASampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return a value for every parameter of the space."""
-        only_direction(study)
+        self._check(study)
         return {
             name: self.sample_independent(study, trial, name, distribution)
             for name, distribution in search_space.items()
@@ -289,14 +299,14 @@ class GASampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the trial's value for one parameter."""
-        only_direction(study)
+        self._check(study)
         memory = self._memories.of(study)
         self._record_origin(study, trial, memory)
         return memory.breeder.gene(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record the generation; in population-based training, choose the parents."""
-        if len(study.directions) > 1:
+        if self._is_refused(study):
             return  # Refused at its first parameter: an error here would leave the trial running.
         memory = self._memories.of_starting(study, trial)
         unfinished = memory.breeder.note_start(study, trial)
@@ -320,7 +330,7 @@ class GASampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Record the mutated genes, and drop the memory of the trial."""
-        if len(study.directions) > 1:
+        if self._is_refused(study):
             return
         memory = self._memories.of(study)
         if self._settings.record:
@@ -340,6 +350,20 @@ class GASampler(BaseSampler):
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings
         self._memories = Memories(settings)
+
+    def _is_refused(self, study: Study) -> bool:
+        """Return whether a study has several objectives and trials that resume training."""
+        settings = self._settings
+        resume = isinstance(settings, PaperSettings) and settings.population_based_training
+        return resume and len(study.directions) > 1
+
+    def _check(self, study: Study) -> None:
+        if self._is_refused(study):
+            only_direction(
+                study,
+                "`GASampler.population_based_training`",
+                "Use `GASampler()` or `GASampler.adaptive()` for several.",
+            )
 
     def _record_origin(self, study: Study, trial: FrozenTrial, memory: StudyMemory) -> None:
         """Record a trial's parents and mutated genes, once."""

@@ -34,7 +34,10 @@ def constant(trial: Trial) -> float:
 
 
 def run(
-    sampler: BaseSampler, n_trials: int, objective: Objective = sphere, **options: Any
+    sampler: BaseSampler,
+    n_trials: int,
+    objective: Callable[[Trial], float | Sequence[float]] = sphere,
+    **options: Any,
 ) -> Study:
     """Return a study after this many trials; the options are those of `create_study`."""
     study = optuna.create_study(sampler=sampler, **options)

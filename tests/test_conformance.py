@@ -9,6 +9,7 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
     RelativeSamplerTestCase,
     SingleOnlySamplerTestCase,
 )
@@ -26,8 +27,16 @@ SAMPLERS = {
 }
 
 
-class TestOptunasCases(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+class TestOptunasCases(
+    BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
+):
     @pytest.fixture(params=SAMPLERS.values(), ids=list(SAMPLERS))
     def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
         make: Callable[[], BaseSampler] = request.param
         return make
+
+
+class TestPopulationBasedTraining(SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return GASampler.population_based_training

@@ -55,6 +55,18 @@ def test_the_quickstart_ends_with_the_best_parameters() -> None:
     assert abs(best["n"] - 7) <= 1
 
 
+def test_several_objectives_end_with_a_front() -> None:
+    """From the smallest network to the largest, each more accurate than the one before."""
+    lines = output("several_objectives", "--trials", "15").splitlines()
+    sizes = [int(line.split()[0]) for line in lines]
+    accuracies = [float(line.split("accuracy ")[1].split()[0]) for line in lines]
+
+    assert len(lines) > 2
+    assert sizes == sorted(sizes)
+    assert accuracies == sorted(accuracies)
+    assert all(params(line)["width"] >= 1 for line in lines)
+
+
 def test_a_conditional_pipeline_has_the_parameters_of_one_model() -> None:
     """All models are tried, and the best trial has its own model's parameters."""
     tried, best = output("conditional", "--trials", "30").splitlines()

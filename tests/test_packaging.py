@@ -122,6 +122,7 @@ def test_the_plain_install_needs_little(metadata: Message) -> None:
     required = [one for one in metadata.get_all("Requires-Dist") or [] if "extra ==" not in one]
 
     assert [re.split(r"[^\w-]", one)[0] for one in required] == [
+        "moocore",
         "numpy",
         "optuna",
         "scipy",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,16 @@ from benchmarks.trainings import GUESSING
 
 POPULATIONS = ("dynamic", "perturb", "truncation")  # Their hyperparameters change.
 SCHEDULED = ("learning_rate", "momentum", "weight_decay")
-# The columns of the table, by their titles, with the number of digits.
-MEASURES = {
-    "validation loss": ("answer", 4),
-    "of its replays": ("replayed", 4),
-    "validation accuracy": ("accuracy", 4),
-    "test loss": ("tested_loss", 4),
-    "test accuracy": ("tested", 4),
-    "trials": ("trials", 1),
-    "diverged": ("diverged", 1),
-    "seconds": ("seconds", 1),
+# The columns of the table, by their titles, with the number of digits and the possible values.
+MEASURES: Mapping[str, tuple[str, int, tuple[float, float]]] = {
+    "validation loss": ("answer", 4, (0.0, GUESSING)),
+    "of its replays": ("replayed", 4, (0.0, GUESSING)),
+    "validation accuracy": ("accuracy", 4, (0.0, 1.0)),
+    "test loss": ("tested_loss", 4, (0.0, GUESSING)),
+    "test accuracy": ("tested", 4, (0.0, 1.0)),
+    "trials": ("trials", 1, (0.0, np.inf)),
+    "diverged": ("diverged", 1, (0.0, np.inf)),
+    "seconds": ("seconds", 1, (0.0, np.inf)),
 }
 
 
@@ -85,7 +85,10 @@ def _mean_bounded(losses: str) -> float:
 def _table(found: pd.DataFrame) -> str:
     lines = [
         [method, len(studies)]
-        + [with_interval(studies[name].tolist(), digits) for name, digits in MEASURES.values()]
+        + [
+            with_interval(studies[name].tolist(), digits, possible)
+            for name, digits, possible in MEASURES.values()
+        ]
         for method, studies in found.groupby("method", sort=False)
     ]
     return table(["method", "n", *MEASURES], lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.markdown import paragraph, table
@@ -15,6 +16,15 @@ from benchmarks.paired import Claim, claims_table, difference, mean_interval, wi
 from benchmarks.paper.runs import COMPARED, PAPER, PaperRun
 from benchmarks.trainings import GUESSING
 
+# The number of digits, and the possible values, of each measure.
+MEASURES = {
+    "best": (3, (0.0, GUESSING)),
+    "accuracy": (3, (0.0, 1.0)),
+    "test_accuracy": (3, (0.0, 1.0)),
+    "diverged": (1, (0.0, np.inf)),
+    "seconds": (1, (0.0, np.inf)),
+    "training_loss": (3, (0.0, np.inf)),
+}
 TEXTS = ("test_accuracy",)  # Only answers have it; "nan" is that of a diverged answer.
 STUDY = ["population_size", "generations", "sampler", "seed"]
 
@@ -71,10 +81,17 @@ def report(rows: pd.DataFrame, facts: Path) -> str:
 
 
 def curves(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with the lowest loss so far, at most that of guessing, and the time."""
+    """Return the trials with the best so far and the time.
+
+    Added are the lowest loss so far, at most that of guessing, the accuracy of that trial, and the
+    seconds of training until then.
+    """
     by_study = rows.groupby(STUDY, sort=False)
+    lowest = by_study["validation_loss"].cummin()
+    of_best = rows["accuracy"].fillna(0.1).where(rows["validation_loss"] == lowest)
     return rows.assign(
-        best=by_study["validation_loss"].cummin().clip(upper=GUESSING),
+        best=lowest.clip(upper=GUESSING),
+        best_accuracy=of_best.groupby([rows[name] for name in STUDY]).ffill(),
         elapsed=by_study["seconds"].cumsum(),
     )
 
@@ -110,14 +127,14 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     runs = _begun(studies)
     if not runs:
         return
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    across, over_trials, over_time = figure.subplots(1, 3)
+    figure = Figure(figsize=(17, 4), layout="constrained")
+    across, over_trials, over_time, efficiency = figure.subplots(1, 4)
     positions = np.arange(len(runs))
     across.plot(positions, [run.validation_loss for run in runs], "k_", ms=14, label="paper")
     for shift, name in zip((-0.2, 0.0, 0.2), ("ga", "random", "tpe"), strict=True):
         found = [_of(studies, run, run.sampler if name == "ga" else name) for run in runs]
         means, lows, highs = np.array([mean_interval(f["best"].tolist()) for f in found]).T
-        errors = np.nan_to_num([means - lows, highs - means])
+        errors = np.nan_to_num([np.minimum(means - lows, means), highs - means])
         across.errorbar(positions + shift, means, errors, fmt="o", capsize=3, label=name)
     across.set_xticks(positions, [run.name for run in runs])
     across.set(ylabel="best validation loss", ylim=(0, None))
@@ -137,7 +154,44 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     over_trials.set(xlabel="evaluations", ylabel="best validation loss so far, mean", xscale="log")
     over_trials.legend()
     over_time.set(xlabel="seconds of training, each seed", xscale="log")
+    _plot_efficiency(efficiency, trials, runs)
     figure.savefig(path, dpi=110)
+
+
+def _plot_efficiency(axes: Axes, trials: pd.DataFrame, runs: Sequence[PaperRun]) -> None:
+    """Draw the paper's training efficiency: accuracy of the best so far over training time."""
+    styles = {"ga": "-", "random": ":", "tpe": "--"}
+    for number, run in enumerate(runs):
+        for name, style in styles.items():
+            found = _of(trials, run, run.sampler if name == "ga" else name)
+            seconds, accuracies = mean_over_time(found)
+            label = run.name if name == "ga" else None
+            axes.step(seconds, accuracies, style, where="post", c=f"C{number}", label=label)
+    for name, style in styles.items():
+        axes.plot([], [], style, c="0.4", label=name)
+    axes.set(xlabel="seconds of training", ylabel="accuracy of the best so far, mean")
+    axes.set_xscale("log")
+    axes.legend(fontsize="small")
+
+
+def mean_over_time(trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return times `(n,)` and the mean over seeds of the best trial's accuracy then `(n,)`.
+
+    They begin when each seed has a trial. A seed that has ended keeps its last accuracy.
+
+    Args:
+        trials: Trials of one sampler on one run, by seed, as `curves` returns them.
+    """
+    studies = [study for _, study in trials.groupby("seed")]
+    if not studies:
+        return np.empty(0), np.empty(0)
+    begin = max(study["elapsed"].iloc[0] for study in studies)
+    times = np.unique(np.concatenate([study["elapsed"] for study in studies]))
+    times = times[times >= begin]
+    latest = [np.searchsorted(study["elapsed"], times, side="right") - 1 for study in studies]
+    pairs = zip(studies, latest, strict=True)
+    accuracies = [study["best_accuracy"].to_numpy()[positions] for study, positions in pairs]
+    return times, np.mean(accuracies, axis=0)
 
 
 def _begun(studies: pd.DataFrame) -> list[PaperRun]:
@@ -159,14 +213,14 @@ def _paper_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
     def line(run: PaperRun) -> Sequence[object]:
         found = _of(studies, run, run.sampler)
 
-        def ours(name: str, digits: int = 3) -> str:
-            return with_interval(found[name].tolist(), digits)
+        def ours(name: str) -> str:
+            return with_interval(found[name].tolist(), *MEASURES[name])
 
         return (
             run.name, f"{run.population_size} x {run.n_generations}", run.mutation_prob,
             len(found), run.training_loss, ours("training_loss"), run.validation_loss,
             ours("best"), ours("accuracy"), ours("test_accuracy"), f"{run.minutes} min",
-            f"{ours('seconds', 1)} s",
+            f"{ours('seconds')} s",
         )  # fmt: skip
 
     header = (
@@ -177,14 +231,14 @@ def _paper_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
 
 
 def _sampler_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
-    digits = {"best": 3, "accuracy": 3, "test_accuracy": 3, "diverged": 1, "seconds": 1}
+    measures = ("best", "accuracy", "test_accuracy", "diverged", "seconds")
     header = (
         "run", "sampler", "n", "validation loss", "accuracy", "test accuracy", "diverged",
         "time, s",
     )  # fmt: skip
     lines = [
         [run.name, name, len(found := _of(studies, run, name))]
-        + [with_interval(found[measure].tolist(), n) for measure, n in digits.items()]
+        + [with_interval(found[measure].tolist(), *MEASURES[measure]) for measure in measures]
         for run in runs
         for name in (run.sampler, "random", "tpe")
     ]

@@ -17,6 +17,7 @@ from time import perf_counter
 
 import optuna
 import sqlalchemy
+import torch
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -28,7 +29,7 @@ from benchmarks.paper.studies import Callback, Problem, StudyJob, rows, run_stud
 from benchmarks.paper.tune_report import WIDTH, plot, read_runs, table
 from benchmarks.rows import device_name, write_rows
 from benchmarks.samplers import PAPER_SAMPLERS, SAMPLERS
-from benchmarks.trainings import PRECISIONS, default_device
+from benchmarks.trainings import PRECISIONS, default_device, estimated_seconds
 from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
@@ -55,14 +56,15 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     problem = parser.checked(_own_problem if options.objective else _problem, options)
     budget = f"{problem.n_trials} trials per study on the {problem.device}"
     print(textwrap.fill(f"{problem.name}: {budget}", WIDTH), flush=True)
-    if not options.objective:
-        _warm_up(options.device)
-    start = perf_counter()
     searches = [
         StudyJob(problem, name, SAMPLERS[name], seed)
         for seed in dict.fromkeys(options.seeds)
         for name in dict.fromkeys(options.samplers)
     ]
+    if not options.objective:
+        _warm_up(options.device)
+        print(_estimate(options, problem.n_trials * len(searches)), flush=True)
+    start = perf_counter()
     run_studies(searches, storage, callbacks=[_report_evolution(DashboardReport())])
     print(f"{perf_counter() - start:.0f} s in all")
     write_rows(options.out / ROWS, rows(storage))
@@ -110,6 +112,22 @@ def _problem(options: argparse.Namespace) -> Problem:
         n_generations=options.generations,
         device=device_name(objective.device),
     )
+
+
+def _estimate(options: argparse.Namespace, n_trainings: int) -> str:
+    """Return how long this many trainings take, by two short ones."""
+    sizes = {"subset": (3000, 2000), "full": (50_000, 10_000)}
+    n_training, n_validation = sizes[options.data]
+    device = torch.device(options.device) if options.device else default_device()
+    seconds = estimated_seconds(
+        n_trainings,
+        options.population_size,
+        options.epochs,
+        (options.training_images or n_training, n_validation),
+        device,
+        options.precision or ("bfloat16" if device.type == "cuda" else "float32"),
+    )
+    return f"About {seconds / 60:.1f} min for {n_trainings} trainings, less if some diverge"
 
 
 def _own_problem(options: argparse.Namespace) -> Problem:

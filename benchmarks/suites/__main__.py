@@ -16,7 +16,7 @@ from typing import NamedTuple
 from benchmarks.options import Options, at_least
 from benchmarks.rows import RESULTS, Row, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
-from benchmarks.samplers import ABLATIONS, SAMPLERS
+from benchmarks.samplers import ABLATIONS, SAMPLERS, SEVERAL_SAMPLERS
 from benchmarks.suites import SUITES, load_suite
 from benchmarks.suites.plot import plot
 from benchmarks.suites.report import report
@@ -40,6 +40,9 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
     ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=20),
     ("fashion-mnist-table", "gp"): Limit(n_trials=200, n_seeds=50),
+    ("bbob-biobj", "gp"): Limit(n_trials=100, n_seeds=1),
+    ("front", "gp"): Limit(n_trials=100, n_seeds=1),
+    ("trade-offs", "gp"): Limit(n_trials=100, n_seeds=2),
 }
 
 
@@ -54,10 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = (options.out or default).with_suffix(".csv")
     if options.step == "run":
         suite = parser.checked(load_suite, options.suite)
+        options.samplers = options.samplers or [*(SEVERAL_SAMPLERS if suite.several else SAMPLERS)]
         settings = {"suite": suite.name, "part": "tuning" if options.tuning else "held-out"}
         rows = parser.checked(rows_to_continue, path, settings)
         jobs = parser.checked(jobs_of, suite, settings, options)
-        facts = {"optimum": "" if suite.optimum is None else suite.optimum}
+        facts: Row = {"optimum": "" if suite.optimum is None else suite.optimum}
+        if suite.several:
+            facts["score"] = "hypervolume"
         facts |= environment("CPU", "optuna", "commit")
         missing = Missing(path, rows, jobs, facts, _order)
         run_missing(missing, row_of, options.processes, 60 * options.minutes)
@@ -114,10 +120,11 @@ def _order(row: Row) -> tuple[str, int, str, int, int]:
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.suites", __doc__)
-    names, suites = list(SAMPLERS), list(SUITES)
+    names, suites = list({**SAMPLERS, **SEVERAL_SAMPLERS}), list(SUITES)
     parser.add("suite", "suite to run", choices=suites)
     parser.add_step(run="runs what is missing and reports", report="only reports")
-    parser.add("--samplers", "samplers to compare", names, nargs="+", choices=names)
+    samplers = "samplers to compare (default: all that take as many objectives)"
+    parser.add("--samplers", samplers, nargs="+", choices=names)
     parser.add_argument("--tuning", action="store_true", help="run the tasks for tuning")
     parser.add_argument(
         "--ablation",

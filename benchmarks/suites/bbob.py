@@ -35,7 +35,9 @@ class CocoObjective:
 
     def __init__(self, suite: str, function: int, dimension: int, seed: int) -> None:
         which = function, dimension, seed + 1
-        self._problem = _suite(suite, seed + 1).get_problem_by_function_dimension_instance(*which)
+        self._problem = coco_suite(suite, seed + 1).get_problem_by_function_dimension_instance(
+            *which
+        )
         integers = self._problem.number_of_integer_variables
         low, high = self._problem.lower_bounds, self._problem.upper_bounds
         self.space: Mapping[str, BaseDistribution] = {
@@ -82,7 +84,7 @@ def _nearest_integers(best: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _suite(name: str, instance: int) -> Any:
+def coco_suite(name: str, instance: int) -> Any:
     """Return COCO's suite with one instance of each function.
 
     Raises:

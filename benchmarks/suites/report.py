@@ -22,6 +22,11 @@ from benchmarks.suites.ranks import (
 BUDGETS = (25, 50, 100, 200, 400)
 OURS = "adaptive"  # The samplers whose names begin so are compared with each of the others.
 
+_BEST = """After so many finished trials the one that looks best, noise included, is scored without
+    noise; lower is better."""
+_HYPERVOLUME = """The score after so many finished trials is the share of the hypervolume that they
+    leave; lower is better."""
+
 After = Mapping[int, pd.DataFrame]
 """The scores by number of finished trials; see `scores_after`."""
 
@@ -68,11 +73,11 @@ def _conditions(rows: pd.DataFrame, path: Path) -> str:
     part = "tasks on which nothing was tuned" if held_out else "tasks that may be tuned on"
     option = "" if held_out else " --ablation" if path.stem.endswith("_ablation") else " --tuning"
     versions = ", ".join(sorted(rows["optuna"].unique()))
+    scored = _HYPERVOLUME if "score" in rows else _BEST
     return paragraph(
         f"""{rows["task"].nunique()} {part}, {n_seeds} seed{"s" * (n_seeds > 1)} each at most;
         Optuna {versions}. A seed sets the instance or the noise of a task, the same for all
-        samplers, and the sampler's own random stream. After so many finished trials the one that
-        looks best, noise included, is scored without noise; lower is better. With several workers,
+        samplers, and the sampler's own random stream. {scored} With several workers,
         so many trials run all the time, and the oldest ends first. Made by
         `python -m benchmarks.suites {first["suite"]}{option}`, which with `report` after the
         suite's name makes this page again from the rows."""

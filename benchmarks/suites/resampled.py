@@ -27,7 +27,7 @@ from benchmarks.suites.task import suggest
 
 N_SCORE_SPLITS = 10
 LOWEST_PROBABILITY = 1e-3
-_FAST = {"skip_parameter_validation": True, "assume_finite": True}
+FAST = {"skip_parameter_validation": True, "assume_finite": True}
 
 Ask = Callable[[str], Any]
 """Returns the value of a parameter that a model needs."""
@@ -83,7 +83,7 @@ class Resampled:
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self.space = problem.space
-        self.worst = _worst(problem)
+        self.worst = worst_loss(problem)
         self._problem = problem
         self._seed = seed
         self._scores: dict[frozenset[tuple[str, Any]], float] = {}
@@ -105,7 +105,7 @@ class Resampled:
     def _loss(self, model: Any, split: Split) -> float:
         features, targets = self._problem.data()
         try:
-            with catch_warnings(), np.errstate(all="ignore"), config_context(**_FAST):
+            with catch_warnings(), np.errstate(all="ignore"), config_context(**FAST):
                 simplefilter("ignore", UserWarning)  # Not converged, constant features, and so on.
                 simplefilter("ignore", RuntimeWarning)
                 model.fit(features[split.train], targets[split.train])
@@ -117,7 +117,8 @@ class Resampled:
         return min(loss, self.worst) if np.isfinite(loss) else self.worst
 
 
-def _worst(problem: Problem) -> float:
+def worst_loss(problem: Problem) -> float:
+    """Return twice the loss of the best constant."""
     features, targets = data = problem.data()
     constant = DummyClassifier() if data.is_classes else DummyRegressor()
     return 2 * problem.loss(constant.fit(features, targets), features, targets)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import process_time
 from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy as np
 import optuna
 from optuna import Trial
 from optuna.exceptions import ExperimentalWarning
@@ -17,13 +18,13 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from benchmarks.rows import Row
-from benchmarks.samplers import ABLATIONS, SAMPLERS, Search
+from benchmarks.samplers import ABLATIONS, SAMPLERS, SEVERAL_SAMPLERS, Search
 from benchmarks.suites import load_suite
-from benchmarks.suites.task import Objective
+from benchmarks.suites.task import Objective, SeveralObjectives
 
 Returned = TypeVar("Returned")
 
-# Numbers of finished trials after which the best is scored.
+# Numbers of finished trials after which the answer is scored.
 CHECKPOINTS = (
     *(5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100),
     *(120, 140, 160, 180, 200, 250, 300, 350, 400, 500, 600, 700, 800, 900, 1000),
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
     """The result of a study.
 
     Attributes:
-        best: Score of the trial with the lowest value so far, by number of finished trials.
+        best: Score of the answer so far, by number of finished trials.
         sampler_s: CPU seconds spent in asking for trials and parameters and in recording values.
     """
 
@@ -43,36 +44,91 @@ class Outcome(NamedTuple):
 
 
 def run_study(
-    objective: Objective, sampler: BaseSampler, n_trials: int, n_workers: int
+    objective: Objective | SeveralObjectives,
+    sampler: BaseSampler,
+    n_trials: int,
+    n_workers: int,
 ) -> Outcome:
     """Return the outcome of a new study in memory.
 
     Each worker always runs a trial, until no trial is left to begin; the oldest ends first.
 
     Args:
-        objective: The objective to minimize.
+        objective: The objective to minimize, or several.
         sampler: The sampler.
         n_trials: Number of trials.
         n_workers: Trials that run at a time. With one the sampler knows all earlier values.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=sampler, pruner=NopPruner())
+    answer = _answer(objective)
+    study = optuna.create_study(
+        sampler=sampler, pruner=NopPruner(), directions=["minimize"] * n_objectives(objective)
+    )
     stopwatch = _Stopwatch()
-    running: deque[tuple[Trial, float]] = deque()
-    least, answer, scored, best = math.inf, None, None, {}
-    score = math.nan
+    running: deque[tuple[Trial, Sequence[float]]] = deque()
+    best = {}
     for n_finished in range(1, n_trials + 1):
         while len(running) < min(n_workers, n_trials - n_finished + 1):
             running.append(_evaluated(study, objective, stopwatch))
-        trial, value = running.popleft()
-        _tell(study, trial, value, stopwatch)
-        if answer is None or value < least:
-            answer, least = trial, value if value < least else least
+        trial, values = running.popleft()
+        _tell(study, trial, values, stopwatch)
+        answer.note(trial, values)
         if n_finished in CHECKPOINTS:
-            if scored is not answer:
-                scored, score = answer, objective.score(answer.params)
-            best[n_finished] = score
+            best[n_finished] = answer.score()
     return Outcome(best, stopwatch.seconds)
+
+
+def n_objectives(objective: Objective | SeveralObjectives) -> int:
+    """Return the number of values that an objective has."""
+    return getattr(objective, "n_objectives", 1)
+
+
+class _BestTrial:
+    """The answer to one objective: the trial that looks best so far, scored without noise."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._best: Trial | None = None
+        self._least = math.inf
+        self._scored: Trial | None = None
+        self._score = math.nan
+
+    def note(self, trial: Trial, values: Sequence[float]) -> None:
+        """Note a trial that has finished."""
+        (value,) = values
+        if self._best is None or value < self._least:
+            self._best, self._least = trial, value if value < self._least else self._least
+
+    def score(self) -> float:
+        """Return the score of the best trial."""
+        assert self._best is not None
+        if self._scored is not self._best:
+            self._scored, self._score = self._best, self._objective.score(self._best.params)
+        return self._score
+
+
+class _AllTrials:
+    """The answer to several objectives: the values of all trials that have any."""
+
+    def __init__(self, objective: SeveralObjectives) -> None:
+        self._objective = objective
+        self._values: list[Sequence[float]] = []
+
+    def note(self, trial: Trial, values: Sequence[float]) -> None:
+        """Note a trial that has finished."""
+        if not any(map(math.isnan, values)):
+            self._values.append(values)
+
+    def score(self) -> float:
+        """Return the score of the values."""
+        values = np.array(self._values).reshape(-1, self._objective.n_objectives)
+        return self._objective.score(values)
+
+
+def _answer(objective: Objective | SeveralObjectives) -> _BestTrial | _AllTrials:
+    if n_objectives(objective) > 1:
+        return _AllTrials(cast("SeveralObjectives", objective))
+    return _BestTrial(cast("Objective", objective))
 
 
 def row_of(
@@ -81,10 +137,12 @@ def row_of(
     """Return the result columns of a study's row."""
     task = next(task for task in load_suite(suite).tasks if task.name == task_name)
     objective = task.objective(seed)
-    search = Search(seed, n_trials=n_trials, space=objective.space)
+    search = Search(
+        seed, n_trials=n_trials, space=objective.space, n_objectives=n_objectives(objective)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Once for each study is too often.
-        made = {**SAMPLERS, **ABLATIONS}[sampler](search)
+        made = {**SAMPLERS, **SEVERAL_SAMPLERS, **ABLATIONS}[sampler](search)
         outcome = run_study(objective, made, n_trials, n_workers)
     best = {f"best_{n}": f"{outcome.best[n]:.6g}" if n <= n_trials else "" for n in CHECKPOINTS}
     return best | {"sampler_s": f"{outcome.sampler_s:.4g}"}
@@ -122,16 +180,19 @@ class _TimedTrial:
 
 
 def _evaluated(
-    study: optuna.Study, objective: Objective, stopwatch: _Stopwatch
-) -> tuple[Trial, float]:
-    """Return a new trial with its value, which is not recorded yet."""
+    study: optuna.Study, objective: Objective | SeveralObjectives, stopwatch: _Stopwatch
+) -> tuple[Trial, Sequence[float]]:
+    """Return a new trial with its values, which are not recorded yet."""
     trial = stopwatch.timed(study.ask)()
-    return trial, objective(cast("Trial", _TimedTrial(trial, stopwatch)))
+    values = objective(cast("Trial", _TimedTrial(trial, stopwatch)))
+    return trial, values if isinstance(values, Sequence) else [values]
 
 
-def _tell(study: optuna.Study, trial: Trial, value: float, stopwatch: _Stopwatch) -> None:
+def _tell(
+    study: optuna.Study, trial: Trial, values: Sequence[float], stopwatch: _Stopwatch
+) -> None:
     tell = stopwatch.timed(study.tell)
-    if math.isnan(value):
+    if any(map(math.isnan, values)):
         tell(trial, state=TrialState.FAIL)
     else:
-        tell(trial, value)
+        tell(trial, values)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from optuna import Trial
 from optuna.distributions import (
     BaseDistribution,
@@ -29,6 +30,23 @@ class Objective(Protocol):
         ...
 
 
+class SeveralObjectives(Protocol):
+    """A function of a trial with several values to minimize, and the score of such values."""
+
+    space: Mapping[str, BaseDistribution]
+    """Every parameter that a trial may have, those of all branches included."""
+    n_objectives: int
+    """The number of values."""
+
+    def __call__(self, trial: Trial) -> Sequence[float]:
+        """Return the values of a trial."""
+        ...
+
+    def score(self, values: np.ndarray) -> float:
+        """Return the score of the values `(n, n_objectives)` of trials; lower is better."""
+        ...
+
+
 class Task(NamedTuple):
     """One function or data set with its search space.
 
@@ -36,12 +54,13 @@ class Task(NamedTuple):
         name: Its name, unique within the suite.
         held_out: Whether it is for the report alone; nothing may be tuned on it.
         objective: Returns the objective of a seed, which sets the instance of the function or the
-            noise, and is the same for every sampler.
+            noise, and is the same for every sampler. It is an `Objective`, or of a suite with
+            several objectives a `SeveralObjectives`.
     """
 
     name: str
     held_out: bool
-    objective: Callable[[int], Objective]
+    objective: Callable[[int], Any]
 
 
 class Suite(NamedTuple):
@@ -53,6 +72,7 @@ class Suite(NamedTuple):
         n_trials: Trials of a study, which is the largest budget.
         n_seeds: Seeds of each task, 0 and up.
         optimum: Score of a perfect answer to any task; None if it is not known.
+        several: Whether the tasks have several objectives.
     """
 
     name: str
@@ -60,6 +80,7 @@ class Suite(NamedTuple):
     n_trials: int
     n_seeds: int
     optimum: float | None = None
+    several: bool = False
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.rows import Row, read_rows
-from benchmarks.table.make import read_table
+from benchmarks.table.make import Recipe, read_table
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 COLUMNS = {
@@ -46,16 +46,15 @@ def card(path: Path, models: Path) -> str:
     rates = SEARCH_SPACE["learning_rate"]
     below = (made.trained[:, 0].min() - rates.low) / (rates.high - rates.low)
     tried = read_rows(models)
+    command = "grow" if recipe.open_ended else "make"
     text = f"""# {path.name}
 
 **What.** Validation loss and accuracy of the paper's CNN on FashionMNIST after each epoch, at
-{min(recipe.sobol, len(losses)):,} settings of a scrambled Sobol sequence over the paper's search
-space and {max(len(losses) - recipe.sobol, 0):,} around the best tenth of them, each trained with
-{recipe.seeds} seeds of initial weights and batches.
+{_design(recipe, len(losses))} of initial weights and batches.
 
 **How.** {training} training and {validation} validation images of the {recipe.data} data,
-{recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.table.make`. Of
-{losses.size:,} trainings {np.isinf(losses).sum():,} diverged.
+{recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.table.{command}`. Of
+{(~np.isnan(losses)).sum():,} trainings {np.isinf(losses).sum():,} diverged.
 
 **Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {made.parts[0]["date"]} to
 {made.parts[-1]["date"]}.
@@ -80,6 +79,17 @@ loss above that of guessing, log 10, counts as guessing. A Gaussian process as t
 flatter samplers that use one. Few images and epochs make another problem than the
 paper's full data."""
     return "\n".join(_filled(part) for part in text.split("\n\n"))
+
+
+def _design(recipe: Recipe, n_trained: int) -> str:
+    """Return how many settings of each part of the design there are, and with how many seeds."""
+    if recipe.open_ended:
+        return f"""{recipe.sobol:,} settings of a Sobol sequence over the paper's search space,
+        each trained with one seed, and {recipe.cloud:,} where losses are low, with
+        {recipe.seeds} seeds"""
+    return f"""{min(recipe.sobol, n_trained):,} settings of a scrambled Sobol sequence over the
+    paper's search space and {max(n_trained - recipe.sobol, 0):,} around the best tenth of them,
+    each trained with {recipe.seeds} seeds"""
 
 
 def _filled(part: str) -> str:

@@ -10,7 +10,7 @@ The table is written after every batch of settings, so that a run that was stopp
 
 - `settings` `(n, 3)`: learning rate, momentum, weight decay; the Sobol settings first;
 - `loss`, `accuracy` `(n, seeds, epochs)`: of the validation images after each epoch; inf and NaN
-  from the epoch on in which the training diverged;
+  from the epoch on in which the training diverged; both NaN for a seed that was not trained;
 - `facts`: the recipe, and where and when each part was made, as JSON.
 """
 
@@ -59,6 +59,8 @@ class Recipe:
         sobol: Settings of the Sobol sequence.
         cloud: Settings of the cloud.
         precision: Precision of the computations.
+        open_ended: Whether the design is that of `benchmarks.table.design`, whose settings are
+            `sobol` over the whole space, with one seed each, and `cloud` where losses are low.
     """
 
     data: str
@@ -69,6 +71,7 @@ class Recipe:
     sobol: int
     cloud: int
     precision: Precision
+    open_ended: bool = False
 
 
 @dataclass
@@ -123,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make a table, or resume one; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    recipe = Recipe(**{name: getattr(options, name) for name in Recipe.__dataclass_fields__})
+    names = [name for name in Recipe.__dataclass_fields__ if name != "open_ended"]
+    recipe = Recipe(**{name: getattr(options, name) for name in names})
     device = default_device()
     out = options.out or RESULTS / f"fashion_mnist_table_{device.type}.npz"
     empty = Outcomes(*np.empty((2, 0, recipe.seeds, recipe.epochs)))

@@ -102,14 +102,16 @@ def judge(table: Table, name: str) -> Row:
 def noise(table: Table, chosen: np.ndarray) -> float:
     """Return the mean absolute error of the chosen settings' mean last losses over seeds.
 
-    For normal noise it is sqrt(2 / pi) times the standard error.
+    For normal noise it is sqrt(2 / pi) times the standard error. The variance is that of the
+    settings that were trained with every seed.
     """
     losses = np.minimum(table.outcomes.loss[chosen, :, -1], GUESSING)
-    n = losses.shape[1]
-    if n < 2:
+    n = (~np.isnan(losses)).sum(axis=1)  # Seeds of each setting.
+    complete = losses[n == losses.shape[1]]
+    if losses.shape[1] < 2 or not len(complete):
         return float("nan")
-    errors = losses.std(axis=1, ddof=1) / np.sqrt(n)
-    return float(np.sqrt(2 / np.pi) * np.sqrt(np.mean(errors**2)))
+    variance = complete.var(axis=1, ddof=1).mean()
+    return float(np.sqrt(2 / np.pi) * np.sqrt(variance * np.mean(1 / n)))
 
 
 def fitted_theta(table: Table, chosen: np.ndarray) -> list[float]:

@@ -46,8 +46,8 @@ class TableProblem:
     Like `FashionMNISTObjective` it is called with a trial, suggests the paper's parameters and
     reports every epoch, so that pruners work. Without noise equal settings have equal losses. With
     noise a trial's loss is multiplied by the ratio of a training seed's loss to the mean over
-    seeds, at the nearest setting of the table; the noise seed and the trial's number choose the
-    training seed.
+    seeds, at the nearest setting of the table that was trained with every seed; the noise seed and
+    the trial's number choose the training seed.
 
     Args:
         path: The table; its model is the file beside it that ends in json.
@@ -63,7 +63,9 @@ class TableProblem:
             tuple(self.facts["optimum"]["setting"]), self.facts["optimum"]["loss"]
         )
         self._surrogate = Surrogate(table, kernel(self.facts["theta"]))
-        self._nearest = KDTree(self._surrogate.scaled(table.trained))
+        complete = ~np.isnan(table.outcomes.loss).any(axis=(1, 2))  # Trained with every seed.
+        self._losses = table.outcomes.loss[complete]
+        self._nearest = KDTree(self._surrogate.scaled(table.trained[complete]))
 
     @property
     def epochs(self) -> int:
@@ -123,7 +125,7 @@ class TableProblem:
         where the chosen seed diverged.
         """
         _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
-        losses = self._table.outcomes.loss[nearest]  # (seeds, epochs)
+        losses = self._losses[nearest]  # (seeds, epochs)
         chosen = int(np.random.default_rng([seed, number]).integers(len(losses)))
         logs = np.log(np.minimum(losses, GUESSING))
         finite = np.isfinite(losses)
@@ -199,8 +201,11 @@ def features(settings: np.ndarray) -> np.ndarray:
 
 def targets(table: Table) -> np.ndarray:
     """Return the process's targets: mean losses and shares of diverged seeds `(n, 2 epochs)`."""
-    loss = table.outcomes.loss
-    return np.hstack([np.minimum(loss, GUESSING).mean(axis=1), np.isinf(loss).mean(axis=1)])
+    loss = table.outcomes.loss  # NaN for a seed that was not trained.
+    diverged = np.where(np.isnan(loss), np.nan, np.isinf(loss))
+    return np.hstack(
+        [np.nanmean(np.minimum(loss, GUESSING), axis=1), np.nanmean(diverged, axis=1)]
+    )
 
 
 def fingerprint(path: Path) -> str:

@@ -4,15 +4,20 @@ Generation 0 is a Latin hypercube. Every later child is chosen among candidates 
 the fittest trials known at its first gene, so results count at once. A model of the finished
 trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
 without a model, the first new candidate is taken.
+
+With several objectives each child draws a weighting of them, and the fittest by it are its
+parents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.random import Generator
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
@@ -21,11 +26,15 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import resolved
 
 if TYPE_CHECKING:
+    from optuna_ga._breeding.front_surrogate import FrontSurrogate
     from optuna_ga._breeding.surrogate import Surrogate
+
+Rating = Callable[[TrialMatrix, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
 class AdaptiveProposer(Proposer):
@@ -34,35 +43,56 @@ class AdaptiveProposer(Proposer):
     Args:
         settings: The sampler's settings.
         seed: Seed of all draws.
+        n_objectives: The study's number of objectives.
     """
 
-    def __init__(self, settings: AdaptiveSettings, seed: int) -> None:
-        n_fittest = MAX_TRIALS if settings.screen else settings.tuning.n_parents
+    def __init__(self, settings: AdaptiveSettings, seed: int, n_objectives: int) -> None:
+        several = n_objectives > 1
+        n_fittest = MAX_TRIALS if settings.screen or several else settings.tuning.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
+        self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
-        if settings.screen:
-            from optuna_ga._breeding.surrogate import Surrogate  # SciPy is slow to import.
+        self._front_surrogate: FrontSurrogate | None = None
+        # Imported when needed: SciPy is slow to import.
+        if settings.screen and several:
+            from optuna_ga._breeding.front_surrogate import FrontSurrogate
+
+            self._front_surrogate = FrontSurrogate(settings.tuning, n_objectives)
+        elif settings.screen:
+            from optuna_ga._breeding.surrogate import Surrogate
 
             self._surrogate = Surrogate(settings.tuning)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""
         tuning = self._settings.tuning
-        rows = matrix.fittest()[: tuning.n_parents]
-        if number < self._settings.population_size or len(rows) < 2:
+        if number < self._settings.population_size or matrix.n_fit < 2:
             return None
         rng = generator(self.seed, number)
-        surrogate = self._surrogate
+        rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
-        if surrogate and (
+        if rating and (
             rng.random() < tuning.unscreened_prob
             or len(matrix) < tuning.trials_per_parameter * _n_parameters(matrix, rows)
         ):
-            surrogate = None
-        n = tuning.n_candidates if surrogate else N_UNSCREENED
+            rating = None
+        n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
-        return _Relatives(self._settings, self.seed, number, rows, plans, surrogate)
+        return _Relatives(self._settings, self.seed, number, rows, plans, rating)
+
+    def _parents(self, matrix: TrialMatrix, rng: Generator) -> tuple[Sequence[int], Rating | None]:
+        """Return the rows of a child's parents, the fittest first, and its model's ratings."""
+        tuning = self._settings.tuning
+        if self._n_objectives == 1:
+            rating = self._surrogate.rating if self._surrogate else None
+            return matrix.fittest()[: tuning.n_parents], rating
+        weights = weighting(self._n_objectives, rng)
+        fittest = fittest_by(matrix.fittest_ranks, weights, tuning)
+        rows = matrix.rows(rank.number for rank in fittest)
+        if self._front_surrogate is None:
+            return rows, None
+        return rows, partial(self._front_surrogate.rating, weights=weights)
 
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; generation 0 is a Latin hypercube."""
@@ -90,7 +120,7 @@ class _Relatives(Candidates):
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
-        surrogate: The model that chooses; None if the first new candidate is taken.
+        rating: Returns a model's ratings of candidates; None if the first new one is taken.
     """
 
     settings: AdaptiveSettings
@@ -98,12 +128,12 @@ class _Relatives(Candidates):
     number: int
     rows: Sequence[int]
     plan: Plan
-    surrogate: Surrogate | None = None
+    rating: Rating | None = None
 
     @property
     def n_wanted(self) -> int:
         """Half of the candidates where the model chooses, otherwise one."""
-        return 1 if self.surrogate is None else (len(self.plan.first) + 1) // 2
+        return 1 if self.rating is None else (len(self.plan.first) + 1) // 2
 
     def genes(
         self, matrix: TrialMatrix, distributions: Mapping[str, BaseDistribution]
@@ -122,14 +152,14 @@ class _Relatives(Candidates):
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
         """Return the child with the highest rating, or the first where no model chooses."""
-        if self.surrogate is None:
+        if self.rating is None:
             return 0
-        rate = self.surrogate.rating(known.matrix, known.running)
+        rate = self.rating(known.matrix, known.running)
         return int(np.argmax(rate(known.masked(children))))
 
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""
-        return replace(self, plan=self.plan.only(candidate), surrogate=None)
+        return replace(self, plan=self.plan.only(candidate), rating=None)
 
     def parents(self, *, choices: bool) -> Sequence[int]:
         """Return the rows of the trials that were crossed."""

@@ -32,7 +32,8 @@ def new_breeder(study: Study, settings: Settings, seed: int) -> Breeder:
     if isinstance(settings, AdaptiveSettings):
         size = settings.population_size
         generations = Generations(study, population_size=size, n_parents=size, elitism=True)
-        return UnrepeatedBreeder(study, generations, AdaptiveProposer(settings, seed))
+        proposer = AdaptiveProposer(settings, seed, len(study.directions))
+        return UnrepeatedBreeder(study, generations, proposer)
     if settings.population_based_training:
         return ContinuingBreeder(study, settings, seed)
     if settings.avoid_duplicates:

@@ -41,7 +41,7 @@ class KnownTrials:
     """The finished trials of one study, and the genes of its running trials.
 
     Args:
-        direction: The study's direction.
+        directions: The study's directions.
         n_fittest: How many of the fittest trials are kept in order.
         finished: The finished trials; a list that grows elsewhere.
 
@@ -52,10 +52,10 @@ class KnownTrials:
     """
 
     def __init__(
-        self, direction: StudyDirection, n_fittest: int, finished: list[FrozenTrial]
+        self, directions: Sequence[StudyDirection], n_fittest: int, finished: list[FrozenTrial]
     ) -> None:
         self.finished = finished
-        self.matrix = TrialMatrix(direction, n_fittest)
+        self.matrix = TrialMatrix(directions, n_fittest)
         self.running = np.zeros((0, 0))
         self._tried = Tried()
         self._given_up = Tried()

@@ -25,7 +25,10 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.features import N_BEST, Features
 from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
 from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._population.fitness import Rank
+from optuna_ga._breeding.warping import warped
+from optuna_ga._population.fitness import in_order
+
+Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FIRST_FIT = 10
 
@@ -45,10 +48,12 @@ class Surrogate:
 
     Args:
         tuning: Constants of the model.
+        objective: The position of the objective that is modelled.
     """
 
-    def __init__(self, tuning: Tuning) -> None:
+    def __init__(self, tuning: Tuning, objective: int = 0) -> None:
         self._tuning = tuning
+        self._objective = objective
         self._fit: _Fit | None = None
 
     def rating(
@@ -60,21 +65,36 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
+        predict = self.prediction(matrix, running)
+
+        def rate(candidates: np.ndarray) -> np.ndarray:
+            mean, deviation = predict(candidates)
+            return np.asarray(deviation - mean)
+
+        return rate
+
+    def prediction(self, matrix: TrialMatrix, running: np.ndarray) -> Prediction:
+        """Return a function from genes `(K, D)` to the mean and deviation of losses, each `(K,)`.
+
+        Args:
+            matrix: The finished trials.
+            running: Genes `(R, D)` of the running trials.
+        """
         *_, features, kernel = self._fitted(matrix)
-        rows = _rows(matrix, len(matrix))
-        known, losses = features(matrix.units[rows]), self._losses(matrix, rows)
+        rows = learnt_rows(matrix, len(matrix))
+        known, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         model = GaussianProcess(kernel, features.categorical, known, losses)
         if len(running):
             awaited = features(running)
             known = np.vstack([known, awaited])
             losses = np.concatenate([losses, model.mean(awaited)])
             model = GaussianProcess(kernel, features.categorical, known, losses)
+        return lambda genes: model.mean_and_deviation(features(genes))
 
-        def rate(candidates: np.ndarray) -> np.ndarray:
-            mean, deviation = model.mean_and_deviation(features(candidates))
-            return np.asarray(deviation - mean)
-
-        return rate
+    def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
+        """Return the losses `(n,)` of the trials in some rows on the model's scale."""
+        ranks = [matrix.ranks[row] for row in rows]
+        return warped(ranks, self._tuning.warp_quantile, self._objective)
 
     def _fitted(self, matrix: TrialMatrix) -> _Fit:
         """Return the features and the kernel, fitted to as many trials as the schedule says.
@@ -85,17 +105,14 @@ class Surrogate:
         n, last = scheduled(len(matrix), self._tuning.refit_growth), self._fit
         if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
             return last
-        rows = _rows(matrix, n)
+        rows = learnt_rows(matrix, n)
         best = matrix.units[_best(matrix, n)[:N_BEST]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best)
         kernel = fitted(
-            features(matrix.units[rows]), features.categorical, self._losses(matrix, rows)
+            features(matrix.units[rows]), features.categorical, self.losses(matrix, rows)
         )
         self._fit = _Fit(matrix, n, matrix.version, features, kernel)
         return self._fit
-
-    def _losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
-        return warped([matrix.ranks[row] for row in rows], self._tuning.warp_quantile)
 
 
 def scheduled(n: int, growth: float) -> int:
@@ -111,44 +128,7 @@ def scheduled(n: int, growth: float) -> int:
     return min(due, n)
 
 
-def warped(ranks: Sequence[Rank | None], quantile: float) -> np.ndarray:
-    """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
-
-    A failed or infeasible trial counts as the worst. A pruned trial counts as its last report, but
-    as no better than half of the complete trials.
-
-    Args:
-        ranks: The trials' ranks; None for failed trials.
-        quantile: Quantile of the losses above the best that is added to them before the logarithm:
-            the higher, the less the differences between good trials count.
-    """
-    # An eighth of each, so that differences and sums do not overflow.
-    found = [
-        r.loss / 8
-        for r in ranks
-        if r and r.violation == 0 and not r.pruned and math.isfinite(r.loss)
-    ]
-    if not found:
-        return np.zeros(len(ranks))
-    worst, middle, best = max(found), float(np.median(found)), min(found)
-    losses = np.array([_eighth(rank, worst, middle) for rank in ranks]).clip(best, worst)
-    above = losses - best
-    margin = float(np.quantile(above, quantile))
-    if margin <= 0.0:
-        positive = above[above > 0.0]
-        margin = float(positive.min()) if len(positive) else 1.0
-    scaled = np.log(above + margin)
-    deviation = float(scaled.std())
-    return np.asarray((scaled - scaled.mean()) / (deviation if deviation > 0.0 else 1.0))
-
-
-def _eighth(rank: Rank | None, worst: float, middle: float) -> float:
-    if rank is None or rank.violation > 0 or math.isnan(rank.loss):
-        return worst
-    return max(rank.loss / 8, middle) if rank.pruned else rank.loss / 8
-
-
-def _rows(matrix: TrialMatrix, n: int) -> list[int]:
+def learnt_rows(matrix: TrialMatrix, n: int) -> list[int]:
     """Return the rows of the first `n` trials to learn from: all, or the best and the latest."""
     if n <= MAX_TRIALS:
         return list(range(n))
@@ -159,5 +139,4 @@ def _best(matrix: TrialMatrix, n: int) -> list[int]:
     """Return the rows of the best of the first `n` trials, at least the 100 best of many."""
     if n == len(matrix):
         return matrix.fittest()
-    usable = [(rank, row) for row, rank in enumerate(matrix.ranks[:n]) if rank is not None]
-    return [row for _, row in sorted(usable)]
+    return matrix.rows(rank.number for rank in in_order(filter(None, matrix.ranks[:n])))

@@ -5,7 +5,6 @@ Shapes: N trials, D parameters. Genes are positions on the unit scale.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 
@@ -14,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
 from optuna_ga._population.genes import (
     Gene,
@@ -40,23 +40,24 @@ class TrialMatrix:
     columns.
 
     Args:
-        direction: The study's direction.
+        directions: The study's directions.
         n_fittest: How many of the fittest trials are kept in order.
 
     Attributes:
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
+        n_fit: How many have a fitness.
         distributions: The parameters' distributions, by column.
         version: Changes whenever genes are encoded anew.
         ranges_vary: Whether a parameter has had two distributions.
         lacks_columns: Whether a trial has had a parameter without a column.
     """
 
-    def __init__(self, direction: StudyDirection, n_fittest: int) -> None:
-        self._direction = direction
+    def __init__(self, directions: Sequence[StudyDirection], n_fittest: int) -> None:
+        self._directions = directions
         self._n_fittest = n_fittest
-        self._fittest: list[tuple[Rank, int]] = []
-        self._fittest_with: dict[str, list[tuple[Rank, int]]] = {}
+        self._fittest = self._new_fittest()
+        self._fittest_with: dict[str, Fittest | Archive] = {}
         self._units = np.full((64, 0), np.nan)
         self._complete = np.zeros(64, bool)
         self._rows: dict[int, int] = {}
@@ -67,6 +68,7 @@ class TrialMatrix:
         self._changed_at = 0  # and the number of trials at the last of them.
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
+        self.n_fit = 0
         self.distributions: dict[str, BaseDistribution] = {}
         self.version = 0
         self.ranges_vary = False
@@ -97,13 +99,16 @@ class TrialMatrix:
         else:
             for name, value in trial.params.items():
                 self._units[row, self._columns[name]] = self._encoders[name](value)
-        key = rank(trial, self._direction)
+        key = rank(trial, self._directions)
         self.ranks.append(key)
         if key is None:
             return
-        self._note(self._fittest, key, row)
+        self.n_fit += 1
+        self._fittest.add(key)
         for name in trial.params:
-            self._note(self._fittest_with.setdefault(name, []), key, row)
+            if name not in self._fittest_with:
+                self._fittest_with[name] = self._new_fittest()
+            self._fittest_with[name].add(key)
 
     def encoded(self, params: Mapping[str, Gene], distributions: Distributions) -> np.ndarray:
         """Return parameters `(D,)` on the unit scale; NaN where they are absent."""
@@ -131,8 +136,13 @@ class TrialMatrix:
 
     def fittest(self, name: str | None = None) -> list[int]:
         """Return the rows of the fittest trials, or of the fittest with a parameter."""
-        found = self._fittest if name is None else self._fittest_with.get(name, [])
-        return [row for _, row in found]
+        found = self._fittest if name is None else self._fittest_with.get(name)
+        return self.rows(rank.number for rank in found.ranks) if found else []
+
+    @property
+    def fittest_ranks(self) -> list[Rank]:
+        """The ranks of the fittest trials, the fittest first."""
+        return self._fittest.ranks
 
     def rows(self, numbers: Iterable[int]) -> list[int]:
         """Return the rows of the numbered trials that are known."""
@@ -158,10 +168,9 @@ class TrialMatrix:
                 found[position] = [inherited(self.trials[row], name, distribution) for row in rows]
         return found
 
-    def _note(self, fittest: list[tuple[Rank, int]], key: Rank, row: int) -> None:
-        if len(fittest) < self._n_fittest or key < fittest[-1][0]:
-            insort(fittest, (key, row))
-            del fittest[self._n_fittest :]
+    def _new_fittest(self) -> Fittest | Archive:
+        several = len(self._directions) > 1
+        return Archive(self._n_fittest) if several else Fittest(self._n_fittest)
 
     def _grow(self) -> None:
         if len(self.trials) > len(self._units):

@@ -64,7 +64,7 @@ class UnrepeatedBreeder(Breeder):
         super().__init__(generations)
         self._proposer = proposer
         self._n_running = max(_MOST_RUNNING, proposer.population_size)
-        self._new_known = partial(KnownTrials, study.directions[0], proposer.n_fittest)
+        self._new_known = partial(KnownTrials, study.directions, proposer.n_fittest)
         self._known = self._new_known([])
         self._children: TrialMemory[Child] = TrialMemory()
         self._lock = threading.RLock()

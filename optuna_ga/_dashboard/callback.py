@@ -12,9 +12,9 @@ import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import check_int, check_study
 from optuna_ga._dashboard.note import HEADING, note_text
-from optuna_ga._optuna_internals import only_direction, read_trials
+from optuna_ga._optuna_internals import read_trials
 from optuna_ga._results.history import population_size_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class DashboardReport:
     """Callback that reports a search in optuna-dashboard.
 
     After each generation it writes the study's note: the sampler's settings, the best trial of
-    the study, the best trial of the final generation, and a table of the last 50 generations.
+    the study, the best trial of the final generation (with several objectives: their fronts), and
+    a table of the last 50 generations.
     Text above the report's heading is the user's own and stays.
 
     It also keeps the figures of `optuna_ga.visualization` on the study's page up to date, within
@@ -106,7 +107,7 @@ class DashboardReport:
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Write the report if all trials of this trial's generation have finished."""
         try:
-            if len(study.directions) > 1 or self._is_due(study, trial):
+            if self._is_due(study, trial):
                 self._write(study, running=True)
         except Exception as error:  # A failed report must not stop the search.
             self._warn(error)
@@ -115,16 +116,16 @@ class DashboardReport:
         """Write the report now; works for any study, with or without the callback.
 
         Args:
-            study: A study with one objective.
+            study: The study.
 
         Raises:
             ImportError: If optuna-dashboard or Plotly is not installed.
-            ValueError: If the study has several objectives.
+            TypeError: If `study` is none.
         """
+        check_study(study)
         self._write(study, running=False)
 
     def _write(self, study: Study, *, running: bool) -> None:
-        only_direction(study)
         from optuna_dashboard import save_plotly_graph_object
 
         size = _population_size(study)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -11,9 +12,12 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import locate
-from optuna_ga._population.fitness import fittest
+from optuna_ga._population.fitness import first_front, fittest
 from optuna_ga._records import CHECKPOINT, shown_sampler
-from optuna_ga._results.final_generation import best_of_final_generation
+from optuna_ga._results.final_generation import (
+    best_of_final_generation,
+    front_of_final_generation,
+)
 from optuna_ga._results.history import edges_of, median
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
@@ -39,7 +43,7 @@ def note_text(
     """Return the note from its heading on, as Markdown.
 
     Args:
-        study: A study with one objective.
+        study: The study.
         size: Number of trials in a generation; None if the study has no generations.
         missing: Names of the figures that are too large to be shown.
         running: Whether the study's sampler suggests its trials. A study that was loaded to be
@@ -49,14 +53,15 @@ def note_text(
     # The dashboard's list of trials, to which numbers are appended. Its addresses contain the
     # study's id in the storage.
     link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
-    parts = [HEADING, _settings(study, running), "## Best of the study", _best(study, link)]
+    best = "Front" if len(study.directions) > 1 else "Best"
+    parts = [HEADING, _settings(study, running), f"## {best} of the study", _best(study, link)]
     if size is None:
         parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
     else:
-        parts += ["## Best of the final generation", _final(study, link)]
+        parts += [f"## {best} of the final generation", _final(study, link)]
         if any(CHECKPOINT in trial.user_attrs for trial in trials):
             parts += ["## Its schedule", _schedule(study, link)]
-        parts += ["## Generations", _generations(trials, size, study.direction, link)]
+        parts += ["## Generations", _generations(trials, size, study.directions, link)]
     if missing:
         parts.append(f"A generation is too large for these figures: {', '.join(missing)}.")
     return "\n\n".join(parts)
@@ -73,6 +78,8 @@ def _settings(study: Study, running: bool) -> str:
 
 
 def _best(study: Study, link: str) -> str:
+    if len(study.directions) > 1:
+        return _front(study.best_trials, link)
     try:
         return _described(study.best_trial, link)
     except ValueError:
@@ -81,9 +88,26 @@ def _best(study: Study, link: str) -> str:
 
 def _final(study: Study, link: str) -> str:
     try:
+        if len(study.directions) > 1:
+            return _front(front_of_final_generation(study), link)
         return _described(best_of_final_generation(study), link)
     except ValueError as error:  # No generation has finished, or all its trials failed.
         return str(error)
+
+
+def _front(trials: Sequence[FrozenTrial], link: str) -> str:
+    """Return the table of a front's trials and values, sorted by the values."""
+    if not trials:
+        return "No trial is complete and feasible yet."
+    ordered = sorted(trials, key=lambda trial: (trial.values or [], trial.number))
+    rows = [
+        [f"[{trial.number}]({link}{trial.number})", *map(_number, trial.values or ())]
+        for trial in ordered[:_MAX_VALUES]
+    ]
+    n_values = max(len(trial.values or ()) for trial in trials)
+    if len(trials) > _MAX_VALUES:
+        rows.append([f"and {len(trials) - _MAX_VALUES} more", *[""] * n_values])
+    return _table(["trial", *(f"value {i}" for i in range(n_values))], rows)
 
 
 def _schedule(study: Study, link: str) -> str:
@@ -116,35 +140,50 @@ def _described(trial: FrozenTrial, link: str) -> str:
 
 
 def _generations(
-    trials: Iterable[FrozenTrial], size: int, direction: StudyDirection, link: str
+    trials: Sequence[FrozenTrial], size: int, directions: Sequence[StudyDirection], link: str
 ) -> str:
     """Return the table of the last generations, the latest first."""
     generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
     for trial in trials:
         generations[trial.number // size].append(trial)
     last = sorted(generations, reverse=True)[:_MAX_ROWS]
-    rows = [_row(generation, generations[generation], direction, link) for generation in last]
+    summaries: dict[str, Callable[[Sequence[FrozenTrial]], str]]
+    if len(directions) > 1:
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        front = {trial.number for trial in first_front(finished, directions)}
+        summaries = {"in the front": lambda own: str(sum(t.number in front for t in own))}
+    else:
+        summaries = {"best": partial(_best_value, directions, link), "median": _median_value}
+    rows = [_row(number, generations[number], summaries, link) for number in last]
     if len(generations) > _MAX_ROWS:
         earlier = f"and {len(generations) - _MAX_ROWS} earlier"
         rows.append([earlier, *[""] * (len(rows[0]) - 1)])
-    return _table(["generation", "trials", *_COUNTED_STATES, "best", "median"], rows)
+    return _table(["generation", "trials", *_COUNTED_STATES, *summaries], rows)
 
 
 def _row(
-    generation: int, trials: Sequence[FrozenTrial], direction: StudyDirection, link: str
+    generation: int,
+    trials: Sequence[FrozenTrial],
+    summaries: Mapping[str, Callable[[Sequence[FrozenTrial]], str]],
+    link: str,
 ) -> list[str]:
     name = str(generation)
     if len(trials) <= _MAX_LINKED_TRIALS:
         name = f"[{name}]({link}{','.join(str(trial.number) for trial in trials)})"
-    best = fittest((trial for trial in trials if trial.state.is_finished()), 1, direction)
+    return [name, *_counts(trials), *(summary(trials) for summary in summaries.values())]
+
+
+def _best_value(
+    directions: Sequence[StudyDirection], link: str, trials: Sequence[FrozenTrial]
+) -> str:
+    best = fittest((trial for trial in trials if trial.state.is_finished()), 1, directions)
+    return "".join(f"[{_number(trial.value)}]({link}{trial.number})" for trial in best)
+
+
+def _median_value(trials: Sequence[FrozenTrial]) -> str:
     complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
     values = [trial.value for trial in complete if trial.value is not None]
-    return [
-        name,
-        *_counts(trials),
-        "".join(f"[{_number(trial.value)}]({link}{trial.number})" for trial in best),
-        _number(median(values)) if values else "",
-    ]
+    return _number(median(values)) if values else ""
 
 
 def _counts(trials: Sequence[FrozenTrial]) -> list[str]:

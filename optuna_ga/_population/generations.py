@@ -15,7 +15,8 @@ The pool from which the parents of generation g are selected holds
    latest P older trials with a fitness, so that the search resumes where it was.
 
 A single process that runs trial after trial gets exactly generation g-1, unless g-1 failed. With
-elitism the pool is every finished trial of the generations before g. In population-based training
+elitism the pool is every finished trial of the generations before g, with several objectives the
+survivors among them; see `elites`. In population-based training
 only trials from which training can resume have a fitness. A running trial is never waited for,
 since its worker may be dead.
 
@@ -40,7 +41,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import is_retry, read_trials
-from optuna_ga._population.fitness import Rank, fittest, rank
+from optuna_ga._population.elites import Fittest, Survivors
+from optuna_ga._population.fitness import fittest, rank
 from optuna_ga._records import recorded_unfinished
 
 _CACHED_GENERATIONS = 16
@@ -70,7 +72,7 @@ class Generations:
         may_be_parent: Callable[[FrozenTrial], bool] | None = None,
     ) -> None:
         self._may_be_parent = may_be_parent or (lambda trial: True)
-        self._direction = study.directions[0]
+        self._directions = study.directions
         self._population_size = population_size
         self._n_parents = n_parents
         self._elitism = elitism
@@ -85,11 +87,16 @@ class Generations:
         self._running: dict[int, FrozenTrial] = {}
         self._completions: list[tuple[float, int]] = []  # (time, number), ascending.
         self._usable: list[int] = []  # Numbers of trials with a fitness, ascending.
-        size = self._n_parents + self._population_size
-        self._elites = _Elites(size) if self._elitism else None
+        self._elites = self._new_elites() if self._elitism else None
         self._unfinished_at: dict[int, list[int]] = {}  # By the number of a trial that started.
         self._changes = 0  # Counts the events that could change a pool.
         self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
+
+    def _new_elites(self) -> Fittest | Survivors:
+        if len(self._directions) > 1:
+            return Survivors(self._population_size)
+        # More than there are parents, since some may belong to the generation being bred.
+        return Fittest(self._n_parents + self._population_size)
 
     def parents_of(self, generation: int, study: Study) -> list[FrozenTrial]:
         """Return the parents of a generation, the fittest first.
@@ -145,7 +152,7 @@ class Generations:
             return [
                 trial
                 for trial in finished
-                if rank(trial, self._direction) is not None and self._may_be_parent(trial)
+                if rank(trial, self._directions) is not None and self._may_be_parent(trial)
             ]
 
     def history(self, study: Study, end: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
@@ -220,7 +227,7 @@ class Generations:
     def _add(self, trial: FrozenTrial) -> None:
         assert trial.datetime_complete is not None
         completion = _seconds(trial.datetime_complete), trial.number
-        key = rank(trial, self._direction)
+        key = rank(trial, self._directions)
         if key is not None and self._may_be_parent(trial):
             insort(self._usable, trial.number)
             if self._elites is not None:
@@ -249,7 +256,7 @@ class Generations:
     def _fittest(self, numbers: Iterable[int]) -> list[FrozenTrial]:
         trials = (self._finished[number] for number in numbers)
         usable = filter(self._may_be_parent, trials)
-        return fittest(usable, self._n_parents, self._direction)
+        return fittest(usable, self._n_parents, self._directions)
 
     def _pool(self, previous: range) -> list[int]:
         numbers = [number for number in previous if number in self._finished]
@@ -299,30 +306,6 @@ class Generations:
             if number in self._finished and number not in taken:
                 latest.append(number)
         return latest
-
-
-class _Elites:
-    """The fittest of all finished trials, updated trial by trial.
-
-    It holds more trials than there are parents, since some may belong to the generation that is
-    still being bred.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._ranks: list[Rank] = []
-        self._dropped = False
-
-    def add(self, key: Rank) -> None:
-        insort(self._ranks, key)
-        if len(self._ranks) > self._size:
-            self._ranks.pop()
-            self._dropped = True
-
-    def best(self, n: int, end: int) -> list[int] | None:
-        """Return the `n` fittest trials with numbers below `end`, None if too few are held."""
-        numbers = [rank.number for rank in self._ranks if rank.number < end][:n]
-        return None if len(numbers) < n and self._dropped else numbers
 
 
 def _started(trial: FrozenTrial) -> float | None:

@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.study import Study
 
-from optuna_ga._results.history import Individual, read_history
+from optuna_ga._population.fronts import crowding_distances, fronts
+from optuna_ga._results.history import History, Individual, read_history
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMN_TYPES = {
-    "number": "int64",
-    "generation": "int64",
-    "state": "str",
-    "value": "float64",
-    "parents": "object",
-    "mutated": "object",
-    "lost": "object",
-    "origin": "str",
-    "best_so_far": "float64",
-    "improved": "bool",
-}
+_FIRST_TYPES = {"number": "int64", "generation": "int64", "state": "str"}
+_ORIGIN_TYPES = {"parents": "object", "mutated": "object", "lost": "object", "origin": "str"}
 
 
 def generations_dataframe(study: Study, population_size: int | None = None) -> pd.DataFrame:
@@ -50,8 +41,20 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     - `params_<name>`: One column for each parameter, sorted by name; NaN or None for trials
       without the parameter.
 
+    With several objectives, three columns differ and two are new:
+
+    - `values_0`, `values_1` and so on: The trial's values, instead of `value`.
+    - `front`: The trial's front among the complete and feasible trials, 0 for the best; NaN for
+      other trials.
+    - `crowding`: The trial's crowding distance in that front; NaN for other trials.
+    - `hypervolume`: The hypervolume that the complete and feasible trials up to this one dominate,
+      instead of `best_so_far`; in shares of the box from the best to the worst finite values of
+      such trials in the whole study. NaN before the first, and with more than six objectives.
+    - `improved`: Whether this trial entered the front: it is complete and feasible, and no such
+      trial before it is as good or better in every objective.
+
     Args:
-        study: A study with one objective.
+        study: The study.
         population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
@@ -59,8 +62,7 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     Raises:
         ImportError: If pandas is not installed.
         TypeError: If an argument has the wrong type.
-        ValueError: If `population_size` is out of range or unknown, or if the study has several
-            objectives.
+        ValueError: If `population_size` is out of range or unknown.
     """
     try:
         import pandas as pd
@@ -69,10 +71,42 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
             "`generations_dataframe` needs pandas, which is not installed. "
             'Run `pip install -e ".[visualization]"`.'
         ) from error
-    individuals = read_history(study, population_size).individuals
+    history = read_history(study, population_size)
+    individuals = history.individuals
     names = sorted({name for individual in individuals for name in individual.trial.params})
-    columns = [*_COLUMN_TYPES, *(f"params_{name}" for name in names)]
-    return pd.DataFrame([_row(i) for i in individuals], columns=columns).astype(_COLUMN_TYPES)
+    types = _types(history)
+    columns = [*types, *(f"params_{name}" for name in names)]
+    found = fronts_of(history) if history.has_several else {}
+    rows = [
+        _row(individual) | _values(individual, history) | found.get(individual.trial.number, {})
+        for individual in individuals
+    ]
+    return pd.DataFrame(rows, columns=columns).astype(types)
+
+
+def _types(history: History) -> dict[str, str]:
+    """Return the types of the columns before those of the parameters."""
+    values, results = ["value"], ["best_so_far"]
+    if history.has_several:
+        values = [f"values_{objective}" for objective in range(len(history.directions))]
+        results = ["front", "crowding", "hypervolume"]
+    return {
+        **_FIRST_TYPES,
+        **dict.fromkeys(values, "float64"),
+        **_ORIGIN_TYPES,
+        **dict.fromkeys(results, "float64"),
+        "improved": "bool",
+    }
+
+
+def fronts_of(history: History) -> dict[int, dict[str, float]]:
+    """Return the front and the crowding distance of each candidate, by number."""
+    candidates = [individual for individual in history.individuals if individual.is_candidate]
+    losses = history.losses(candidates)
+    front = fronts(losses)
+    crowding = crowding_distances(losses, front)
+    found = zip(candidates, front.tolist(), crowding.tolist(), strict=True)
+    return {i.trial.number: {"front": number, "crowding": gap} for i, number, gap in found}
 
 
 def _row(individual: Individual) -> dict[str, Any]:
@@ -81,12 +115,18 @@ def _row(individual: Individual) -> dict[str, Any]:
         "number": trial.number,
         "generation": individual.generation,
         "state": trial.state.name,
-        "value": trial.value,
         "parents": individual.parents,
         "mutated": individual.mutated,
         "lost": individual.lost,
         "origin": individual.origin,
-        "best_so_far": individual.best_so_far,
         "improved": individual.improved,
         **{f"params_{name}": value for name, value in trial.params.items()},
     }
+
+
+def _values(individual: Individual, history: History) -> dict[str, float | None]:
+    trial = individual.trial
+    if not history.has_several:
+        return {"value": trial.value, "best_so_far": individual.best_so_far}
+    values = {f"values_{i}": value for i, value in enumerate(trial.values or ())}
+    return {**values, "hypervolume": individual.best_so_far}

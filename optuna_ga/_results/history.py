@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._checks import check_population_size
-from optuna_ga._optuna_internals import only_direction
-from optuna_ga._population.fitness import loss_of, rank
+from optuna_ga._checks import check_population_size, check_study
+from optuna_ga._population.fitness import Rank, loss_of, rank
+from optuna_ga._population.hypervolume import Hypervolume
 from optuna_ga._records import (
     POPULATION_SIZE,
     shown_generation,
@@ -40,9 +42,11 @@ class Individual(NamedTuple):
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
             mutated genes, "start" if it has no parents.
         is_candidate: Whether the trial is complete and feasible, so that it can be the best.
-        best_so_far: The best value of the candidates up to this trial; None before the first.
+        best_so_far: The best value of the candidates up to this trial; with several objectives
+            their hypervolume, see `Hypervolume`. None before the first candidate.
         improved: Whether the trial is better than all candidates before it. The first candidate
-            counts, unless its value is infinitely bad.
+            counts, unless its value is infinitely bad. With several objectives: whether the trial
+            entered the front, as no candidate before it dominates or equals it.
     """
 
     trial: FrozenTrial
@@ -58,17 +62,30 @@ class Individual(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """The finished trials of a study with one objective.
+    """The finished trials of a study.
 
     Attributes:
-        direction: The study's direction.
+        directions: The study's directions.
         population_size: Trials in a generation.
         individuals: The finished trials, in the order of their numbers.
     """
 
-    direction: StudyDirection
+    directions: Sequence[StudyDirection]
     population_size: int
     individuals: list[Individual]
+
+    @property
+    def has_several(self) -> bool:
+        """Whether the study has several objectives."""
+        return len(self.directions) > 1
+
+    def losses(self, individuals: Sequence[Individual]) -> np.ndarray:
+        """Return the losses `(n, M)` of candidates."""
+        found = [self._losses(individual.trial) for individual in individuals]
+        return np.array(found).reshape(-1, len(self.directions))
+
+    def _losses(self, trial: FrozenTrial) -> tuple[float, ...]:
+        return tuple(map(loss_of, trial.values or (), self.directions))
 
 
 def read_history(study: Study, population_size: int | None) -> History:
@@ -78,10 +95,10 @@ def read_history(study: Study, population_size: int | None) -> History:
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `population_size` is out of range or unknown, or if the study has several
-            objectives.
+        ValueError: If `population_size` is out of range or unknown.
     """
-    direction = only_direction(study)
+    check_study(study)
+    directions = study.directions
     size = population_size_of(study, population_size)
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     trials.sort(key=lambda trial: trial.number)
@@ -90,7 +107,13 @@ def read_history(study: Study, population_size: int | None) -> History:
         shown = shown_generation(trial) if population_size is None else None
         return trial.number // size if shown is None else shown
 
-    return History(direction, size, list(_individuals(trials, direction, generation_of)))
+    ranks = [rank(trial, directions) for trial in trials]
+    progress = _fronts if len(directions) > 1 else partial(_bests, directions[0])
+    individuals = [
+        _individual(trial, generation_of(trial), is_candidate(key), *so_far)
+        for trial, key, so_far in zip(trials, ranks, progress(ranks), strict=True)
+    ]
+    return History(directions, size, individuals)
 
 
 def population_size_of(study: Study, given: int | None) -> int:
@@ -151,32 +174,58 @@ def _middle(values: Iterable[float]) -> tuple[float, float]:
     return ordered[-half - 1], ordered[half]
 
 
-def _individuals(
-    trials: list[FrozenTrial],
-    direction: StudyDirection,
-    generation_of: Callable[[FrozenTrial], int],
-) -> Iterator[Individual]:
-    best, best_loss = None, math.inf
-    for trial in trials:
-        key = rank(trial, direction)
-        is_candidate = key is not None and key[:2] == (0.0, False)
+def is_candidate(key: Rank | None) -> bool:
+    """Return whether a trial of this rank is complete and feasible, so that it can be the best."""
+    return key is not None and key.is_candidate
+
+
+def _individual(
+    trial: FrozenTrial,
+    generation: int,
+    is_candidate: bool,
+    best_so_far: float | None,
+    improved: bool,
+) -> Individual:
+    parents, mutated = shown_parents(trial), shown_mutated(trial)
+    origin = "mutation" if mutated else "crossover" if parents else "start"
+    lost = [number for number in parents if number in shown_lost(trial)]
+    return Individual(
+        trial, generation, parents, mutated, lost, origin, is_candidate, best_so_far, improved
+    )
+
+
+def _bests(
+    direction: StudyDirection, ranks: Sequence[Rank | None]
+) -> Iterator[tuple[float | None, bool]]:
+    """Yield the best value so far, and whether it is that of a trial, for each trial."""
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+    best, least = None, math.inf
+    for key in ranks:
         improved = False
-        if is_candidate:
-            assert trial.values is not None
-            loss = loss_of(trial.values[0], direction)
-            improved = loss < best_loss
+        if key is not None and key.is_candidate:
+            (loss,) = key.losses
+            improved = loss < least
             if improved or best is None:
-                best, best_loss = trial.values[0], loss
-        parents = shown_parents(trial)
-        mutated = shown_mutated(trial)
-        yield Individual(
-            trial=trial,
-            generation=generation_of(trial),
-            parents=parents,
-            mutated=mutated,
-            lost=[number for number in parents if number in shown_lost(trial)],
-            origin="mutation" if mutated else "crossover" if parents else "start",
-            is_candidate=is_candidate,
-            best_so_far=best,
-            improved=improved,
-        )
+                best, least = sign * loss, loss
+        yield best, improved
+
+
+def _fronts(ranks: Sequence[Rank | None]) -> Iterator[tuple[float | None, bool]]:
+    """Yield the hypervolume so far, and whether a trial entered the front, for each trial."""
+    losses = [key.losses for key in ranks if key is not None and key.is_candidate]
+    if not losses:
+        yield from ((None, False) for _ in ranks)
+        return
+    points, volume = np.array(losses), Hypervolume(np.array(losses))
+    front: list[int] = []  # Positions among the candidates.
+    n_candidates, share = 0, None
+    for key in ranks:
+        entered = False
+        if key is not None and key.is_candidate:
+            point = points[n_candidates]
+            entered = not (points[front] <= point).all(axis=1).any()
+            if entered:
+                front = [i for i in front if not (point <= points[i]).all()] + [n_candidates]
+                share = volume.of(front)
+            n_candidates += 1
+        yield share, entered

@@ -101,7 +101,9 @@ def recheck_best(
     check_callable("objective", objective)
     n_best = check_int("n_best", n_best, minimum=1)
     n_repeats = check_int("n_repeats", n_repeats, minimum=1)
-    direction = only_direction(study)
+    direction = only_direction(
+        study, "`recheck_best`", "Evaluate each of `study.best_trials` again instead."
+    )
     best = _best(study, n_best)
     rechecked = [Rechecked(copy.deepcopy(trial), ()) for trial in best]
     number = len(study.get_trials(deepcopy=False))
@@ -156,7 +158,7 @@ def _best(study: Study, n: int) -> list[FrozenTrial]:
     if not complete:
         raise ValueError("The study has no complete trial yet.")
     best: list[FrozenTrial] = []
-    for trial in fittest(complete, len(complete), study.direction):
+    for trial in fittest(complete, len(complete), study.directions):
         if all(trial.params != other.params for other in best):
             best.append(trial)
         if len(best) == n:

@@ -96,7 +96,8 @@ def optimize_generations(
         callbacks: Called with the study and each finished trial, in trial order. Callbacks and
             `evaluate` may call `study.stop()` in this thread; then no further generation starts.
         show_progress_bar: Whether to show the trials done, the time left, the generation and the
-            best value, on a terminal or in a notebook.
+            best value, or with several objectives the size of the front, on a terminal or in a
+            notebook.
 
     Raises:
         TypeError: If an argument has the wrong type; if `evaluate` returns neither a sequence nor
@@ -293,7 +294,11 @@ def _advance(progress: tqdm[Any], size: int) -> Callback:
 
     def advance(study: Study, trial: FrozenTrial) -> None:
         progress.set_description(f"generation {trial.number // size}", refresh=False)
-        if len(study.directions) == 1 and trial.state == TrialState.COMPLETE:
+        if len(study.directions) > 1:
+            if trial.number % size == size - 1 and not progress.disable:  # It sorts all trials.
+                front = f"{len(study.best_trials)} in the front"
+                progress.set_postfix_str(front, refresh=False)
+        elif trial.state == TrialState.COMPLETE:
             with suppress(ValueError):  # No trial is feasible yet.
                 progress.set_postfix_str(f"best {study.best_value:.6g}", refresh=False)
         progress.update()

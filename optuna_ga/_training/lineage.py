@@ -58,9 +58,9 @@ def parents_by_fitness(trial: Trial) -> list[FrozenTrial]:
         ValueError: If the study has another sampler or several objectives.
     """
     study = trial.study
-    direction = only_direction(study)
+    direction = only_direction(study, "`parent_to_continue`", "Train each trial from scratch.")
     parents = continuing_breeder(study).origin(study, stored(trial)).parents
-    return fittest(parents, len(parents), direction)
+    return fittest(parents, len(parents), [direction])
 
 
 def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
         ValueError: If the study has no such trial or several objectives, or if the lineage was
             not recorded.
     """
-    direction = only_direction(study)
+    direction = only_direction(study, "A lineage", "No sampler continues trainings of several.")
     number = (
         trial.number if isinstance(trial, FrozenTrial) else check_int("trial", trial, minimum=0)
     )
@@ -123,7 +123,7 @@ def continued_parent(
     """
     lost = shown_lost(child)
     numbers = [number for number in shown_parents(child) if number not in lost]
-    best = fittest([trials[number] for number in numbers if number in trials], 1, direction)
+    best = fittest([trials[number] for number in numbers if number in trials], 1, [direction])
     return best[0] if best else None
 
 

@@ -39,8 +39,8 @@ def read_nonempty_history(study: Study, population_size: int | None, target_name
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `population_size` is out of range or unknown, or if the study has several
-            objectives or no finished trial.
+        ValueError: If `population_size` is out of range or unknown, or if the study has no
+            finished trial.
     """
     check_text("target_name", target_name)
     history = read_history(study, population_size)
@@ -100,10 +100,9 @@ def hover_text(individual: Individual, target_name: str) -> str:
 
 
 def value_text(individual: Individual) -> str:
-    """Return an individual's value as text, with its state unless it is complete and feasible."""
+    """Return an individual's values as text, with its state unless it is complete and feasible."""
     state = individual.trial.state.name.lower()
-    value = individual.trial.value
-    text = "none" if value is None else f"{value:.6g}"
+    text = ", ".join(f"{value:.6g}" for value in individual.trial.values or ()) or "none"
     if individual.is_candidate:
         return text
     return f"{text} ({'infeasible' if state == 'complete' else state})"

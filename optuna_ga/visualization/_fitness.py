@@ -21,6 +21,7 @@ from optuna_ga.visualization._common import (
     markers,
     read_nonempty_history,
 )
+from optuna_ga.visualization._hypervolume import hypervolume_figure
 from optuna_ga.visualization._plotly import go
 
 _BULK = 0.9  # Share of the trials that an axis shows in any case.
@@ -38,8 +39,12 @@ def plot_fitness(
     So are trials beyond the axis, which leaves out the worst tenth if that would flatten the rest.
     `figure.update_yaxes(type="log")` spreads small values.
 
+    With several objectives, the figure is the hypervolume of each generation and of all trials so
+    far: the share that complete and feasible trials dominate of the box from the best to the worst
+    finite values of such trials in the whole study.
+
     Args:
-        study: A study with one objective.
+        study: The study.
         population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
@@ -47,10 +52,12 @@ def plot_fitness(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `population_size` is out of range or unknown, or if the study has several
-            objectives or no finished trial.
+        ValueError: If `population_size` is out of range or unknown, or if the study has no
+            finished trial.
     """
     history = read_nonempty_history(study, population_size, target_name)
+    if history.has_several:
+        return hypervolume_figure(history)
     generations = by_generation(history.individuals)
     drawn = [
         individual
@@ -60,7 +67,7 @@ def plot_fitness(
     candidates = [individual for individual in drawn if individual.is_candidate]
     text = partial(hover_text, target_name=target_name)
     figure = go.Figure([_boxes(candidates, text), *_other_markers(drawn, text)])
-    best = max if history.direction == StudyDirection.MAXIMIZE else min
+    best = max if history.directions[0] == StudyDirection.MAXIMIZE else min
     figure.add_traces(
         [
             _line(generations, "Median", median, color="#56b4e9", dash="dot"),

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from optuna_ga._population.fitness import Rank, fittest, rank
+from optuna_ga._population.fitness import first_front, fittest
 from optuna_ga._results.history import History, Individual
 from optuna_ga.visualization._common import (
     CROSS,
@@ -48,8 +48,11 @@ def plot_genealogy(
     Where lines would be too many, only those to the fittest parents of each child are drawn, and
     the title says to how many. The sampler records parents unless it has `record=False`.
 
+    With several objectives, the trials of the front and all their ancestors are highlighted, and
+    no lineage is drawn.
+
     Args:
-        study: A study with one objective.
+        study: The study.
         population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
@@ -57,8 +60,8 @@ def plot_genealogy(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `population_size` is out of range or unknown, or if the study has several
-            objectives or no finished trial.
+        ValueError: If `population_size` is out of range or unknown, or if the study has no
+            finished trial.
     """
     genealogy = _Genealogy(read_nonempty_history(study, population_size, target_name))
     options: Any = {
@@ -74,9 +77,8 @@ def plot_genealogy(
     figure = go.Figure([*_lines(genealogy), *origin_markers(alive, **options)])
     if failed:
         figure.add_trace(markers(failed, "Failed", CROSS, **options))
-    if genealogy.best is not None:
-        name = f"Fittest: trial {genealogy.best.trial.number}"
-        figure.add_trace(markers([genealogy.best], name, _STAR, **options))
+    if genealogy.best:
+        figure.add_trace(markers(genealogy.best, genealogy.title, _STAR, **options))
     figure.update_layout(
         title="Genealogy" + genealogy.left_out,
         xaxis=generation_axis(genealogy.history),
@@ -95,18 +97,25 @@ class _Genealogy:
     def __init__(self, history: History) -> None:
         self.history = history
         self.members = {individual.trial.number: individual for individual in history.individuals}
-        best = fittest(
-            (individual.trial for individual in history.individuals), 1, history.direction
-        )
-        self.best = self.members[best[0].number] if best else None
+        trials = [individual.trial for individual in history.individuals]
+        choose = first_front if history.has_several else partial(fittest, n=1)
+        best = choose(trials, directions=history.directions)
+        self.best = [self.members[trial.number] for trial in best]
         generations = by_generation(history.individuals).values()
         self.max_rank = max(map(len, generations))
         self._n_parents = self._fitting_parents()
         self._ranks = {
             individual.trial.number: position
             for generation in generations
-            for position, individual in enumerate(sorted(generation, key=self._order), start=1)
+            for position, individual in enumerate(self._ordered(generation), start=1)
         }
+
+    @property
+    def title(self) -> str:
+        """The name of the best."""
+        if self.history.has_several:
+            return f"Front: {len(self.best)} trials"
+        return f"Fittest: trial {self.best[0].trial.number}"
 
     def x(self, individual: Individual) -> float:
         """Return the position of an individual on the axis of generations."""
@@ -136,7 +145,7 @@ class _Genealogy:
     def _known_parents(self, child: Individual) -> list[Individual]:
         """Return the parents that are members, the fittest first."""
         known = (self.members[number] for number in child.parents if number in self.members)
-        return sorted(known, key=self._order)
+        return self._ordered(list(known))
 
     def _fitting_parents(self) -> int:
         """Return how many parents of each child may have a line."""
@@ -146,10 +155,10 @@ class _Genealogy:
             n_parents -= 1
         return n_parents
 
-    def ancestors(self, individual: Individual) -> list[Individual]:
-        """Return an individual and all its ancestors, in the order of their numbers."""
+    def ancestors(self, individuals: Iterable[Individual]) -> list[Individual]:
+        """Return individuals and all their ancestors, in the order of their numbers."""
         found: set[int] = set()
-        new = {individual.trial.number}
+        new = {individual.trial.number for individual in individuals}
         while new:
             found |= new
             new = {parent for parent, _ in self.edges(self.members[n] for n in new)} - found
@@ -168,22 +177,30 @@ class _Genealogy:
             individual = parent
         return edges[::-1]
 
-    def _order(self, individual: Individual) -> tuple[bool, Rank | int]:
-        key = rank(individual.trial, self.history.direction)
-        return (True, individual.trial.number) if key is None else (False, key)
+    def _ordered(self, individuals: Collection[Individual]) -> list[Individual]:
+        """Return individuals from the fittest to the least fit, those without a fitness last."""
+        trials = [individual.trial for individual in individuals]
+        best = fittest(trials, len(trials), self.history.directions)
+        numbers = {trial.number: position for position, trial in enumerate(best)}
+        return sorted(
+            individuals,
+            key=lambda i: (numbers.get(i.trial.number, len(numbers)), i.trial.number),
+        )
 
 
 def _lines(genealogy: _Genealogy) -> list[go.Scatter]:
     edges = genealogy.edges(genealogy.history.individuals)
     lines = [_segments(genealogy, edges, "Parent to child", "rgba(140, 140, 140, 0.3)", 0.7)]
-    if genealogy.best is not None:
-        name = f"Ancestors of trial {genealogy.best.trial.number}"
+    if genealogy.best:
+        several = genealogy.history.has_several
+        descendants = "the front" if several else f"trial {genealogy.best[0].trial.number}"
         ancestry = genealogy.edges(genealogy.ancestors(genealogy.best))
-        lineage = genealogy.lineage(genealogy.best)
-        lines += [
-            _segments(genealogy, ancestry, name, "#e38aa5", 1.3),
-            _segments(genealogy, lineage, "Lineage of fitter parents", HIGHLIGHT, 3),
-        ]
+        name = f"Ancestors of {descendants}"
+        lines.append(_segments(genealogy, ancestry, name, "#e38aa5", 1.3))
+        if not several:
+            lineage = genealogy.lineage(genealogy.best[0])
+            name = "Lineage of fitter parents"
+            lines.append(_segments(genealogy, lineage, name, HIGHLIGHT, 3))
     return lines
 
 

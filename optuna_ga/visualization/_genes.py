@@ -59,7 +59,7 @@ def plot_genes(
     plot shows only the trials that agree with the last trial.
 
     Args:
-        study: A study with one objective.
+        study: The study.
         params: Names of the parameters to plot, in this order. None takes all, sorted by name.
         population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
@@ -69,8 +69,8 @@ def plot_genes(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If `params` is empty or names a parameter that no finished trial has, if
-            `population_size` is out of range or unknown, or if the study has several objectives or
-            no finished trial with a parameter.
+            `population_size` is out of range or unknown, or if the study has no finished trial
+            with a parameter.
     """
     history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)
@@ -96,9 +96,14 @@ def plot_genes(
 
 
 def _edges(history: History) -> dict[str, str]:
-    """Return the ends of ranges on which the fittest trial's genes lie, by parameter."""
+    """Return the ends of ranges on which the fittest trial's genes lie, by parameter.
+
+    With several objectives no trial is the fittest.
+    """
+    if history.has_several:
+        return {}
     trials = (individual.trial for individual in history.individuals)
-    best = fittest(trials, 1, history.direction)
+    best = fittest(trials, 1, history.directions)
     return edges_of(best[0]) if best else {}
 
 
@@ -295,7 +300,7 @@ def _labels(distribution: object) -> list[str] | None:
 def _fitness(history: History) -> dict[int, int]:
     """Return the number of less fit trials, by the number of each trial that has a fitness."""
     trials = [individual.trial for individual in history.individuals]
-    ranked = fittest(trials, len(trials), history.direction)
+    ranked = fittest(trials, len(trials), history.directions)
     return {trial.number: n_worse for n_worse, trial in enumerate(reversed(ranked))}
 
 

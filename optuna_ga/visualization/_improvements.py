@@ -33,8 +33,11 @@ def plot_improvements(
     bad. Infinite values are counted but not drawn. The origin of a trial without recorded parents
     is the start: it was drawn at random, enqueued, added, or sampled by another sampler.
 
+    With several objectives, improvements are the trials that entered the front, and the line is
+    the hypervolume so far, as in `plot_fitness`.
+
     Args:
-        study: A study with one objective.
+        study: The study.
         population_size: Trials in a generation, 2 to 1,000,000. None takes it from the study's
             sampler if that is a `GASampler`, else from the study's attribute
             `ga_population_size`.
@@ -42,11 +45,12 @@ def plot_improvements(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `population_size` is out of range or unknown, or if the study has several
-            objectives or no finished trial.
+        ValueError: If `population_size` is out of range or unknown, or if the study has no
+            finished trial.
     """
     history = read_nonempty_history(study, population_size, target_name)
-    titles = ["Shares of the Origins", "Best So Far"]
+    best = "Hypervolume So Far" if history.has_several else "Best So Far"
+    titles = ["Shares of the Origins", best]
     figure = make_subplots(
         1, 2, column_widths=[0.4, 0.6], horizontal_spacing=0.15, subplot_titles=titles
     )
@@ -57,9 +61,9 @@ def plot_improvements(
     figure.add_traces(bars, rows=1, cols=1)
     figure.add_trace(_best_so_far(history), row=1, col=2)
     points = origin_markers(
-        [individual for individual in improvements if finite(individual.trial.value) is not None],
+        [individual for individual in improvements if finite(individual.best_so_far) is not None],
         x=lambda individual: individual.trial.number,
-        y=lambda individual: individual.trial.value,
+        y=lambda individual: individual.best_so_far,
         text=partial(hover_text, target_name=target_name),
     )
     for trace in points:
@@ -69,9 +73,12 @@ def plot_improvements(
     room = [0, _HEADROOM * most]
     figure.update_yaxes(title="Share", tickformat=".0%", range=room, row=1, col=1)
     figure.update_xaxes(title="Trial", row=1, col=2)
-    figure.update_yaxes(title=target_name, row=1, col=2)
+    share = "Share of the box from the best to the worst values"
+    figure.update_yaxes(title=share if history.has_several else target_name, row=1, col=2)
     figure.update_layout(
-        title="Improvements of the Best",
+        title="Trials That Entered the Front"
+        if history.has_several
+        else "Improvements of the Best",
         barmode="group",
         hovermode="closest",
         uniformtext={"minsize": 9, "mode": "show"},
@@ -99,7 +106,7 @@ def _best_so_far(history: History) -> go.Scatter:
         x=[individual.trial.number for individual in history.individuals],
         y=[finite(individual.best_so_far) for individual in history.individuals],
         mode="lines",
-        name="Best so far",
+        name="Hypervolume so far" if history.has_several else "Best so far",
         line={"color": GRAY, "shape": "hv", "width": 1.5},
-        hovertemplate="Best so far: %{y:.6g}<extra></extra>",
+        hovertemplate="So far: %{y:.6g}<extra></extra>",
     )

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.paired import Difference, difference, holm, mean_interval, verdict
+from benchmarks.paired import (
+    Difference,
+    difference,
+    holm,
+    mean_interval,
+    share_interval,
+    verdict,
+    with_interval,
+)
 
 
 def test_a_difference_is_the_paired_t_test() -> None:
@@ -52,3 +60,17 @@ def test_a_verdict_needs_significance_and_a_direction() -> None:
     assert verdict(lower, 0.06) == "not shown"
     assert verdict(lower, 0.04) == "shown"
     assert verdict(higher, 0.001) == "the opposite"
+
+
+def test_an_interval_ends_where_values_end() -> None:
+    """Two accuracies say little, but none is below 0 or above 1."""
+    assert with_interval([0.2, 0.45], 2) == "0.33 (-1.26-1.91)"
+    assert with_interval([0.2, 0.45], 2, (0.0, 1.0)) == "0.33 (0.00-1.00)"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_interval_of_a_share_is_wilsons(share: float) -> None:
+    """It is SciPy's, and stays in [0, 1] where a share is 0 or 1."""
+    expected = stats.binomtest(round(10 * share), 10).proportion_ci(method="wilson")
+
+    assert share_interval(share, 10) == pytest.approx((share, expected.low, expected.high))

@@ -164,7 +164,7 @@ def test_kinds_that_alternate_cost_a_bounded_time(monkeypatch: pytest.MonkeyPatc
         create_trial(value=1.0, params={"x": 1}, distributions={"x": kinds[number % 2]})
         for number in range(1000)
     ]
-    known = KnownTrials(MINIMIZE, 10, history)
+    known = KnownTrials([MINIMIZE], 10, history)
     encoded = arguments_of(monkeypatch, trial_matrix, "inherited")
     known.take_in()
 
@@ -181,7 +181,7 @@ def test_a_trial_of_which_a_parameter_is_no_column_is_not_repeated() -> None:
         )
         for number in range(68)
     ]
-    known = KnownTrials(MINIMIZE, 10, history)
+    known = KnownTrials([MINIMIZE], 10, history)
     known.take_in()
     child = np.full((1, len(known.matrix.distributions)), 0.25)
     child[0, list(known.matrix.distributions).index("x")] = 0.67

@@ -87,11 +87,11 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
     monkeypatch.setattr(known_trials, "_RECENT", recent)
     monkeypatch.setattr(known_trials, "_MOST_NODES", nodes)
     finished: list[FrozenTrial] = []
-    followed = KnownTrials(MINIMIZE, 10, finished)
+    followed = KnownTrials([MINIMIZE], 10, finished)
     for trial in branching(80):
         finished.append(trial)
         followed.take_in()
-        resumed = KnownTrials(MINIMIZE, 10, list(finished))
+        resumed = KnownTrials([MINIMIZE], 10, list(finished))
         resumed.take_in()
         children = random_children(followed)
         np.testing.assert_array_equal(followed.masked(children), resumed.masked(children))
@@ -100,7 +100,7 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
 def test_branches_agree_with_every_complete_trial() -> None:
     """A complete trial that was mispredicted makes the trees anew; failed trials do not."""
     finished: list[FrozenTrial] = []
-    known = KnownTrials(MINIMIZE, 10, finished)
+    known = KnownTrials([MINIMIZE], 10, finished)
     for trial in branching(80):
         finished.append(trial)
         known.take_in()
@@ -114,7 +114,7 @@ def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(known_trials, "_RECENT", 20)
     before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
     since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
-    known = KnownTrials(MINIMIZE, 10, before + since)
+    known = KnownTrials([MINIMIZE], 10, before + since)
     known.take_in()
     predicted = known.masked(np.array([[0.25, 0.5], [0.75, 0.5]]))
 
@@ -128,6 +128,6 @@ def test_failed_trials_show_branches_where_no_recent_trial_is_complete(
     monkeypatch.setattr(known_trials, "_RECENT", 5)
     failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
     for n_failures, y in [(4, math.nan), (6, 0.5)]:
-        known = KnownTrials(MINIMIZE, 10, [trial_with(x=0.5), *[failure] * n_failures])
+        known = KnownTrials([MINIMIZE], 10, [trial_with(x=0.5), *[failure] * n_failures])
         known.take_in()
         np.testing.assert_array_equal(known.masked(np.array([[0.5, 0.5]])), [[0.5, y]])

@@ -36,7 +36,7 @@ def predicted(known: KnownTrials, genes: dict[str, float], **params: Any) -> lis
 def test_the_prediction_follows_what_a_running_trial_suggests() -> None:
     """The prediction takes over each suggested gene, and follows changes of the range."""
     finished = [trial_with(x=0.5, y=0.5)]
-    known, genes = KnownTrials(MINIMIZE, 10, finished), {"x": 0.9, "y": 0.75}
+    known, genes = KnownTrials([MINIMIZE], 10, finished), {"x": 0.9, "y": 0.75}
 
     assert predicted(known, genes) == [0.9, 0.75]
     assert predicted(known, genes, x=0.25) == [0.25, 0.75]
@@ -49,7 +49,7 @@ def test_the_prediction_follows_what_a_running_trial_suggests() -> None:
 
 def test_running_trials_are_predicted_with_the_parameters_of_their_branch() -> None:
     """The plan has a gene for every parameter; the prediction has those of the branch."""
-    known = KnownTrials(MINIMIZE, 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
+    known = KnownTrials([MINIMIZE], 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
 
     assert predicted(known, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]
     np.testing.assert_equal(predicted(known, {"c": 0.75, "x": 0.3}), [0.75, math.nan])

@@ -10,10 +10,9 @@ from typing import Any
 import optuna
 import pytest
 from optuna import Trial, TrialPruned
-from optuna.trial import TrialState
 
-from tests.breeding.samplers import CHEAP, KINDS, Make, cheap, mixed, of_every_kind, points
-from tests.studies import Objective, bred, constant, run, sphere
+from tests.breeding.samplers import CHEAP, KINDS, Make, mixed, of_every_kind, points
+from tests.studies import Objective, bred, constant, run
 
 
 def odd(trial: Trial) -> float:
@@ -95,31 +94,3 @@ def test_maximizing_mirrors_minimizing(make: Make) -> None:
     maximized = run(make(4, seed=0), 12, lambda trial: -mixed(trial), direction="maximize")
 
     assert points(minimized) == points(maximized)
-
-
-@of_every_kind
-def test_a_study_of_several_objectives_is_refused(make: Make) -> None:
-    """The error names a sampler for several objectives, and no trial is left running."""
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
-    with pytest.raises(ValueError, match=r"one objective, but the study has 2.*NSGAIISampler"):
-        study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=1)
-
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
-
-
-@cheap
-def test_the_refusal_can_be_caught(make: Make) -> None:
-    """The error is raised inside of the objective, where it suggests a parameter."""
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
-    study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=3, catch=ValueError)
-
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3
-
-
-@cheap
-def test_several_objectives_without_parameters_are_accepted(make: Make) -> None:
-    """The hooks before and after a trial do not raise."""
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=make())
-    study.optimize(lambda trial: (0.0, 0.0), n_trials=3)
-
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3

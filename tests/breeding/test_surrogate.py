@@ -13,8 +13,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.surrogate import Surrogate, scheduled, warped
+from optuna_ga._breeding.surrogate import Surrogate, scheduled
 from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.warping import warped
 from optuna_ga._population import fitness
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT
 from tests.studies import added, failed, pruned
@@ -22,7 +23,7 @@ from tests.studies import added, failed, pruned
 
 def losses_of(*trials: FrozenTrial, direction: StudyDirection = MINIMIZE) -> np.ndarray:
     """Return the losses that the model is fitted to."""
-    return warped([fitness.rank(trial, direction) for trial in trials], 0.1)
+    return warped([fitness.rank(trial, [direction]) for trial in trials], 0.1)
 
 
 @given(st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=30))
@@ -91,7 +92,7 @@ def two_valleys(u: float) -> float:
 
 def measured(loss: Callable[[float], float], positions: Sequence[float]) -> TrialMatrix:
     """Return the matrix of trials at these positions."""
-    matrix = TrialMatrix(MINIMIZE, 200)
+    matrix = TrialMatrix([MINIMIZE], 200)
     for number, u in enumerate(positions):
         trial = create_trial(value=loss(u), params={"x": u}, distributions={"x": UNIT})
         trial.number = number

@@ -28,7 +28,7 @@ def matrix_of(
     trials: Sequence[FrozenTrial], direction: Any = MINIMIZE, n: int = 200
 ) -> TrialMatrix:
     """Return the matrix of these trials, which keeps the order of the n fittest."""
-    matrix = TrialMatrix(direction, n)
+    matrix = TrialMatrix([direction], n)
     for trial in trials:
         matrix.add(trial)
     return matrix
@@ -37,13 +37,13 @@ def matrix_of(
 @pytest.mark.parametrize("direction", [MINIMIZE, MAXIMIZE])
 def test_the_fittest_are_known_at_any_time(direction: StudyDirection) -> None:
     """They are the trials that ranking all trials anew gives."""
-    trials, matrix = random_trials(150), TrialMatrix(direction, 7)
+    trials, matrix = random_trials(150), TrialMatrix([direction], 7)
     for end, trial in enumerate(trials, start=1):
         matrix.add(trial)
-        fittest = fitness.fittest(trials[:end], 7, direction)
+        fittest = fitness.fittest(trials[:end], 7, [direction])
         assert matrix.fittest() == [one.number for one in fittest]
         with_x = [one for one in trials[:end] if "x" in one.params]
-        fittest = fitness.fittest(with_x, 7, direction)
+        fittest = fitness.fittest(with_x, 7, [direction])
         assert matrix.fittest("x") == [one.number for one in fittest]
 
 
@@ -114,7 +114,7 @@ def test_a_range_that_changes_once_is_taken_over_at_once() -> None:
 
 def test_ranges_that_always_change_are_rarely_taken_over() -> None:
     """Converting all genes for every trial would take quadratic time."""
-    matrix = TrialMatrix(MINIMIZE, 200)
+    matrix = TrialMatrix([MINIMIZE], 200)
     for n in range(1, 1001):
         matrix.add(with_range(FloatDistribution(0.0, float(n))))
 

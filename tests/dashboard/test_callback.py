@@ -294,15 +294,22 @@ def test_no_generation_is_too_bad_to_be_shown(
     assert len(table(get_note(study), "generation")) == 1
 
 
-def test_several_objectives_are_warned_about_once(logged: list[str]) -> None:
-    """Nothing is written, and the study goes on."""
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    report = DashboardReport()
-    study.optimize(lambda trial: (0.0, 0.0), n_trials=3, callbacks=[report])
+def test_the_note_on_several_objectives_shows_the_front(logged: list[str]) -> None:
+    """It has the values of each trial of the front, and how many are of each generation."""
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=of_four())
+    study.optimize(
+        lambda trial: (trial.suggest_float("x", 0, 1), trial.number % 3),
+        n_trials=8,
+        callbacks=[DashboardReport()],
+    )
+    _, whole, final = get_note(study).split("## Front of the ")
+    best = study.best_trials
 
-    assert len(logged) == 1
-    assert "2" in logged[0]
-    assert system_attrs(study) == {}
+    assert logged == []
+    for trial in best:
+        assert f"{trial.number}) | " + " | ".join(f"{v:.6g}" for v in trial.values) in whole
+    assert len(whole.strip().splitlines()) == len(["title", "", "header", "rule", *best])
+    assert sum(int(row[-1]) for row in table(final, "generation").values()) == len(best)
 
 
 class RefusingStorage(InMemoryStorage):

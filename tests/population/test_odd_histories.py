@@ -229,10 +229,11 @@ def test_parents_come_from_all_brackets_of_hyperband(storage: BaseStorage) -> No
     assert_parents_by_the_rules(study, 4)
 
 
-def test_a_study_of_several_objectives_is_refused_with_advice() -> None:
-    """The error names a sampler for several objectives, and no trial is left running."""
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=GASampler())
-    with pytest.raises(ValueError, match=r"one objective, but the study has 2.*NSGAIISampler"):
+def test_population_based_training_refuses_several_objectives_with_advice() -> None:
+    """The error names samplers for several objectives, and no trial is left running."""
+    sampler = GASampler.population_based_training()
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+    with pytest.raises(ValueError, match=r"one objective, but the study has 2.*adaptive"):
         study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=1)
     study.optimize(lambda trial: (sphere(trial), 0.0), n_trials=3, catch=ValueError)
 
@@ -241,7 +242,8 @@ def test_a_study_of_several_objectives_is_refused_with_advice() -> None:
 
 def test_a_study_of_several_objectives_without_parameters_is_accepted() -> None:
     """The hooks do not raise, since that would leave a trial running."""
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=GASampler())
+    sampler = GASampler.population_based_training()
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
     study.optimize(lambda trial: (0.0, 0.0), n_trials=3)
 
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
@@ -286,7 +288,8 @@ def test_times_before_any_clock_are_a_history_too() -> None:
 
 def test_a_refused_study_is_not_written_to() -> None:
     """Nothing is recorded in a study that the sampler refuses."""
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
+    sampler = GASampler.population_based_training(4)
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     study.tell(study.ask(), [0.0, 0.0])
 
     assert study.user_attrs == study.trials[0].user_attrs == {}

@@ -9,9 +9,10 @@ import optuna
 import pytest
 from optuna import Study
 from optuna.samplers import PartialFixedSampler, RandomSampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import best_of_final_generation
+from optuna_ga import best_of_final_generation, front_of_final_generation
+from tests.several import study_of_two, with_values
 from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
 
 LAST_FOUR = [added(5), added(3), added(4), added(6)]
@@ -151,8 +152,53 @@ def test_there_is_no_answer_for_several_objectives() -> None:
     """The best of several objectives is not one trial."""
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
 
-    with pytest.raises(ValueError, match="one objective, but the study has 2"):
+    with pytest.raises(ValueError, match=r"the study has 2\. Use `front_of_final_generation`"):
         best_of_final_generation(study)
+
+
+FRONTS = [(0, 0), (0, 1), (9, 9), (9, 9)]
+
+
+@pytest.mark.parametrize(
+    ("final", "front"),
+    [
+        ([(1, 5), (5, 1), (3, 3), (4, 4)], {4, 5, 6}),
+        ([(1, 5), (1, 5), (2, 5), (0, 6)], {4, 5, 7}),
+        ([(math.inf, 5), (9, 9), (9, 9), (9, -math.inf)], {7}),
+    ],
+)
+def test_the_front_is_of_the_final_generation(
+    final: list[tuple[float, float]], front: set[int]
+) -> None:
+    """A better trial of an earlier generation is not in it, and equal trials all are."""
+    history = [with_values(*values) for values in [*FRONTS, *final]]
+    study = study_of_two(of_four(), history=history)
+
+    assert {trial.number for trial in front_of_final_generation(study)} == front
+
+
+def test_infeasible_and_failed_trials_are_in_no_front_of_feasible_trials() -> None:
+    """If no trial is feasible, those with the smallest violation are the front."""
+    worse = [with_values(0, 0, constraints={"c": violation}) for violation in (3.0, 2.0, 2.0)]
+    lost = optuna.create_trial(state=TrialState.FAIL)
+    study = study_of_two(of_four(), history=[with_values(9, 9), *worse])
+    assert [trial.number for trial in front_of_final_generation(study)] == [0]
+
+    study.add_trials([lost, *worse])
+    assert [trial.number for trial in front_of_final_generation(study)] == [6, 7]
+
+
+def test_the_front_of_one_objective_is_all_trials_of_the_best_value() -> None:
+    """They are in the order of their numbers."""
+    study = study_with(*map(added, (3, 1, 2, 1)))
+
+    assert [trial.number for trial in front_of_final_generation(study)] == [1, 3]
+
+
+def test_a_final_generation_that_failed_has_no_front() -> None:
+    """As it has no best trial."""
+    with pytest.raises(ValueError, match="All 4 trials of generation 0 failed"):
+        front_of_final_generation(study_of_two(of_four(), history=[failed()] * 4))
 
 
 def test_the_answer_is_the_callers_own() -> None:

@@ -124,11 +124,12 @@ def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
 
 
 def test_the_sampler_loads_every_module(folder: Path) -> None:
-    """A process that runs an adaptive sampler has imported every module of the package."""
+    """After searches of one and of two objectives by the adaptive sampler."""
     code = f"""{ALONE}
 import optuna
 sampler = optunahub.load_module({NAME!r}).GASampler.adaptive()
-optuna.create_study(sampler=sampler).ask().suggest_float("x", 0, 1)
+for directions in (["minimize"], ["minimize", "maximize"]):
+    optuna.create_study(sampler=sampler, directions=directions).ask().suggest_float("x", 0, 1)
 print(*sys.modules)"""
     printed = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
@@ -198,6 +199,7 @@ def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
 
     assert first == "# Python 3.10 or newer"
     assert [re.split(">=", line)[0] for line in lines] == [
+        "moocore",
         "numpy",
         "optuna",
         "scipy",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from optuna import Study
 from optuna.samplers import RandomSampler, TPESampler
@@ -94,15 +93,6 @@ def test_a_study_without_a_finished_trial_has_no_figure(plot: Plot) -> None:
 
     with pytest.raises(ValueError, match="no finished trial"):
         plot(study)
-
-
-@each_reader
-def test_a_study_with_several_objectives_is_refused(read: Plot) -> None:
-    """The error says how many objectives the study has."""
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=of_four())
-
-    with pytest.raises(ValueError, match="one objective, but the study has 2"):
-        read(study)
 
 
 @each_reader

@@ -11,8 +11,8 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
     RelativeSamplerTestCase,
-    SingleOnlySamplerTestCase,
 )
 
 GASampler = optunahub.load_local_module(
@@ -26,8 +26,8 @@ SAMPLERS = {
 }
 
 
-class TestGASampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
-    """Optuna's test cases for samplers of one objective."""
+class TestGASampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    """Optuna's test cases for samplers, with one objective and with several."""
 
     @pytest.fixture(params=SAMPLERS.values(), ids=list(SAMPLERS))
     def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:

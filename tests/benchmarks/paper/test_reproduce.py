@@ -193,3 +193,14 @@ def test_seconds_until_as_good_are_counted(losses: list[float], tmp_path: Path) 
 
     assert ours.tolist() == [losses.index(1.0) + 1] * 3
     assert theirs.tolist() == [5] * 3
+
+
+def test_training_efficiency_is_accuracy_over_training_time() -> None:
+    """The accuracy is that of the trial with the lowest loss, whose mean over seeds is drawn."""
+    rows = pd.DataFrame(rows_of("random", [[3.0, 1.0, 2.0], [2.0, 3.0, 1.0]], 5, 2))
+    rows["accuracy"] = [0.1, 0.5, 0.6, 0.3, 0.2, 0.7]
+    rows["seconds"] = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+    times, accuracies = reproduce_report.mean_over_time(reproduce_report.curves(rows))
+
+    assert times.tolist() == [2.0, 3.0, 4.0, 6.0]
+    assert accuracies.tolist() == pytest.approx([0.4, 0.4, 0.4, 0.6])

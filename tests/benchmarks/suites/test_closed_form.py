@@ -200,7 +200,7 @@ def test_an_epistatic_cost_depends_on_three_neighbours_at_most() -> None:
     objective = task_of(DISCRETE, "epistasis").objective(0)
 
     def cost(**genes: str) -> float:
-        return objective.score(dict.fromkeys(objective.space, "a") | genes)
+        return float(objective.score(dict.fromkeys(objective.space, "a") | genes))
 
     for i, j in itertools.combinations(range(6), 2):
         one, other = {f"x{i}": "b"}, {f"x{j}": "c"}

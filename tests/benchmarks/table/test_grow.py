@@ -1,13 +1,20 @@
 """Tests of the open-ended table: its design, and rows that are added to."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
-from benchmarks.rows import read_rows, write_rows
+from benchmarks.rows import Row, read_rows, write_rows
 from benchmarks.table import grow
+from benchmarks.table.card import card
 from benchmarks.table.design import EFFECTIVE_RATES, HIGH, LOW, setting
+from benchmarks.table.make import read_table
+from benchmarks.table.model import fit, judge, models_path, noise
+from benchmarks.table.problem import TableProblem, targets
 
 SMALL = ["--training-images", "64", "--validation-images", "64", "--epochs", "1"]
 
@@ -53,3 +60,37 @@ def test_rows_of_another_recipe_are_not_added_to(
     with pytest.raises(SystemExit):
         grow.main([*SMALL, "--out", str(path)])
     assert "epochs 1" in capsys.readouterr().err
+
+
+def test_rows_make_a_table_with_a_model(tmp_path: Path) -> None:
+    """A setting of which a seed is missing is left out; noise is that of settings with two."""
+    path = tmp_path / "rows_cpu.csv"
+    write_rows(path, list(made_up_rows(24))[:-1])
+    grow.main(["table", "--out", str(path)])
+    table = read_table(path.with_suffix(".npz"))
+
+    assert (table.recipe.sobol, table.recipe.cloud, len(table.trained)) == (12, 11, 23)
+    assert np.isnan(table.outcomes.loss[::2, 1]).all()
+    assert np.isfinite(table.outcomes.loss[1::2]).all()
+    assert np.isfinite(targets(table)).all()
+    assert noise(table, np.arange(23)) == pytest.approx(
+        np.sqrt(2 / np.pi) * np.sqrt(0.02 * np.mean([1.0] * 12 + [0.5] * 11))
+    )
+    path.with_suffix(".json").write_text(json.dumps(fit(table)))
+    problem = TableProblem(path.with_suffix(".npz"), noise_seed=0)
+    assert problem(optuna.create_study().ask()) > 0.0
+    write_rows(models_path(path.with_suffix(".npz")), [judge(table, "six nearest")])
+    text = card(path.with_suffix(".npz"), models_path(path.with_suffix(".npz")))
+    assert "12 settings of a Sobol sequence" in text and "11 where losses are low" in text
+    assert "Of 34 trainings 0 diverged" in text
+
+
+def made_up_rows(n_settings: int) -> Iterator[Row]:
+    """Yield a row for each training, in which the second seed's losses are 0.2 higher."""
+    facts = dict.fromkeys(("device", "processor", "python", "torch", "commit", "date"), "x")
+    recipe = {"training_images": 64, "validation_images": 64, "epochs": 2}
+    for number in range(n_settings):
+        for seed in range(setting(number).seeds):
+            loss = 1.0 + setting(number).values[2] + 0.2 * seed
+            losses = {"loss_1": loss + 0.1, "loss_2": loss, "accuracy_1": 0.5, "accuracy_2": 0.6}
+            yield {"setting": number, "seed": seed, **losses, **recipe, **facts}

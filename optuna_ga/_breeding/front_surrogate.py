@@ -1,0 +1,109 @@
+"""The surrogate of several objectives: the candidate that may add most to the front is chosen.
+
+Each objective has a model of its own. A candidate's optimistic point is the mean less one
+deviation in each objective. Its rating is the hypervolume that this point would add to the front
+of the known trials (SMS-EGO; Ponweiser et al. 2008, https://doi.org/10.1007/978-3-540-87700-4_78).
+If no candidate adds any, the nearest to the front is chosen. With more than four objectives the
+hypervolume takes too long: candidates are rated by the weighting by which their parents were
+chosen.
+
+Shapes: K candidates, R running trials, F points of the front, D parameters, M objectives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.surrogate import Surrogate, learnt_rows
+from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.weightings import distances
+from optuna_ga._population.fronts import fronts
+
+_MOST_OBJECTIVES = 4  # Of which the hypervolume is measured.
+_MARGIN = 0.1  # From the front to the reference point, in ranges of the front.
+
+
+class FrontSurrogate:
+    """Rates candidates by models of the finished trials, one for each objective.
+
+    Args:
+        tuning: Constants of the models.
+        n_objectives: The number of objectives, M.
+    """
+
+    def __init__(self, tuning: Tuning, n_objectives: int) -> None:
+        self._models = [Surrogate(tuning, objective) for objective in range(n_objectives)]
+
+    def rating(
+        self, matrix: TrialMatrix, running: np.ndarray, weights: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from candidates' genes `(K, D)` to ratings `(K,)`, higher for better.
+
+        Args:
+            matrix: The finished trials.
+            running: Genes `(R, D)` of the running trials, which count as the models expect.
+            weights: The weighting `(M,)` for many objectives.
+        """
+        predictions = [model.prediction(matrix, running) for model in self._models]
+        rows = learnt_rows(matrix, len(matrix))
+        known = np.column_stack([model.losses(matrix, rows) for model in self._models])
+        if len(running):
+            awaited = [predict(running)[0] for predict in predictions]
+            known = np.vstack([known, np.column_stack(awaited)])
+        front = known[fronts(known) == 0]
+
+        def rate(candidates: np.ndarray) -> np.ndarray:
+            columns = [
+                mean - deviation
+                for mean, deviation in (predict(candidates) for predict in predictions)
+            ]
+            points = np.column_stack(columns)
+            if len(self._models) > _MOST_OBJECTIVES:
+                return -distances(points, front, weights)
+            return ratings(points, front)
+
+        return rate
+
+
+def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Return the ratings `(K,)` of points `(K, M)`, higher for better.
+
+    It is the hypervolume that a point adds to the front `(F, M)`; of a point that adds none, the
+    negative of the least number by which all its losses must shrink until it does.
+    """
+    width = np.ptp(front, axis=0)
+    reference = front.max(axis=0) + _MARGIN * np.where(width > 0.0, width, 1.0)
+    behind = (points[:, None] - front).min(axis=2).max(axis=1)
+    behind = np.maximum(behind, (points - reference).max(axis=1))
+    found, adding = -behind, behind < 0.0
+    found[adding] = added_volumes(points[adding], front, reference)
+    return np.asarray(found)
+
+
+def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the hypervolumes `(K,)` that each of some points `(K, M)` would add to a front.
+
+    Args:
+        points: Points that no point of the front dominates, better than the reference point.
+        front: Points `(F, M)`, none of which dominates another.
+        reference: The reference point `(M,)`.
+    """
+    if points.shape[1] == 2:
+        return _added_areas(points, front, reference)
+    from moocore import hypervolume  # Only studies with several objectives need it.
+
+    # A point's own volume, less what it shares with the front.
+    shared = [hypervolume(np.maximum(front, point), ref=reference) for point in points]
+    return np.asarray(np.prod(reference - points, axis=1) - shared)
+
+
+def _added_areas(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the added areas `(K,)`, summed over the strips between neighbours on the front."""
+    x, y = front[np.argsort(front[:, 0])].T
+    left, right = np.append(-np.inf, x), np.append(x, reference[0])
+    bottom, top = points[:, 1:], np.append(reference[1], y)
+    widths = np.maximum(right - np.maximum(left, points[:, :1]), 0.0)
+    return np.asarray((widths * np.maximum(top - bottom, 0.0)).sum(axis=1))

@@ -1,0 +1,69 @@
+"""The figures of studies with several objectives."""
+
+from __future__ import annotations
+
+import pytest
+from optuna import Study
+
+from optuna_ga import GASampler, generations_dataframe
+from optuna_ga.visualization import plot_fitness, plot_genealogy, plot_genes, plot_improvements
+from tests.several import study_of_two, two_parabolas, with_values
+from tests.studies import of_four, run
+from tests.visualization.figures import FIGURES, Plot
+
+
+@pytest.fixture
+def study() -> Study:
+    """Return a study of five generations."""
+    directions = ["minimize", "maximize"]
+    return run(GASampler(6, seed=0, elitism=True), 30, two_parabolas, directions=directions)
+
+
+def test_the_fitness_is_the_hypervolume(study: Study) -> None:
+    """The line is the table's, at the end of each generation, and the last is all trials'."""
+    own, so_far = plot_fitness(study).data
+    table = generations_dataframe(study)
+
+    assert list(so_far.y) == list(table["hypervolume"][5::6])
+    assert all(0.0 <= one <= all_of_them for one, all_of_them in zip(own.y, so_far.y, strict=True))
+    assert own.y[0] == so_far.y[0]
+
+
+def test_improvements_are_the_trials_that_entered_the_front(study: Study) -> None:
+    """The markers stand on the line, one for each."""
+    figure = plot_improvements(study)
+    table = generations_dataframe(study)
+    traces = [trace for trace in figure.data if trace.type == "scatter" and trace.text]
+    points = {point for trace in traces for point in zip(trace.x, trace.y, strict=True)}
+
+    improved = table[table["improved"]]
+    assert points == set(zip(improved["number"], improved["hypervolume"], strict=True))
+
+
+def test_the_genealogy_marks_the_front_and_its_ancestors(study: Study) -> None:
+    """A star for each of the best trials."""
+    stars = plot_genealogy(study).data[-1]
+    numbers = {text.split("</b>")[0].removeprefix("<b>Trial ") for text in stars.text}
+
+    assert stars.name == f"Front: {len(study.best_trials)} trials"
+    assert numbers == {str(trial.number) for trial in study.best_trials}
+
+
+def test_genes_are_drawn_with_all_values_of_their_trials(study: Study) -> None:
+    """Hover texts show both."""
+    first, second = study.trials[0].values
+
+    assert f"{first:.6g}, {second:.6g}" in plot_genes(study).to_json()
+
+
+@pytest.mark.parametrize("plot", FIGURES)
+def test_every_figure_bears_constraints_and_infinite_values(plot: Plot) -> None:
+    """No candidate is left, and one objective is constant."""
+    infeasible = with_values(1, float("inf"), constraints={"c": 1.0})
+    history = [infeasible] * 4
+    text = plot(study_of_two(of_four(), history=history)).to_json()
+    assert "NaN" not in text and "Infinity" not in text
+
+    history.append(with_values(float("-inf"), 3))
+    text = plot(study_of_two(of_four(), history=history)).to_json()
+    assert "NaN" not in text and "Infinity" not in text
