@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import lru_cache
 from time import perf_counter
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 
-from optuna_ga.fashion_mnist import (
-    Data,
-    Epoch,
-    Member,
-    StackedTrainer,
-    ThreadsTrainer,
-    Trainer,
-    load_full,
-    load_subset,
-)
+from optuna_ga.fashion_mnist import Data, load_full, load_subset, paper_trainer
+from optuna_ga.torch import Member, PopulationTrainer
 
 GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
 LEARNING_RATE_DECAY = 0.7  # The paper's factor of the learning rate after each epoch.
@@ -79,7 +71,6 @@ def train_settings(
     seeds: Sequence[int],
     data: Data,
     epochs: int,
-    device: torch.device,
     precision: Precision = "float32",
 ) -> Outcomes:
     """Train every setting with every seed, all together.
@@ -89,32 +80,20 @@ def train_settings(
         seeds: Seeds of initial weights and batches.
         data: The images to train and to evaluate on.
         epochs: Epochs of each training, at least 1.
-        device: Where to train.
         precision: Precision of the computations.
     """
     members = [
-        Member(rate, momentum, decay, seed)
+        Member(rate, momentum=momentum, weight_decay=decay, seed=seed)
         for seed in seeds
         for rate, momentum, decay in settings.tolist()
     ]
-    loss = np.full((epochs, len(members)), np.inf)
-    accuracy = np.full((epochs, len(members)), np.nan)
-    n_epochs = 0
-
-    def after_epoch(ended: Mapping[int, Epoch | None]) -> Collection[int]:
-        nonlocal n_epochs
-        for position, epoch in ended.items():
-            if epoch is not None:
-                loss[n_epochs, position] = epoch.validation_loss
-                accuracy[n_epochs, position] = epoch.validation_accuracy
-        n_epochs += 1
-        return ()
-
-    _trainer(device, precision).train(members, data.training, data.validation, epochs, after_epoch)
-    shape = (epochs, len(seeds), len(settings))
-    return Outcomes(
-        *(np.moveaxis(array.reshape(shape), 0, 2).swapaxes(0, 1) for array in (loss, accuracy))
-    )
+    loss = np.full((len(members), epochs), np.inf)
+    accuracy = np.full((len(members), epochs), np.nan)
+    for row, trained in enumerate(_trainer(data, epochs, precision).train(members)):
+        for n, epoch in enumerate(trained.epochs):
+            loss[row, n], accuracy[row, n] = epoch.metrics["loss"], epoch.metrics["accuracy"]
+    shape = (len(seeds), len(settings), epochs)
+    return Outcomes(*(array.reshape(shape).swapaxes(0, 1) for array in (loss, accuracy)))
 
 
 def estimated_seconds(
@@ -140,7 +119,7 @@ def estimated_seconds(
     seconds = []
     for _ in range(2):  # The first call starts threads or captures graphs.
         start = perf_counter()
-        train_settings(settings, [0], few, 1, device, precision)
+        train_settings(settings, [0], few, 1, precision)
         seconds.append(perf_counter() - start)
     per_image = seconds[-1] / together / _work(512, 512)
     return per_image * _work(*n_images) * epochs * n_trainings
@@ -151,8 +130,7 @@ def _work(n_training: int, n_validation: int) -> float:
     return n_training + n_validation / 3
 
 
-@cache
-def _trainer(device: torch.device, precision: Precision) -> Trainer:
-    """Return the device's trainer, the same at every call, since it keeps its CUDA graphs."""
-    trainer = StackedTrainer if device.type == "cuda" else ThreadsTrainer
-    return trainer(device, precision=precision)
+@lru_cache(maxsize=1)
+def _trainer(data: Data, epochs: int, precision: Precision) -> PopulationTrainer:
+    """Return a trainer, the same at every call, since it keeps its CUDA graphs."""
+    return paper_trainer(data, epochs, precision=precision)

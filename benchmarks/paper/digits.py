@@ -62,9 +62,9 @@ def _rows(
             training, validation = sets[name]
             training = training.take(slice(n_images))
             ended = train(
-                initial_network(0, device), training, validation,
+                initial_network(0, device, dropout=dropout), training, validation,
                 learning_rate=SETTING["learning_rate"], momentum=SETTING["momentum"],
-                weight_decay=SETTING["weight_decay"], epochs=epochs, seed=0, dropout=dropout,
+                weight_decay=SETTING["weight_decay"], epochs=epochs, seed=0,
             )  # fmt: skip
             for number, epoch in enumerate(ended, start=1):
                 progress.update()

@@ -1,14 +1,15 @@
-"""Time a generation of any network on a GPU against training one network after the other.
+"""Time a generation of any network against training one network after the other.
 
     python -m benchmarks.performance.any_network --out FILE.csv --seconds 60
 
-Three designs train the same network on the same data, which stay on the device, side by side in
-several turns: an eager loop of one network, as a tutorial would write it (`eager`); the same step
-captured as a CUDA graph and replayed (`captured`); and `PopulationTrainer` (`vmap`, `branches`)
-with 1, 5 and 20 members. An epoch is 50 steps of 64 examples. The trainer's time is that of a
-whole epoch: loading the members, training, one batch of evaluation and storing. Capturing and
-warming up are not counted, but written as `setup_s`. A row is written as soon as it is measured;
-the ratios at the end are geometric means over the turns with a 95 % interval.
+Designs train the same network on the same data, which stay on the device, side by side in several
+turns: an eager loop of one network, as a tutorial would write it (`eager`); on a GPU the same step
+captured as a CUDA graph and replayed (`captured`); and `PopulationTrainer` with 1, 5 and 20
+members, by `vmap` and `branches` on a GPU, by `loop` and the backend that it chooses (`auto`) on a
+CPU. An epoch is 50 steps of 64 examples. The trainer's time is that of a whole epoch: loading the
+members, training, one batch of evaluation and storing. Capturing and warming up are not counted,
+but written as `setup_s`. A row is written as soon as it is measured; the ratios at the end are
+geometric means over the turns with a 95 % interval, to `loop` with as many members.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ BATCH = 64
 STEPS = 50
 SIZES = (1, 5, 20)
 MOST_TURNS = 10
+BACKENDS = {"cuda": ("vmap", "branches"), "cpu": ("loop", "auto")}
+DEFAULT_PRECISIONS: dict[str, list[Precision]] = {
+    "cuda": ["tf32", "bfloat16"], "cpu": ["float32"],
+}  # fmt: skip
 
 
 class Encoder(nn.Module):
@@ -191,7 +196,7 @@ def designs(problem: Problem, device: torch.device, precision: Precision) -> Ite
             setup_s = seconds(one.capture, device)
             yield Design("captured", 1, partial(seconds, one.captured_epoch, device), setup_s)
     validation = TensorData(x[:BATCH], y[:BATCH], batch_size=BATCH)
-    for backend in ("vmap", "branches"):
+    for backend in BACKENDS[device.type]:
         trainer = PopulationTrainer(
             Classes(problem), train=TensorData(x, y, batch_size=BATCH), validation=validation,
             epochs=2, optimizer=problem.optimizer, precision=precision, backend=backend,
@@ -262,8 +267,8 @@ def ratios(rows: pd.DataFrame) -> Iterator[str]:
     times = {key: group["us_per_member_and_step"].to_numpy() for key, group in groups}
     for (network, precision, design, size), mine in times.items():
         parts = [f"{network} {precision} {design} P={size}: {np.median(mine):.0f} us"]
-        for rival in ("eager", "captured"):
-            theirs = times.get((network, precision, rival, 1))
+        for rival, members in (("eager", 1), ("captured", 1), ("loop", size)):
+            theirs = times.get((network, precision, rival, members))
             if theirs is not None and rival != design:
                 found = difference(np.log(theirs), np.log(mine))
                 mean, low, high = np.exp([found.mean, found.low, found.high])
@@ -277,12 +282,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add("--out", "file of rows", type=Path, required=True)
     parser.add("--seconds", "seconds for all turns, at least two of each", 60.0, type=float)
     parser.add("--device", "where to train", default_device().type)
-    parser.add("--precisions", "precisions", ["tf32", "bfloat16"], nargs="+", choices=PRECISIONS)
+    parser.add(
+        "--precisions",
+        "precisions (default: tf32 and bfloat16 on a GPU, float32 on a CPU)",
+        nargs="+",
+        choices=PRECISIONS,
+    )
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     machine = environment(device_name(device))
     rows: list[Row] = []
-    for row in measure(device, options.precisions, options.seconds):
+    precisions = options.precisions or DEFAULT_PRECISIONS[device.type]
+    for row in measure(device, precisions, options.seconds):
         rows.append(row | machine)
         write_rows(options.out, rows)
     for line in ratios(pd.DataFrame(rows)):

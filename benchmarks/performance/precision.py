@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = _settings(options.settings)
 
     def losses(seed: int, precision: Precision = "float32") -> np.ndarray:
-        loss, _ = train_settings(settings, [seed], data, options.epochs, device, precision)
+        loss, _ = train_settings(settings, [seed], data, options.epochs, precision)
         return loss[:, 0, -1]
 
     exact, noise = losses(0), losses(1)

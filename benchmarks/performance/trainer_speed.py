@@ -32,7 +32,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -52,23 +52,18 @@ from benchmarks.trainings import Precision, default_device, load
 from optuna_ga.fashion_mnist import (
     Data,
     Images,
-    LoopTrainer,
-    Member,
-    StackedTrainer,
-    ThreadsTrainer,
-    Trainer,
     evaluate,
     initial_network,
-    initial_state,
     lower_precisions,
     normalize,
+    paper_trainer,
 )
-from optuna_ga.torch import Capturer, computing
+from optuna_ga.torch import Capturer, Member, PopulationTrainer, computing
 
 BATCH_SIZE, EVALUATION_BATCH_SIZE = 64, 1000  # The paper's.
 FLOP_PER_IMAGE = 71.57e6  # Forward and backward; a third of it forward alone.
 BYTES_PER_STEP = 57.0e6
-SETTINGS = Member(0.05, 0.5, 0.001)
+SETTINGS = Member(0.05, momentum=0.5, weight_decay=0.001)
 
 Variant = Callable[[], int]  # Trains networks for an epoch; returns how many.
 Choices = Mapping[tuple[str, int], Variant]  # By name and population.
@@ -159,12 +154,13 @@ def _ratios(name: str, theirs: Sequence[float], mine: Sequence[float]) -> Row:
 @contextmanager
 def variants(data: Data, device: torch.device, populations: Sequence[int]) -> Iterator[Choices]:
     """Hold the variants that are compared on this device, by name and population."""
-    # A ready start, since every real training has many epochs and draws initial weights once.
-    member = SETTINGS._replace(start=initial_state(SETTINGS.seed, device))
 
-    def train(trainer: Trainer, n: int) -> Variant:
+    def train(n: int, precision: Precision = "float32", backend: str | None = None) -> Variant:
+        # Each with a trainer of its own, for `setup_s` and memory. It keeps the initial weights.
+        trainer = paper_trainer(data, 1, precision=precision, backend=backend)
+
         def epoch() -> int:
-            trainer.train([member] * n, data.training, data.validation, 1, lambda _: ())
+            trainer.train([SETTINGS] * n)
             return n
 
         return epoch
@@ -180,16 +176,15 @@ def variants(data: Data, device: torch.device, populations: Sequence[int]) -> It
 
     chosen: dict[tuple[str, int], Variant] = {
         ("loader", 1): loader,
-        ("loop", 1): train(LoopTrainer(device), 1),
+        ("loop", 1): train(1, backend="loop"),
     }
     precisions: dict[str, Precision] = {"": "float32"}
     precisions |= {f"-{name}": name for name in lower_precisions(device)}
     if device.type == "cuda":
         for ending, precision in precisions.items():
             chosen[f"graph{ending}", 1] = CapturedNetwork(data, precision)
-            for n in populations:  # Each with a trainer of its own, for `setup_s` and memory.
-                trainer = StackedTrainer(device, precision=precision)
-                chosen[f"ours{ending}", n] = train(trainer, n)
+            for n in populations:
+                chosen[f"ours{ending}", n] = train(n, precision)
         yield chosen
         return
     with ProcessPoolExecutor(
@@ -200,7 +195,7 @@ def variants(data: Data, device: torch.device, populations: Sequence[int]) -> It
     ) as executor:
         for ending, precision in precisions.items():
             for n in populations:
-                chosen[f"ours{ending}", n] = train(ThreadsTrainer(device, precision=precision), n)
+                chosen[f"ours{ending}", n] = train(n, precision)
                 chosen[f"processes{ending}", n] = partial(
                     _train_in_processes, executor, precision, n
                 )
@@ -287,9 +282,12 @@ def _begin_process(data: Data) -> None:
 
 
 def _train_one(precision: Precision) -> None:
-    data = _data_of_process
-    trainer = LoopTrainer(torch.device("cpu"), precision=precision)
-    trainer.train([SETTINGS], data.training, data.validation, 1, lambda _: ())
+    _trainer_of_process(precision).train([SETTINGS])
+
+
+@cache
+def _trainer_of_process(precision: Precision) -> PopulationTrainer:
+    return paper_trainer(_data_of_process, 1, precision=precision, backend="loop")
 
 
 class _Pictures(Dataset[tuple[torch.Tensor, int]]):

@@ -66,7 +66,7 @@ def train(number: int, seed: int, n_training: int, n_validation: int, epochs: in
     chosen = setting(number)
     data = load("subset", _CPU, n_training, n_validation)
     start = process_time()
-    outcomes = train_settings(np.array([chosen.values]), [seed], data, epochs, _CPU)
+    outcomes = train_settings(np.array([chosen.values]), [seed], data, epochs)
     seconds = process_time() - start
     figures = {
         f"{name}_{epoch}": float(f"{figure:.6g}")

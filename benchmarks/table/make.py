@@ -25,7 +25,6 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import stats
 from scipy.stats import qmc
 from tqdm import tqdm
@@ -146,14 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n = recipe.sobol + recipe.cloud
     with tqdm(total=n, initial=first, unit="setting", disable=None) as progress:
         while len(table.trained) < n:
-            _train_batch(table, data, device)
+            _train_batch(table, data)
             table.save(out)
             progress.update(len(table.trained) - progress.n)
             if monotonic() >= end:
                 break
 
 
-def _train_batch(table: Table, data: Data, device: torch.device) -> None:
+def _train_batch(table: Table, data: Data) -> None:
     """Train the next settings of a table; after the last of the Sobol settings add the cloud."""
     recipe, start = table.recipe, len(table.trained)
     if start == len(table.settings):
@@ -161,7 +160,7 @@ def _train_batch(table: Table, data: Data, device: torch.device) -> None:
         table.settings = np.vstack([table.settings, around])
     batch = table.settings[start : start + BATCH]
     seeds = range(recipe.seeds)
-    ended = train_settings(batch, seeds, data, recipe.epochs, device, recipe.precision)
+    ended = train_settings(batch, seeds, data, recipe.epochs, recipe.precision)
     table.outcomes = Outcomes(*map(np.concatenate, zip(table.outcomes, ended, strict=True)))
 
 

@@ -1,7 +1,7 @@
 """The paper's problem: learning rate, momentum and weight decay of a small CNN on FashionMNIST.
 
 `FashionMNISTObjective` is all that a search needs. The other names are its parts: the images, the
-network, a single training of it, and the trainers of many networks at once.
+network, a single training of it, and the trainer of many networks at once.
 
 It needs PyTorch and torchvision; install them with `pip install -e ".[fashion-mnist]"`.
 """
@@ -14,14 +14,11 @@ from optuna_ga.fashion_mnist._objective import (
     FashionMNISTObjective,
     Score,
 )
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member, ThreadsTrainer, Trainer
+from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import (
     DivergedError,
     Epoch,
-    State,
     evaluate,
-    initial_state,
     lower_precisions,
     train,
 )
@@ -34,20 +31,14 @@ __all__ = [
     "Epoch",
     "FashionMNISTObjective",
     "Images",
-    "LoopTrainer",
-    "Member",
     "Network",
     "Score",
-    "StackedTrainer",
-    "State",
-    "ThreadsTrainer",
-    "Trainer",
     "evaluate",
     "initial_network",
-    "initial_state",
     "load_full",
     "load_subset",
     "lower_precisions",
     "normalize",
+    "paper_trainer",
     "train",
 ]

@@ -1,4 +1,8 @@
-"""A chunk whose step is a few Triton kernels: the fastest way on a GPU.
+"""A chunk of members whose step is a few Triton kernels: the fastest way on a GPU.
+
+All members see the same batches, each with weights and settings of its own. A whole step (taking
+the batch, forward, backward, SGD) is captured as a CUDA graph and replayed, and the host waits
+once an epoch. Nothing that becomes infinite or NaN in one member reaches another.
 
 Convolution, bias, ReLU and pooling are one kernel each way. The backward pass of a fully connected
 layer takes SGD's step on the way, so that most gradients never reach memory. The layouts and the
@@ -9,7 +13,8 @@ Shapes: C members of a chunk, B images in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,11 +23,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.fashion_mnist import _fused_kernels as kernels
-from optuna_ga.fashion_mnist._chunks import Chunk
 from optuna_ga.fashion_mnist._data import Images
-from optuna_ga.fashion_mnist._network import DROPOUT_PROBS, draw_kept
-from optuna_ga.fashion_mnist._training import BATCH_SIZE
+from optuna_ga.fashion_mnist._network import DROPOUT_PROBS
+from optuna_ga.fashion_mnist._training import BATCH_SIZE, computing
+from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._environment import Precision
+from optuna_ga.torch._randomness import MemberRandomness
+from optuna_ga.torch._training import Epoch
 
 # Tile shapes, the fastest of those measured on an H200.
 _CONV1_ROWS = 128
@@ -54,10 +61,99 @@ class Packed(NamedTuple):
     bias4: Tensor
 
 
-class FusedChunk(Chunk):
-    """The step in kernels that are fused across layers."""
+class FusedChunk:
+    """C networks with their data, at fixed places in memory, as a CUDA graph needs them.
+
+    Args:
+        size: The number C of members.
+        training: The images to train on.
+        validation: The images to evaluate on.
+        precision: The precision of products.
+        dropout: Whether to train with dropout.
+        capturer: Captures steps as CUDA graphs.
+    """
 
     EVALUATION_BATCH_SIZE = BATCH_SIZE
+
+    def __init__(
+        self,
+        size: int,
+        training: Images,
+        validation: Images,
+        *,
+        precision: Precision,
+        dropout: bool,
+        capturer: Capturer,
+    ) -> None:
+        self.size = size
+        self._training, self._validation = training, validation
+        self._precision, self._dropout = precision, dropout
+        self._device = training.labels.device
+        zeros = partial(torch.zeros, size, dtype=torch.float32, device=self._device)
+        self._loss, self._validation_loss, self._n_correct = zeros(), zeros(), zeros()
+        self._order = torch.zeros_like(training.labels)
+        self._in_order = torch.arange(len(validation.labels), device=self._device)
+        self._position = torch.zeros((), dtype=torch.int64, device=self._device)
+        self._offsets = torch.arange(
+            max(BATCH_SIZE, self.EVALUATION_BATCH_SIZE), device=self._device
+        )
+        self._key, self._step = (
+            torch.zeros((), dtype=torch.int32, device=self._device) for _ in range(2)
+        )
+        self._allocate()
+        run = partial(_Pass, position=self._position, capturer=capturer)
+        with computing(precision, self._device):
+            self._train = run(self._train_batch, len(training.labels), BATCH_SIZE)
+            self._evaluate = run(
+                self._evaluate_batch, len(validation.labels), self.EVALUATION_BATCH_SIZE
+            )
+
+    def load(
+        self, weights: Mapping[str, Tensor], momenta: Mapping[str, Tensor], settings: Tensor
+    ) -> None:
+        """Take weights and momenta `(C, ...)` by name, and settings `(C, 3)`.
+
+        Args:
+            weights: The members'.
+            momenta: The members'.
+            settings: Learning rates, momenta and weight decays.
+        """
+        for packed, named in ((self._weights, weights), (self._momenta, momenta)):
+            for mine, theirs in zip(packed, pack(named), strict=True):
+                mine.copy_(theirs)
+        for rounded, exact in (
+            (self._rounded1, self._weights.matrix1), (self._rounded2, self._weights.filters2),
+        ):  # fmt: skip
+            if rounded is not None:
+                rounded.copy_(exact)
+        self._settings.copy_(settings)
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the weights and momenta `(C, ...)` by name."""
+        return unpack(self._weights), unpack(self._momenta)
+
+    def train_epoch(self, order: Tensor, key: int) -> list[Epoch]:
+        """Train on every image once and evaluate.
+
+        Args:
+            order: The order `(N,)` of the training images.
+            key: Of the epoch's dropout.
+        """
+        self._order.copy_(order)
+        self._key.fill_(key)
+        sums = self._loss, self._validation_loss, self._n_correct
+        for each in (*sums, self._step):
+            each.zero_()
+        with computing(self._precision, self._device):
+            self._train.run()
+            self._evaluate.run()
+        n, n_validation = len(order), len(self._in_order)
+        counts = torch.tensor([n, n_validation, n_validation], device=self._device)
+        ended = torch.stack(sums, dim=1) / counts  # (C, 3)
+        # The one wait for the device.
+        return [
+            Epoch(train, {"loss": loss, "accuracy": hits}) for train, loss, hits in ended.tolist()
+        ]
 
     def _allocate(self) -> None:
         size, batch, device = self.size, BATCH_SIZE, self._device
@@ -89,6 +185,7 @@ class FusedChunk(Chunk):
             if first is not None:
                 self._view(self._dpooled, batch).mul_(first)
             self._backward_through_convolutions(batch)
+        self._step += 1
 
     def _evaluate_batch(self, batch: int) -> None:
         with torch.autocast(self._device.type, enabled=False), torch.no_grad():
@@ -97,8 +194,15 @@ class FusedChunk(Chunk):
             hidden = partial.view(self.size, 12, batch, 128).sum(1)
             hidden = F.relu(hidden + weights.bias3.unsqueeze(1))  # (C, B, 128)
             logits = torch.baddbmm(weights.bias4.unsqueeze(1), hidden, weights.matrix2)
-            labels = self._next(self._validation, self._in_order, batch).labels
+            labels = self._validation.labels[self._position + self._offsets[:batch]]
             self._add_evaluation(logits[..., :10], labels)
+
+    def _add_evaluation(self, logits: Tensor, labels: Tensor) -> None:
+        """Add the losses and the hits of logits `(C, B, 10)` for labels `(B,)`."""
+        repeated = labels.expand(self.size, -1)
+        losses = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="none")
+        self._validation_loss += losses.view(repeated.shape).sum(1)
+        self._n_correct += (logits.argmax(2) == repeated).sum(1)
 
     def _forward(
         self, images: Images, order: Tensor, batch: int, factors: Tensor | None
@@ -164,12 +268,14 @@ class FusedChunk(Chunk):
 
     def _dropout_factors(self, batch: int) -> tuple[Tensor | None, Tensor | None]:
         """Return the factors of pooled values `(12, B, 768)` and of fc1's outputs `(B, 128)`."""
-        if self._masks is None:
+        if not self._dropout:
             return None, None
-        kept = draw_kept(batch, self._masks)
-        pooled = kept[0].view(batch, 64, 12, 12).permute(2, 0, 3, 1).reshape(12, batch, 768)
-        first = pooled.to(self._pooled.dtype) / (1.0 - DROPOUT_PROBS[0])
-        return first, kept[1].to(torch.float32) / (1.0 - DROPOUT_PROBS[1])
+        shapes = (batch, 64 * 12 * 12), (batch, 128)
+        ones = (torch.ones(shape, device=self._device, dtype=torch.float32) for shape in shapes)
+        with MemberRandomness(self._key, self._step):
+            first, second = map(F.dropout, ones, DROPOUT_PROBS)
+        pooled = first.view(batch, 64, 12, 12).permute(2, 0, 3, 1).reshape(12, batch, 768)
+        return pooled.to(self._pooled.dtype), second
 
     @property
     def _filters2(self) -> Tensor:
@@ -180,21 +286,42 @@ class FusedChunk(Chunk):
         used = activations.view(-1)[: self.size * 12 * batch * 768]
         return used.view(self.size, 12, batch, 768)
 
-    def _write(
-        self, weights: Mapping[str, Tensor], momenta: Mapping[str, Tensor], settings: Tensor
-    ) -> None:
-        for packed, named in ((self._weights, weights), (self._momenta, momenta)):
-            for mine, theirs in zip(packed, pack(named), strict=True):
-                mine.copy_(theirs)
-        for rounded, exact in (
-            (self._rounded1, self._weights.matrix1), (self._rounded2, self._weights.filters2),
-        ):  # fmt: skip
-            if rounded is not None:
-                rounded.copy_(exact)
-        self._settings.copy_(settings)
 
-    def _read(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        return unpack(self._weights), unpack(self._momenta)
+class _Pass:
+    """A step repeated over all images of a data set, the last batch being smaller.
+
+    Args:
+        step: Takes the number of images in its batch.
+        n: The number of images.
+        batch_size: The number of images in a whole batch.
+        position: Where the next batch begins.
+        capturer: Captures a step, one for each size of a batch.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[int], None],
+        n: int,
+        batch_size: int,
+        *,
+        position: Tensor,
+        capturer: Capturer,
+    ) -> None:
+        self._batches = [batch_size] * (n // batch_size) + [n % batch_size] * (n % batch_size > 0)
+        self._position = position
+        self._steps = {
+            batch: capturer.capture(partial(self._advance, step, batch), position.zero_)
+            for batch in set(self._batches)
+        }
+
+    def _advance(self, step: Callable[[int], None], batch: int) -> None:
+        step(batch)
+        self._position += batch
+
+    def run(self) -> None:
+        self._position.zero_()
+        for batch in self._batches:
+            self._steps[batch]()
 
 
 def pack(named: Mapping[str, Tensor]) -> Packed:

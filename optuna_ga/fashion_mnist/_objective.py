@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -13,30 +12,21 @@ import torch
 from optuna import Trial, TrialPruned
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
-from tqdm.auto import tqdm
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int, shown
-from optuna_ga._running.progress import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._trainers import (
-    Epochs,
-    LoopTrainer,
-    Member,
-    ThreadsTrainer,
-    Trainer,
-)
+from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import (
     LEARNING_RATE_DECAY,
     DivergedError,
-    Epoch,
-    State,
     evaluate,
     train,
 )
 from optuna_ga.torch._environment import Precision, checked_device, usual_settings
+from optuna_ga.torch._objective import GenerationObjective
+from optuna_ga.torch._task import Member
 
 PRECISIONS = get_args(Precision)
 
@@ -147,7 +137,7 @@ class FashionMNISTObjective:
             )
         self._checkpoints = checkpoints
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
-        self._trainer: Trainer | None = None
+        self._evaluators: dict[str | None, GenerationObjective] = {}  # By their backends.
         self._data_name = data
         if not isinstance(folder, str | PathLike | None):
             raise TypeError(f"`folder` must be a path or None, but {shown(folder)} was given.")
@@ -171,7 +161,7 @@ class FashionMNISTObjective:
         Raises:
             optuna.TrialPruned: If the study's pruner stops the trial before its last epoch.
         """
-        (result,) = self._evaluate([trial], self._new_trainer(LoopTrainer))
+        (result,) = self._evaluate([trial], "loop")
         if isinstance(result, TrialPruned):
             raise result
         return result
@@ -183,8 +173,8 @@ class FashionMNISTObjective:
         calling the objective trial by trial, up to rounding, which a long training in float32
         amplifies. `training_s` is the trial's share of the generation's time.
 
-        On a GPU, networks with the same seed are stacked in chunks of up to 16 and trained as CUDA
-        graphs. On a CPU, each core trains one network at a time.
+        On a GPU, networks with the same seed train in chunks of up to 16 as CUDA graphs. On a CPU,
+        each core trains one network at a time.
 
         Args:
             trials: Running trials, whose hyperparameters this method suggests.
@@ -194,10 +184,7 @@ class FashionMNISTObjective:
             or the loss is higher, or an `optuna.TrialPruned` if the study's pruner stopped the
             trial.
         """
-        if self._trainer is None:
-            kind = StackedTrainer if self._device.type == "cuda" else ThreadsTrainer
-            self._trainer = self._new_trainer(kind)
-        return self._evaluate(trials, self._trainer)
+        return self._evaluate(trials, None)
 
     def test(self, params: Mapping[str, float], seed: int | None = None) -> Score:
         """Train a network with the given hyperparameters and score it on the official test images.
@@ -253,17 +240,17 @@ class FashionMNISTObjective:
             raise ValueError(
                 "`checkpoints` must be given to score a trained network, but None was given."
             )
-        state = State(**self._checkpoints.load(trial, self._device))
-        network = initial_network(state.seed, self._device)
-        network.load_state_dict(state.weights)
+        state = self._checkpoints.load(trial, self._device)
+        network = initial_network(state["seed"], self._device)
+        network.load_state_dict(state["weights"])
         return Score(*evaluate(network, test, self._precision))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; a worker process creates its own trainer and loads its own data."""
-        return {**self.__dict__, "_trainer": None}
+        return {**self.__dict__, "_evaluators": {}}
 
     def _train_and_score(self, params: Mapping[str, float], seed: int, test: Images) -> Score:
-        network = initial_network(seed, self._device)
+        network = initial_network(seed, self._device, dropout=self._dropout)
         data = self._data()
         for _ in train(
             network,
@@ -275,7 +262,6 @@ class FashionMNISTObjective:
             epochs=self._epochs,
             seed=seed,
             precision=self._precision,
-            dropout=self._dropout,
         ):
             pass
         return Score(*evaluate(network, test, self._precision))
@@ -320,98 +306,29 @@ class FashionMNISTObjective:
                 return load_full(self._folder, self._device)
             return load_subset(self._device)
 
-    def _evaluate(self, trials: Sequence[Trial], trainer: Trainer) -> list[float | TrialPruned]:
-        members = [self._member(trial) for trial in trials]
-        data = self._data()
-        title = f"training {len(members)} network{'s' * (len(members) > 1)}"
-        with progress_bar(
-            self._show_progress_bar, total=self._epochs, desc=title, unit="epoch", leave=False
-        ) as progress:
-            reporter = _Reporter(trials, self._epochs, progress)
-            states = trainer.train(
-                members, data.training, data.validation, self._epochs, reporter.after_epoch
+    def _evaluate(self, trials: Sequence[Trial], backend: str | None) -> list[float | TrialPruned]:
+        if backend not in self._evaluators:
+            trainer = paper_trainer(
+                self._data(),
+                self._epochs,
+                backend=backend,
+                precision=self._precision,
+                dropout=self._dropout,
+                learning_rate_decay=LEARNING_RATE_DECAY if self._checkpoints is None else 1.0,
+                show_progress_bar=self._show_progress_bar,
             )
-        if self._checkpoints is not None:
-            for trial, state in zip(trials, states, strict=True):
-                if state is not None:
-                    self._checkpoints.save(trial, state._asdict())
-        return reporter.results
-
-    def _new_trainer(self, kind: Callable[..., Trainer]) -> Trainer:
-        return kind(
-            self._device,
-            precision=self._precision,
-            dropout=self._dropout,
-            learning_rate_decay=LEARNING_RATE_DECAY if self._checkpoints is None else 1.0,
-        )
+            self._evaluators[backend] = trainer.objective(
+                self._member, checkpoints=self._checkpoints, worst=DIVERGED_LOSS
+            )
+        return self._evaluators[backend](trials)
 
     def _member(self, trial: Trial) -> Member:
         rate, momentum, decay = (
             trial.suggest_float(name, distribution.low, distribution.high)
             for name, distribution in SEARCH_SPACE.items()
         )
-        state = self._parent_state(trial)
-        if state is not None:
-            return Member(rate, momentum, decay, state.seed, state)
         seed = self._seed + trial.number if self._seed_per_trial else self._seed
-        return Member(rate, momentum, decay, seed)
-
-    def _parent_state(self, trial: Trial) -> State | None:
-        """Return the state from which the trial resumes; None if it trains from scratch."""
-        if self._checkpoints is None:
-            return None
-        state = self._checkpoints.load_parent(trial, self._device)
-        return None if state is None else State(**state)
-
-
-class _Reporter:
-    """Reports each epoch's losses to the trials, prunes, and collects the trials' results."""
-
-    def __init__(self, trials: Sequence[Trial], epochs: int, progress: tqdm[Any]) -> None:
-        self.results: list[float | TrialPruned] = [DIVERGED_LOSS] * len(trials)
-        self._trials = trials
-        self._epochs = epochs
-        self._progress = progress
-        self._epoch = 0
-        self._seconds = [0.0] * len(trials)
-        self._start = time.perf_counter()
-
-    def after_epoch(self, ended: Epochs) -> Collection[int]:
-        """Report an epoch's losses, and return the positions of the trials to prune.
-
-        Args:
-            ended: The finished epoch of each trial in training, None if it diverged, by the
-                trial's position in the generation.
-        """
-        self._epoch += 1
-        share = (time.perf_counter() - self._start) / len(ended)
-        for position, epoch in ended.items():
-            self._seconds[position] += share
-            if epoch is not None:
-                self._trials[position].report(_cut(epoch.validation_loss), step=self._epoch)
-        pruned = {position for position, epoch in ended.items() if self._end(position, epoch)}
-        self._progress.update()
-        self._start = time.perf_counter()
-        return pruned
-
-    def _end(self, position: int, epoch: Epoch | None) -> bool:
-        """Record the epoch if it is the trial's last; return whether the trial is pruned."""
-        trial = self._trials[position]
-        is_last = self._epoch == self._epochs
-        pruned = epoch is not None and not is_last and trial.should_prune()
-        if epoch is None:
-            trial.set_user_attr("diverged", True)
-        elif pruned or is_last:
-            self.results[position] = TrialPruned() if pruned else _cut(epoch.validation_loss)
-            for name, value in epoch._asdict().items():
-                trial.set_user_attr(name, value)
-        if epoch is None or pruned or is_last:
-            trial.set_user_attr("training_s", self._seconds[position])
-        return pruned
-
-
-def _cut(loss: float) -> float:
-    return min(loss, DIVERGED_LOSS)
+        return Member(rate, momentum=momentum, weight_decay=decay, seed=seed)
 
 
 def _checked_seed(seed: int) -> int:

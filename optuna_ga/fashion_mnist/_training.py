@@ -1,14 +1,15 @@
 """One training run, as the paper describes it (section 5), in its plainest form.
 
 SGD on the mean cross-entropy, batches of 64, and a learning rate multiplied by 0.7 after each
-epoch. Validation takes batches of 1000. A training may go on from where another one ended.
+epoch. Validation takes batches of 1000. `PopulationTrainer` trains populations; its results are
+tested to be these.
 
 Shapes: B images in a batch, N images in a data set.
 """
 
 import math
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -18,14 +19,10 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from optuna_ga.fashion_mnist._data import Images, normalize
-from optuna_ga.fashion_mnist._network import (
-    Network,
-    draw_kept,
-    dropout_seed,
-    initial_network,
-)
+from optuna_ga.fashion_mnist._network import Network
 from optuna_ga.torch._environment import Precision
 from optuna_ga.torch._environment import computing as gpu_settings
+from optuna_ga.torch._randomness import MemberRandomness, member_key
 
 BATCH_SIZE = 64
 EVALUATION_BATCH_SIZE = 1000
@@ -47,22 +44,6 @@ class Epoch(NamedTuple):
     validation_accuracy: float
 
 
-class State(NamedTuple):
-    """The state of a training, from which another can resume.
-
-    Attributes:
-        weights: The network's, by name.
-        momenta: SGD's momentum buffer of each weight, zero without momentum.
-        n_epochs: Epochs since the initial weights, which decide the next order of the images.
-        seed: Seed of initial weights, batches and dropout.
-    """
-
-    weights: dict[str, Tensor]
-    momenta: dict[str, Tensor]
-    n_epochs: int
-    seed: int
-
-
 class DivergedError(ArithmeticError):
     """The loss of a training run is no longer finite."""
 
@@ -77,12 +58,10 @@ def train(
     weight_decay: float,
     epochs: int,
     seed: int,
-    start: State | None = None,
     learning_rate_decay: float = LEARNING_RATE_DECAY,
     precision: Precision = "float32",
-    dropout: bool = False,
-) -> Generator[Epoch, None, State]:
-    """Train the network in place, yield after each epoch, and return its state.
+) -> Iterator[Epoch]:
+    """Train the network in place, and yield after each epoch.
 
     Args:
         network: The network, on the same device as the images.
@@ -94,10 +73,8 @@ def train(
         epochs: Number of epochs.
         seed: Seed of the order of the images, which is drawn anew for each epoch, and of
             dropout.
-        start: State of the same seed to resume. None begins with the network's weights.
         learning_rate_decay: Factor of the learning rate after each epoch.
         precision: The precision of products.
-        dropout: Whether to train with dropout.
 
     Raises:
         DivergedError: As soon as a loss is no longer finite.
@@ -105,29 +82,14 @@ def train(
     optimizer = SGD(
         network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
     )
-    n_epochs = 0
-    if start is not None:
-        _restore(network, optimizer, start)
-        n_epochs = start.n_epochs
     scheduler = StepLR(optimizer, step_size=1, gamma=learning_rate_decay)
-    orders = image_orders(len(training.labels), seed, n_epochs)
-    masks = torch.Generator(training.labels.device) if dropout else None
-    for epoch in range(n_epochs, n_epochs + epochs):
-        order = next(orders)
-        if masks is not None:
-            masks.manual_seed(dropout_seed(seed, epoch))
+    orders = image_orders(len(training.labels), seed)
+    for epoch in range(epochs):
+        key = member_key(seed, epoch)
         with computing(precision, training.labels.device):
-            training_loss = _train_epoch(network, optimizer, training, order, masks)
+            training_loss = _train_epoch(network, optimizer, training, next(orders), key)
         scheduler.step()
         yield Epoch(training_loss, *evaluate(network, validation, precision))
-    return _state(network, optimizer, n_epochs + epochs, seed)
-
-
-def initial_state(seed: int, device: torch.device) -> State:
-    """Return the state in which a training with this seed begins."""
-    weights = initial_network(seed, device).state_dict()
-    momenta = {name: torch.zeros_like(each) for name, each in weights.items()}
-    return State(weights, momenta, 0, seed)
 
 
 def image_orders(n: int, seed: int, first: int = 0) -> Iterator[Tensor]:
@@ -148,6 +110,7 @@ def evaluate(
         DivergedError: If the loss is not finite.
     """
     dtype = network.fc2.weight.dtype
+    network.eval()
     loss = torch.zeros((), device=images.labels.device, dtype=dtype)
     correct = torch.zeros((), device=images.labels.device, dtype=torch.float32)
     with computing(precision, images.labels.device), torch.no_grad():
@@ -164,21 +127,18 @@ def evaluate(
 
 
 def _train_epoch(
-    network: Network,
-    optimizer: SGD,
-    images: Images,
-    order: Tensor,
-    masks: torch.Generator | None,
+    network: Network, optimizer: SGD, images: Images, order: Tensor, key: int
 ) -> float:
     """Train on every image once, in this order; return the mean loss."""
-    dtype = network.fc2.weight.dtype
-    total = torch.zeros((), device=images.labels.device, dtype=dtype)
-    batches = order.to(images.labels.device).split(BATCH_SIZE)  # (B,), the last one shorter
+    dtype, device = network.fc2.weight.dtype, images.labels.device
+    network.train()
+    total = torch.zeros((), device=device, dtype=dtype)
+    batches = order.to(device).split(BATCH_SIZE)  # (B,), the last one shorter
     for step, batch in enumerate(batches):
         pixels, labels = images.take(batch)
-        kept = None if masks is None else draw_kept(len(batch), masks)
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(normalize(pixels, dtype), kept), labels)
+        with _masks(key, step, device) if network.dropout else nullcontext():
+            loss = F.cross_entropy(network(normalize(pixels, dtype)), labels)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)
@@ -187,22 +147,10 @@ def _train_epoch(
     return _finite(total.item() / len(order))
 
 
-def _restore(network: Network, optimizer: SGD, start: State) -> None:
-    network.load_state_dict(start.weights)
-    for name, weights in network.named_parameters():
-        momentum = torch.empty_like(weights).copy_(start.momenta[name])
-        optimizer.state[weights]["momentum_buffer"] = momentum
-
-
-def _state(network: Network, optimizer: SGD, n_epochs: int, seed: int) -> State:
-    weights = {name: each.detach() for name, each in network.named_parameters()}
-    # Without momentum SGD keeps no buffer, or leaves one from before as it was.
-    has_momentum = bool(optimizer.param_groups[0]["momentum"])
-    momenta = {
-        name: optimizer.state[each]["momentum_buffer"] if has_momentum else torch.zeros_like(each)
-        for name, each in network.named_parameters()
-    }
-    return State(weights, {name: each.detach() for name, each in momenta.items()}, n_epochs, seed)
+def _masks(key: int, step: int, device: torch.device) -> MemberRandomness:
+    """Return a context in which dropout's masks depend on the key and the step alone."""
+    numbers = (torch.tensor(each, dtype=torch.int32, device=device) for each in (key, step))
+    return MemberRandomness(*numbers)
 
 
 def _finite(loss: float) -> float:

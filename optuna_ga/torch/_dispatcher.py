@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import optuna
 import torch
+from torch import nn
 
 from optuna_ga.torch._backends.backend import Backend, Recipe
 from optuna_ga.torch._backends.branches import ByBranches
@@ -26,12 +28,17 @@ from optuna_ga.torch._structure import Structure, signature
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Epoch, Training
 
-BACKENDS: Mapping[str, Callable[[Recipe], Backend]] = {
+MakeBackend = Callable[[Recipe], Backend]
+
+BACKENDS: Mapping[str, MakeBackend] = {
     "loop": LoopBackend,
     "threads": ThreadsBackend,
     "vmap": lambda recipe: StackBackend(recipe, ByVmap()),
     "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
 }
+
+_OWN = "the trainer's own"
+_making = threading.Lock()  # Of networks, whose initial weights PyTorch's global generator draws.
 
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
@@ -41,17 +48,20 @@ class Dispatcher:
 
     Args:
         recipe: The settings that all members share.
-        backend: Name of the backend; "auto" chooses for each network.
+        backend: Name of the backend, "auto" to choose for each network, or a function that makes
+            a backend for networks that need no examination.
 
     Attributes:
         verdicts: How the networks seen so far can be trained, by their signatures.
     """
 
-    def __init__(self, recipe: Recipe, backend: str) -> None:
+    def __init__(self, recipe: Recipe, backend: str | MakeBackend) -> None:
         self._recipe = recipe
-        self._backend = backend
+        self._backend = backend if isinstance(backend, str) else _OWN
+        self._makers = BACKENDS if isinstance(backend, str) else {_OWN: backend}
         # Trainings and stacks keep the structures that are needed again.
         self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
+        self._latest: tuple[Hashable, Training] | None = None
         self.verdicts: dict[Hashable, Verdict] = {}
         self._backends: dict[str, Backend] = {}
         self._logged: set[tuple[Hashable, str]] = set()
@@ -78,7 +88,7 @@ class Dispatcher:
         name = self._name_of_backend(members)
         if name not in self._backends:
             self._release()  # The memory of other backends.
-            self._backends[name] = BACKENDS[name](self._recipe)
+            self._backends[name] = self._makers[name](self._recipe)
         try:
             return self._backends[name].train_epoch(members)
         except RuntimeError as error:
@@ -114,21 +124,35 @@ class Dispatcher:
                 "`batch_size` of a member must be None where `train` is a loader, which makes the "
                 f"batches, but {member.batch_size} was given."
             )
+        with _making:
+            training = replace(self._beginning(member), member=member)
+        return training if state is None else training.resumed(self._recipe.optimizer, state)
+
+    def _beginning(self, member: Member) -> Training:
+        """Return a new training, the latest one if only its settings differ."""
+        key = member.seed, frozenset(member.model.items())
+        if self._latest is not None and self._latest[0] == key:
+            return self._latest[1]
         with seeded(member.seed):
             model = self._recipe.task.model(member.seed, **member.model)
-        key = signature(model)
         device = self._recipe.device
-        structure = self._structures.get(key)
-        if structure is None:
-            structure = Structure(copy.deepcopy(model), key, device, self._recipe.precision)
-            self._structures[key] = structure
+        structure = self._structure(model)
         parameters = {name: p.detach() for name, p in model.named_parameters()}
         weights = structure.rows(parameters).to(device)
         buffers = {name: b.to(device) for name, b in structure.buffers(model).items()}
         n_moments = len(self._recipe.optimizer.moments)
         moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
-        training = Training(member, structure, weights, moments, buffers)
-        return training if state is None else training.resumed(self._recipe.optimizer, state)
+        self._latest = key, Training(member, structure, weights, moments, buffers)
+        return self._latest[1]
+
+    def _structure(self, model: nn.Module) -> Structure:
+        key = signature(model)
+        structure = self._structures.get(key)
+        if structure is None:
+            device, precision = self._recipe.device, self._recipe.precision
+            structure = Structure(copy.deepcopy(model), key, device, precision)
+            self._structures[key] = structure
+        return structure
 
     def _name_of_backend(self, members: Sequence[Training]) -> str:
         verdict = self.verdict(members[0])
@@ -147,6 +171,8 @@ class Dispatcher:
     def verdict(self, training: Training) -> Verdict:
         """Return how a network can be trained, examined once for each structure."""
         key = training.structure.key
+        if self._backend == _OWN:
+            return Verdict("", "")
         if key not in self.verdicts:
             member = training.member
             other = self.start(replace(member, seed=member.seed + 1))

@@ -17,7 +17,7 @@ from optuna_ga._running.progress import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher
+from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher, MakeBackend
 from optuna_ga.torch._environment import (
     PRECISIONS,
     Precision,
@@ -58,7 +58,8 @@ class PopulationTrainer:
     Each member has its own learning rate, momentum or betas, weight decay, schedule, clipping and
     seed. Members whose settings change the network's shape or the batches train in groups, one
     group after the other. A member's result depends on its settings and seed, not on the others:
-    not at all on a CPU, and on a GPU within rounding. One that diverges changes no other.
+    by `vmap`, and on a GPU, within rounding, otherwise to the bit. One that diverges changes no
+    other.
 
     Backends:
         - `loop`: one member after the other, by `torch.optim`; the specification.
@@ -127,14 +128,15 @@ class PopulationTrainer:
         optimizer: str = "adamw",
         schedule: Schedule | None = None,
         precision: Precision = "float32",
-        backend: str = "auto",
+        backend: str | MakeBackend = "auto",
         device: str | torch.device | None = None,
         show_progress_bar: bool = False,
     ) -> None:
         self.epochs = check_int("epochs", epochs, minimum=1)
         _check_one_of("optimizer", optimizer, OPTIMIZERS)
         _check_one_of("precision", precision, PRECISIONS)
-        _check_one_of("backend", backend, ["auto", *BACKENDS])
+        if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
+            _check_one_of("backend", backend, ["auto", *BACKENDS])
         self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
         place = checked_device(device)
         if precision == "tf32" and place.type != "cuda":
@@ -155,7 +157,7 @@ class PopulationTrainer:
             place,
         )
         self._dispatcher = Dispatcher(self._recipe, backend)
-        if _takes_a_seed_alone(task.model):
+        if not callable(backend) and _takes_a_seed_alone(task.model):
             with self._settings():
                 self._dispatcher.verdict(self._dispatcher.start(Member(0.0)))
 
@@ -165,12 +167,13 @@ class PopulationTrainer:
         *,
         metric: str = "loss",
         checkpoints: Checkpoints | None = None,
+        worst: float | None = None,
     ) -> GenerationObjective:
         """Return an objective for `optimize_generations`.
 
         Each trial reports its metric after every epoch, so that pruners work, and records the
         user attributes `training_loss` and `validation_` with the name of each metric, or
-        `diverged`.
+        `diverged`; and `training_s`, its share of the seconds that its group took.
 
         Args:
             suggest: Called with a trial, whose parameters it suggests; returns its settings.
@@ -178,8 +181,10 @@ class PopulationTrainer:
             checkpoints: Where each trial leaves its state, and finds its parent's, for
                 `GASampler.population_based_training`. A trial goes on with its parent's seed.
                 None trains each from scratch.
+            worst: Value of a trial whose training diverged, and the worst that any trial gets;
+                None is infinity, of the worse sign.
         """
-        return GenerationObjective(self, suggest, metric, checkpoints)
+        return GenerationObjective(self, suggest, metric, checkpoints, worst)
 
     def train(
         self,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from optuna_ga.fashion_mnist import _chunks, _network, _training
+from optuna_ga.fashion_mnist import _network, _task, _training
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 8 rather than 64 images, so that many steps take little time."""
-    for module in (_training, _chunks):
+    for module in (_training, _task):
         monkeypatch.setattr(module, "BATCH_SIZE", 8)
 
 

@@ -1,4 +1,4 @@
-"""Trains by the fused kernels in Triton's interpreter and by vmap, and prints how far they differ.
+"""Trains by the fused kernels in Triton's interpreter and by the loop; prints how far they differ.
 
 It is a script, since Triton reads TRITON_INTERPRET when the kernels are defined.
 """
@@ -9,57 +9,58 @@ import sys
 
 import torch
 
-from optuna_ga.fashion_mnist import _chunks, _fused
-from optuna_ga.fashion_mnist._chunks import Chunk, Stack, VmapChunk
-from optuna_ga.fashion_mnist._data import load_subset
+from optuna_ga.fashion_mnist import _fused, load_subset
 from optuna_ga.fashion_mnist._fused import FusedChunk
-from optuna_ga.fashion_mnist._trainers import Member
-from optuna_ga.fashion_mnist._training import Epoch
-from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.fashion_mnist._fused_backend import FusedBackend
+from optuna_ga.fashion_mnist._task import ImageData, PaperTask
+from optuna_ga.torch import Epoch, Member, PopulationTrainer, Trained
+from optuna_ga.torch._dispatcher import MakeBackend
 
-CPU = torch.device("cpu")
-MEMBERS = [Member(0.05, 0.9, 0.01), Member(0.1, 0.0, 0.0)]
+MEMBERS = [Member(0.05, momentum=0.9, weight_decay=0.01), Member(0.1)]
 
 
-def trained(kind: type[Chunk], dropout: bool) -> tuple[Stack, list[Epoch | None]]:
-    """Return the population after a batch of 4 and one of 3, and the results of the epoch."""
-    images = load_subset(CPU).training
-    stack = Stack(MEMBERS, CPU, torch.float32)
-    chunk = kind(
-        2, images.take(slice(7)), images.take(slice(3000, 3003)), dtype=torch.float32,
-        precision="float32", dropout=dropout, capturer=Capturer(CPU),
-    )  # fmt: skip
-    chunk.load(stack, [0, 1])
-    epochs = chunk.train_epoch(torch.tensor([3, 1, 6, 0, 2, 5, 4]), 5)
-    chunk.store(stack, [0, 1])
-    return stack, epochs
+def trained(backend: str | MakeBackend, dropout: bool) -> list[Trained]:
+    """Return the members after a batch of 4 and one of 3."""
+    images = load_subset(torch.device("cpu")).training
+    trainer = PopulationTrainer(
+        PaperTask(dropout=dropout),
+        train=ImageData(images.take(slice(7)), 4, torch.float32),
+        validation=ImageData(images.take(slice(3000, 3003)), 4, torch.float32),
+        epochs=1,
+        optimizer="sgd",
+        backend=backend,
+        device="cpu",
+    )
+    return trainer.train(MEMBERS)
+
+
+def tensors(trained: Trained) -> list[torch.Tensor]:
+    """Return weights and momenta."""
+    assert trained.state is not None
+    momenta = trained.state["optimizer"]["momentum_buffer"]
+    return [*trained.state["weights"].values(), *momenta.values()]
+
+
+def numbers(epoch: Epoch) -> list[float]:
+    """Return the results of an epoch."""
+    return [epoch.training_loss, *epoch.metrics.values()]
 
 
 def main() -> None:
     """Print the largest relative difference of any weight or momentum, then of any result."""
-    for module in (_chunks, _fused):
-        vars(module)["BATCH_SIZE"] = 4
+    vars(_fused)["BATCH_SIZE"] = 4
     FusedChunk.EVALUATION_BATCH_SIZE = 4
     dropout = sys.argv[1] == "dropout"
-    (mine, ended), (theirs, expected) = (
-        trained(kind, dropout) for kind in (FusedChunk, VmapChunk)
-    )
-    print(
-        max(
-            ((first[name] - second[name]).norm() / second[name].norm()).item()
-            for first, second in (
-                (mine.weights, theirs.weights), (mine.momenta, theirs.momenta),
-            )
-            for name in second
-        )
-    )  # fmt: skip
-    print(
-        max(
-            abs(a - b)
-            for first, second in zip(ended, expected, strict=True)
-            for a, b in zip(first or (), second or (), strict=True)
-        )
-    )
+    fused, loop = trained(FusedBackend, dropout), trained("loop", dropout)
+    weights, results = 0.0, 0.0
+    for mine, theirs in zip(fused, loop, strict=True):
+        for found, expected in zip(tensors(mine), tensors(theirs), strict=True):
+            error = (found - expected).norm() / expected.norm().clamp(1e-30)
+            weights = max(weights, error.item())
+        for one, other in zip(numbers(mine.epochs[0]), numbers(theirs.epochs[0]), strict=True):
+            results = max(results, abs(one - other))
+    print(weights)
+    print(results)
 
 
 if __name__ == "__main__":

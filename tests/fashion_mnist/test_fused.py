@@ -1,4 +1,4 @@
-"""The fused kernels without a GPU: interpreted, they equal vmap; and they compile."""
+"""The fused kernels without a GPU: interpreted, they equal the loop; and they compile."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_unpacked_weights_are_those_that_were_packed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dropout", ["dropout", "whole"])
-def test_interpreted_kernels_equal_vmap_in_float32(dropout: str) -> None:
+def test_interpreted_kernels_equal_the_loop_in_float32(dropout: str) -> None:
     """After two steps, one with a batch size that is no power of two, all agree within 2e-6."""
     output = subprocess.run(
         [sys.executable, "-m", "tests.fashion_mnist.interpreted", dropout],
@@ -106,9 +106,8 @@ def test_all_kernels_compile_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     images = load_subset(cpu).training.take(slice(37))
     chunk = FusedChunk(
-        3, images, images, dtype=torch.float32, precision="bfloat16", dropout=True,
-        capturer=Capturer(cpu),
-    )  # fmt: skip
+        3, images, images, precision="bfloat16", dropout=True, capturer=Capturer(cpu)
+    )
     chunk._train_batch(37)
 
     assert len(launches) == 8

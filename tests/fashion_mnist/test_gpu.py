@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import optuna
@@ -17,18 +16,20 @@ from optuna_ga import (
     optimize_generations,
     replay,
 )
-from optuna_ga.fashion_mnist import FashionMNISTObjective
-from optuna_ga.fashion_mnist._data import load_subset
+from optuna_ga.fashion_mnist import FashionMNISTObjective, paper_trainer
+from optuna_ga.fashion_mnist._data import Data, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._stacked import StackedTrainer
-from optuna_ga.fashion_mnist._trainers import LoopTrainer, Member
 from optuna_ga.fashion_mnist._training import Epoch, train
+from optuna_ga.torch import Member
 from optuna_ga.torch._environment import Precision
 from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     MEMBERS,
+    Curve,
+    curves,
     images,
     largest_difference,
+    separate,
     trained,
 )
 
@@ -36,9 +37,15 @@ pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
 
 # Settings whose losses stay close to each other over some steps, whatever the rounding.
-GENTLE = [Member(0.01, 0.5, 0.01), Member(0.02, 0.0, 0.0), Member(0.005, 0.9, 0.1)]
+GENTLE = [
+    Member(0.01, momentum=0.5, weight_decay=0.01), Member(0.02),
+    Member(0.005, momentum=0.9, weight_decay=0.1),
+]  # fmt: skip
 
-on_gpu = partial(trained, device=GPU)
+
+def on_gpu(members: list[Member], n_images: int, epochs: int = 1, **options: Any) -> list[Curve]:
+    """Return the results of each epoch of each member, by the backend that a GPU takes."""
+    return curves(trained(members, n_images, epochs, device=GPU, **options))
 
 
 def first_epoch(device: str) -> Epoch:
@@ -76,31 +83,29 @@ def test_a_training_repeats_exactly_on_the_gpu() -> None:
 
 
 @pytest.mark.parametrize("dropout", [False, True])
-def test_graphs_equal_separate_trainings_in_float64(dropout: bool) -> None:
+@pytest.mark.parametrize("backend", [None, "vmap"])
+def test_graphs_equal_separate_trainings_in_float64(backend: str | None, dropout: bool) -> None:
     """42 steps with a decaying learning rate and a last batch of 16, within 1e-12."""
-    trainers = (
-        t(GPU, dtype=torch.float64, dropout=dropout) for t in (StackedTrainer, LoopTrainer)
-    )
-    mine, theirs = (on_gpu(trainer, MEMBERS, 400, 6) for trainer in trainers)
+    options: Any = {"dtype": torch.float64, "dropout": dropout}
+    mine = on_gpu(MEMBERS, 400, 6, backend=backend, **options)
+    theirs, _ = separate(MEMBERS, 400, 6, GPU, **options)
 
     assert largest_difference(mine, theirs) < 1e-12
 
 
 def test_graphs_equal_separate_trainings_in_float32() -> None:
     """After 20 steps losses agree within 2e-5."""
-    mine, theirs = (on_gpu(t(GPU), GENTLE, 20 * 64) for t in (StackedTrainer, LoopTrainer))
+    theirs, _ = separate(GENTLE, 20 * 64, device=GPU, dtype=torch.float32)
 
-    assert largest_difference(mine, theirs) < 2e-5
+    assert largest_difference(on_gpu(GENTLE, 20 * 64), theirs) < 2e-5
 
 
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_fused_kernels_train_as_separate_trainings(precision: Precision, dropout: bool) -> None:
+def test_fused_kernels_train_as_the_loop(precision: Precision, dropout: bool) -> None:
     """After 20 steps results differ by the precision's rounding alone."""
-    mine, theirs = (
-        on_gpu(t(GPU, precision=precision, dropout=dropout), GENTLE, 20 * 64)
-        for t in (StackedTrainer, LoopTrainer)
-    )
+    options: Any = {"precision": precision, "dropout": dropout}
+    mine, theirs = (on_gpu(GENTLE, 20 * 64, backend=b, **options) for b in (None, "loop"))
 
     assert 0 < largest_difference(mine, theirs) < 0.05
 
@@ -108,8 +113,7 @@ def test_fused_kernels_train_as_separate_trainings(precision: Precision, dropout
 def test_the_last_batch_of_fused_kernels_may_have_any_size() -> None:
     """A batch of 37 images, which is no power of two, is padded."""
     mine, theirs = (
-        on_gpu(t(GPU, precision="bfloat16"), GENTLE, 64 + 37)
-        for t in (StackedTrainer, LoopTrainer)
+        on_gpu(GENTLE, 64 + 37, precision="bfloat16", backend=b) for b in (None, "loop")
     )
 
     assert largest_difference(mine, theirs) < 0.05
@@ -118,82 +122,79 @@ def test_the_last_batch_of_fused_kernels_may_have_any_size() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_training_in_graphs_repeats_exactly(precision: Precision) -> None:
     """Every sum has a fixed order."""
-    first, second = (
-        on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 832) for _ in range(2)
-    )
+    first, second = (on_gpu(MEMBERS, 832, precision=precision) for _ in range(2))
 
     assert first == second
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_diverging_member_changes_no_other_on_the_gpu(precision: Precision) -> None:
-    """In a chunk of the same size the other members are the same to the bit."""
+    """In a population of the same size the other members are the same to the bit."""
     healthy, diverging = (
-        on_gpu(StackedTrainer(GPU, precision=precision), members, 832)
+        on_gpu(members, 832, precision=precision)
         for members in (MEMBERS, [MEMBERS[0], DIVERGING, MEMBERS[2]])
     )
 
-    assert diverging[0][1] is None
-    assert diverging[0][0] == healthy[0][0]
-    assert diverging[0][2] == healthy[0][2]
+    assert diverging[1] == []
+    assert diverging[0] == healthy[0]
+    assert diverging[2] == healthy[2]
 
 
-def test_a_members_place_matters_within_rounding_on_the_gpu() -> None:
-    """Kernels depend on the chunk's size, so losses after 20 steps agree within 2e-5 only."""
-    members = GENTLE
-    (forward,) = on_gpu(StackedTrainer(GPU), members, 20 * 64)
-    (backward,) = on_gpu(StackedTrainer(GPU), members[::-1], 20 * 64)
-    (alone,) = on_gpu(StackedTrainer(GPU), members[:1], 20 * 64)
+@pytest.mark.parametrize(("precision", "limit"), [("float32", 2e-5), ("bfloat16", 0.05)])
+def test_a_members_place_matters_within_rounding_on_the_gpu(
+    precision: Precision, limit: float
+) -> None:
+    """Kernels depend on the number of members, so losses after 20 steps agree within rounding."""
+    forward, backward, alone = (
+        on_gpu(members, 20 * 64, precision=precision)
+        for members in (GENTLE, GENTLE[::-1], GENTLE[:1])
+    )
 
-    assert largest_difference([{0: forward[0]}], [{0: backward[2]}]) < 2e-5
-    assert largest_difference([{0: forward[0]}], [alone]) < 2e-5
+    assert largest_difference(forward[:1], backward[2:]) < limit
+    assert largest_difference(forward[:1], alone) < limit
 
 
 def test_dropping_members_leaves_the_others_unchanged_on_the_gpu() -> None:
-    """They are equal up to rounding, since kernels depend on the shrinking chunk's size."""
-    members = [Member(0.005, 0.5, 0.01)] * 6
-    whole = on_gpu(StackedTrainer(GPU), members, 5 * 64, 3)
-    dropping = on_gpu(StackedTrainer(GPU), members, 5 * 64, 3, drop={1: {0, 1, 2, 3}})
+    """They are equal up to rounding, since kernels depend on the number of members."""
+    members = [Member(0.005, momentum=0.5, weight_decay=0.01)] * 6
+    whole = on_gpu(members, 5 * 64, 3)
+    dropping = on_gpu(members, 5 * 64, 3, drop={1: {0, 1, 2, 3}})
 
-    assert list(dropping[2]) == [4, 5]
-    for epoch in range(3):
-        assert largest_difference([{5: dropping[epoch][5]}], [{5: whole[epoch][5]}]) < 2e-5
+    assert [len(curve) for curve in dropping] == [1, 1, 1, 1, 3, 3]
+    assert largest_difference(dropping[4:], whole[4:]) < 2e-5
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
     """Results are close to those of float32, and not equal."""
-    (exact,) = on_gpu(LoopTrainer(GPU), MEMBERS, 320)
-    (rough,) = on_gpu(StackedTrainer(GPU, precision=precision), MEMBERS, 320)
+    exact, rough = (on_gpu(MEMBERS, 320, precision=p) for p in ("float32", precision))
 
-    assert 0 < largest_difference([exact], [rough]) < 0.3
-
-
-def test_a_generation_larger_than_a_chunk_trains_on_the_gpu() -> None:
-    """Twenty members are two chunks of ten, and the graphs are used again."""
-    (ended,) = on_gpu(StackedTrainer(GPU), [MEMBERS[0]] * 20, 144)
-
-    assert len(ended) == 20
-    assert all(
-        epoch is not None and math.isfinite(epoch.validation_loss) for epoch in ended.values()
-    )
+    assert 0 < largest_difference(exact, rough) < 0.3
 
 
-def test_generations_continue_on_the_gpu_as_one_training() -> None:
-    """In float64 resumed rows of the stack equal the loop, and no state leaves the device."""
-    members = [Member(0.05, 0.9, 0.01), Member(0.1, 0.0, 0.0), Member(0.02, 0.5, 0.1)]
-    ended = []
-    for kind in (StackedTrainer, LoopTrainer):
-        trainer = kind(GPU, dtype=torch.float64, learning_rate_decay=1.0)
-        data = images(400, 0, GPU), images(50, 3000, GPU)
-        states = trainer.train(members, *data, 1, lambda _: ())
-        children = [m._replace(start=s) for m, s in zip(members[::-1], states, strict=True)]
-        states = trainer.train(children, *data, 2, lambda _: ())
-        assert all(s is not None and s.weights["fc1.weight"].is_cuda for s in states)
-        ended.append([s.weights["fc1.weight"] for s in states if s is not None])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_generation_larger_than_a_chunk_trains_on_the_gpu(precision: Precision) -> None:
+    """Twenty members train, in bfloat16 as two chunks of ten whose graphs are used again."""
+    ended = on_gpu([MEMBERS[0]] * 20, 144, precision=precision)
 
-    for mine, theirs in zip(*ended, strict=True):
-        assert (mine - theirs).abs().max().item() < 1e-12
+    assert [len(curve) for curve in ended] == [1] * 20
+    assert all(math.isfinite(loss) for curve in ended for _, loss, _ in curve)
+
+
+@pytest.mark.parametrize("backend", [None, "vmap"])
+def test_generations_continue_on_the_gpu_as_one_training(backend: str | None) -> None:
+    """In float64 resumed members equal `train`, and no state leaves the device."""
+    options: Any = {"dtype": torch.float64, "learning_rate_decay": 1.0}
+    data = Data(images(400, 0, GPU), images(20, 3000, GPU), None)
+    begun = paper_trainer(data, 1, backend=backend, **options).train(MEMBERS)
+    states = [each.state for each in begun]
+    ended = paper_trainer(data, 2, backend=backend, **options).train(MEMBERS, states=states)
+    theirs, _ = separate(MEMBERS, 400, 3, GPU, learning_rate_decay=1.0)
+
+    assert largest_difference(curves(ended), [curve[1:] for curve in theirs]) < 1e-12
+    for each in ended:
+        assert each.state is not None
+        assert each.state["weights"]["fc1.weight"].is_cuda
 
 
 def test_states_in_memory_stay_on_the_gpu() -> None:
@@ -208,7 +209,9 @@ def test_states_in_memory_stay_on_the_gpu() -> None:
 
     state = checkpoints.load(best)
     assert all(
-        tensor.is_cuda for part in ("weights", "momenta") for tensor in state[part].values()
+        tensor.is_cuda
+        for part in (state["weights"], state["optimizer"]["momentum_buffer"])
+        for tensor in part.values()
     )
     (again,) = replay(study, best, objective.evaluate_generation, 1)
     assert again.value == pytest.approx(best.value, abs=0.05)

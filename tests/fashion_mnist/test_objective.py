@@ -20,9 +20,9 @@ from optuna_ga.fashion_mnist import (
     SEARCH_SPACE,
     FashionMNISTObjective,
     _objective,
+    paper_trainer,
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
-from optuna_ga.fashion_mnist._trainers import LoopTrainer, ThreadsTrainer
 from tests.terminals import open_terminal
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
@@ -202,9 +202,8 @@ def test_both_forms_make_the_same_study_in_float64(
     monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
     """Bred from each other's values, every trial is the same: no rounding swaps ranks."""
-    for trainer in (LoopTrainer, ThreadsTrainer):
-        double = partial(trainer, dtype=torch.float64)
-        monkeypatch.setattr(_objective, trainer.__name__, double)
+    double = partial(paper_trainer, dtype=torch.float64)
+    monkeypatch.setattr(_objective, "paper_trainer", double)
     data = load_subset(torch.device("cpu"))
     few = Data(data.training.take(slice(10)), data.validation.take(slice(10)), None)
     monkeypatch.setattr(_objective, "load_subset", lambda device: few)
@@ -249,6 +248,20 @@ def test_global_random_numbers_are_left_alone() -> None:
     state = torch.random.get_rng_state()
     trials_of(tiny(), GOOD)
 
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_trials_may_train_in_threads(small_trainings: None) -> None:
+    """Their values are those of one after the other, and random numbers are left alone."""
+    objective = tiny(seed_per_trial=True, n_training_images=32)
+    expected = [trial.value for trial in trials_of(objective, GOOD, GOOD, GOOD, GOOD)]
+    state = torch.random.get_rng_state()
+    study = optuna.create_study()
+    for _ in range(4):
+        study.enqueue_trial(GOOD)
+    study.optimize(objective, n_trials=4, n_jobs=2)
+
+    assert [trial.value for trial in study.trials] == expected
     assert torch.equal(state, torch.random.get_rng_state())
 
 

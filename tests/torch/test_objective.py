@@ -83,6 +83,21 @@ def test_a_diverged_trial_is_the_worst_and_says_so(direction: str, worst: float)
     assert all(0 <= value(trial) <= 1 for trial in study.trials if trial.number != 1)
 
 
+@pytest.mark.parametrize(("direction", "worst"), [("minimize", 1.0), ("maximize", 0.5)])
+def test_the_worst_value_may_be_finite(direction: str, worst: float) -> None:
+    """A diverged trial gets it, and no trial, report or value is worse."""
+    metric = "loss" if direction == "minimize" else "accuracy"
+    objective = small().objective(
+        lambda trial: Member(1e200 if trial.number == 1 else 0.001), metric=metric, worst=worst
+    )
+    study = search(objective, 1, direction=direction)
+
+    assert study.trials[1].value == worst
+    for trial in study.trials:
+        ended = [value(trial), *trial.intermediate_values.values()]
+        assert max(ended) <= worst if direction == "minimize" else min(ended) >= worst
+
+
 def test_an_unknown_metric_is_refused() -> None:
     """The error names the existing metrics."""
     with pytest.raises(ValueError, match=r"one of \['accuracy', 'loss'\]"):

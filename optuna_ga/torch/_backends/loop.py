@@ -6,6 +6,7 @@ Every faster backend is tested against this one.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import Data, LoaderData
 from optuna_ga.torch._randomness import derived_seed, member_key
 from optuna_ga.torch._training import Epoch, Training
+
+_STEPS_BETWEEN_CHECKS = 10  # Reading a loss waits for a GPU, so not after every step.
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -131,10 +134,12 @@ class _Run:
         return data.batches(data.batch_size)
 
     def train(self, batches: Iterable[Any]) -> None:
-        """Take a step on each batch."""
+        """Take a step on each batch, until the loss is found to have diverged."""
         self._model.train()
         for batch in batches:
             self._take_step(batch)
+            if self._n_steps % _STEPS_BETWEEN_CHECKS == 0 and self._has_diverged():
+                return
 
     def _take_step(self, batch: Any) -> None:
         member = self._before.member
@@ -151,7 +156,9 @@ class _Run:
         self._loss += loss.detach() * n_rows(batch)
 
     def evaluate(self, batches: Iterable[Any]) -> None:
-        """Add up the metrics of each batch."""
+        """Add up the metrics of each batch, unless the loss has diverged."""
+        if self._has_diverged():
+            return
         self._model.eval()
         for batch in batches:
             with torch.no_grad():
@@ -159,6 +166,9 @@ class _Run:
             for name, value in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.item()
             self._n_evaluated += n_rows(batch)
+
+    def _has_diverged(self) -> bool:
+        return not math.isfinite(self._loss.item())
 
     def result(self) -> tuple[Training, Epoch]:
         """Return the member after the epoch, and the epoch's results."""

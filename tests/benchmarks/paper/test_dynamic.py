@@ -14,9 +14,8 @@ from benchmarks import runner
 from benchmarks.paper import dynamic, dynamic_report
 from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
-from optuna_ga.fashion_mnist import _network, _objective
+from optuna_ga.fashion_mnist import _network, _objective, _task
 from optuna_ga.fashion_mnist._data import Data, load_subset
-from optuna_ga.fashion_mnist._trainers import Member
 
 SETTING = dynamic.Setting(
     population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
@@ -93,11 +92,13 @@ def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.Monk
     """Replays take the seeds from 1,000 on, the same ones for every method."""
     seeds: list[int] = []
 
-    def member(*args: Any) -> Any:
-        seeds.append(args[3])
-        return Member(*args)
+    order = _task.ImageData.order
 
-    monkeypatch.setattr(_objective, "Member", member)
+    def spying(images: _task.ImageData, seed: int, epoch: int) -> torch.Tensor:
+        seeds.append(seed)
+        return order(images, seed, epoch)
+
+    monkeypatch.setattr(_task.ImageData, "order", spying)
     for method in ("truncation", "random"):
         seeds.clear()
         dynamic.row_of(method, "epochs", 7, SETTING, math.inf)

@@ -1,0 +1,106 @@
+"""Members in chunks that the kernels of `_fused` train: a backend of `PopulationTrainer`.
+
+Shapes: P members, C members of a chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from optuna_ga.fashion_mnist._fused import FusedChunk
+from optuna_ga.fashion_mnist._task import ImageData
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._randomness import member_key
+from optuna_ga.torch._training import Epoch, Training
+
+# A chunk takes the smallest of these sizes that holds it, so that few graphs are captured, and
+# time falls as members drop out. More members at once would gain no speed and cost memory.
+CHUNK_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+
+
+class FusedBackend:
+    """Trains members of the paper's network; those of a chunk share seed and epoch.
+
+    Args:
+        recipe: The settings that all members share; the learning rate stays as it is in an epoch.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._capturer = Capturer(recipe.device)
+        self._chunks: dict[int, FusedChunk] = {}
+
+    def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        """Train the members; see `Backend`."""
+        ended: dict[int, tuple[Training, Epoch]] = {}
+        classes: dict[tuple[int, int], list[int]] = {}
+        for position, each in enumerate(members):
+            classes.setdefault((each.member.seed, each.n_epochs), []).append(position)
+        for positions in classes.values():
+            for part in split_evenly(positions, CHUNK_SIZES[-1]):
+                results = self._train_together([members[position] for position in part])
+                ended.update(zip(part, results, strict=True))
+        return [ended[position] for position in range(len(members))]
+
+    def release(self) -> None:
+        """Free all chunks and their graphs."""
+        self._chunks.clear()
+        if self._recipe.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _train_together(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        """Train members of one seed and epoch."""
+        data, first, structure = self._recipe.train, members[0], members[0].structure
+        chunk = self._chunk(len(members), first)
+        padded = [*members, *[first] * (chunk.size - len(members))]
+        n_steps = data.n_batches(data.batch_size)
+        settings = torch.zeros(chunk.size, 3, dtype=torch.float64)  # Empty places do not learn.
+        for row, each in enumerate(members):
+            rates = each.rates(self._recipe.schedule, self._recipe.epochs, n_steps)
+            settings[row] = torch.tensor(
+                [rates[0], each.member.momentum, each.member.weight_decay]
+            )
+        chunk.load(
+            structure.views(torch.stack([each.weights for each in padded])),
+            structure.views(torch.stack([each.moments[0] for each in padded])),
+            settings,
+        )
+        seed, epoch = first.member.seed, first.n_epochs
+        assert isinstance(data, ImageData)
+        results = chunk.train_epoch(data.order(seed, epoch), member_key(seed, epoch))
+        weights, momenta = map(structure.rows, chunk.read())
+        return [
+            (each.advanced(weights[row], (momenta[row],), {}, n_steps), results[row])
+            for row, each in enumerate(members)
+        ]
+
+    def _chunk(self, n_members: int, like: Training) -> FusedChunk:
+        size = next(size for size in CHUNK_SIZES if size >= n_members)
+        if size not in self._chunks:
+            train, validation = self._recipe.train, self._recipe.validation
+            assert isinstance(train, ImageData)
+            assert isinstance(validation, ImageData)
+            self._chunks[size] = FusedChunk(
+                size,
+                train.images,
+                validation.images,
+                precision=self._recipe.precision,
+                dropout=bool(like.structure.template.dropout),
+                capturer=self._capturer,
+            )
+        return self._chunks[size]
+
+
+def split_evenly(positions: Sequence[int], largest: int) -> Iterator[Sequence[int]]:
+    """Yield parts of nearly equal length, none longer than `largest`.
+
+    >>> [len(part) for part in split_evenly(range(50), 16)]
+    [13, 13, 13, 11]
+    """
+    size = math.ceil(len(positions) / math.ceil(len(positions) / largest))
+    for start in range(0, len(positions), size):
+        yield positions[start : start + size]

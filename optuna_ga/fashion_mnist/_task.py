@@ -1,0 +1,164 @@
+"""The paper's problem as a task of `PopulationTrainer`.
+
+Shapes: B images in a batch, N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from optuna_ga.fashion_mnist._data import Data, Images, normalize
+from optuna_ga.fashion_mnist._network import Network, initial_network
+from optuna_ga.fashion_mnist._training import (
+    BATCH_SIZE,
+    EVALUATION_BATCH_SIZE,
+    LEARNING_RATE_DECAY,
+    image_orders,
+)
+from optuna_ga.torch._backends.loop import LoopBackend
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._dispatcher import BACKENDS, MakeBackend
+from optuna_ga.torch._environment import Precision
+from optuna_ga.torch._schedules import StepDecay
+from optuna_ga.torch._trainer import PopulationTrainer
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class PaperTask:
+    """The network, its cross-entropy and its accuracy.
+
+    Args:
+        dropout: Whether to train with dropout.
+        dtype: Type of the weights; float64 is for tests.
+    """
+
+    def __init__(self, *, dropout: bool = False, dtype: torch.dtype = torch.float32) -> None:
+        self._dropout = dropout
+        self._dtype = dtype
+
+    def model(self, seed: int) -> Network:
+        """Return the initial network of a seed."""
+        network = initial_network(seed, torch.device("cpu"), dropout=self._dropout)
+        return network.to(self._dtype)
+
+    def loss(self, model: Network, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the mean cross-entropy `()` of normalized images and their classes."""
+        pixels, labels = batch
+        return F.cross_entropy(model(pixels), labels)
+
+    def metrics(self, model: Network, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Return the sum `()` of the cross-entropy, and the number of hits."""
+        pixels, labels = batch
+        logits = model(pixels)
+        return {
+            "loss": F.cross_entropy(logits, labels, reduction="sum"),
+            "accuracy": (logits.argmax(1) == labels).sum(),
+        }
+
+
+class ImageData(TensorData):
+    """Images, normalized batch by batch, in the orders of the paper's training.
+
+    Args:
+        images: The images, on their device.
+        batch_size: B.
+        dtype: Type of normalized pixels.
+    """
+
+    def __init__(self, images: Images, batch_size: int, dtype: torch.dtype) -> None:
+        def normalized(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            pixels, labels = batch
+            return normalize(pixels, dtype), labels
+
+        super().__init__(*images, batch_size=batch_size, transform=normalized)
+
+    @property
+    def images(self) -> Images:
+        """The images as they are stored."""
+        return Images(*self._examples)
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """Return the order `(N,)` of an epoch, that of `train`."""
+        return next(image_orders(len(self), seed, epoch))
+
+
+def paper_trainer(
+    data: Data,
+    epochs: int,
+    *,
+    backend: str | None = None,
+    precision: Precision = "float32",
+    dropout: bool = False,
+    learning_rate_decay: float = LEARNING_RATE_DECAY,
+    dtype: torch.dtype = torch.float32,
+    show_progress_bar: bool = False,
+) -> PopulationTrainer:
+    """Return a trainer of the paper's network on the device of the images.
+
+    Its members' results are those of separate trainings by `train`, up to rounding, which a long
+    training in float32 amplifies. Without a backend a member trains on each core of a CPU. On a
+    GPU members train as CUDA graphs: as branches of one in float32; otherwise in chunks of up to
+    16 by kernels of their own, where Triton is installed.
+
+    Args:
+        data: The images to train on and to evaluate on.
+        epochs: Epochs of each training, at least 1.
+        backend: Name of a backend of `PopulationTrainer`; None takes the fastest.
+        precision: The precision of products.
+        dropout: Whether to train with dropout.
+        learning_rate_decay: Factor of the learning rates after each epoch.
+        dtype: Type of the weights; float64 is for tests.
+        show_progress_bar: Whether to show the epochs and the time left.
+    """
+    device = data.training.labels.device
+    return PopulationTrainer(
+        PaperTask(dropout=dropout, dtype=dtype),
+        train=ImageData(data.training, BATCH_SIZE, dtype),
+        validation=ImageData(data.validation, EVALUATION_BATCH_SIZE, dtype),
+        epochs=epochs,
+        optimizer="sgd",
+        schedule=StepDecay(learning_rate_decay),
+        precision=precision,
+        backend=_named(backend) if backend else _fastest(device, precision, dtype),
+        device=device,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+class _Loop(LoopBackend):
+    """Leaves PyTorch's global generator alone, from which the paper's network draws nothing.
+
+    So trials may train in several threads.
+    """
+
+    def _each(
+        self,
+        function: Callable[[_Item], _Result],
+        items: Sequence[_Item],
+        seeds: Sequence[int],
+    ) -> list[_Result]:
+        """Call a function with each item."""
+        return [function(item) for item in items]
+
+
+def _named(backend: str) -> MakeBackend:
+    return _Loop if backend == "loop" else BACKENDS[backend]
+
+
+def _fastest(device: torch.device, precision: Precision, dtype: torch.dtype) -> MakeBackend:
+    if device.type != "cuda":
+        return BACKENDS["threads"]
+    # Triton compiles products of float32 for minutes.
+    if precision == "float32" or dtype != torch.float32 or find_spec("triton") is None:
+        return BACKENDS["branches"]
+    from optuna_ga.fashion_mnist._fused_backend import FusedBackend  # Triton needs Linux.
+
+    return FusedBackend
