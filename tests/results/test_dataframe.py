@@ -160,7 +160,7 @@ def test_without_pandas_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     """The figures do without pandas."""
     monkeypatch.setitem(sys.modules, "pandas", None)
 
-    with pytest.raises(ImportError, match=r'pip install "optuna-ga\[visualization\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[visualization\]"'):
         generations_dataframe(three_generations())
     assert all(plot(three_generations()).data for plot in FIGURES)
 
