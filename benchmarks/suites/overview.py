@@ -144,6 +144,8 @@ def _lines(suite: str, rows: pd.DataFrame, n_workers: int, ours: str) -> list[li
 
 
 def _rank(rank: MeanRank) -> str:
+    if math.isnan(rank.low):  # A single seed has no interval.
+        return f"{rank.mean:.2f}"
     return f"{rank.mean:.2f} ({rank.low:.2f}-{rank.high:.2f})"
 
 

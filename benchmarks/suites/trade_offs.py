@@ -157,7 +157,7 @@ def size_of(model: Any) -> int:
         case Thinned():
             return size_of(model.model)
         case KNeighborsClassifier() | KNeighborsRegressor():
-            return int(model._fit_X.size + len(model._fit_X))
+            return int(model.n_samples_fit_ * (model.n_features_in_ + 1))
         case SVC() | SVR():
             return int(model.support_vectors_.size + model.dual_coef_.size)
         case MLPClassifier() | MLPRegressor():

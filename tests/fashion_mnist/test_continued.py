@@ -266,4 +266,4 @@ def test_lost_states_are_passed_over_and_nothing_else_is_lost(tmp_path: Path) ->
 
     assert story(study)[:12] == before
     for trial in study.trials[12:]:
-        assert trial.user_attrs["ga_lost_parents"] == parents(trial)
+        assert sorted(trial.user_attrs["ga_lost_parents"]) == sorted(parents(trial))
