@@ -238,7 +238,8 @@ def test_parallel_coordinates_can_show_generations(page: Page) -> None:
 def test_the_note_shows_the_search_and_leads_to_the_best_trial(page: Page, study: Study) -> None:
     """The note is shown as tables and links."""
     best = study.best_trial
-    page.open("/studies/1/note", "Report of optuna_ga", "mutation_prob 0.2", "Generations")
+    sampler = repr(GASampler(4, seed=0))
+    page.open("/studies/1/note", "Report of optuna_ga", sampler, "Generations")
     assert [text.split()[:3] for text in page.texts("table:last-of-type tbody tr")] == [
         ["2", "4", "4"],
         ["1", "4", "4"],
