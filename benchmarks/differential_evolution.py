@@ -10,19 +10,17 @@ import nevergrad as ng
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.unit_cube import value_at
+from benchmarks.unit_cube import PointSampler
 
 _WORST = 1e20  # Nevergrad warns of more.
 
 
-class DESampler(BaseSampler):
+class DESampler(PointSampler):
     """Asks Nevergrad for each trial's point in the unit cube, and returns the value to it.
 
-    It minimizes. Each parameter of the space has one coordinate, whether a trial has it or not. A
-    trial without a value counts as a very bad trial.
+    It minimizes. A trial without a value counts as a very bad trial.
 
     Args:
         space: Every parameter that a trial may have.
@@ -31,7 +29,7 @@ class DESampler(BaseSampler):
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], *, n_trials: int, seed: int) -> None:
-        self._coordinates = {name: index for index, name in enumerate(space)}
+        super().__init__(space)
         # Nevergrad's own deviation for a range; given, because the default warns.
         cube = ng.p.Array(init=np.full(len(space), 0.5)).set_mutation(sigma=1 / 6)
         cube.set_bounds(0.0, 1.0, full_range_sampling=True)
@@ -43,28 +41,9 @@ class DESampler(BaseSampler):
         """Ask for the trial's point."""
         self._asked[trial.number] = self._optimizer.ask()
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: each parameter is read off the point when it is suggested."""
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return nothing, since no parameter is sampled relative to others."""
-        return {}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return the point's value of a parameter."""
-        u = self._asked[trial.number].value[self._coordinates[param_name]]
-        return value_at(param_distribution, u)
+    def point(self, number: int) -> np.ndarray:
+        """Return Nevergrad's point for a trial."""
+        return np.asarray(self._asked[number].value)
 
     def after_trial(
         self,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.sms import SMSEMOA
@@ -19,19 +18,18 @@ from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.problems.static import StaticProblem
 
-from benchmarks.unit_cube import value_at
+from benchmarks.unit_cube import PointSampler
 
 ALGORITHMS = {"NSGA2": NSGA2, "SMSEMOA": SMSEMOA}
 POPULATION_SIZE = 20
 _WORST = 1e20
 
 
-class PymooSampler(BaseSampler):
+class PymooSampler(PointSampler):
     """Asks pymoo for each trial's point in the unit cube, and returns the values to it.
 
-    It minimizes. Each parameter of the space has one coordinate, whether a trial has it or not. A
-    generation's values are returned together; if a trial begins before, another generation is
-    asked for. A trial without values counts as a very bad trial.
+    It minimizes. A generation's values are returned together; if a trial begins before, another
+    generation is asked for. A trial without values counts as a very bad trial.
 
     Args:
         algorithm: A name of `ALGORITHMS`.
@@ -50,7 +48,7 @@ class PymooSampler(BaseSampler):
         seed: int,
         **options: Any,
     ) -> None:
-        self._coordinates = {name: index for index, name in enumerate(space)}
+        super().__init__(space)
         self._problem = Problem(n_var=len(space), n_obj=n_objectives, xl=0.0, xu=1.0)
         self._algorithm = ALGORITHMS[algorithm](pop_size=POPULATION_SIZE, **options)
         self._algorithm.setup(self._problem, termination=NoTermination(), seed=seed)
@@ -65,28 +63,10 @@ class PymooSampler(BaseSampler):
             self._waiting = [(individual, generation) for individual in generation]
         self._asked[trial.number] = self._waiting.pop(0)
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: each parameter is read off the point when it is suggested."""
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return nothing, since no parameter is sampled relative to others."""
-        return {}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return the point's value of a parameter."""
-        individual, _ = self._asked[trial.number]
-        return value_at(param_distribution, individual.X[self._coordinates[param_name]])
+    def point(self, number: int) -> np.ndarray:
+        """Return pymoo's point for a trial."""
+        individual, _ = self._asked[number]
+        return np.asarray(individual.X)
 
     def after_trial(
         self,

@@ -1,23 +1,66 @@
-"""The unit cube, for optimizers that know no other search space.
+"""The unit cube, for optimizers that know no other search space, as Optuna samplers.
 
-The choices of a categorical parameter own equal shares of its coordinate, in their order, as in
-DEHB.
+Each parameter of a space has one coordinate, whether a trial has it or not. The choices of a
+categorical parameter own equal shares of its coordinate, in their order, as in DEHB.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from optuna import Study
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 _BELOW_ONE = np.nextafter(1.0, 0.0)
+
+
+class PointSampler(BaseSampler):
+    """A sampler whose trials read their parameters off a point of the unit cube.
+
+    Args:
+        space: Every parameter that a trial may have.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution]) -> None:
+        self._coordinates = {name: index for index, name in enumerate(space)}
+
+    @abstractmethod
+    def point(self, number: int) -> Sequence[float] | np.ndarray:
+        """Return the point of a trial, one coordinate for each parameter of the space."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return nothing: each parameter is read off the point when it is suggested."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return nothing, since no parameter is sampled relative to others."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the point's value of a parameter."""
+        u = self.point(trial.number)[self._coordinates[param_name]]
+        return value_at(param_distribution, u)
 
 
 def value_at(distribution: BaseDistribution, u: float) -> Any:
