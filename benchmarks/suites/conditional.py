@@ -28,6 +28,7 @@ from sklearn.svm import SVC, SVR
 
 from benchmarks.suites import model_choice
 from benchmarks.suites.resampled import (
+    MAX_SVM_STEPS,
     Ask,
     Data,
     Loss,
@@ -41,11 +42,9 @@ from benchmarks.suites.resampled import (
     wine,
     with_noise,
 )
-from benchmarks.suites.task import Suite, Task
+from benchmarks.suites.task import Suite, tasks_of
 
 N_EPOCHS = 6
-MAX_SVM_STEPS = 1000
-"""The steps after which libsvm stops; without scaling it may need millions."""
 
 
 class Models(NamedTuple):
@@ -198,10 +197,7 @@ HELD_OUT = {"wine", "cancer"}
 
 CONDITIONAL = Suite(
     "conditional",
-    tuple(
-        Task(name, name in HELD_OUT | model_choice.HELD_OUT, partial(Resampled, problem))
-        for name, problem in (PROBLEMS | model_choice.PROBLEMS).items()
-    ),
+    tasks_of(Resampled, PROBLEMS | model_choice.PROBLEMS, HELD_OUT | model_choice.HELD_OUT),
     n_trials=200,
     n_seeds=20,
 )

@@ -27,6 +27,7 @@ from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from benchmarks.suites.resampled import (
+    MAX_SVM_STEPS,
     Ask,
     Data,
     Loss,
@@ -41,7 +42,6 @@ from benchmarks.suites.resampled import (
     with_noise,
 )
 
-MAX_SVM_STEPS = 1000
 Space = Mapping[str, BaseDistribution]
 
 SPACES: Mapping[str, Space] = {

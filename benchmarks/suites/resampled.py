@@ -27,6 +27,8 @@ from benchmarks.suites.task import suggest
 
 N_SCORE_SPLITS = 10
 LOWEST_PROBABILITY = 1e-3
+MAX_SVM_STEPS = 1000
+"""The steps after which libsvm stops; without scaling it may need millions."""
 FAST = {"skip_parameter_validation": True, "assume_finite": True}
 
 Ask = Callable[[str], Any]

@@ -33,7 +33,7 @@ from benchmarks.suites.resampled import (
     standardized,
     wine,
 )
-from benchmarks.suites.task import Suite, Task
+from benchmarks.suites.task import Suite, tasks_of
 
 N_TREES = 4
 MAX_SVM_STEPS = 3000
@@ -164,10 +164,7 @@ HELD_OUT = {"svr-diabetes", "trees-digits", "logistic-cancer", "neighbours-diabe
 
 SKLEARN_HPO = Suite(
     "sklearn-hpo",
-    tuple(
-        Task(name, name in HELD_OUT, partial(Resampled, problem))
-        for name, problem in PROBLEMS.items()
-    ),
+    tasks_of(Resampled, PROBLEMS, HELD_OUT),
     n_trials=200,
     n_seeds=20,
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from optuna import Trial
@@ -13,6 +14,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+
+Problem = TypeVar("Problem")
 
 
 class Objective(Protocol):
@@ -81,6 +84,24 @@ class Suite(NamedTuple):
     n_seeds: int
     optimum: float | None = None
     several: bool = False
+
+
+def tasks_of(
+    objective: Callable[[Problem, int], Any],
+    problems: Mapping[str, Problem],
+    held_out: Collection[str],
+) -> tuple[Task, ...]:
+    """Return a task for each problem, whose objective is made of the problem and a seed.
+
+    Args:
+        objective: Returns the objective of a problem and a seed, as that of a `Task`.
+        problems: The problems by name.
+        held_out: Names of the problems on which nothing may be tuned.
+    """
+    return tuple(
+        Task(name, name in held_out, partial(objective, problem))
+        for name, problem in problems.items()
+    )
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -36,6 +36,7 @@ from sklearn.svm import SVC, SVR
 from benchmarks.suites.hypervolume import missing_hypervolume
 from benchmarks.suites.resampled import (
     FAST,
+    MAX_SVM_STEPS,
     Ask,
     Data,
     Loss,
@@ -51,11 +52,10 @@ from benchmarks.suites.resampled import (
     wine,
     worst_loss,
 )
-from benchmarks.suites.task import Suite, Task, suggest
+from benchmarks.suites.task import Suite, suggest, tasks_of
 
 LARGEST = 100_000
 N_SPLITS = 2
-MAX_SVM_STEPS = 1000
 NUMBERS_OF_NODE = 3  # Feature, threshold and value.
 
 TREES = {
@@ -296,10 +296,7 @@ HELD_OUT = {"trees-digits", "boosting-diabetes", "svr-diabetes", "any-cancer"}
 
 TRADE_OFFS = Suite(
     "trade-offs",
-    tuple(
-        Task(name, name in HELD_OUT, partial(TradeOff, problem))
-        for name, problem in PROBLEMS.items()
-    ),
+    tasks_of(TradeOff, PROBLEMS, HELD_OUT),
     n_trials=200,
     n_seeds=10,
     several=True,
