@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sizes = [size for size in SIZES[storage] if size <= options.largest]
         for n_params in options.params:
             rows += measure(storage, n_params, sizes, options.turns, options.samplers)
-    write_rows(options.out, rows)
+            write_rows(options.out, rows)
     print(table(options.out))
 
 

@@ -67,10 +67,9 @@ class ConditionalSpace:
 
     def agrees(self, trial: np.ndarray) -> bool:
         """Return whether the trees predict exactly the parameters this trial `(D,)` had."""
-        had = (~np.isnan(trial)).tolist()
         if self.always:
-            return all(had)
-        child = np.round(np.where(had, trial, 0.0), DIGITS).tolist()
+            return not bool(np.isnan(trial).any())
+        had, child = (~np.isnan(trial)).tolist(), np.round(trial, DIGITS).tolist()
         return all(
             had[column] == decided
             for columns, tree in self._trees

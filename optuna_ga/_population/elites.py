@@ -31,10 +31,12 @@ class Fittest:
 
     def add(self, key: Rank) -> None:
         """Add a trial."""
-        insort(self.ranks, key)
-        if len(self.ranks) > self._size:
-            self.ranks.pop()
+        if len(self.ranks) == self._size:
             self._dropped = True
+            if key > self.ranks[-1]:
+                return
+            self.ranks.pop()
+        insort(self.ranks, key)
 
     def best(self, n: int, end: int) -> list[int] | None:
         """Return the `n` fittest trials with numbers below `end`, None if too few are held."""
