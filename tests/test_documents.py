@@ -32,6 +32,7 @@ def test_readme_shows_the_quickstart_to_the_letter() -> None:
     assert len(list(filter(None, code.splitlines()))) == 10
 
 
+@pytest.mark.slow
 def test_readmes_many_workers_run_as_shown(tmp_path: Path) -> None:
     """The second block takes the place of the quickstart's last three lines."""
     quickstart, workers = PYTHON

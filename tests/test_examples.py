@@ -101,6 +101,7 @@ def test_networks_of_any_kind_train_at_once(kind: str) -> None:
     assert float(one.split()[1]) == pytest.approx(float(other.split()[1]), abs=0.02)
 
 
+@pytest.mark.slow
 def test_hyperband_saves_most_of_the_epochs() -> None:
     """Some trials are pruned, and others trained to the end."""
     pruned, epochs, best = output("pruning", "--trials", "40").splitlines()
@@ -112,6 +113,7 @@ def test_hyperband_saves_most_of_the_epochs() -> None:
     assert float(best.split()[1]) < 0.2
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_same_study(
     open_database: OpenDatabase, tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+@pytest.mark.slow
 def test_processes_draw_what_one_process_draws(shared: Study) -> None:
     """The first generation is the same trial by trial on any number of processes."""
     assert story(run(GASampler(10, seed=0), 10)) == story(shared)[:10]

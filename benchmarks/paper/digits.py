@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torchvision.datasets import MNIST
 from tqdm import tqdm
 
 from benchmarks.markdown import paragraph, table
@@ -44,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def digits(folder: Path, device: torch.device) -> tuple[Images, Images]:
     """Return training and validation images of MNIST, downloaded into the folder if missing."""
+    from torchvision.datasets import MNIST  # Slow to import.
+
     data = MNIST(str(folder), train=True, download=True)
     order = torch.randperm(len(data.targets), generator=torch.Generator().manual_seed(0))
     images = Images(data.data[:, None][order], data.targets[order]).to(device)

@@ -41,7 +41,6 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 from tqdm import tqdm
 
 from benchmarks.options import Options, at_least
@@ -294,6 +293,8 @@ class _Pictures(Dataset[tuple[torch.Tensor, int]]):
     """The images as torchvision's FashionMNIST gives them: a PIL image, then the transforms."""
 
     def __init__(self, images: Images) -> None:
+        from torchvision import transforms  # Slow to import.
+
         self._pixels, self._labels = images.pixels.squeeze(1).cpu(), images.labels.cpu()
         self._transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize((0.2860,), (0.3530,))]

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import FashionMNIST
 
 # Of the pixels of the 60,000 official training images, in [0, 1], to four digits.
 MEAN, STANDARD_DEVIATION = 0.2860, 0.3530
@@ -197,6 +196,8 @@ def _content(folder: Path, name: str) -> bytearray:
 
 
 def _download(folder: Path, tried: list[Path]) -> None:
+    from torchvision.datasets import FashionMNIST  # Slow to import, and rarely needed.
+
     try:
         FashionMNIST(str(folder), download=True)
     except (OSError, RuntimeError) as error:

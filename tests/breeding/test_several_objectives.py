@@ -126,6 +126,7 @@ def mean_cells_left(make: Callable[..., BaseSampler]) -> float:
     return float(np.mean([cells_left(study) for study in studies]))
 
 
+@pytest.mark.slow
 def test_breeding_beats_random_search_and_the_model_beats_breeding() -> None:
     """Their fronts of 80 trials leave less of the hypervolume, in the mean of three searches."""
     makes: list[Callable[..., BaseSampler]] = [RandomSampler, *(KINDS[kind] for kind in ADAPTIVE)]
@@ -199,7 +200,7 @@ def test_an_infinitely_good_value_or_a_bad_one_does_not_stop_the_search() -> Non
 
 
 @adaptive
-@pytest.mark.parametrize("n", [3, 4, 5, 6])
+@pytest.mark.parametrize("n", [3, 5])  # The hypervolume is measured with up to four.
 def test_many_objectives_are_searched(make: Make, n: int) -> None:
     """Each is a distance from a corner, and the search comes near all corners."""
 

@@ -45,6 +45,7 @@ assert [trial.params for trial in study.trials] == [trial.params for trial in al
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("fork" not in get_all_start_methods(), reason="Nothing is forked here.")
 def test_forked_workers_train_after_the_driver_has(tmp_path: Path) -> None:
     """PyTorch's threads do not exist in a fork, which would wait for them for ever."""

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from tests.running.evaluations import (
     with_reports,
 )
 from tests.studies import OpenDatabase, of_four, run, sphere, story
+
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 def die() -> None:
@@ -75,10 +78,10 @@ def run_until_killed(url: str, moment: str, elitism: bool) -> None:
     ("moment", "elitism", "resumed"),
     [
         ("ask", False, [8, 9, 10, 11]),
-        ("evaluate", False, [8, 9, 10, 11]),
+        slow("evaluate", False, [8, 9, 10, 11]),
         ("evaluate", True, [8, 9, 10, 11]),
         ("tell", False, [10, 11]),
-        ("tell", True, [10, 11]),
+        slow("tell", True, [10, 11]),
     ],
 )
 def test_a_killed_run_resumes_as_if_it_had_not_been(
@@ -139,10 +142,16 @@ def evaluations(calls: str, signal_at_ten: int | None = None) -> Callable[[list[
     return lambda trials: map(objective, trials)
 
 
-@pytest.mark.parametrize("kind", ["plain", "adaptive"])
 @pytest.mark.parametrize(
-    ("how", "code"),
-    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 1)],
+    ("kind", "how", "code"),
+    [
+        ("plain", signal.SIGKILL, -signal.SIGKILL),
+        ("adaptive", signal.SIGTERM, 143),
+        slow("plain", signal.SIGINT, 1),
+        slow("adaptive", signal.SIGKILL, -signal.SIGKILL),
+        slow("plain", signal.SIGTERM, 143),
+        slow("adaptive", signal.SIGINT, 1),
+    ],
 )
 def test_an_interruption_costs_the_trial_that_was_being_evaluated(
     open_database: OpenDatabase, tmp_path: Path, kind: str, how: signal.Signals, code: int

@@ -222,6 +222,7 @@ optimize_generations(study, lambda trials: map(evaluate, trials), 2)
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_has_written_is_removed_with_the_state(tmp_path: Path) -> None:
     """Trial 5 is killed while it saves its state, and evaluated again."""
     url, folder = f"sqlite:///{tmp_path}/study.db", tmp_path / "states"

@@ -94,7 +94,7 @@ def run_until_killed(url: str, folder: Path, moment: str) -> None:
     optimize_generations(study, one_by_one(Walk(Mortal(folder, moment))), 5)
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_a_kill_between_saving_and_recording_changes_nothing(
     moment: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:
@@ -129,6 +129,7 @@ def work(url: str, folder: Path) -> None:
     study.optimize(Walk(Checkpoints(folder)), n_trials=14)
 
 
+@pytest.mark.slow
 def test_free_workers_share_a_folder(open_database: OpenDatabase, tmp_path: Path) -> None:
     """Each trial finds its parent's state and starts from the parent's position."""
     storage: BaseStorage = open_database()

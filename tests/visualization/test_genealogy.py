@@ -79,7 +79,7 @@ def test_a_parent_that_has_not_finished_is_not_drawn() -> None:
 def test_the_genealogy_of_a_large_study_is_a_few_traces() -> None:
     """Hundreds of lines are one trace; a child whose parents' lines are too many has fewer."""
     few, many = (run(GASampler(20, seed=0), n) for n in (200, 500))
-    all_lines, fewer = plot_genealogy(few), plot_genealogy(many)
+    all_lines, fewer, trials = plot_genealogy(few), plot_genealogy(many), many.trials
 
     assert len(all_lines.data) < 10
     assert edges(all_lines, "Parent to child") == {
@@ -88,8 +88,8 @@ def test_the_genealogy_of_a_large_study_is_a_few_traces() -> None:
         for parent in trial.user_attrs.get("ga_parents", [])
     }
     assert edges(fewer, "Parent to child") == {
-        (min(parents, key=lambda one: (many.trials[one].value, one)), trial.number)
-        for trial in many.trials
+        (min(parents, key=lambda one: (trials[one].value, one)), trial.number)
+        for trial in trials
         if (parents := trial.user_attrs.get("ga_parents"))
     }
     assert "Shown: lines to the fittest parent of each child" in fewer.layout.title.text

@@ -97,6 +97,7 @@ def test_the_report_shows_the_best_of_each_sampler(out: Path) -> None:
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_studies_of_other_settings_have_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,12 +172,14 @@ def test_the_overview_tells_the_place_of_ours_in_every_suite(tmp_path: Path) -> 
     assert (tmp_path / "suites.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("suite_*.csv")), ids=lambda path: path.stem)
 def test_the_committed_reports_are_made_of_the_committed_rows(path: Path) -> None:
     """Each page equals its report to the letter."""
     assert path.with_suffix(".md").read_text() == report.report(read_frame(path), path)
 
 
+@pytest.mark.slow
 def test_the_committed_page_is_made_of_the_committed_rows() -> None:
     """The page on all suites equals its overview to the letter."""
     suites = overview.read_suites(RESULTS)

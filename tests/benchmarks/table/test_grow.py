@@ -38,6 +38,7 @@ def test_every_second_setting_has_a_second_seed_and_lies_within_the_space() -> N
     assert np.all((effective >= EFFECTIVE_RATES[0]) & (effective <= EFFECTIVE_RATES[1]))
 
 
+@pytest.mark.slow
 def test_more_settings_are_added_to_the_rows_that_are_there(tmp_path: Path) -> None:
     """A larger number of settings trains those that are missing, and keeps the others' rows."""
     out = ["--out", str(tmp_path / "rows.csv"), "--processes", "1"]

@@ -10,6 +10,7 @@ from benchmarks.table.problem import CPU_TABLE
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 
+@pytest.mark.slow
 def test_importances_add_up_and_find_the_learning_rate() -> None:
     """They are shares; over all trials PED-ANOVA ranks the learning rate first."""
     rows = hyperparameters.importances(0, CPU_TABLE)
