@@ -49,6 +49,7 @@ def copied(tmp_path: Path, checkpoints: Checkpoints, name: str) -> tuple[Study, 
     return first, optuna.load_study(study_name=name, storage=storages[1], sampler=sampler())
 
 
+@pytest.mark.slow
 def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
     """The copy continues from the original's states and leaves them in place."""
     checkpoints = Checkpoints(tmp_path / "states")
@@ -109,7 +110,7 @@ def test_a_kill_between_saving_and_recording_changes_nothing(
     assert story_without_keys(study) == story_without_keys(by_generations(Walk(Checkpoints())))
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_the_same_seed_gives_the_same_study_in_parallel(
     kind: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:

@@ -247,7 +247,7 @@ def test_the_work_grows_with_the_parameters_and_not_with_their_square() -> None:
     """Four times as many parameters take about four times as many calls."""
     plot_genes(three_generations())  # Plotly is imported lazily.
 
-    assert n_calls_to_plot(120) < 4.5 * n_calls_to_plot(30)
+    assert n_calls_to_plot(60) < 4.5 * n_calls_to_plot(15)
 
 
 MOST = 1.7e308  # Almost the largest float.
