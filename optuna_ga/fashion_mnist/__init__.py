@@ -7,6 +7,7 @@ It needs PyTorch and torchvision; install them with `pip install -e ".[fashion-m
 """
 
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset, normalize
+from optuna_ga.fashion_mnist._dataset_info import DatasetInfo, dataset_info
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._objective import (
     DIVERGED_LOSS,
@@ -27,12 +28,14 @@ __all__ = [
     "DIVERGED_LOSS",
     "SEARCH_SPACE",
     "Data",
+    "DatasetInfo",
     "DivergedError",
     "Epoch",
     "FashionMNISTObjective",
     "Images",
     "Network",
     "Score",
+    "dataset_info",
     "evaluate",
     "initial_network",
     "load_full",

@@ -3,7 +3,7 @@
 A fixed permutation splits the 60,000 official training images into 50,000 for training and 10,000
 for validation. The 10,000 official test images stay the test set.
 
-Shapes: N is the number of images.
+Shapes: N images, C channels, H rows and W columns of pixels.
 """
 
 import gzip
@@ -39,8 +39,9 @@ class Images(NamedTuple):
     """Images and their classes.
 
     Attributes:
-        pixels: `(N, 1, 28, 28)` uint8 in 0 to 255; see `normalize`.
-        labels: `(N,)` int64 in 0 to 9.
+        pixels: `(N, C, H, W)` uint8 in 0 to 255, of FashionMNIST `(N, 1, 28, 28)`; see
+            `normalize`.
+        labels: `(N,)` int64, from 0 to the number of classes less 1.
     """
 
     pixels: Tensor
@@ -70,7 +71,7 @@ class Data(NamedTuple):
 
 
 def normalize(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return pixels scaled to mean 0 and deviation 1 over the official training images."""
+    """Return FashionMNIST's pixels scaled to mean 0 and deviation 1 over its training images."""
     return pixels.to(dtype).div_(255).sub_(MEAN).div_(STANDARD_DEVIATION)
 
 

@@ -4,7 +4,7 @@ The paper states no sizes. They are those of PyTorch's MNIST example, whose batc
 learning rate schedule the paper shares. The example's dropout is off by default, since the paper
 mentions none.
 
-Shapes: B images in a batch, H features.
+Shapes: B images in a batch, C channels, H rows and W columns of pixels, K classes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 
 # Channels of the convolutional layers, and features of the first fully connected layer.
 WIDTHS = (32, 64, 128)
@@ -21,24 +23,36 @@ DROPOUT_PROBS = (0.25, 0.5)
 
 
 class Network(nn.Module):
-    """The convolutional network, with 1,199,882 weights.
+    """The convolutional network; for FashionMNIST it has 1,199,882 weights.
 
     Args:
         dropout: Whether to train with dropout.
+        info: The image set, whose images have at least 6 x 6 pixels.
+        width: Channels of the first layer. The second layer has twice as many, and the hidden
+            layer four times as many. None takes the paper's, 32.
     """
 
-    def __init__(self, *, dropout: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        dropout: bool = False,
+        info: DatasetInfo = FASHION_MNIST,
+        width: int | None = None,
+    ) -> None:
         super().__init__()
-        first, second, hidden = WIDTHS
+        first, second, hidden = WIDTHS if width is None else (width, 2 * width, 4 * width)
+        channels, *sides = info.image_shape
+        # Each convolution takes two rows and columns; pooling halves the rest.
+        pooled = [(side - 4) // 2 for side in sides]
         self.dropout = dropout
-        self.conv1 = nn.Conv2d(1, first, 3)
+        self.conv1 = nn.Conv2d(channels, first, 3)
         self.conv2 = nn.Conv2d(first, second, 3)
-        self.fc1 = nn.Linear(second * 12 * 12, hidden)
-        self.fc2 = nn.Linear(hidden, 10)
+        self.fc1 = nn.Linear(second * pooled[0] * pooled[1], hidden)
+        self.fc2 = nn.Linear(hidden, info.n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`."""
-        hidden = F.relu(self.conv1(images))  # (B, 32, 26, 26)
+        """Return the logits `(B, K)` of normalized images `(B, C, H, W)`."""
+        hidden = F.relu(self.conv1(images))  # FashionMNIST: (B, 32, 26, 26)
         # Pooling first is equal, since the maximum commutes with ReLU, and quarters ReLU's work.
         hidden = F.relu(F.max_pool2d(self.conv2(hidden), 2)).flatten(1)  # (B, 9216)
         hidden = F.relu(self.fc1(self._drop_out(hidden, 0)))  # (B, 128)
@@ -51,16 +65,22 @@ class Network(nn.Module):
         return F.dropout(hidden, DROPOUT_PROBS[place])
 
 
-def initial_network(seed: int, device: torch.device, *, dropout: bool = False) -> Network:
+def initial_network(
+    seed: int,
+    device: torch.device,
+    *,
+    dropout: bool = False,
+    info: DatasetInfo = FASHION_MNIST,
+    width: int | None = None,
+) -> Network:
     """Return a network whose initial weights depend on the seed alone, not on the device.
 
     Weights and biases are uniform in +-1 / sqrt(fan-in), PyTorch's default. PyTorch's global
     random state is neither used nor changed.
     """
     with torch.device("meta"):
-        network = Network(dropout=dropout).to(
-            torch.float32
-        )  # PyTorch's default type may have been changed.
+        network = Network(dropout=dropout, info=info, width=width)
+    network = network.to(torch.float32)  # PyTorch's default type may have been changed.
     network.to_empty(device="cpu")
     generator = torch.Generator("cpu").manual_seed(seed)
     with torch.no_grad():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from os import PathLike
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -12,21 +13,21 @@ import torch
 from optuna import Trial, TrialPruned
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
+from torch import nn
 
-from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int, shown
+from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int
 from optuna_ga._training.checkpoints import Checkpoints
-from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
+from optuna_ga.fashion_mnist._data import Data, Images
+from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
+from optuna_ga.fashion_mnist._image_source import ImageSource
 from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._own_network import check_network, load_weights
 from optuna_ga.fashion_mnist._task import paper_trainer
-from optuna_ga.fashion_mnist._training import (
-    LEARNING_RATE_DECAY,
-    DivergedError,
-    evaluate,
-    train,
-)
-from optuna_ga.torch._environment import Precision, checked_device, usual_settings
+from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, evaluate
+from optuna_ga.torch._environment import Precision, checked_device, seeded, usual_settings
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._task import Member
+from optuna_ga.torch._trainer import PopulationTrainer
 
 PRECISIONS = get_args(Precision)
 
@@ -36,7 +37,10 @@ SEARCH_SPACE: Mapping[str, FloatDistribution] = {
     "momentum": FloatDistribution(0.0, 0.9),
     "weight_decay": FloatDistribution(0.0, 0.1),
 }
-DIVERGED_LOSS = 2 * math.log(10)  # Twice the loss of guessing among ten classes.
+DIVERGED_LOSS = FASHION_MNIST.diverged_loss
+
+
+_one_at_a_time = threading.Lock()
 
 
 class Score(NamedTuple):
@@ -60,7 +64,7 @@ class FashionMNISTObjective:
     - The value is the loss after the last epoch, not the best of all epochs: section 4.2 says
       "after training". The paper does not state the number of epochs. 14 is that of PyTorch's
       MNIST example, the source of the paper's other settings.
-    - A training that diverges ends at once, and its value is `DIVERGED_LOSS`, twice the loss of
+    - A training that diverges ends at once, and its value is `diverged_loss`, twice the loss of
       guessing. The trial counts in its generation and ranks last, and every sampler learns where
       training diverges, which a failed trial would hide. A higher loss is cut to this, in value
       and reports, so that figures of the study stay legible.
@@ -77,9 +81,18 @@ class FashionMNISTObjective:
     The learning rate is constant within a trial, since the search finds the schedule. The
     validation images are the same in every generation. A diverged trial saves no state.
 
+    With `data` and `network` the same search runs on other images and networks. Then
+    `PopulationTrainer` chooses how to train a generation, while threads of `n_jobs` train one
+    network at a time. For worker processes the function must be picklable, so defined at the top
+    of a module; the pickle holds the images of a `Data`.
+
     Args:
         data: "full" for all images, 50,000 / 10,000, which may be downloaded; "subset" for the
-            6,000 / 2,000 that ship with the package.
+            6,000 / 2,000 that ship with the package; or a `Data` of another image set, whose
+            pixels are normalized by its training images' mean and deviation.
+        network: Function `network(seed)` that returns the `nn.Module` to train, on the CPU, with
+            logits for each class; PyTorch's global generator is seeded before. None takes the
+            paper's CNN, for images of at least 6 x 6 pixels.
         epochs: Number of epochs of each training, at least 1.
         n_training_images: Number of training images, at least 1: the first of the data. None
             takes all.
@@ -94,8 +107,8 @@ class FashionMNISTObjective:
             all computation but weights and losses, which is much faster on processors that
             support it and far slower on others. None takes "bfloat16" on a GPU, where it ranks
             settings as float32 does, and "float32" elsewhere.
-        dropout: Whether to train with the dropout of PyTorch's MNIST example. Trials with the same
-            seed have the same masks.
+        dropout: Whether the paper's CNN trains with the dropout of PyTorch's MNIST example. Trials
+            with the same seed have the same masks.
         checkpoints: Where trials save their states and load their parents'. None trains each
             trial from scratch. `Checkpoints()` without a folder keeps the states on the device.
         show_progress_bar: Whether to show the epochs of the current training or generation and
@@ -109,8 +122,9 @@ class FashionMNISTObjective:
 
     def __init__(
         self,
-        data: str = "full",
+        data: str | Data = "full",
         *,
+        network: Callable[[int], nn.Module] | None = None,
         epochs: int = 14,
         n_training_images: int | None = None,
         n_validation_images: int | None = None,
@@ -123,8 +137,6 @@ class FashionMNISTObjective:
         checkpoints: Checkpoints | None = None,
         show_progress_bar: bool = False,
     ) -> None:
-        if data not in ("full", "subset"):
-            raise ValueError(f'`data` must be "full" or "subset", but {data!r} was given.')
         self._epochs = check_int("epochs", epochs, minimum=1)
         self._seed = _checked_seed(seed)
         self._seed_per_trial = check_bool("seed_per_trial", seed_per_trial)
@@ -138,12 +150,11 @@ class FashionMNISTObjective:
         self._checkpoints = checkpoints
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._evaluators: dict[str | None, GenerationObjective] = {}  # By their backends.
-        self._data_name = data
-        if not isinstance(folder, str | PathLike | None):
-            raise TypeError(f"`folder` must be a path or None, but {shown(folder)} was given.")
-        self._folder = None if folder is None else Path(folder)
-        self._n_images = {"training": n_training_images, "validation": n_validation_images}
-        self._check_n_images()
+        self._images = ImageSource(
+            data, folder, n_training_images, n_validation_images, self._device
+        )
+        self._network = network
+        check_network(network, self._images.info, self._seed, dropout=self._dropout)
 
     @property
     def device(self) -> torch.device:
@@ -155,13 +166,23 @@ class FashionMNISTObjective:
         """The precision of computing."""
         return self._precision
 
+    @property
+    def diverged_loss(self) -> float:
+        """Value of a diverged trial: twice the loss of guessing among the classes of the data.
+
+        For FashionMNIST it is `DIVERGED_LOSS`.
+        """
+        return self._images.info.diverged_loss
+
     def __call__(self, trial: Trial) -> float:
         """Train with the trial's hyperparameters and return the validation loss.
 
         Raises:
             optuna.TrialPruned: If the study's pruner stops the trial before its last epoch.
         """
-        (result,) = self._evaluate([trial], "loop")
+        # Another network may draw from PyTorch's global generator, which threads share.
+        with nullcontext() if self._network is None else _one_at_a_time:
+            (result,) = self._evaluate([trial], "loop")
         if isinstance(result, TrialPruned):
             raise result
         return result
@@ -180,7 +201,7 @@ class FashionMNISTObjective:
             trials: Running trials, whose hyperparameters this method suggests.
 
         Returns:
-            A result for each trial: its validation loss, `DIVERGED_LOSS` if the training diverged
+            A result for each trial: its validation loss, `diverged_loss` if the training diverged
             or the loss is higher, or an `optuna.TrialPruned` if the study's pruner stopped the
             trial.
         """
@@ -197,11 +218,11 @@ class FashionMNISTObjective:
             seed: Seed of initial weights and batches, 0 to 2**63 - 1. None takes the objective's.
 
         Raises:
-            ValueError: If `params` lacks a name or has an unknown one; if the data are the subset,
-                which has no test images; or if the objective has checkpoints, which need
+            ValueError: If `params` lacks a name or has an unknown one; if the data
+                have no test images, as the subset; or if the objective has checkpoints, which need
                 `test_trained`.
         """
-        test = self._test_images()
+        test = self._images.test_images()
         if self._checkpoints is not None:
             raise ValueError(
                 "`checkpoints` must be None to train from scratch for a test score, but "
@@ -213,11 +234,10 @@ class FashionMNISTObjective:
                 "given."
             )
         seed = self._seed if seed is None else _checked_seed(seed)
-        try:
-            with usual_settings(self._device):
-                return self._train_and_score(params, seed, test)
-        except DivergedError:
+        (trained,) = self._trainer("loop").train([self._member_of(params, seed)])
+        if trained.state is None:
             return Score(math.inf, math.nan)
+        return self._score(trained.state, test)
 
     def test_trained(self, trial: FrozenTrial) -> Score:
         """Score a trial's saved network on the official test images.
@@ -232,103 +252,69 @@ class FashionMNISTObjective:
             FileNotFoundError: If the trial saved no state because it diverged, or if the state
                 was removed.
             TypeError: If `trial` is not an `optuna.trial.FrozenTrial`.
-            ValueError: If the data are the subset, which has no test images, or if the objective
-                has no checkpoints.
+            ValueError: If the data have no test images, as the subset, or if the objective has no
+                checkpoints.
         """
-        test = self._test_images()
+        test = self._images.test_images()
         if self._checkpoints is None:
             raise ValueError(
                 "`checkpoints` must be given to score a trained network, but None was given."
             )
-        state = self._checkpoints.load(trial, self._device)
-        network = initial_network(state["seed"], self._device)
-        network.load_state_dict(state["weights"])
-        return Score(*evaluate(network, test, self._precision))
+        return self._score(self._checkpoints.load(trial, self._device), test)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; a worker process creates its own trainer and loads its own data."""
         return {**self.__dict__, "_evaluators": {}}
 
-    def _train_and_score(self, params: Mapping[str, float], seed: int, test: Images) -> Score:
-        network = initial_network(seed, self._device, dropout=self._dropout)
-        data = self._data()
-        for _ in train(
-            network,
-            data.training,
-            data.validation,
-            learning_rate=params["learning_rate"],
-            momentum=params["momentum"],
-            weight_decay=params["weight_decay"],
-            epochs=self._epochs,
-            seed=seed,
-            precision=self._precision,
-        ):
-            pass
-        return Score(*evaluate(network, test, self._precision))
-
-    def _test_images(self) -> Images:
-        test = self._data().test
-        if test is None:
-            raise ValueError('`data` must be "full" for a test score, but "subset" was given.')
-        return test
-
-    def _check_n_images(self) -> None:
-        """Check the numbers of images against the data, which are loaded for it.
-
-        Raises:
-            TypeError: If a number is not an integer.
-            ValueError: If a number is out of range.
-        """
-        for part, n in self._n_images.items():
-            if n is not None:
-                check_int(f"n_{part}_images", n, minimum=1)
-        data = self._all_data()._asdict()
-        for part, n in self._n_images.items():
-            n_available = len(data[part].labels)
-            if n is not None and n > n_available:
-                raise ValueError(
-                    f"`n_{part}_images` must be at most {n_available}, the number of {part} "
-                    f'images in "{self._data_name}", but {shown(n)} was given.'
-                )
-
-    def _data(self) -> Data:
-        """Return the data, limited to the requested numbers of images."""
-        data = self._all_data()
-        return data._replace(
-            training=data.training.take(slice(self._n_images["training"])),
-            validation=data.validation.take(slice(self._n_images["validation"])),
-        )
-
-    def _all_data(self) -> Data:
-        """Return the data, which are loaded once per process and never pickled."""
+    def _score(self, state: dict[str, Any], test: Images) -> Score:
+        """Return the score of a trained member on the test images."""
         with usual_settings(self._device):
-            if self._data_name == "full":
-                return load_full(self._folder, self._device)
-            return load_subset(self._device)
+            if self._network is None:
+                network: nn.Module = initial_network(
+                    state["seed"], self._device, info=self._images.info
+                )
+            else:
+                with seeded(state["seed"]):
+                    network = self._network(state["seed"]).to(self._device)
+            load_weights(network, state)
+            return Score(*evaluate(network, test, self._precision, self._images.info))
 
     def _evaluate(self, trials: Sequence[Trial], backend: str | None) -> list[float | TrialPruned]:
         if backend not in self._evaluators:
-            trainer = paper_trainer(
-                self._data(),
-                self._epochs,
-                backend=backend,
-                precision=self._precision,
-                dropout=self._dropout,
-                learning_rate_decay=LEARNING_RATE_DECAY if self._checkpoints is None else 1.0,
-                show_progress_bar=self._show_progress_bar,
-            )
-            self._evaluators[backend] = trainer.objective(
-                self._member, checkpoints=self._checkpoints, worst=DIVERGED_LOSS
+            self._evaluators[backend] = self._trainer(backend).objective(
+                self._member, checkpoints=self._checkpoints, worst=self.diverged_loss
             )
         return self._evaluators[backend](trials)
 
-    def _member(self, trial: Trial) -> Member:
-        rate, momentum, decay = (
-            trial.suggest_float(name, distribution.low, distribution.high)
-            for name, distribution in SEARCH_SPACE.items()
+    def _trainer(self, backend: str | None) -> PopulationTrainer:
+        return paper_trainer(
+            self._images.data(),
+            self._epochs,
+            backend=backend,
+            precision=self._precision,
+            dropout=self._dropout,
+            learning_rate_decay=LEARNING_RATE_DECAY if self._checkpoints is None else 1.0,
+            show_progress_bar=self._show_progress_bar,
+            info=self._images.info,
+            network=self._network,
         )
-        seed = self._seed + trial.number if self._seed_per_trial else self._seed
-        return Member(rate, momentum=momentum, weight_decay=decay, seed=seed)
+
+    def _member(self, trial: Trial) -> Member:
+        params = {
+            name: trial.suggest_float(name, distribution.low, distribution.high)
+            for name, distribution in SEARCH_SPACE.items()
+        }
+        return self._member_of(
+            params, self._seed + trial.number if self._seed_per_trial else self._seed
+        )
+
+    def _member_of(self, params: Mapping[str, float], seed: int) -> Member:
+        return Member(
+            params["learning_rate"],
+            momentum=params["momentum"],
+            weight_decay=params["weight_decay"],
+            seed=seed,
+        )
 
 
 def _checked_seed(seed: int) -> int:

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.fashion_mnist._data import Data, Images, normalize
+from optuna_ga.fashion_mnist._data import Data, Images
+from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import (
     BATCH_SIZE,
@@ -32,29 +33,22 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class PaperTask:
-    """The network, its cross-entropy and its accuracy.
+class ImageTask:
+    """A network that classifies images, its cross-entropy and its accuracy.
 
     Args:
-        dropout: Whether to train with dropout.
-        dtype: Type of the weights; float64 is for tests.
+        network: Returns the initial network of a seed, on the CPU.
     """
 
-    def __init__(self, *, dropout: bool = False, dtype: torch.dtype = torch.float32) -> None:
-        self._dropout = dropout
-        self._dtype = dtype
+    def __init__(self, network: Callable[..., nn.Module]) -> None:
+        self.model = network
 
-    def model(self, seed: int) -> Network:
-        """Return the initial network of a seed."""
-        network = initial_network(seed, torch.device("cpu"), dropout=self._dropout)
-        return network.to(self._dtype)
-
-    def loss(self, model: Network, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean cross-entropy `()` of normalized images and their classes."""
         pixels, labels = batch
         return F.cross_entropy(model(pixels), labels)
 
-    def metrics(self, model: Network, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Return the sum `()` of the cross-entropy, and the number of hits."""
         pixels, labels = batch
         logits = model(pixels)
@@ -71,12 +65,19 @@ class ImageData(TensorData):
         images: The images, on their device.
         batch_size: B.
         dtype: Type of normalized pixels.
+        info: The image set, which decides on the normalization.
     """
 
-    def __init__(self, images: Images, batch_size: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        dtype: torch.dtype,
+        info: DatasetInfo = FASHION_MNIST,
+    ) -> None:
         def normalized(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             pixels, labels = batch
-            return normalize(pixels, dtype), labels
+            return info.normalize(pixels, dtype), labels
 
         super().__init__(*images, batch_size=batch_size, transform=normalized)
 
@@ -100,34 +101,52 @@ def paper_trainer(
     learning_rate_decay: float = LEARNING_RATE_DECAY,
     dtype: torch.dtype = torch.float32,
     show_progress_bar: bool = False,
+    info: DatasetInfo = FASHION_MNIST,
+    network: Callable[[int], nn.Module] | None = None,
 ) -> PopulationTrainer:
-    """Return a trainer of the paper's network on the device of the images.
+    """Return a trainer of the paper's network, or of another, on the device of the images.
 
-    Its members' results are those of separate trainings by `train`, up to rounding, which a long
-    training in float32 amplifies. Without a backend a member trains on each core of a CPU. On a
-    GPU members train as CUDA graphs: as branches of one in float32; otherwise in chunks of up to
-    16 by kernels of their own, where Triton is installed.
+    Results of the paper's network are those of separate trainings by `train`, up to rounding,
+    which a long training in float32 amplifies. Without a backend a member trains on each core of
+    a CPU. On a GPU members train as CUDA graphs: as branches of one in float32; otherwise in
+    chunks of up to 16 by kernels of their own, where Triton is installed and the images are
+    FashionMNIST's.
 
     Args:
         data: The images to train on and to evaluate on.
         epochs: Epochs of each training, at least 1.
-        backend: Name of a backend of `PopulationTrainer`; None takes the fastest.
+        backend: Name of a backend of `PopulationTrainer`; None takes the fastest, with `network`
+            the one that `PopulationTrainer` chooses.
         precision: The precision of products.
         dropout: Whether to train with dropout.
         learning_rate_decay: Factor of the learning rates after each epoch.
         dtype: Type of the weights; float64 is for tests.
         show_progress_bar: Whether to show the epochs and the time left.
+        info: Properties of the image set.
+        network: Returns the initial network of a seed; None takes the paper's.
     """
     device = data.training.labels.device
+
+    def paper_network(seed: int) -> Network:
+        place = torch.device("cpu")
+        return initial_network(seed, place, dropout=dropout, info=info).to(dtype)
+
+    chosen: str | MakeBackend
+    if network is not None:
+        chosen = backend or "auto"
+    elif backend is not None:
+        chosen = _named(backend)
+    else:
+        chosen = _fastest(device, precision, dtype, info)
     return PopulationTrainer(
-        PaperTask(dropout=dropout, dtype=dtype),
-        train=ImageData(data.training, BATCH_SIZE, dtype),
-        validation=ImageData(data.validation, EVALUATION_BATCH_SIZE, dtype),
+        ImageTask(network or paper_network),
+        train=ImageData(data.training, BATCH_SIZE, dtype, info),
+        validation=ImageData(data.validation, EVALUATION_BATCH_SIZE, dtype, info),
         epochs=epochs,
         optimizer="sgd",
         schedule=StepDecay(learning_rate_decay),
         precision=precision,
-        backend=_named(backend) if backend else _fastest(device, precision, dtype),
+        backend=chosen,
         device=device,
         show_progress_bar=show_progress_bar,
     )
@@ -153,11 +172,14 @@ def _named(backend: str) -> MakeBackend:
     return _Loop if backend == "loop" else BACKENDS[backend]
 
 
-def _fastest(device: torch.device, precision: Precision, dtype: torch.dtype) -> MakeBackend:
+def _fastest(
+    device: torch.device, precision: Precision, dtype: torch.dtype, info: DatasetInfo
+) -> MakeBackend:
     if device.type != "cuda":
         return BACKENDS["threads"]
     # Triton compiles products of float32 for minutes.
-    if precision == "float32" or dtype != torch.float32 or find_spec("triton") is None:
+    is_fused = precision != "float32" and dtype == torch.float32 and info == FASHION_MNIST
+    if not is_fused or find_spec("triton") is None:
         return BACKENDS["branches"]
     from optuna_ga.fashion_mnist._fused_backend import FusedBackend  # Triton needs Linux.
 

@@ -13,12 +13,13 @@ from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
-from optuna_ga.fashion_mnist._data import Images, normalize
+from optuna_ga.fashion_mnist._data import Images
+from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 from optuna_ga.fashion_mnist._network import Network
 from optuna_ga.torch._environment import Precision
 from optuna_ga.torch._environment import computing as gpu_settings
@@ -60,6 +61,7 @@ def train(
     seed: int,
     learning_rate_decay: float = LEARNING_RATE_DECAY,
     precision: Precision = "float32",
+    info: DatasetInfo = FASHION_MNIST,
 ) -> Iterator[Epoch]:
     """Train the network in place, and yield after each epoch.
 
@@ -75,6 +77,7 @@ def train(
             dropout.
         learning_rate_decay: Factor of the learning rate after each epoch.
         precision: The precision of products.
+        info: The image set, which decides on the normalization.
 
     Raises:
         DivergedError: As soon as a loss is no longer finite.
@@ -87,9 +90,9 @@ def train(
     for epoch in range(epochs):
         key = member_key(seed, epoch)
         with computing(precision, training.labels.device):
-            training_loss = _train_epoch(network, optimizer, training, next(orders), key)
+            training_loss = _train_epoch(network, optimizer, training, next(orders), key, info)
         scheduler.step()
-        yield Epoch(training_loss, *evaluate(network, validation, precision))
+        yield Epoch(training_loss, *evaluate(network, validation, precision, info))
 
 
 def image_orders(n: int, seed: int, first: int = 0) -> Iterator[Tensor]:
@@ -102,14 +105,17 @@ def image_orders(n: int, seed: int, first: int = 0) -> Iterator[Tensor]:
 
 
 def evaluate(
-    network: Network, images: Images, precision: Precision = "float32"
+    network: nn.Module,
+    images: Images,
+    precision: Precision = "float32",
+    info: DatasetInfo = FASHION_MNIST,
 ) -> tuple[float, float]:
     """Return the mean cross-entropy and the accuracy in [0, 1] over a data set.
 
     Raises:
         DivergedError: If the loss is not finite.
     """
-    dtype = network.fc2.weight.dtype
+    dtype = next(network.parameters()).dtype
     network.eval()
     loss = torch.zeros((), device=images.labels.device, dtype=dtype)
     correct = torch.zeros((), device=images.labels.device, dtype=torch.float32)
@@ -119,7 +125,7 @@ def evaluate(
             images.labels.split(EVALUATION_BATCH_SIZE),
             strict=True,
         ):
-            logits = network(normalize(pixels, dtype))
+            logits = network(info.normalize(pixels, dtype))
             loss += F.cross_entropy(logits, labels, reduction="sum")
             correct += (logits.argmax(1) == labels).sum()
     n = len(images.labels)
@@ -127,7 +133,12 @@ def evaluate(
 
 
 def _train_epoch(
-    network: Network, optimizer: SGD, images: Images, order: Tensor, key: int
+    network: Network,
+    optimizer: SGD,
+    images: Images,
+    order: Tensor,
+    key: int,
+    info: DatasetInfo,
 ) -> float:
     """Train on every image once, in this order; return the mean loss."""
     dtype, device = network.fc2.weight.dtype, images.labels.device
@@ -138,7 +149,7 @@ def _train_epoch(
         pixels, labels = images.take(batch)
         optimizer.zero_grad()
         with _masks(key, step, device) if network.dropout else nullcontext():
-            loss = F.cross_entropy(network(normalize(pixels, dtype)), labels)
+            loss = F.cross_entropy(network(info.normalize(pixels, dtype)), labels)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)

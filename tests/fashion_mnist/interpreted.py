@@ -6,13 +6,15 @@ It is a script, since Triton reads TRITON_INTERPRET when the kernels are defined
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import torch
 
 from optuna_ga.fashion_mnist import _fused, load_subset
 from optuna_ga.fashion_mnist._fused import FusedChunk
 from optuna_ga.fashion_mnist._fused_backend import FusedBackend
-from optuna_ga.fashion_mnist._task import ImageData, PaperTask
+from optuna_ga.fashion_mnist._network import initial_network
+from optuna_ga.fashion_mnist._task import ImageData, ImageTask
 from optuna_ga.torch import Epoch, Member, PopulationTrainer, Trained
 from optuna_ga.torch._dispatcher import MakeBackend
 
@@ -23,7 +25,7 @@ def trained(backend: str | MakeBackend, dropout: bool) -> list[Trained]:
     """Return the members after a batch of 4 and one of 3."""
     images = load_subset(torch.device("cpu")).training
     trainer = PopulationTrainer(
-        PaperTask(dropout=dropout),
+        ImageTask(partial(initial_network, device=torch.device("cpu"), dropout=dropout)),
         train=ImageData(images.take(slice(7)), 4, torch.float32),
         validation=ImageData(images.take(slice(3000, 3003)), 4, torch.float32),
         epochs=1,

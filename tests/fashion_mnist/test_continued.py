@@ -19,7 +19,13 @@ from optuna_ga import (
     optimize_generations,
     replay,
 )
-from optuna_ga.fashion_mnist import FashionMNISTObjective, _objective, _task, paper_trainer
+from optuna_ga.fashion_mnist import (
+    FashionMNISTObjective,
+    _image_source,
+    _objective,
+    _task,
+    paper_trainer,
+)
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.torch import Member, Trained
 from tests.fashion_mnist.test_trainers import MEMBERS, curves, data_of, largest_difference
@@ -182,9 +188,9 @@ def test_validation_images_are_never_trained_on(monkeypatch: pytest.MonkeyPatch)
         validated.update(as_bytes(Images(*batch)))
         return metrics(self, model, batch)
 
-    loss, metrics = _task.PaperTask.loss, _task.PaperTask.metrics
-    monkeypatch.setattr(_task.PaperTask, "loss", spying)
-    monkeypatch.setattr(_task.PaperTask, "metrics", spying_metrics)
+    loss, metrics = _task.ImageTask.loss, _task.ImageTask.metrics
+    monkeypatch.setattr(_task.ImageTask, "loss", spying)
+    monkeypatch.setattr(_task.ImageTask, "metrics", spying_metrics)
     by_generations(objective(Checkpoints()))
 
     assert (len(trained), len(validated)) == (40, 40)
@@ -233,7 +239,7 @@ def test_a_trained_network_is_tested_without_training_again(
     """After one epoch its score is that of training it anew."""
     data = load_subset(CPU)
     whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
-    monkeypatch.setattr(_objective, "load_full", lambda folder, device: whole)
+    monkeypatch.setattr(_image_source, "load_full", lambda folder, device: whole)
     options: dict[str, Any] = {"data": "full"}
     evaluated = objective(Checkpoints(), **options)
     study = by_generations(evaluated, 1)

@@ -19,6 +19,7 @@ from optuna_ga.fashion_mnist import (
     DIVERGED_LOSS,
     SEARCH_SPACE,
     FashionMNISTObjective,
+    _image_source,
     _objective,
     paper_trainer,
 )
@@ -129,7 +130,7 @@ def test_a_diverged_trial_has_twice_the_loss_of_guessing(small_batches: None) ->
 
 def test_a_loss_above_that_of_divergence_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """The value and the report are cut, the attribute is not."""
-    monkeypatch.setattr(_objective, "DIVERGED_LOSS", 2.0)
+    monkeypatch.setattr(FashionMNISTObjective, "diverged_loss", 2.0)
     (trial,) = trials_of(tiny(), {**GOOD, "learning_rate": 1e-4})
 
     assert trial.value == trial.intermediate_values[1] == 2.0 < trial.user_attrs["validation_loss"]
@@ -206,7 +207,7 @@ def test_both_forms_make_the_same_study_in_float64(
     monkeypatch.setattr(_objective, "paper_trainer", double)
     data = load_subset(torch.device("cpu"))
     few = Data(data.training.take(slice(10)), data.validation.take(slice(10)), None)
-    monkeypatch.setattr(_objective, "load_subset", lambda device: few)
+    monkeypatch.setattr(_image_source, "load_subset", lambda device: few)
     objective = tiny(n_training_images=10, n_validation_images=10)
     one_by_one, together = (optuna.create_study(sampler=GASampler(4, seed=0)) for _ in range(2))
     one_by_one.optimize(objective, n_trials=12)
@@ -285,7 +286,7 @@ def test_a_test_score_depends_on_hyperparameters_and_seed(monkeypatch: pytest.Mo
     """The same training has the same score on the test images, and another seed another one."""
     data = load_subset(torch.device("cpu"))
     whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
-    monkeypatch.setattr(_objective, "load_full", lambda folder, device: whole)
+    monkeypatch.setattr(_image_source, "load_full", lambda folder, device: whole)
     objective = FashionMNISTObjective(
         epochs=1, n_training_images=80, n_validation_images=40, device="cpu"
     )
