@@ -28,8 +28,6 @@ class Network(nn.Module):
     Args:
         dropout: Whether to train with dropout.
         info: The image set, whose images have at least 6 x 6 pixels.
-        width: Channels of the first layer. The second layer has twice as many, and the hidden
-            layer four times as many. None takes the paper's, 32.
     """
 
     def __init__(
@@ -37,10 +35,9 @@ class Network(nn.Module):
         *,
         dropout: bool = False,
         info: DatasetInfo = FASHION_MNIST,
-        width: int | None = None,
     ) -> None:
         super().__init__()
-        first, second, hidden = WIDTHS if width is None else (width, 2 * width, 4 * width)
+        first, second, hidden = WIDTHS
         channels, *sides = info.image_shape
         # Each convolution takes two rows and columns; pooling halves the rest.
         pooled = [(side - 4) // 2 for side in sides]
@@ -71,7 +68,6 @@ def initial_network(
     *,
     dropout: bool = False,
     info: DatasetInfo = FASHION_MNIST,
-    width: int | None = None,
 ) -> Network:
     """Return a network whose initial weights depend on the seed alone, not on the device.
 
@@ -79,7 +75,7 @@ def initial_network(
     random state is neither used nor changed.
     """
     with torch.device("meta"):
-        network = Network(dropout=dropout, info=info, width=width)
+        network = Network(dropout=dropout, info=info)
     network = network.to(torch.float32)  # PyTorch's default type may have been changed.
     network.to_empty(device="cpu")
     generator = torch.Generator("cpu").manual_seed(seed)
