@@ -150,9 +150,7 @@ def test_a_schedule_is_found_while_networks_train() -> None:
     assert min(replays) < 10 * float(loss)
 
 
-@pytest.mark.parametrize(
-    "first", ["TPESampler", pytest.param("NSGAIISampler", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("first", ["TPESampler", "NSGAIISampler"])
 def test_trials_of_another_sampler_are_bred_from(
     first: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:

@@ -329,9 +329,7 @@ def test_a_storage_that_refuses_does_not_stop_the_study(logged: list[str]) -> No
     assert "the disk is full" in logged[0]
 
 
-@pytest.mark.parametrize(
-    "package", [pytest.param("optuna_dashboard", marks=pytest.mark.slow), "plotly"]
-)
+@pytest.mark.parametrize("package", ["optuna_dashboard", "plotly"])
 def test_a_missing_package_does_not_stop_the_study(package: str) -> None:
     """One warning says how to install it; without Plotly there is still the note."""
     code = f"""

@@ -80,7 +80,7 @@ def run_until_killed(url: str, moment: str, elitism: bool) -> None:
         ("ask", False, [8, 9, 10, 11]),
         slow("evaluate", False, [8, 9, 10, 11]),
         ("evaluate", True, [8, 9, 10, 11]),
-        ("tell", False, [10, 11]),
+        slow("tell", False, [10, 11]),
         slow("tell", True, [10, 11]),
     ],
 )

@@ -14,7 +14,7 @@ from benchmarks import runner
 from benchmarks.paper import dynamic, dynamic_report
 from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
-from optuna_ga.fashion_mnist import _network, _objective, _task
+from optuna_ga.fashion_mnist import _image_source, _network, _task
 from optuna_ga.fashion_mnist._data import Data, load_subset
 
 SETTING = dynamic.Setting(
@@ -37,7 +37,7 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(function: Any, jobs: Any, *_: Any) -> Any:
         return ((job, function(*job.arguments)) for job in jobs)
 
-    monkeypatch.setattr(_objective, "load_full", load)
+    monkeypatch.setattr(_image_source, "load_full", load)
     monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
     monkeypatch.setattr(runner, "in_processes", here)
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))

@@ -40,6 +40,7 @@ class Together:
 together = Together()
 
 
+@pytest.mark.slow
 def test_samplers_are_compared_on_an_objective_of_ones_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ import torch
 from benchmarks.paper import reproduce, reproduce_report
 from benchmarks.paper.runs import PAPER
 from benchmarks.rows import RESULTS, read_frame, write_rows
-from optuna_ga.fashion_mnist import _network, _objective
+from optuna_ga.fashion_mnist import _image_source, _network
 from optuna_ga.fashion_mnist._data import Data, load_subset
 
 TINY = ["--runs", "run 2", "run 3", "--seeds", "0", "1", "--epochs", "1",
@@ -34,7 +34,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The results of two runs with two seeds, from two calls of the command."""
     folder = tmp_path_factory.mktemp("reproduce")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_objective, "load_full", few_images)
+        patch.setattr(_image_source, "load_full", few_images)
         patch.setattr(_network, "WIDTHS", (4, 8, 16))
         where = ["--storage", str(folder / "studies.db"), "--out", str(folder / "results")]
         first = [argument for argument in TINY if argument != "run 3"]
@@ -93,7 +93,7 @@ def test_without_time_nothing_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The message names the option; no trial is run."""
-    monkeypatch.setattr(_objective, "load_full", few_images)
+    monkeypatch.setattr(_image_source, "load_full", few_images)
     where = ["--storage", str(tmp_path / "studies.db"), "--out", str(tmp_path / "results")]
     with pytest.raises(SystemExit, match="2"):
         reproduce.main([*TINY, "--minutes", "0", *where])

@@ -18,7 +18,7 @@ from benchmarks.paper.tune import main
 from benchmarks.paper.tune_report import read_runs, table
 from benchmarks.rows import read_frame, read_rows
 from benchmarks.samplers import PAPER_SAMPLERS
-from optuna_ga.fashion_mnist import _network, _objective
+from optuna_ga.fashion_mnist import _image_source, _network
 from optuna_ga.fashion_mnist._data import load_subset
 from tests.terminals import open_terminal
 
@@ -28,14 +28,14 @@ ROOT = Path(__file__).parents[3]
 
 # A network of few weights that is evaluated on few images takes little time.
 TRAINING_LITTLE = """
-from optuna_ga.fashion_mnist import _network, _objective
+from optuna_ga.fashion_mnist import _image_source, _network
 from optuna_ga.fashion_mnist._data import load_subset
 
-def load_few(device, load=_objective.load_subset):
+def load_few(device, load=_image_source.load_subset):
     data = load(device)
     return data._replace(validation=data.validation.take(slice(40)))
 
-_objective.load_subset = load_few
+_image_source.load_subset = load_few
 _network.WIDTHS = (4, 8, 16)
 """
 
@@ -43,7 +43,7 @@ _network.WIDTHS = (4, 8, 16)
 @pytest.fixture(scope="module", autouse=True)
 def _training_little() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_objective, "load_subset", load_subset)  # To be put back.
+        patch.setattr(_image_source, "load_subset", load_subset)  # To be put back.
         patch.setattr(_network, "WIDTHS", _network.WIDTHS)
         exec(TRAINING_LITTLE, {})
         yield
@@ -176,6 +176,7 @@ def test_another_samplers_study_has_no_report(tmp_path: Path) -> None:
     assert get_note(study) == ""
 
 
+@pytest.mark.slow
 def test_the_progress_bar_tells_study_generation_and_best_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

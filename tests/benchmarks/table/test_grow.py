@@ -63,6 +63,7 @@ def test_rows_of_another_recipe_are_not_added_to(
     assert "epochs 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rows_make_a_table_with_a_model(tmp_path: Path) -> None:
     """A setting of which a seed is missing is left out; noise is that of settings with two."""
     path = tmp_path / "rows_cpu.csv"
