@@ -70,9 +70,21 @@ class Data(NamedTuple):
     test: Images | None
 
 
-def normalize(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return FashionMNIST's pixels scaled to mean 0 and deviation 1 over its training images."""
-    return pixels.to(dtype).div_(255).sub_(MEAN).div_(STANDARD_DEVIATION)
+def normalize(
+    pixels: Tensor,
+    dtype: torch.dtype,
+    mean: float = MEAN,
+    deviation: float = STANDARD_DEVIATION,
+) -> Tensor:
+    """Return uint8 pixels scaled to mean 0 and deviation 1 over the official training images.
+
+    Args:
+        pixels: The pixels.
+        dtype: Type of the result.
+        mean: Mean of pixels in [0, 1]; FashionMNIST's by default.
+        deviation: Their standard deviation, likewise.
+    """
+    return pixels.to(dtype).div_(255).sub_(mean).div_(deviation)
 
 
 @lru_cache(maxsize=4)

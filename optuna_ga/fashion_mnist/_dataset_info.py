@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from optuna_ga._checks import shown
-from optuna_ga.fashion_mnist._data import MEAN, STANDARD_DEVIATION, Data, Images
+from optuna_ga.fashion_mnist._data import MEAN, STANDARD_DEVIATION, Data, Images, normalize
 
 
 class DatasetInfo(NamedTuple):
@@ -37,7 +37,7 @@ class DatasetInfo(NamedTuple):
 
     def normalize(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """Return uint8 pixels scaled to mean 0 and deviation 1 over the training images."""
-        return pixels.to(dtype).div_(255).sub_(self.mean).div_(self.deviation)
+        return normalize(pixels, dtype, self.mean, self.deviation)
 
 
 FASHION_MNIST = DatasetInfo()

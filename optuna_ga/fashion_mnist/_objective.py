@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -23,7 +23,7 @@ from optuna_ga.fashion_mnist._image_source import ImageSource
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._own_network import check_network, load_weights
 from optuna_ga.fashion_mnist._task import paper_trainer
-from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, evaluate
+from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
 from optuna_ga.torch._environment import Precision, checked_device, seeded, usual_settings
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._task import Member
@@ -38,7 +38,6 @@ SEARCH_SPACE: Mapping[str, FloatDistribution] = {
     "weight_decay": FloatDistribution(0.0, 0.1),
 }
 DIVERGED_LOSS = FASHION_MNIST.diverged_loss
-
 
 _one_at_a_time = threading.Lock()
 
@@ -218,8 +217,8 @@ class FashionMNISTObjective:
             seed: Seed of initial weights and batches, 0 to 2**63 - 1. None takes the objective's.
 
         Raises:
-            ValueError: If `params` lacks a name or has an unknown one; if the data
-                have no test images, as the subset; or if the objective has checkpoints, which need
+            ValueError: If `params` lacks a name or has an unknown one; if the data have no test
+                images, as the subset; or if the objective has checkpoints, which need
                 `test_trained`.
         """
         test = self._images.test_images()
@@ -235,9 +234,10 @@ class FashionMNISTObjective:
             )
         seed = self._seed if seed is None else _checked_seed(seed)
         (trained,) = self._trainer("loop").train([self._member_of(params, seed)])
-        if trained.state is None:
-            return Score(math.inf, math.nan)
-        return self._score(trained.state, test)
+        if trained.state is not None:
+            with suppress(DivergedError):  # Finite weights may overflow on other images.
+                return self._score(trained.state, test)
+        return Score(math.inf, math.nan)
 
     def test_trained(self, trial: FrozenTrial) -> Score:
         """Score a trial's saved network on the official test images.

@@ -73,6 +73,20 @@ def linear(seed: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), layer)
 
 
+class Overflowing(nn.Module):
+    """A linear classifier whose logits are infinite for white images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits `(B, 5)`."""
+        darkest = images.flatten(1).min(1, keepdim=True).values
+        logits: torch.Tensor = self.layer(images.flatten(1))
+        return torch.where(darkest > 0, torch.inf, logits)
+
+
 def objective(**options: Any) -> FashionMNISTObjective:
     """Return an objective of two epochs on digits."""
     return FashionMNISTObjective(**{"data": digits(), "epochs": 2, "device": "cpu", **options})
@@ -263,3 +277,13 @@ def test_data_without_test_images_have_no_test_score() -> None:
     """The error names the part that is missing."""
     with pytest.raises(ValueError, match=r"`data\.test` must be given"):
         objective(data=digits()._replace(test=None)).test(PARAMS)
+
+
+def test_a_loss_that_overflows_on_the_test_images_is_infinite() -> None:
+    """The training was finite, since only the test images are white."""
+    white = Images(torch.full((3, 1, 8, 8), 255, dtype=torch.uint8), torch.zeros(3).long())
+    data = digits()._replace(test=white)
+    score = objective(data=data, network=lambda seed: Overflowing()).test(PARAMS)
+
+    assert score.loss == math.inf
+    assert math.isnan(score.accuracy)
