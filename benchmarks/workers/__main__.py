@@ -2,13 +2,15 @@
 
 - `identical`: one seed, `optimize_generations` with 1 to 8 threads and processes on SQLite, a
   journal and PostgreSQL; counted are the trials that differ from those of one process in memory.
-- `killed`: a sequential run and a run by generations, killed with SIGKILL at random moments and
-  resumed.
+  With one objective and with two.
+- `killed`: a sequential run and runs by generations with one objective and with two, killed with
+  SIGKILL at random moments and resumed.
 - `interrupted`: a run by generations on PostgreSQL with a pool of 4 processes, interrupted thrice
   at random moments by Ctrl-C, by SIGTERM, by killing a worker, or by a database that is away for 1
   or 10 seconds, and run again until it is done; evaluations are counted.
 - `swarm`: 16 processes with one seed on PostgreSQL, trials of uneven (lognormal) length, 8 of them
-  killed at random and replaced; GASampler as in the paper and with elitism, and NSGAIISampler.
+  killed at random and replaced; GASampler as in the paper, with elitism and adaptive, and
+  NSGAIISampler, with one objective and with two.
 - `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or
   kills its process in 30 % of the trials; and a run by generations that is replaced when it dies.
 - `threads`: 32 threads, one sampler object, 5 studies.

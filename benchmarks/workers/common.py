@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NamedTuple
 
+import optuna
 from optuna import Study, Trial, TrialPruned
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
@@ -52,11 +54,38 @@ def evaluate(trial: Trial) -> float:
     return value
 
 
-def uneven(trial: Trial, scale_s: float) -> float:
-    """Return the value after a lognormal time that the trial's number decides."""
-    value = evaluate(trial)
+def evaluate_two(trial: Trial) -> tuple[float, float]:
+    """Return the value of the same trial, and one that another `x` minimizes."""
+    return evaluate(trial), (trial.params["x"] - 3) ** 2 + trial.params["n"]
+
+
+class Problem(NamedTuple):
+    """What the studies of an experiment minimize.
+
+    Attributes:
+        objective: Evaluates a trial.
+        n_objectives: How many values it returns.
+        ending: What the names of its cases end with.
+    """
+
+    objective: Callable[[Trial], Any]
+    n_objectives: int
+    ending: str
+
+    def new_study(self, **options: Any) -> Study:
+        """Return a new study, or a stored one."""
+        return optuna.create_study(directions=["minimize"] * self.n_objectives, **options)
+
+
+ONE = Problem(evaluate, 1, "")
+TWO = Problem(evaluate_two, 2, ", two objectives")
+
+
+def uneven(trial: Trial, scale_s: float, objective: Callable[[Trial], Any] = evaluate) -> Any:
+    """Return what an objective does after a lognormal time that the trial's number decides."""
+    result = objective(trial)
     time.sleep(scale_s * random.Random(trial.number).lognormvariate(0, 1))
-    return value
+    return result
 
 
 def faulty(trial: Trial, scale_s: float, mortal: bool) -> float:
@@ -64,7 +93,7 @@ def faulty(trial: Trial, scale_s: float, mortal: bool) -> float:
 
     A trial that killed its process fails when it is evaluated again.
     """
-    value = uneven(trial, scale_s)
+    value: float = uneven(trial, scale_s)
     ending = random.Random(f"fault {trial.number}").random()
     if ending < 0.02 and "died" not in trial.user_attrs:
         trial.set_user_attr("died", True)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from typing import Any
 
 import optuna
@@ -21,8 +22,10 @@ from tqdm import tqdm
 
 from benchmarks.workers.common import (
     CONTEXT,
+    ONE,
     SEED,
     SIZE,
+    TWO,
     Row,
     differing,
     evaluate,
@@ -48,9 +51,10 @@ class WatchedNSGAIISampler(NSGAIISampler):
         return super().select_parent(study, generation)
 
 
-SWARMS: Mapping[str, Callable[[], BaseSampler]] = {
+SAMPLERS: Mapping[str, Callable[[], BaseSampler]] = {
     "GASampler": partial(GASampler, SIZE, seed=SEED),
     "GASampler, elitism": partial(GASampler, SIZE, seed=SEED, elitism=True),
+    "GASampler.adaptive": partial(GASampler.adaptive, SIZE, seed=SEED),
     "NSGAIISampler": partial(WatchedNSGAIISampler, population_size=SIZE, seed=SEED),
 }
 
@@ -60,16 +64,18 @@ def swarm(
 ) -> Iterator[Row]:
     """Let workers of one seed run freely, kill some and replace them."""
     with servers.postgresql() as url:
-        for name, make in SWARMS.items():
-            objective = partial(uneven, scale_s=scale_s)
+        for problem, (name, make) in product((ONE, TWO), SAMPLERS.items()):
+            objective = partial(uneven, scale_s=scale_s, objective=problem.objective)
             with servers.opened(open_storage(url)) as storage:
-                study = optuna.create_study(storage=storage)
+                study = problem.new_study(storage=storage)
                 run_swarm(study, open_storage, url, make, objective, n_trials, n_workers, n_kills)
-                yield from (
-                    _nsgaii_figures(study, n_kills)
-                    if name == "NSGAIISampler"
-                    else _ga_figures(name, study, "elitism" in name, n_kills)
-                )
+                case = name + problem.ending
+                if name == "NSGAIISampler":
+                    yield from _nsgaii_figures(case, study, n_kills)
+                elif name == "GASampler.adaptive":
+                    yield from _adaptive_figures(case, study, n_kills)
+                else:
+                    yield from _ga_figures(case, study, "elitism" in name, n_kills)
 
 
 def run_swarm(
@@ -77,7 +83,7 @@ def run_swarm(
     reopen: Callable[[str], BaseStorage],
     url: str,
     make: Callable[[], BaseSampler],
-    objective: Callable[[Trial], float],
+    objective: Callable[[Trial], Any],
     n_trials: int,
     n_workers: int,
     n_kills: int,
@@ -113,7 +119,7 @@ def _work_freely(
     url: str,
     name: str,
     make: Callable[[], BaseSampler],
-    objective: Callable[[Trial], float],
+    objective: Callable[[Trial], Any],
     n_trials: int,
 ) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -141,10 +147,19 @@ def _ga_figures(case: str, study: Study, elitism: bool, n_dead: int) -> Iterator
     outside = oracles.from_outside(trials, SIZE, elitism)
     n_parents = sum(len(oracles.parents(trial)) for trial in trials)
     yield figure(case, "parents from outside the pool", outside, n_parents, at_most=0)
-    if elitism:
+    if elitism and len(study.directions) == 1:  # Fronts change with every trial.
         passed = oracles.passed_over(trials, SIZE, SIZE // 2)
         yield figure(case, "parents worse than a known candidate", passed, n_parents, at_most=0)
     yield figure(case, "finished trials never a candidate", lost, judged)
+
+
+def _adaptive_figures(case: str, study: Study, n_dead: int) -> Iterator[Row]:
+    trials = study.get_trials(deepcopy=False)
+    finished = [trial for trial in trials if trial.state.is_finished()]
+    yield figure(case, "trials that repeat another's x", _repeats(finished), len(finished))
+    yield figure(case, "trials left running", left_running(study), len(trials), at_most=n_dead)
+    bred = sum(bool(oracles.parents(trial)) for trial in finished)
+    yield figure(case, "trials bred from others", bred, len(finished))
 
 
 def _inherited(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[Any]:
@@ -155,8 +170,8 @@ def _repeats(trials: Sequence[FrozenTrial]) -> int:
     return len(trials) - len({trial.params["x"] for trial in trials})
 
 
-def _nsgaii_figures(study: Study, n_dead: int) -> Iterator[Row]:
-    trials, case = study.get_trials(deepcopy=False), "NSGAIISampler"
+def _nsgaii_figures(case: str, study: Study, n_dead: int) -> Iterator[Row]:
+    trials = study.get_trials(deepcopy=False)
     label = "NSGAIISampler:generation"
     label = next((k for t in trials for k in t.system_attrs if k.endswith(":generation")), label)
     generations = Counter(t.system_attrs[label] for t in trials if label in t.system_attrs)

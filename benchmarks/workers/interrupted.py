@@ -119,7 +119,8 @@ def _new_pool() -> ProcessPoolExecutor:
 def _logged(trial: Trial, log: str, scale_s: float) -> float:
     with Path(log).open("a") as file:
         file.write(f"{trial.number} {os.getpid()}\n")
-    return uneven(trial, scale_s)
+    value: float = uneven(trial, scale_s)
+    return value
 
 
 def _evaluations(log: Path) -> list[list[str]]:

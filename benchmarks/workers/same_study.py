@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,11 @@ from tqdm import tqdm
 
 from benchmarks.workers.common import (
     CONTEXT,
+    ONE,
     SEED,
     SIZE,
+    TWO,
+    Problem,
     Row,
     differing,
     evaluate,
@@ -36,8 +39,14 @@ from tests import servers
 
 def identical(n_generations: int = 10, workers: Sequence[int] = (1, 2, 4, 8)) -> Iterator[Row]:
     """Compare studies of one seed with that of one process in memory."""
-    reference = optuna.create_study(sampler=GASampler(SIZE, seed=SEED))
-    reference.optimize(evaluate, n_trials=SIZE * n_generations)
+    for problem in (ONE, TWO):
+        yield from _identical(problem, n_generations, workers)
+
+
+def _identical(problem: Problem, n_generations: int, workers: Sequence[int]) -> Iterator[Row]:
+    n_trials = SIZE * n_generations
+    reference = problem.new_study(sampler=GASampler(SIZE, seed=SEED))
+    reference.optimize(problem.objective, n_trials=n_trials)
     with servers.postgresql() as url, tempfile.TemporaryDirectory() as folder:
         places = {
             "SQLite": f"sqlite:///{folder}/study.db",
@@ -50,34 +59,35 @@ def identical(n_generations: int = 10, workers: Sequence[int] = (1, 2, 4, 8)) ->
                     "threads": ThreadPoolExecutor(n),
                     "processes": ProcessPoolExecutor(n, CONTEXT),
                 }.items():
-                    count = _differing_in_parallel(executor, place, n_generations, reference)
-                    case = f"{name}, {n} {kind}"
-                    n_trials = SIZE * n_generations
+                    with executor, servers.opened(open_storage(place)) as storage:
+                        study = problem.new_study(
+                            storage=storage, sampler=GASampler(SIZE, seed=SEED)
+                        )
+                        objective = partial(uneven, scale_s=0.003, objective=problem.objective)
+                        optimize_generations(study, InParallel(objective, executor), n_generations)
+                        count = differing(study, reference)
+                    case = f"{name}, {n} {kind}{problem.ending}"
                     yield figure(case, "trials that differ", count, n_trials, at_most=0)
-
-
-def _differing_in_parallel(
-    executor: Executor, place: str, n_generations: int, reference: Study
-) -> int:
-    with executor, servers.opened(open_storage(place)) as storage:
-        study = optuna.create_study(storage=storage, sampler=GASampler(SIZE, seed=SEED))
-        objective = partial(uneven, scale_s=0.003)
-        optimize_generations(study, InParallel(objective, executor), n_generations)
-        return differing(study, reference)
 
 
 def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
     """Kill runs at random moments and resume them."""
+    yield from _killed_one_by_one(n_kills, n_trials)
+    for problem in (ONE, TWO):
+        yield from _killed_by_generations(problem, n_kills, n_trials)
+
+
+def _killed_one_by_one(n_kills: int, n_trials: int) -> Iterator[Row]:
     reference = optuna.create_study(sampler=GASampler(10, seed=SEED))
     reference.optimize(evaluate, n_trials=n_trials)
     truth, moments = story(reference), random.Random(SEED)
-    differ = compared = wrong_numbers = hits = driver_differ = n_running = 0
+    differ = compared = wrong_numbers = hits = 0
     for _ in tqdm(range(n_kills), desc="killed", leave=False, disable=None):
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite:///{folder}/study.db"
             hits += _kill(_one_by_one, url, n_trials, moments)
             with servers.opened(open_storage(url)) as storage:
-                study = _resume(storage)
+                study = _resume(ONE, storage)
                 for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
                     study.tell(trial.number, state=TrialState.FAIL)
                 study.optimize(evaluate, n_trials=n_trials - len(study.trials))
@@ -88,22 +98,40 @@ def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
             ]
             compared += len(pairs)
             differ += sum(a != b for a, b in pairs)
+    case = "one by one, left-over trials failed"
+    yield figure(case, "trials of unaffected generations that differ", differ, compared, at_most=0)
+    yield figure(case, "runs with numbers missing or repeated", wrong_numbers, n_kills, at_most=0)
+    yield _figure_of_hits(case, hits, n_kills)
+
+
+def _killed_by_generations(problem: Problem, n_kills: int, n_trials: int) -> Iterator[Row]:
+    reference = problem.new_study(sampler=GASampler(10, seed=SEED))
+    reference.optimize(problem.objective, n_trials=n_trials)
+    moments = random.Random(SEED)
+    hits = differ = n_running = 0
+    for _ in tqdm(range(n_kills), desc="killed", leave=False, disable=None):
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite:///{folder}/study.db"
-            hits += _kill(_by_generations, url, n_trials, moments)
+            hits += _kill(partial(_by_generations, problem), url, n_trials, moments)
             with servers.opened(open_storage(url)) as storage:
-                study = _resume(storage)
-                optimize_generations(study, _each, n_trials // 10)
-                driver_differ += differing(study, reference)
+                study = _resume(problem, storage)
+                in_turn = partial(_in_turn, problem.objective)
+                optimize_generations(study, in_turn, n_trials // 10)
+                differ += differing(study, reference)
                 n_running += left_running(study)
-    one, all_of = "one by one, left-over trials failed", "by generations"
-    yield figure(one, "trials of unaffected generations that differ", differ, compared, at_most=0)
-    yield figure(one, "runs with numbers missing or repeated", wrong_numbers, n_kills, at_most=0)
-    yield figure(all_of, "trials that differ", driver_differ, n_kills * n_trials, at_most=0)
-    yield figure(all_of, "trials left running", n_running, n_kills * n_trials, at_most=0)
-    yield figure(
-        "both", "kills that came before the run's end", hits, 2 * n_kills, at_least=n_kills
-    )
+    case = f"by generations{problem.ending}"
+    yield figure(case, "trials that differ", differ, n_kills * n_trials, at_most=0)
+    yield figure(case, "trials left running", n_running, n_kills * n_trials, at_most=0)
+    yield _figure_of_hits(case, hits, n_kills)
+
+
+def _in_turn(objective: Callable[[Trial], Any], trials: Sequence[Trial]) -> list[Any]:
+    return [objective(trial) for trial in trials]
+
+
+def _figure_of_hits(case: str, hits: int, n_kills: int) -> Row:
+    words = "kills that came before the run's end"
+    return figure(case, words, hits, n_kills, at_least=n_kills // 2)
 
 
 def _unaffected(
@@ -133,28 +161,25 @@ def _kill(run: Callable[..., None], url: str, n_trials: int, moments: random.Ran
     return process.exitcode != 0
 
 
-def _resume(storage: BaseStorage) -> Study:
-    return optuna.create_study(
+def _resume(problem: Problem, storage: BaseStorage) -> Study:
+    return problem.new_study(
         study_name="killed", storage=storage, sampler=GASampler(10, seed=SEED), load_if_exists=True
     )
 
 
 def _one_by_one(url: str, n_trials: int, begins: Any) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = _resume(open_storage(url))
+    study = _resume(ONE, open_storage(url))
     begins.send(None)
     study.optimize(partial(uneven, scale_s=0.001), n_trials=n_trials)
 
 
-def _by_generations(url: str, n_trials: int, begins: Any) -> None:
+def _by_generations(problem: Problem, url: str, n_trials: int, begins: Any) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = _resume(open_storage(url))
+    study = _resume(problem, open_storage(url))
     begins.send(None)
-    optimize_generations(study, lambda ts: [uneven(t, 0.001) for t in ts], n_trials // 10)
-
-
-def _each(trials: list[Trial]) -> list[float]:
-    return [evaluate(trial) for trial in trials]
+    objective = partial(uneven, scale_s=0.001, objective=problem.objective)
+    optimize_generations(study, partial(_in_turn, objective), n_trials // 10)
 
 
 def threads(n_studies: int = 5, n_threads: int = 32, n_generations: int = 20) -> Iterator[Row]:

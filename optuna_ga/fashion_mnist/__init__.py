@@ -11,10 +11,10 @@ from optuna_ga.fashion_mnist._dataset_info import DatasetInfo, dataset_info
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._objective import (
     DIVERGED_LOSS,
-    SEARCH_SPACE,
     FashionMNISTObjective,
     Score,
 )
+from optuna_ga.fashion_mnist._search_space import SEARCH_SPACE
 from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import (
     DivergedError,

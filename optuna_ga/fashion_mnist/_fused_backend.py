@@ -60,7 +60,8 @@ class FusedBackend:
         n_steps = data.n_batches(data.batch_size)
         settings = torch.zeros(chunk.size, 3, dtype=torch.float64)  # Empty places do not learn.
         for row, each in enumerate(members):
-            rates = each.rates(self._recipe.schedule, self._recipe.epochs, n_steps)
+            n_epochs = self._recipe.n_epochs(each.member)
+            rates = each.rates(self._recipe.schedule, n_epochs, n_steps)
             settings[row] = torch.tensor(
                 [rates[0], each.member.momentum, each.member.weight_decay]
             )

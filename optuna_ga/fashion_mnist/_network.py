@@ -15,8 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 
-# Channels of the convolutional layers, and features of the first fully connected layer.
-WIDTHS = (32, 64, 128)
+WIDTH = 32  # Channels of the first convolutional layer.
 
 # Before the first and the second fully connected layer, as in PyTorch's MNIST example.
 DROPOUT_PROBS = (0.25, 0.5)
@@ -28,6 +27,8 @@ class Network(nn.Module):
     Args:
         dropout: Whether to train with dropout.
         info: The image set, whose images have at least 6 x 6 pixels.
+        width: Channels of the first layer, at least 1. The second has twice as many, and the
+            first fully connected layer four times as many features. None takes the paper's, 32.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Network(nn.Module):
         *,
         dropout: bool = False,
         info: DatasetInfo = FASHION_MNIST,
+        width: int | None = None,
     ) -> None:
         super().__init__()
-        first, second, hidden = WIDTHS
+        first = WIDTH if width is None else width
+        second, hidden = 2 * first, 4 * first
         channels, *sides = info.image_shape
         # Each convolution takes two rows and columns; pooling halves the rest.
         pooled = [(side - 4) // 2 for side in sides]
@@ -68,6 +71,7 @@ def initial_network(
     *,
     dropout: bool = False,
     info: DatasetInfo = FASHION_MNIST,
+    width: int | None = None,
 ) -> Network:
     """Return a network whose initial weights depend on the seed alone, not on the device.
 
@@ -75,7 +79,7 @@ def initial_network(
     random state is neither used nor changed.
     """
     with torch.device("meta"):
-        network = Network(dropout=dropout, info=info)
+        network = Network(dropout=dropout, info=info, width=width)
     network = network.to(torch.float32)  # PyTorch's default type may have been changed.
     network.to_empty(device="cpu")
     generator = torch.Generator("cpu").manual_seed(seed)

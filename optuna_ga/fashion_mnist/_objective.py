@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 from optuna import Trial, TrialPruned
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 from torch import nn
 
@@ -22,6 +22,7 @@ from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
 from optuna_ga.fashion_mnist._image_source import ImageSource
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._own_network import check_network, load_weights
+from optuna_ga.fashion_mnist._search_space import SearchSpace
 from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
 from optuna_ga.torch._environment import Precision, checked_device, seeded, usual_settings
@@ -31,12 +32,6 @@ from optuna_ga.torch._trainer import PopulationTrainer
 
 PRECISIONS = get_args(Precision)
 
-# Section 5. The paper samples uniformly, not on a logarithmic scale.
-SEARCH_SPACE: Mapping[str, FloatDistribution] = {
-    "learning_rate": FloatDistribution(1e-4, 1.0),
-    "momentum": FloatDistribution(0.0, 0.9),
-    "weight_decay": FloatDistribution(0.0, 0.1),
-}
 DIVERGED_LOSS = FASHION_MNIST.diverged_loss
 
 _one_at_a_time = threading.Lock()
@@ -80,6 +75,12 @@ class FashionMNISTObjective:
     The learning rate is constant within a trial, since the search finds the schedule. The
     validation images are the same in every generation. A diverged trial saves no state.
 
+    With `cost` a trial has the paper's two metrics as values, for a study with two directions to
+    minimize: the loss, and the multiply-adds of the training, which are the same on every
+    machine. The search space gains what these can be traded by: `width`, the channels of the
+    first layer, and `epochs`, up to those of the objective. Nothing is reported, since Optuna
+    prunes trials of a single objective only. A diverged trial has its cost too.
+
     With `data` and `network` the same search runs on other images and networks. Then
     `PopulationTrainer` chooses how to train a generation, while threads of `n_jobs` train one
     network at a time. For worker processes the function must be picklable, so defined at the top
@@ -108,6 +109,7 @@ class FashionMNISTObjective:
             settings as float32 does, and "float32" elsewhere.
         dropout: Whether the paper's CNN trains with the dropout of PyTorch's MNIST example. Trials
             with the same seed have the same masks.
+        cost: Whether a trial has the cost of its training as a second value, in multiply-adds.
         checkpoints: Where trials save their states and load their parents'. None trains each
             trial from scratch. `Checkpoints()` without a folder keeps the states on the device.
         show_progress_bar: Whether to show the epochs of the current training or generation and
@@ -133,6 +135,7 @@ class FashionMNISTObjective:
         folder: str | Path | None = None,
         precision: Precision | None = None,
         dropout: bool = False,
+        cost: bool = False,
         checkpoints: Checkpoints | None = None,
         show_progress_bar: bool = False,
     ) -> None:
@@ -147,6 +150,10 @@ class FashionMNISTObjective:
                 f"`checkpoints` must be a `Checkpoints` or None, but {checkpoints!r} was given."
             )
         self._checkpoints = checkpoints
+        self._search_space = SearchSpace(self._epochs, cost=check_bool("cost", cost))
+        if cost:
+            _check_none("checkpoints", checkpoints, "whose trials have a single objective")
+            _check_none("network", network, "whose width cannot be searched")
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._evaluators: dict[str | None, GenerationObjective] = {}  # By their backends.
         self._images = ImageSource(
@@ -173,11 +180,19 @@ class FashionMNISTObjective:
         """
         return self._images.info.diverged_loss
 
-    def __call__(self, trial: Trial) -> float:
+    @property
+    def search_space(self) -> dict[str, FloatDistribution | IntDistribution]:
+        """The hyperparameters that trials suggest: `SEARCH_SPACE`, and more with `cost`."""
+        return {**self._search_space.distributions}
+
+    def __call__(self, trial: Trial) -> float | tuple[float, float]:
         """Train with the trial's hyperparameters and return the validation loss.
+
+        With `cost` the loss and the multiply-adds of the training are returned.
 
         Raises:
             optuna.TrialPruned: If the study's pruner stops the trial before its last epoch.
+            ValueError: If the study's directions are not "minimize", once or, with `cost`, twice.
         """
         # Another network may draw from PyTorch's global generator, which threads share.
         with nullcontext() if self._network is None else _one_at_a_time:
@@ -186,7 +201,9 @@ class FashionMNISTObjective:
             raise result
         return result
 
-    def evaluate_generation(self, trials: Sequence[Trial]) -> list[float | TrialPruned]:
+    def evaluate_generation(
+        self, trials: Sequence[Trial]
+    ) -> Sequence[float | tuple[float, float] | TrialPruned]:
         """Train a whole generation together and return one result per trial.
 
         Pass this method to `optimize_generations`. Reports, attributes and losses are those of
@@ -202,7 +219,10 @@ class FashionMNISTObjective:
         Returns:
             A result for each trial: its validation loss, `diverged_loss` if the training diverged
             or the loss is higher, or an `optuna.TrialPruned` if the study's pruner stopped the
-            trial.
+            trial. With `cost` the loss and the multiply-adds of the training.
+
+        Raises:
+            ValueError: If the study's directions are not "minimize", once or, with `cost`, twice.
         """
         return self._evaluate(trials, None)
 
@@ -213,7 +233,7 @@ class FashionMNISTObjective:
         no test images any more.
 
         Args:
-            params: A value for each name of `SEARCH_SPACE`.
+            params: A value for each name of `search_space`.
             seed: Seed of initial weights and batches, 0 to 2**63 - 1. None takes the objective's.
 
         Raises:
@@ -227,16 +247,12 @@ class FashionMNISTObjective:
                 "`checkpoints` must be None to train from scratch for a test score, but "
                 f"{self._checkpoints!r} was given. Use `test_trained` to score a trained network."
             )
-        if set(params) != set(SEARCH_SPACE):
-            raise ValueError(
-                f"`params` must have the names {sorted(SEARCH_SPACE)}, but {dict(params)!r} was "
-                "given."
-            )
         seed = self._seed if seed is None else _checked_seed(seed)
-        (trained,) = self._trainer("loop").train([self._member_of(params, seed)])
+        member = self._search_space.member(params, seed)
+        (trained,) = self._trainer("loop").train([member])
         if trained.state is not None:
             with suppress(DivergedError):  # Finite weights may overflow on other images.
-                return self._score(trained.state, test)
+                return self._score(trained.state, test, **member.model)
         return Score(math.inf, math.nan)
 
     def test_trained(self, trial: FrozenTrial) -> Score:
@@ -266,12 +282,12 @@ class FashionMNISTObjective:
         """Return the settings; a worker process creates its own trainer and loads its own data."""
         return {**self.__dict__, "_evaluators": {}}
 
-    def _score(self, state: dict[str, Any], test: Images) -> Score:
+    def _score(self, state: dict[str, Any], test: Images, **settings: Any) -> Score:
         """Return the score of a trained member on the test images."""
         with usual_settings(self._device):
             if self._network is None:
                 network: nn.Module = initial_network(
-                    state["seed"], self._device, info=self._images.info
+                    state["seed"], self._device, info=self._images.info, **settings
                 )
             else:
                 with seeded(state["seed"]):
@@ -279,10 +295,18 @@ class FashionMNISTObjective:
             load_weights(network, state)
             return Score(*evaluate(network, test, self._precision, self._images.info))
 
-    def _evaluate(self, trials: Sequence[Trial], backend: str | None) -> list[float | TrialPruned]:
+    def _evaluate(
+        self, trials: Sequence[Trial], backend: str | None
+    ) -> Sequence[float | tuple[float, float] | TrialPruned]:
+        for study in {id(trial.study): trial.study for trial in trials}.values():
+            self._search_space.check_directions(study)
         if backend not in self._evaluators:
-            self._evaluators[backend] = self._trainer(backend).objective(
-                self._member, checkpoints=self._checkpoints, worst=self.diverged_loss
+            trainer = self._trainer(backend)
+            self._evaluators[backend] = trainer.objective(
+                self._member,
+                cost=trainer.multiply_adds if self._search_space.has_cost else None,
+                checkpoints=self._checkpoints,
+                worst=self.diverged_loss,
             )
         return self._evaluators[backend](trials)
 
@@ -297,24 +321,17 @@ class FashionMNISTObjective:
             show_progress_bar=self._show_progress_bar,
             info=self._images.info,
             network=self._network,
+            widths_differ=self._search_space.has_cost,
         )
 
     def _member(self, trial: Trial) -> Member:
-        params = {
-            name: trial.suggest_float(name, distribution.low, distribution.high)
-            for name, distribution in SEARCH_SPACE.items()
-        }
-        return self._member_of(
-            params, self._seed + trial.number if self._seed_per_trial else self._seed
-        )
+        seed = self._seed + trial.number if self._seed_per_trial else self._seed
+        return self._search_space.member(self._search_space.suggest(trial), seed)
 
-    def _member_of(self, params: Mapping[str, float], seed: int) -> Member:
-        return Member(
-            params["learning_rate"],
-            momentum=params["momentum"],
-            weight_decay=params["weight_decay"],
-            seed=seed,
-        )
+
+def _check_none(name: str, value: object, reason: str) -> None:
+    if value is not None:
+        raise ValueError(f"`{name}` must be None with `cost`, {reason}, but {value!r} was given.")
 
 
 def _checked_seed(seed: int) -> int:

@@ -103,6 +103,7 @@ def paper_trainer(
     show_progress_bar: bool = False,
     info: DatasetInfo = FASHION_MNIST,
     network: Callable[[int], nn.Module] | None = None,
+    widths_differ: bool = False,
 ) -> PopulationTrainer:
     """Return a trainer of the paper's network, or of another, on the device of the images.
 
@@ -124,12 +125,13 @@ def paper_trainer(
         show_progress_bar: Whether to show the epochs and the time left.
         info: Properties of the image set.
         network: Returns the initial network of a seed; None takes the paper's.
+        widths_differ: Whether members have a `width` of their own in `Member.model`.
     """
     device = data.training.labels.device
 
-    def paper_network(seed: int) -> Network:
+    def paper_network(seed: int, width: int | None = None) -> Network:
         place = torch.device("cpu")
-        return initial_network(seed, place, dropout=dropout, info=info).to(dtype)
+        return initial_network(seed, place, dropout=dropout, info=info, width=width).to(dtype)
 
     chosen: str | MakeBackend
     if network is not None:
@@ -137,7 +139,8 @@ def paper_trainer(
     elif backend is not None:
         chosen = _named(backend)
     else:
-        chosen = _fastest(device, precision, dtype, info)
+        is_papers = dtype == torch.float32 and info == FASHION_MNIST and not widths_differ
+        chosen = _fastest(device, precision, is_papers=is_papers)
     return PopulationTrainer(
         ImageTask(network or paper_network),
         train=ImageData(data.training, BATCH_SIZE, dtype, info),
@@ -172,14 +175,11 @@ def _named(backend: str) -> MakeBackend:
     return _Loop if backend == "loop" else BACKENDS[backend]
 
 
-def _fastest(
-    device: torch.device, precision: Precision, dtype: torch.dtype, info: DatasetInfo
-) -> MakeBackend:
+def _fastest(device: torch.device, precision: Precision, *, is_papers: bool) -> MakeBackend:
     if device.type != "cuda":
         return BACKENDS["threads"]
     # Triton compiles products of float32 for minutes.
-    is_fused = precision != "float32" and dtype == torch.float32 and info == FASHION_MNIST
-    if not is_fused or find_spec("triton") is None:
+    if precision == "float32" or not is_papers or find_spec("triton") is None:
         return BACKENDS["branches"]
     from optuna_ga.fashion_mnist._fused_backend import FusedBackend  # Triton needs Linux.
 

@@ -133,8 +133,7 @@ class Dispatcher:
         key = member.seed, frozenset(member.model.items())
         if self._latest is not None and self._latest[0] == key:
             return self._latest[1]
-        with seeded(member.seed):
-            model = self._recipe.task.model(member.seed, **member.model)
+        model = self._model(member)
         device = self._recipe.device
         structure = self._structure(model)
         parameters = {name: p.detach() for name, p in model.named_parameters()}
@@ -144,6 +143,15 @@ class Dispatcher:
         moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
         self._latest = key, Training(member, structure, weights, moments, buffers)
         return self._latest[1]
+
+    def model(self, member: Member) -> nn.Module:
+        """Return a member's initial network, on the CPU."""
+        with _making:
+            return self._model(member)
+
+    def _model(self, member: Member) -> nn.Module:
+        with seeded(member.seed):
+            return self._recipe.task.model(member.seed, **member.model)
 
     def _structure(self, model: nn.Module) -> Structure:
         key = signature(model)

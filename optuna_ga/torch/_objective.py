@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optuna import Trial, TrialPruned
+from optuna import Study, Trial, TrialPruned
 from optuna.study import StudyDirection
 
 from optuna_ga._training.checkpoints import Checkpoints
@@ -25,6 +25,7 @@ class GenerationObjective:
         trainer: The trainer.
         suggest: Returns the settings of a trial's member.
         metric: Name of the task's metric to optimize.
+        cost: Returns the second value of a trial, to be minimized; None gives it a single one.
         checkpoints: Where states are kept; None trains each member from scratch.
         worst: Value of a diverged trial, and the worst of any; None is infinity.
     """
@@ -34,16 +35,20 @@ class GenerationObjective:
         trainer: PopulationTrainer,
         suggest: Callable[[Trial], Member],
         metric: str,
+        cost: Callable[[Member], float] | None,
         checkpoints: Checkpoints | None,
         worst: float | None,
     ) -> None:
         self._trainer = trainer
         self._suggest = suggest
         self._metric = metric
+        self._cost = cost
         self._checkpoints = checkpoints
         self._worst = worst
 
-    def __call__(self, trials: Sequence[Trial]) -> list[float | TrialPruned]:
+    def __call__(
+        self, trials: Sequence[Trial]
+    ) -> Sequence[float | tuple[float, float] | TrialPruned]:
         """Train the trials' members together.
 
         Args:
@@ -51,10 +56,25 @@ class GenerationObjective:
 
         Returns:
             For each trial its metric after the last epoch; the worst value if its training
-            diverged; or an `optuna.TrialPruned` if the study's pruner ended it.
+            diverged; or an `optuna.TrialPruned` if the study's pruner ended it. With a cost, the
+            metric or worst value and the cost.
+
+        Raises:
+            ValueError: If the study has another number of directions than each trial values, or
+                if it maximizes the cost.
         """
+        for study in {id(trial.study): trial.study for trial in trials}.values():
+            self._check_directions(study)
         members = [self._suggest(trial) for trial in trials]
-        reporter = _Reporter(trials, self._trainer.epochs, self._metric, self._worst)
+        # Before the training, which an error here would waste.
+        costs = None if self._cost is None else [float(self._cost(member)) for member in members]
+        reporter = _Reporter(
+            trials,
+            [member.epochs or self._trainer.epochs for member in members],
+            self._metric,
+            self._worst,
+            reports=costs is None,
+        )
         ended = self._trainer.train(
             members, states=[self._start(trial) for trial in trials], after_epoch=reporter
         )
@@ -62,7 +82,18 @@ class GenerationObjective:
             for trial, trained in zip(trials, ended, strict=True):
                 if trained.state is not None:
                     self._checkpoints.save(trial, trained.state)
-        return reporter.results
+        if costs is None:
+            return reporter.results
+        return [(value, cost) for value, cost in zip(reporter.values, costs, strict=True)]
+
+    def _check_directions(self, study: Study) -> None:
+        wanted = "one direction" if self._cost is None else 'two directions, the second "minimize"'
+        directions = [direction.name.lower() for direction in study.directions]
+        if len(directions) != 1 + (self._cost is not None) or directions[1:] == ["maximize"]:
+            raise ValueError(
+                f"`study` must have {wanted}, since a trial has the {self._metric} "
+                f"{'alone' if self._cost is None else 'and a cost'}, but it has {directions}."
+            )
 
     def _start(self, trial: Trial) -> Mapping[str, Any] | None:
         """Return the state that a trial continues, if it does."""
@@ -73,48 +104,74 @@ class GenerationObjective:
 
 
 class _Reporter:
-    """Reports each epoch's results to the trials, and returns which are pruned."""
+    """Records each trial's results, and ends those that its study prunes.
+
+    Args:
+        trials: The trials.
+        epochs: The number of epochs of each.
+        metric: Name of the metric that is the value.
+        worst: The worst value; None is infinity.
+        reports: Whether each epoch's value is reported, and trials are pruned.
+    """
 
     def __init__(
-        self, trials: Sequence[Trial], epochs: int, metric: str, worst: float | None
+        self,
+        trials: Sequence[Trial],
+        epochs: Sequence[int],
+        metric: str,
+        worst: float | None,
+        *,
+        reports: bool,
     ) -> None:
-        self._is_loss = all(each.study.direction == StudyDirection.MINIMIZE for each in trials)
+        self._is_loss = all(
+            trial.study.directions[0] == StudyDirection.MINIMIZE for trial in trials
+        )
         self._worst = worst if worst is not None else math.inf if self._is_loss else -math.inf
-        self.results: list[float | TrialPruned] = [self._worst] * len(trials)
+        self.values = [self._worst] * len(trials)
+        self._pruned: set[int] = set()
         self._trials = trials
         self._epochs = epochs
         self._metric = metric
+        self._reports = reports
         self._seconds = [0.0] * len(trials)
         self._start = time.perf_counter()
+
+    @property
+    def results(self) -> list[float | TrialPruned]:
+        """The value of each trial, or that it was pruned."""
+        return [
+            TrialPruned() if position in self._pruned else value
+            for position, value in enumerate(self.values)
+        ]
 
     def __call__(self, epoch: int, ended: Mapping[int, Epoch | None]) -> Collection[int]:
         """Report; return the positions of the pruned trials."""
         share = (time.perf_counter() - self._start) / len(ended)
         for position, result in ended.items():
             self._seconds[position] += share
-            if result is not None:
+            if result is not None and self._reports:
                 self._trials[position].report(self._value(result), step=epoch)
-        pruned = {
-            position for position, result in ended.items() if self._end(epoch, position, result)
-        }
+        for position, result in ended.items():
+            self._end(epoch, position, result)
         self._start = time.perf_counter()
-        return pruned
+        return self._pruned & ended.keys()
 
-    def _end(self, epoch: int, position: int, result: Epoch | None) -> bool:
-        """Record the trial's last epoch if it has ended, and return whether it was pruned."""
+    def _end(self, epoch: int, position: int, result: Epoch | None) -> None:
+        """Record the trial's last epoch if it has ended."""
         trial = self._trials[position]
-        is_last = epoch == self._epochs
-        pruned = result is not None and not is_last and trial.should_prune()
+        is_last = epoch == self._epochs[position]
         if result is None:
             trial.set_user_attr("diverged", True)
-        elif pruned or is_last:
-            self.results[position] = TrialPruned() if pruned else self._value(result)
+        elif not is_last and self._reports and trial.should_prune():
+            self._pruned.add(position)
+        is_pruned = position in self._pruned
+        if result is not None and (is_pruned or is_last):
+            self.values[position] = self._value(result)
             trial.set_user_attr("training_loss", result.training_loss)
             for name, value in result.metrics.items():
                 trial.set_user_attr(f"validation_{name}", value)
-        if result is None or pruned or is_last:
+        if result is None or is_pruned or is_last:
             trial.set_user_attr("training_s", self._seconds[position])
-        return pruned
 
     def _value(self, result: Epoch) -> float:
         if self._metric not in result.metrics:

@@ -48,6 +48,7 @@ class Member:
         betas: Of Adam and AdamW, each in [0, 1).
         clip_norm: Largest norm of the gradient of all weights; longer ones are scaled down.
         batch_size: None takes that of the training data.
+        epochs: Epochs of the training, at least 1; None takes those of the trainer.
         schedule: None takes that of the trainer.
         seed: Seed of initial weights, order of examples and dropout, 0 to 2**63 - 1.
         model: Further arguments of `Task.model`.
@@ -63,14 +64,16 @@ class Member:
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = math.inf
     batch_size: int | None = None
+    epochs: int | None = None
     schedule: Schedule | None = None
     seed: int = 0
     model: Mapping[str, Hashable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_int("seed", self.seed, minimum=0, maximum=MAX_TRAINING_SEED)
-        if self.batch_size is not None:
-            check_int("batch_size", self.batch_size, minimum=1)
+        for name in ("batch_size", "epochs"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), minimum=1)
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
             check_at_least_zero(name, getattr(self, name))
         betas = self.betas

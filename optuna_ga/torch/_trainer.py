@@ -26,6 +26,7 @@ from optuna_ga.torch._environment import (
     usual_settings,
 )
 from optuna_ga.torch._loader import as_data
+from optuna_ga.torch._multiply_adds import MultiplyAdds
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule
@@ -157,6 +158,7 @@ class PopulationTrainer:
             place,
         )
         self._dispatcher = Dispatcher(self._recipe, backend)
+        self._multiply_adds = MultiplyAdds(self._recipe, self._dispatcher.model)
         if not callable(backend) and _takes_a_seed_alone(task.model):
             with self._settings():
                 self._dispatcher.verdict(self._dispatcher.start(Member(0.0)))
@@ -166,6 +168,7 @@ class PopulationTrainer:
         suggest: Callable[[Trial], Member],
         *,
         metric: str = "loss",
+        cost: Callable[[Member], float] | None = None,
         checkpoints: Checkpoints | None = None,
         worst: float | None = None,
     ) -> GenerationObjective:
@@ -173,18 +176,39 @@ class PopulationTrainer:
 
         Each trial reports its metric after every epoch, so that pruners work, and records the
         user attributes `training_loss` and `validation_` with the name of each metric, or
-        `diverged`; and `training_s`, its share of the seconds that its group took.
+        `diverged`; and `training_s`, its share of the seconds that its group took. With `cost` a
+        trial has two values, the metric and the cost; then it reports nothing, since Optuna
+        prunes trials of a single objective only.
 
         Args:
             suggest: Called with a trial, whose parameters it suggests; returns its settings.
             metric: Name of the metric to optimize.
+            cost: Function of a member's settings whose result is to be minimized beside the
+                metric, such as `multiply_adds`. A diverged trial has its cost too.
             checkpoints: Where each trial leaves its state, and finds its parent's, for
                 `GASampler.population_based_training`. A trial goes on with its parent's seed.
                 None trains each from scratch.
             worst: Value of a trial whose training diverged, and the worst that any trial gets;
                 None is infinity, of the worse sign.
         """
-        return GenerationObjective(self, suggest, metric, checkpoints, worst)
+        return GenerationObjective(self, suggest, metric, cost, checkpoints, worst)
+
+    def multiply_adds(self, member: Member) -> int:
+        """Return the multiply-adds of a member's training, the same on every machine.
+
+        Counted are matrix products and convolutions of all steps, forward and backward.
+        Evaluation, the optimizer and all that is computed element by element are not. They are
+        counted on PyTorch's "meta" device, which computes nothing.
+
+        Args:
+            member: Its settings.
+
+        Raises:
+            ValueError: If the training data come from a loader, whose batches are not known
+                beforehand, or if `task.loss` cannot be called on the "meta" device.
+        """
+        with self._settings():
+            return self._multiply_adds.of_training(member)
 
     def train(
         self,
@@ -193,7 +217,7 @@ class PopulationTrainer:
         states: Sequence[Mapping[str, Any] | None] | None = None,
         after_epoch: AfterEpoch | None = None,
     ) -> list[Trained]:
-        """Train members for all epochs.
+        """Train members for all of their epochs.
 
         Args:
             members: Their settings.
@@ -216,8 +240,8 @@ class PopulationTrainer:
             ended = [Trained([], None) for _ in members]
             words = f"training {len(members)} network{'s' * (len(members) > 1)}"
             with progress_bar(
-                self._shows_progress, total=self.epochs * len(groups), desc=words, unit="epoch",
-                leave=False,
+                self._shows_progress, total=sum(map(self._n_epochs, groups.values())),
+                desc=words, unit="epoch", leave=False,
             ) as progress:  # fmt: skip
                 for group in groups.values():
                     for _ in self._train_group(group, ended, after_epoch):
@@ -228,7 +252,7 @@ class PopulationTrainer:
         self, alive: dict[int, Training], ended: list[Trained], after_epoch: AfterEpoch | None
     ) -> Iterator[None]:
         """Train members of equal structure and batch size, and yield after each epoch."""
-        for epoch in range(1, self.epochs + 1):
+        for epoch in range(1, self._n_epochs(alive) + 1):
             results: dict[int, Epoch | None] = {}
             for position, (training, result) in self._dispatcher.train_epoch(alive).items():
                 alive[position] = training
@@ -237,13 +261,20 @@ class PopulationTrainer:
                     ended[position].epochs.append(result)
             dropped = after_epoch(epoch, results) if after_epoch else ()
             yield
-            for position in [p for p in alive if results[p] is None or p in dropped]:
-                del alive[position]
+            for position, training in list(alive.items()):
+                is_lost = results[position] is None or position in dropped
+                is_over = epoch == self._recipe.n_epochs(training.member)
+                if is_over and not is_lost:
+                    state = training.state(self._recipe.optimizer)
+                    ended[position] = replace(ended[position], state=state)
+                if is_over or is_lost:
+                    del alive[position]
             if not alive:
                 return
-        for position, training in alive.items():
-            state = training.state(self._recipe.optimizer)
-            ended[position] = replace(ended[position], state=state)
+
+    def _n_epochs(self, group: Mapping[int, Training]) -> int:
+        """Return the number of epochs of the longest training."""
+        return max(self._recipe.n_epochs(training.member) for training in group.values())
 
     @contextmanager
     def _settings(self) -> Iterator[None]:

@@ -17,4 +17,4 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_trainings(monkeypatch: pytest.MonkeyPatch, small_batches: None) -> None:
     """Batches of 8 images, and a network of the same layers with 19,000 weights."""
-    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
+    monkeypatch.setattr(_network, "WIDTH", 4)

@@ -23,6 +23,7 @@ from optuna_ga.fashion_mnist import (
     FashionMNISTObjective,
     _image_source,
     _objective,
+    _search_space,
     _task,
     paper_trainer,
 )
@@ -205,7 +206,7 @@ def test_a_network_that_diverged_is_never_continued(monkeypatch: pytest.MonkeyPa
             ("learning_rate", (1e-3, 1e4)), ("momentum", (0.0, 0.9)), ("weight_decay", (0.0, 0.1)),
         )
     }  # fmt: skip
-    monkeypatch.setattr(_objective, "SEARCH_SPACE", wild)
+    monkeypatch.setattr(_search_space, "SEARCH_SPACE", wild)
     checkpoints = Checkpoints()
     evaluated = objective(checkpoints, n_training_images=80)
     study = optuna.create_study(sampler=sampler(6))

@@ -128,3 +128,65 @@ def test_population_based_training_goes_on_from_parents(kept: str, tmp_path: Pat
     assert value(best) < first
     assert state["n_epochs"] == 18
     assert state["n_steps"] == 18 * 4
+
+
+def sized(trial: Trial) -> Member:
+    """Return a member whose width and epochs are searched."""
+    width = trial.suggest_categorical("width", [4, 8])
+    return Member(0.1, epochs=trial.suggest_int("epochs", 1, 2), model={"width": width})
+
+
+def test_a_trial_has_a_cost_too() -> None:
+    """Its values are those of a separate training, and the cost; nothing is reported."""
+    trainer = small()
+    objective = trainer.objective(sized, cost=trainer.multiply_adds)
+    study = search(objective, sampler=GASampler.adaptive(seed=0), directions=["minimize"] * 2)
+
+    for trial in study.trials:
+        width, epochs = trial.params["width"], trial.params["epochs"]
+        member = Member(0.1, epochs=epochs, model={"width": width})
+        (alone,) = small(backend="loop").train([member])
+        loss, cost = trial.values
+        assert len(alone.epochs) == epochs
+        assert loss == pytest.approx(alone.epochs[-1].metrics["loss"], abs=1e-9)
+        assert cost == 30 * epochs * (2 * 6 * width + 3 * 3 * width)
+        assert trial.intermediate_values == {}
+        assert trial.user_attrs["validation_loss"] == loss
+
+
+def test_a_diverged_trial_has_its_cost() -> None:
+    """Its other value is the worst."""
+    objective = small().objective(
+        lambda trial: Member(1e200 if trial.number == 1 else 0.1), cost=lambda member: 7, worst=3.0
+    )
+    study = search(objective, 1, directions=["minimize"] * 2)
+
+    assert study.trials[1].values == [3.0, 7.0]
+    assert study.trials[1].user_attrs["diverged"] is True
+    assert all(trial.values[0] < 3.0 for trial in study.trials if trial.number != 1)
+
+
+@pytest.mark.parametrize(
+    ("cost", "directions", "message"),
+    [
+        (None, ["minimize", "minimize"], "one direction.*loss alone.*'minimize', 'minimize'"),
+        (len, ["minimize"], r"two directions.*loss and a cost.*\['minimize'\]"),
+        (len, ["maximize", "maximize"], 'second "minimize".*maximize'),
+        (len, ["minimize"] * 3, "two directions"),
+    ],
+)
+def test_wrong_directions_are_refused_before_training(
+    cost: Any, directions: list[str], message: str
+) -> None:
+    """The error names the rule and the study's directions."""
+    started: list[Trial] = []
+
+    def suggest_and_note(trial: Trial) -> Member:
+        started.append(trial)
+        return suggest(trial)
+
+    objective = small().objective(suggest_and_note, cost=cost)
+
+    with pytest.raises(ValueError, match=message):
+        search(objective, 1, directions=directions)
+    assert started == []

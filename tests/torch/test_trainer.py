@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.torch import Epoch, Member, PopulationTrainer, TensorData
+from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._choice import Verdict, choose
 from optuna_ga.torch._training import Training
@@ -101,6 +101,7 @@ def test_an_argument_out_of_its_range_is_refused(options: Any, words: str) -> No
         ({"learning_rate": 1.0, "seed": -1}, "`seed` must be at least 0"),
         ({"learning_rate": 1.0, "seed": 2**63}, "`seed` must be at most"),
         ({"learning_rate": 1.0, "batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"learning_rate": 1.0, "epochs": 0}, "`epochs` must be at least 1"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(settings: Any, words: str) -> None:
@@ -118,6 +119,7 @@ def test_a_setting_out_of_its_range_is_refused(settings: Any, words: str) -> Non
         {"betas": 0.9},
         {"betas": ("a", "b")},
         {"seed": 1.0},
+        {"epochs": 2.0},
     ],
     ids=str,
 )
@@ -343,6 +345,21 @@ def test_frozen_parameters_stay_and_shared_ones_are_one() -> None:
     assert difference(loop, vmap) < 1e-12
     assert loop[0].state is not None
     assert set(loop[0].state["buffers"]) == {"3.bias"}
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap"])
+def test_members_may_have_epochs_of_their_own(backend: str) -> None:
+    """Each is trained and scheduled as by a trainer of as many; None takes the trainer's."""
+    options: Any = {"backend": backend, "schedule": Cosine()}
+    members = [replace(MEMBERS[0], epochs=epochs) for epochs in (1, 3, None)]
+    together = trained(Classes(mlp), rows, members, epochs=2, **options)
+
+    for ended, epochs in zip(together, (1, 3, 2), strict=True):
+        alone = trained(Classes(mlp), rows, MEMBERS[:1], epochs=epochs, **options)
+        assert difference([ended], alone) < 1e-12
+        assert len(ended.epochs) == epochs
+        assert ended.state is not None
+        assert ended.state["n_epochs"] == epochs
 
 
 def test_a_member_that_drops_out_trains_no_further() -> None:

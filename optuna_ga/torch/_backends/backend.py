@@ -22,7 +22,7 @@ class Recipe(NamedTuple):
         task: The networks and their losses.
         train: The data to train on, on the device.
         validation: The data to evaluate on, on the device.
-        epochs: Epochs of a training.
+        epochs: Epochs of a training, unless a member has its own.
         optimizer: The optimizer.
         schedule: Factors of the learning rates, unless a member has its own.
         precision: The precision of computing.
@@ -41,6 +41,10 @@ class Recipe(NamedTuple):
     def batch_size(self, member: Member) -> int:
         """Return the number of examples in a member's batches."""
         return member.batch_size or self.train.batch_size
+
+    def n_epochs(self, member: Member) -> int:
+        """Return the number of epochs of a member's training."""
+        return member.epochs or self.epochs
 
     def group(self, training: Training) -> Hashable:
         """Return a key that is equal for members that can train as one."""

@@ -115,7 +115,7 @@ class _Run:
         )
         self._step = torch.zeros((), dtype=torch.int32, device=device)
         n_steps = recipe.train.n_batches(recipe.batch_size(training.member))
-        self._rates = training.rates(recipe.schedule, recipe.epochs, n_steps)
+        self._rates = training.rates(recipe.schedule, recipe.n_epochs(training.member), n_steps)
         self._n_steps, self._n_rows, self._n_evaluated = 0, 0, 0
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._sums: dict[str, float] = {}

@@ -149,7 +149,7 @@ class _Stack:
         members = [*members, *[members[0]] * (self._kind.size - len(members))]
         settings = torch.tensor([_settings(each) for each in members], dtype=torch.float64)
         rates = [
-            each.rates(self._recipe.schedule, self._recipe.epochs, self._n_steps)
+            each.rates(self._recipe.schedule, self._recipe.n_epochs(each.member), self._n_steps)
             for each in members
         ]
         keys = [member_key(each.member.seed, each.n_epochs) for each in members]

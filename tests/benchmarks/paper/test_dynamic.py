@@ -38,7 +38,7 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
         return ((job, function(*job.arguments)) for job in jobs)
 
     monkeypatch.setattr(_image_source, "load_full", load)
-    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
+    monkeypatch.setattr(_network, "WIDTH", 4)
     monkeypatch.setattr(runner, "in_processes", here)
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
 

@@ -29,7 +29,7 @@ def little_training(monkeypatch: pytest.MonkeyPatch) -> None:
         return data._replace(validation=data.validation.take(slice(20)))
 
     monkeypatch.setattr(leak, "load", load_few)
-    monkeypatch.setattr(_network, "WIDTHS", (4, 8, 16))
+    monkeypatch.setattr(_network, "WIDTH", 4)
 
 
 def mark(network: Any) -> float:

@@ -35,7 +35,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("reproduce")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_image_source, "load_full", few_images)
-        patch.setattr(_network, "WIDTHS", (4, 8, 16))
+        patch.setattr(_network, "WIDTH", 4)
         where = ["--storage", str(folder / "studies.db"), "--out", str(folder / "results")]
         first = [argument for argument in TINY if argument != "run 3"]
         reproduce.main([*first, *where])

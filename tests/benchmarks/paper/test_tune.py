@@ -36,7 +36,7 @@ def load_few(device, load=_image_source.load_subset):
     return data._replace(validation=data.validation.take(slice(40)))
 
 _image_source.load_subset = load_few
-_network.WIDTHS = (4, 8, 16)
+_network.WIDTH = 4
 """
 
 
@@ -44,7 +44,7 @@ _network.WIDTHS = (4, 8, 16)
 def _training_little() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_image_source, "load_subset", load_subset)  # To be put back.
-        patch.setattr(_network, "WIDTHS", _network.WIDTHS)
+        patch.setattr(_network, "WIDTH", _network.WIDTH)
         exec(TRAINING_LITTLE, {})
         yield
 

@@ -33,7 +33,7 @@ def _little_training() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(make_table, "load", load_few)
-        patch.setattr(_network, "WIDTHS", (4, 8, 16))
+        patch.setattr(_network, "WIDTH", 4)
         yield
 
 
