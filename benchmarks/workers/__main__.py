@@ -2,15 +2,15 @@
 
 - `identical`: one seed, `optimize_generations` with 1 to 8 threads and processes on SQLite, a
   journal and PostgreSQL; counted are the trials that differ from those of one process in memory.
-  With one objective and with two.
-- `killed`: a sequential run and runs by generations with one objective and with two, killed with
-  SIGKILL at random moments and resumed.
+- `killed`: a sequential run and a run by generations, killed with SIGKILL at random moments and
+  resumed.
 - `interrupted`: a run by generations on PostgreSQL with a pool of 4 processes, interrupted thrice
   at random moments by Ctrl-C, by SIGTERM, by killing a worker, or by a database that is away for 1
   or 10 seconds, and run again until it is done; evaluations are counted.
 - `swarm`: 16 processes with one seed on PostgreSQL, trials of uneven (lognormal) length, 8 of them
-  killed at random and replaced; GASampler as in the paper, with elitism and adaptive, and
-  NSGAIISampler, with one objective and with two.
+  killed at random and replaced; GASampler as in the paper, with elitism and, with a quarter of the
+  trials, adaptive; and NSGAIISampler.
+- `two-objectives`: the first two, of runs by generations, and the swarm, with two objectives.
 - `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or
   kills its process in 30 % of the trials; and a run by generations that is replaced when it dies.
 - `threads`: 32 threads, one sampler object, 5 studies.
@@ -31,16 +31,31 @@ from tqdm import tqdm
 
 from benchmarks.options import Options
 from benchmarks.rows import RESULTS, Row, environment, write_rows
+from benchmarks.workers.common import TWO
 from benchmarks.workers.free import faults, swarm
 from benchmarks.workers.interrupted import interrupted
-from benchmarks.workers.same_study import identical, killed, threads
+from benchmarks.workers.same_study import (
+    identical,
+    killed,
+    killed_by_generations,
+    threads,
+)
 from benchmarks.workers.suggestion import suggestion
+
+
+def two_objectives() -> Iterator[Row]:
+    """Repeat the experiments that any number of objectives can have."""
+    yield from identical(problem=TWO)
+    yield from killed_by_generations(problem=TWO)
+    yield from swarm(problem=TWO)
+
 
 EXPERIMENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "identical": identical,
     "killed": killed,
     "interrupted": interrupted,
     "swarm": swarm,
+    "two-objectives": two_objectives,
     "faults": faults,
     "threads": threads,
     "suggestion": suggestion,

@@ -22,7 +22,6 @@ from benchmarks.workers.common import (
     ONE,
     SEED,
     SIZE,
-    TWO,
     Problem,
     Row,
     differing,
@@ -37,13 +36,10 @@ from optuna_ga import GASampler, InParallel, optimize_generations
 from tests import servers
 
 
-def identical(n_generations: int = 10, workers: Sequence[int] = (1, 2, 4, 8)) -> Iterator[Row]:
+def identical(
+    n_generations: int = 10, workers: Sequence[int] = (1, 2, 4, 8), problem: Problem = ONE
+) -> Iterator[Row]:
     """Compare studies of one seed with that of one process in memory."""
-    for problem in (ONE, TWO):
-        yield from _identical(problem, n_generations, workers)
-
-
-def _identical(problem: Problem, n_generations: int, workers: Sequence[int]) -> Iterator[Row]:
     n_trials = SIZE * n_generations
     reference = problem.new_study(sampler=GASampler(SIZE, seed=SEED))
     reference.optimize(problem.objective, n_trials=n_trials)
@@ -73,8 +69,7 @@ def _identical(problem: Problem, n_generations: int, workers: Sequence[int]) -> 
 def killed(n_kills: int = 50, n_trials: int = 60) -> Iterator[Row]:
     """Kill runs at random moments and resume them."""
     yield from _killed_one_by_one(n_kills, n_trials)
-    for problem in (ONE, TWO):
-        yield from _killed_by_generations(problem, n_kills, n_trials)
+    yield from killed_by_generations(n_kills, n_trials)
 
 
 def _killed_one_by_one(n_kills: int, n_trials: int) -> Iterator[Row]:
@@ -104,7 +99,10 @@ def _killed_one_by_one(n_kills: int, n_trials: int) -> Iterator[Row]:
     yield _figure_of_hits(case, hits, n_kills)
 
 
-def _killed_by_generations(problem: Problem, n_kills: int, n_trials: int) -> Iterator[Row]:
+def killed_by_generations(
+    n_kills: int = 50, n_trials: int = 60, problem: Problem = ONE
+) -> Iterator[Row]:
+    """Kill runs by generations at random moments and resume them."""
     reference = problem.new_study(sampler=GASampler(10, seed=SEED))
     reference.optimize(problem.objective, n_trials=n_trials)
     moments = random.Random(SEED)

@@ -298,10 +298,7 @@ def test_a_test_score_depends_on_hyperparameters_and_seed(monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_the_test_score_is_that_of_the_trained_network(full: FashionMNISTObjective) -> None:
     """A network that learned a little is right more often than by chance on unseen images."""
-    score = full.test(GOOD)
-
-    assert score == full.test(GOOD, seed=0) != full.test(GOOD, seed=1)
-    assert 0.3 < score.accuracy < 0.9
+    assert 0.3 < full.test(GOOD).accuracy < 0.9
 
 
 def test_a_diverged_network_has_an_infinite_test_loss(full: FashionMNISTObjective) -> None:

@@ -11,14 +11,16 @@ import pytest
 from benchmarks.rows import Row, read_rows
 from benchmarks.workers import free, interrupted, same_study
 from benchmarks.workers.__main__ import main
+from benchmarks.workers.common import TWO
 from benchmarks.workers.suggestion import suggestion
 
 pytestmark = pytest.mark.slow  # They work on PostgreSQL.
 SMALL: dict[str, Callable[[], Iterator[Row]]] = {
-    "identical": partial(same_study.identical, 2, (3,)),
+    "identical": partial(same_study.identical, 2, (3,), TWO),
     "killed": partial(same_study.killed, 2, 40),
+    "killed, two objectives": partial(same_study.killed_by_generations, 2, 40, TWO),
     "interrupted": partial(interrupted.interrupted, 1, 2, 1, 0.02),
-    "swarm": partial(free.swarm, 100, 4, 1, 0.02),
+    "swarm": partial(free.swarm, 100, 4, 1, 0.02, TWO),
     "faults": partial(free.faults, 160, 3, 0.01),
     "threads": partial(same_study.threads, 3, 8, 5),
 }
