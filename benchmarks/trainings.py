@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from time import perf_counter
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -123,6 +123,13 @@ def estimated_seconds(
         seconds.append(perf_counter() - start)
     per_image = seconds[-1] / together / _work(512, 512)
     return per_image * _work(*n_images) * epochs * n_trainings
+
+
+def expected_time(n_trainings: int, *settings: Any) -> str:
+    """Return `estimated_seconds` of the same arguments, as a line for the user."""
+    minutes = estimated_seconds(n_trainings, *settings) / 60
+    time = f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f"About {time} for {n_trainings} trainings, less if some diverge"
 
 
 def _work(n_training: int, n_validation: int) -> float:

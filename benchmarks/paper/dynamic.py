@@ -23,6 +23,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import optuna
+import torch
 from optuna import Trial
 from optuna.pruners import NopPruner
 from optuna.study import Study
@@ -33,7 +34,7 @@ from benchmarks.paper import dynamic_report
 from benchmarks.rows import RESULTS, Row, device_name, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
 from benchmarks.samplers import SAMPLERS, Search
-from benchmarks.trainings import LEARNING_RATE_DECAY, default_device
+from benchmarks.trainings import LEARNING_RATE_DECAY, default_device, expected_time
 from optuna_ga import (
     Checkpoints,
     GASampler,
@@ -206,6 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         parser.checked(setting.objective, 1)  # It checks the numbers of images.
         rows = parser.checked(rows_to_continue, path, setting._asdict())
+        if n_studies := _n_missing(rows, options):
+            print(_expected_time(n_studies, setting, device), flush=True)
         facts = setting._asdict() | environment(device_name(device))
         end = perf_counter() + 60 * options.minutes
         # The time of `dynamic` may limit the static methods, which therefore come after it.
@@ -233,6 +236,23 @@ def _jobs(
                 key = {"method": method, "limit": limit, "seed": seed}
                 jobs.append(Job(key, (method, limit, seed, setting, seconds)))
     return jobs
+
+
+def _n_missing(rows: Sequence[Row], options: argparse.Namespace) -> int:
+    done = {(row["method"], row["limit"], int(row["seed"])) for row in rows}
+    wanted = {
+        (method, "epochs" if method in POPULATIONS else options.limit, seed)
+        for method in options.methods
+        for seed in range(options.seeds)
+    }
+    return len(wanted - done)
+
+
+def _expected_time(n_studies: int, setting: Setting, device: torch.device) -> str:
+    n_images = setting.training_images, setting.validation_images
+    n_trainings = n_studies * (setting.population_size + setting.replays)
+    together = min(ASKED_AT_ONCE.values())
+    return expected_time(n_trainings, together, setting.epochs, n_images, device)
 
 
 def _order(row: Row) -> tuple[str, int, int]:

@@ -37,11 +37,12 @@ from benchmarks.paper.studies import (
     Problem,
     StudyJob,
     is_complete,
+    n_missing,
     run_studies,
 )
 from benchmarks.rows import RESULTS, Row, device_name, replacing, write_rows
 from benchmarks.samplers import SAMPLERS, Factory
-from benchmarks.trainings import PRECISIONS, default_device
+from benchmarks.trainings import PRECISIONS, default_device, expected_time
 from optuna_ga import GASampler, best_of_final_generation
 from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective
 
@@ -69,7 +70,10 @@ def _run(parser: Options, options: argparse.Namespace, rows: Path, facts: Path) 
     options.storage.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.get_storage(f"sqlite:///{options.storage.as_posix()}")
     end = monotonic() + 60 * options.minutes
-    studies = run_studies(jobs(objective, options), storage, 60 * options.minutes)
+    wanted = jobs(objective, options)
+    if n_trainings := n_missing(wanted, storage):
+        print(_expected_time(options, objective.device, n_trainings), flush=True)
+    studies = run_studies(wanted, storage, end - monotonic())
     for study in tqdm(studies, desc="test", unit="answer", disable=None):
         if monotonic() < end:
             _test(study, objective)
@@ -81,6 +85,14 @@ def _run(parser: Options, options: argparse.Namespace, rows: Path, facts: Path) 
     write_rows(rows, [row for study in tested for row in _rows(study)])
     with replacing(facts) as file:
         file.write(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
+
+
+def _expected_time(options: argparse.Namespace, device: torch.device, n_trainings: int) -> str:
+    n_images = options.training_images or 50_000, options.validation_images or 10_000
+    together = max(run.population_size for run in PAPER if run.name in options.runs)
+    return expected_time(
+        n_trainings, together, options.epochs, n_images, device, options.precision
+    )
 
 
 def jobs(objective: FashionMNISTObjective, options: argparse.Namespace) -> list[StudyJob]:

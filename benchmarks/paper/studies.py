@@ -114,6 +114,11 @@ def run_studies(
     return [study for study, job in pairs if _n_results(study) >= job.problem.n_trials]
 
 
+def n_missing(jobs: Sequence[StudyJob], storage: BaseStorage) -> int:
+    """Return how many trials `run_studies` would run."""
+    return sum(max(job.problem.n_trials - _n_results(_study(job, storage)), 0) for job in jobs)
+
+
 def rows(storage: BaseStorage) -> list[Row]:
     """Return one flat row per trial of every benchmark study in the storage."""
     return [

@@ -25,11 +25,11 @@ from optuna.trial import FrozenTrial
 from benchmarks.commands import other_commands
 from benchmarks.options import Options, at_least
 from benchmarks.paper.own_objective import load_objective
-from benchmarks.paper.studies import Callback, Problem, StudyJob, rows, run_studies
+from benchmarks.paper.studies import Callback, Problem, StudyJob, n_missing, rows, run_studies
 from benchmarks.paper.tune_report import WIDTH, plot, read_runs, table
 from benchmarks.rows import device_name, write_rows
 from benchmarks.samplers import PAPER_SAMPLERS, SAMPLERS
-from benchmarks.trainings import PRECISIONS, default_device, estimated_seconds
+from benchmarks.trainings import PRECISIONS, default_device, expected_time
 from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
@@ -63,7 +63,8 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     ]
     if not options.objective:
         _warm_up(options.device)
-        print(_estimate(options, problem.n_trials * len(searches)), flush=True)
+        if n_trainings := n_missing(searches, storage):
+            print(_expected_time(options, n_trainings), flush=True)
     start = perf_counter()
     run_studies(searches, storage, callbacks=[_report_evolution(DashboardReport())])
     print(f"{perf_counter() - start:.0f} s in all")
@@ -114,12 +115,12 @@ def _problem(options: argparse.Namespace) -> Problem:
     )
 
 
-def _estimate(options: argparse.Namespace, n_trainings: int) -> str:
+def _expected_time(options: argparse.Namespace, n_trainings: int) -> str:
     """Return how long this many trainings take, by two short ones."""
     sizes = {"subset": (3000, 2000), "full": (50_000, 10_000)}
     n_training, n_validation = sizes[options.data]
     device = torch.device(options.device) if options.device else default_device()
-    seconds = estimated_seconds(
+    return expected_time(
         n_trainings,
         options.population_size,
         options.epochs,
@@ -127,7 +128,6 @@ def _estimate(options: argparse.Namespace, n_trainings: int) -> str:
         device,
         options.precision or ("bfloat16" if device.type == "cuda" else "float32"),
     )
-    return f"About {seconds / 60:.1f} min for {n_trainings} trainings, less if some diverge"
 
 
 def _own_problem(options: argparse.Namespace) -> Problem:

@@ -44,13 +44,20 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_and_its_report_has_every_method(tmp_path: Path) -> None:
-    """The second call adds what the first left out, and repeats nothing."""
+def test_a_run_goes_on_and_its_report_has_every_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second call adds what the first left out, and repeats nothing.
+
+    Each says first how long its studies will take, of five trainings and two that follow.
+    """
     out = tmp_path / "dynamic_cpu"
     dynamic.main([*SMALL, "--methods", "dynamic", "tpe", "--out", str(out)])
     first = read_rows(out.with_suffix(".csv"))
+    assert " for 14 trainings, less" in capsys.readouterr().out
     dynamic.main([*SMALL, "--out", str(out)])
     rows = read_rows(out.with_suffix(".csv"))
+    assert " for 35 trainings, less" in capsys.readouterr().out
 
     assert [row["method"] for row in rows] == list(dynamic.METHODS)
     assert [row for row in rows if row["method"] in ("dynamic", "tpe")] == first

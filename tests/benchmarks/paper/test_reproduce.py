@@ -38,8 +38,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(_network, "WIDTH", 4)
         where = ["--storage", str(folder / "studies.db"), "--out", str(folder / "results")]
         first = [argument for argument in TINY if argument != "run 3"]
+        expected: list[int] = []
+        patch.setattr(reproduce, "expected_time", lambda n, *_: expected.append(n))
         reproduce.main([*first, *where])
         reproduce.main([*TINY, *where])
+        assert expected == [60, 20]  # Three studies of each of two seeds, then one more.
     yield folder / "results"
 
 
