@@ -20,7 +20,6 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DataError
 
 from optuna_ga._checks import check_study
 
@@ -179,6 +178,8 @@ def is_storage_error(error: BaseException) -> bool:
 
     A storage also raises errors about the values that it is given; those blame the caller.
     """
+    from sqlalchemy.exc import DataError  # SQLAlchemy takes long to import.
+
     if isinstance(error, _REFUSALS) or isinstance(error.__cause__, DataError):
         return False
     frames = (frame for frame, _ in walk_tb(error.__traceback__))

@@ -15,8 +15,9 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 from weakref import WeakKeyDictionary
 from zipfile import ZIP_STORED, ZipFile
 
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
+
+from optuna_ga._training.state_folder import artifact_not_found
 
 
 class StateStore(Protocol):
@@ -63,7 +64,7 @@ class ArtifactStateStore:
             with self._store.open_reader(key) as reader:
                 is_file = isinstance(reader, io.BufferedReader)
                 saved = _loaded(reader if is_file else io.BytesIO(reader.read()))
-        except ArtifactNotFound as error:
+        except artifact_not_found() as error:
             raise KeyError(key) from error
         if not isinstance(saved, dict) or saved.keys() != {"key", "state"}:
             raise ValueError("was not written by `Checkpoints`.")
@@ -73,7 +74,7 @@ class ArtifactStateStore:
 
     def remove(self, storage: BaseStorage, key: str) -> None:
         """Remove a state; see `StateStore`."""
-        with suppress(ArtifactNotFound):  # Another worker may have removed it already.
+        with suppress(artifact_not_found()):  # Another worker may have removed it already.
             self._store.remove(key)
 
 

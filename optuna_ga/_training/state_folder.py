@@ -11,12 +11,11 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import BinaryIO
-
-from optuna.artifacts.exceptions import ArtifactNotFound
 
 _UNFINISHED = ".part"  # Suffix of a file that is being written.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -41,10 +40,8 @@ class StateFolder:
             ArtifactNotFound: If it does not exist.
             ValueError: If it is a link, or not a regular file, such as a device.
         """
-        try:
+        with _missing_as_artifact():
             handle = _opened(self._folder / artifact_id)
-        except FileNotFoundError as error:
-            raise ArtifactNotFound("not found") from error
         if stat.S_ISREG(os.fstat(handle).st_mode):
             return os.fdopen(handle, "rb")
         os.close(handle)
@@ -76,10 +73,24 @@ class StateFolder:
         """
         for path in self._folder.glob(f"{artifact_id}.*{_UNFINISHED}"):
             path.unlink(missing_ok=True)
-        try:
+        with _missing_as_artifact():
             (self._folder / artifact_id).unlink()
-        except FileNotFoundError as error:
-            raise ArtifactNotFound("not found") from error
+
+
+@contextmanager
+def _missing_as_artifact() -> Iterator[None]:
+    """Raise the error of Optuna's stores for a file that does not exist."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise artifact_not_found()("not found") from error
+
+
+def artifact_not_found() -> type[Exception]:
+    """Return Optuna's `ArtifactNotFound`, whose module takes long to import."""
+    from optuna.artifacts.exceptions import ArtifactNotFound
+
+    return ArtifactNotFound
 
 
 def _opened(path: Path) -> int:
