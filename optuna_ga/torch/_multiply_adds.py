@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import FlopCounterMode
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._loader import LoaderData
@@ -55,6 +54,8 @@ class MultiplyAdds:
         return self._of_steps[key]
 
     def _counted(self, model: nn.Module, batch: Any) -> int:
+        from torch.utils.flop_counter import FlopCounterMode  # It imports Triton.
+
         # A fused kernel of attention has no count on every device; its parts have.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             try:
