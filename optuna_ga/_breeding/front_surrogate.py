@@ -3,6 +3,8 @@
 Each objective has a model of its own. A candidate's optimistic point is the mean less one
 deviation in each objective. Its rating is the hypervolume that this point would add to the front
 of the known trials (SMS-EGO; Ponweiser et al. 2008, https://doi.org/10.1007/978-3-540-87700-4_78).
+As there, a point must be better than the front by more than a margin: optimism alone promises a
+little everywhere near the front's ends, where a little counts much, and trials would repeat them.
 If no candidate adds any, the nearest to the front is chosen. With more than four objectives the
 hypervolume takes too long: candidates are rated by the weighting by which their parents were
 chosen.
@@ -23,7 +25,8 @@ from optuna_ga._breeding.weightings import distances
 from optuna_ga._population.fronts import fronts
 
 _MOST_OBJECTIVES = 4  # Of which the hypervolume is measured.
-_MARGIN = 0.1  # From the front to the reference point, in ranges of the front.
+# In ranges of the front: how much better a point must be, and how far the reference point is.
+_LEAST_GAIN, _MARGIN = 0.03, 0.1
 
 
 class FrontSurrogate:
@@ -71,10 +74,12 @@ class FrontSurrogate:
 def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
     """Return the ratings `(K,)` of points `(K, M)`, higher for better.
 
-    It is the hypervolume that a point adds to the front `(F, M)`; of a point that adds none, the
-    negative of the least number by which all its losses must shrink until it does.
+    It is the hypervolume that a point adds to the front `(F, M)`, all of whose losses are lowered
+    by the least gain; of a point that adds none, the negative of the least number by which all its
+    losses must shrink until it does.
     """
     width = np.ptp(front, axis=0)
+    front = front - _LEAST_GAIN * width
     reference = front.max(axis=0) + _MARGIN * np.where(width > 0.0, width, 1.0)
     behind = (points[:, None] - front).min(axis=2).max(axis=1)
     behind = np.maximum(behind, (points - reference).max(axis=1))

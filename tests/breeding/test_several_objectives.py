@@ -59,11 +59,14 @@ def test_the_added_volume_is_that_of_the_cells(
 
 
 def test_a_point_that_adds_nothing_is_rated_by_its_distance_to_the_front() -> None:
-    """It is what must be taken from all its losses; the reference is a tenth beyond the front."""
+    """It is what must be taken from all its losses.
+
+    The front counts as lower by 3 % of its range, 0.06; the reference is a tenth beyond that.
+    """
     front = np.array([[0.0, 2.0], [2.0, 0.0]])
     found = ratings(np.array([[1.0, 1.0], [3.0, 2.5], [2.0, 2.0], [0.0, 2.0], [-1.0, 5.0]]), front)
 
-    assert found.tolist() == pytest.approx([1.0, -1.0, 0.0, 0.0, -2.8])
+    assert found.tolist() == pytest.approx([0.94**2, -1.06, -0.06, -0.06, -2.86])
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
@@ -196,7 +199,7 @@ def test_an_infinitely_good_value_or_a_bad_one_does_not_stop_the_search() -> Non
     finite = [trial for trial in study.best_trials if trial.number % 3 == 0]
 
     assert len(finite) > 10
-    assert len({round(trial.params["x"], 1) for trial in finite}) > 5
+    assert len({round(trial.params["x"], 1) for trial in finite}) > 3
 
 
 @adaptive
