@@ -92,8 +92,10 @@ def in_brief(suites: Suites, n_workers: int) -> str:
         shown = [means.get(sampler, "-") for sampler in IN_BRIEF]
         lowest = min((rank for rank in shown if rank != "-"), key=float)
         cells = [f"**{rank}**" if rank == lowest else rank for rank in shown]
-        n_tasks, n_seeds = (len(field.index.unique(level)) for level in ("task", "seed"))
-        tasks = f"{n_tasks} task{'s' * (n_tasks > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
+        n_seeds = field.groupby(level="task").size()
+        n_tasks, least, most = len(n_seeds), int(n_seeds.min()), int(n_seeds.max())
+        seeds = f"{least} to {most}" if least < most else str(most)
+        tasks = f"{n_tasks} task{'s' * (n_tasks > 1)}, {seeds} seed{'s' * (most > 1)}"
         lines.append([f"`{name}`, {tasks}", *cells])
     return table(["", *IN_BRIEF.values()], lines)
 
