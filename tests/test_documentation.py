@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 import sys
@@ -21,11 +23,17 @@ COMMAND = "python -m sphinx -W -c docs . site"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, whose tutorials were executed."""
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, *COMMAND.split()[1:-1], str(folder), "-q"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The site, whose tutorials were executed; test processes share it, since it takes long."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, unfinished = shared / "site", shared / "site.part"
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            command = [sys.executable, *COMMAND.split()[1:-1], str(unfinished), "-q"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            unfinished.rename(folder)
     return folder
 
 
