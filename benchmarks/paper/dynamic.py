@@ -230,7 +230,7 @@ def _jobs(
     jobs = []
     for seed in range(options.seeds):
         for method in methods:
-            limit = "epochs" if method in POPULATIONS else options.limit
+            limit = _limit(method, options)
             seconds = math.inf if limit == "epochs" else taken.get(seed)
             if seconds is not None:
                 key = {"method": method, "limit": limit, "seed": seed}
@@ -241,11 +241,15 @@ def _jobs(
 def _n_missing(rows: Sequence[Row], options: argparse.Namespace) -> int:
     done = {(row["method"], row["limit"], int(row["seed"])) for row in rows}
     wanted = {
-        (method, "epochs" if method in POPULATIONS else options.limit, seed)
+        (method, _limit(method, options), seed)
         for method in options.methods
         for seed in range(options.seeds)
     }
     return len(wanted - done)
+
+
+def _limit(method: str, options: argparse.Namespace) -> str:
+    return "epochs" if method in POPULATIONS else str(options.limit)
 
 
 def _expected_time(n_studies: int, setting: Setting, device: torch.device) -> str:

@@ -84,7 +84,7 @@ class GenerationObjective:
                     self._checkpoints.save(trial, trained.state)
         if costs is None:
             return reporter.results
-        return [(value, cost) for value, cost in zip(reporter.values, costs, strict=True)]
+        return list(zip(reporter.values, costs, strict=True))
 
     def _check_directions(self, study: Study) -> None:
         wanted = "one direction" if self._cost is None else 'two directions, the second "minimize"'
