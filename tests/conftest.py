@@ -7,6 +7,7 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # Test processes share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -33,6 +34,7 @@ from tests.studies import OpenDatabase
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
+gc.disable()  # What is imported stays: `pytest_collection_finish` enables it.
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
@@ -40,6 +42,14 @@ def _do_not_wait_for_the_disk(connection: Any, record: object) -> None:
     """Leave SQLite's writes to the system: they outlive a killed process, which tests kill."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("pragma synchronous = off")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the modules, and look rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers() -> int:

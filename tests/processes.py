@@ -11,8 +11,17 @@ from multiprocessing import get_context
 from typing import Any
 
 FRESH = get_context("forkserver")
+# A process has a single server: what another context preloads may come too late.
 FRESH.set_forkserver_preload(
-    ["torch", "tests.running.evaluations", "tests.training.walks", "scipy.optimize"]
+    [
+        "torch",
+        "tests.running.evaluations",
+        "tests.training.walks",
+        "pytest",
+        "scipy.optimize",
+        "alembic.command",  # Optuna imports it, and the next, for its first database.
+        "sqlalchemy.dialects.sqlite",
+    ]
 )
 
 

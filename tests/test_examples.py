@@ -55,6 +55,7 @@ def test_the_quickstart_ends_with_the_best_parameters() -> None:
     assert abs(best["n"] - 7) <= 1
 
 
+@pytest.mark.slow
 def test_several_objectives_end_with_a_front() -> None:
     """From the smallest network to the largest, each more accurate than the one before."""
     lines = output("several_objectives", "--trials", "15").splitlines()
@@ -67,6 +68,7 @@ def test_several_objectives_end_with_a_front() -> None:
     assert all(params(line)["width"] >= 1 for line in lines)
 
 
+@pytest.mark.slow
 def test_a_conditional_pipeline_has_the_parameters_of_one_model() -> None:
     """All models are tried, and the best trial has its own model's parameters."""
     tried, best = output("conditional", "--trials", "30").splitlines()
@@ -79,6 +81,7 @@ def test_a_conditional_pipeline_has_the_parameters_of_one_model() -> None:
     assert float(best.split()[1]) > 0.9
 
 
+@pytest.mark.slow
 def test_a_batch_of_networks_is_trained_at_once() -> None:
     """Two generations of four train on the device that PyTorch finds."""
     small = ("--epochs", "1", "--generations", "2", "--images", "64", "--population-size", "4")
@@ -150,6 +153,7 @@ def test_a_schedule_is_found_while_networks_train() -> None:
     assert min(replays) < 10 * float(loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["TPESampler", "NSGAIISampler"])
 def test_trials_of_another_sampler_are_bred_from(
     first: str, open_database: OpenDatabase, tmp_path: Path
@@ -171,6 +175,7 @@ def test_trials_of_another_sampler_are_bred_from(
         assert len(set(parents(trial)) & set(fittest)) == 2
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_the_report(open_database: OpenDatabase, tmp_path: Path) -> None:
     """The printed command opens a database with a note and figures."""
     url = f"sqlite:///{tmp_path}/study.db"

@@ -95,7 +95,9 @@ def test_the_same_seed_makes_the_same_search_in_any_process() -> None:
 
 
 @pytest.mark.parametrize("elitism", [False, True])
-@pytest.mark.parametrize("splits", [[1, 4, 6, 8], [3, 5, 13]])
+@pytest.mark.parametrize(
+    "splits", [pytest.param([1, 4, 6, 8], marks=pytest.mark.slow), [3, 5, 13]]
+)
 def test_a_resumed_search_equals_an_uninterrupted_one(
     open_database: OpenDatabase, splits: list[int], elitism: bool
 ) -> None:

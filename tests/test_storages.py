@@ -21,7 +21,6 @@ from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCal
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
-from tests.conftest import FILES, SERVERS
 from tests.processes import FRESH
 from tests.servers import opened
 from tests.studies import (
@@ -59,7 +58,6 @@ def varied(trial: Trial) -> float:
     return value
 
 
-@pytest.mark.parametrize("shared_storage", [*FILES, *SERVERS], indirect=True)
 @pytest.mark.parametrize("elitism", [False, slow_with_elitism])
 def test_a_search_is_the_same_on_every_storage(shared_storage: BaseStorage, elitism: bool) -> None:
     """Parameters, values, states and parents are those of a study in memory."""

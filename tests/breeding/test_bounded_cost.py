@@ -138,7 +138,7 @@ def test_learning_a_deep_space_costs_a_bounded_time(monkeypatch: pytest.MonkeyPa
     assert 5000 < len(nodes) < 7000
 
 
-@pytest.mark.parametrize("n_alike", [1, 2])
+@pytest.mark.parametrize("n_alike", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_names_that_change_cost_a_bounded_time(
     n_alike: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_choice_that_json_changes_is_inherited(
         assert found[trial.number] in {found[number] for number in parents(trial)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
     [

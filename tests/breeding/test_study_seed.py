@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 
 import optuna
@@ -23,6 +22,7 @@ from optuna_ga._breeding import study_seed
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
 from optuna_ga._sampler import breeder_of
 from tests.breeding.samplers import KINDS, stepped
+from tests.processes import exit_codes
 from tests.studies import run, sphere, story
 
 MAKERS: dict[str, Callable[[], GASampler]] = {
@@ -133,13 +133,7 @@ def test_processes_that_start_together_share_a_seed(tmp_path: Path) -> None:
     path = f"{tmp_path}/journal.log"
     storage = JournalStorage(JournalFileBackend(path))
     study = optuna.create_study(study_name="shared", storage=storage)
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["optuna_ga"])
-    workers = [context.Process(target=_work, args=(path, 1)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    assert exit_codes(_work, path, 1, n_processes=4) == [0, 0, 0, 0]
     expected = run(GASampler.adaptive(screen=False, seed=study.user_attrs["ga_seed"]), 4)
 
     params = [trial.params for trial in study.trials]

@@ -91,13 +91,8 @@ def test_a_trial_whose_predecessor_is_still_running_is_a_copy() -> None:
     assert parents(study.trials[2 * SIZE - 1])[0] in range(SIZE - 1)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        truncating,
-        pytest.param(lambda: truncating(selection="generational"), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [truncating, lambda: truncating(selection="generational")])
 def test_workers_give_the_study_of_a_single_process(
     make: Callable[[], GASampler], open_database: OpenDatabase
 ) -> None:

@@ -225,6 +225,7 @@ def test_the_last_of_a_generation_to_finish_counts() -> None:
     assert versions == [0, 0, 0, 0, 1, 1, 1, 2]
 
 
+@pytest.mark.slow
 def test_threads_write_whole_reports(open_database: OpenDatabase) -> None:
     """After the last trial the report holds all trials, and all figures can be read."""
     study = run(of_four(), 0, storage=open_database(), study_name="s")
@@ -329,6 +330,7 @@ def test_a_storage_that_refuses_does_not_stop_the_study(logged: list[str]) -> No
     assert "the disk is full" in logged[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["optuna_dashboard", "plotly"])
 def test_a_missing_package_does_not_stop_the_study(package: str) -> None:
     """One warning says how to install it; without Plotly there is still the note."""
@@ -353,6 +355,7 @@ print(len(study.trials), len(study._storage.get_study_system_attrs(study._study_
     assert done.stderr.count('`pip install -e ".[dashboard]"`') == 1
 
 
+@pytest.mark.slow
 def test_figures_stay_small_however_large_the_study() -> None:
     """They show the latest generations, within the size that the dashboard loads."""
     study = run(GASampler(20, seed=0), 1200)
@@ -369,6 +372,7 @@ def wide(trial: Trial) -> float:
     return sum(trial.suggest_float(f"{'long ' * 20}{i}", 0.0, 1.0) for i in range(60))
 
 
+@pytest.mark.slow
 def test_figures_stay_small_however_many_genes() -> None:
     """Hover texts are shortened before generations are left out; eight parameters are shown."""
     study = run(of_four(), 80, wide)
@@ -430,6 +434,7 @@ def test_the_note_says_what_its_tables_leave_out() -> None:
     assert "| and 11 earlier |" in note
 
 
+@pytest.mark.slow
 def test_the_note_names_figures_that_are_too_large() -> None:
     """Here a single generation is."""
     study = run(GASampler(3000, seed=0), 3000, lambda trial: trial.suggest_float("x" * 99, 0, 1))

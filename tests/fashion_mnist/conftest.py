@@ -15,6 +15,11 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def small_trainings(monkeypatch: pytest.MonkeyPatch, small_batches: None) -> None:
-    """Batches of 8 images, and a network of the same layers with 19,000 weights."""
+def narrow_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of the paper's layers with 19,000 weights."""
     monkeypatch.setattr(_network, "WIDTH", 4)
+
+
+@pytest.fixture
+def small_trainings(small_batches: None, narrow_network: None) -> None:
+    """Batches of 8 images, and a network of the paper's layers with 19,000 weights."""

@@ -122,6 +122,7 @@ def test_a_diverged_trial_has_its_cost() -> None:
     assert diverged.user_attrs["diverged"] is True
 
 
+@pytest.mark.slow
 def test_a_search_finds_a_front() -> None:
     """Generations of the adaptive sampler run; the front has several trials."""
     study = new_study(sampler=GASampler.adaptive(4, seed=0))

@@ -7,6 +7,7 @@ import os
 import pickle
 import time
 from functools import partial
+from itertools import count
 from typing import Any
 
 import optuna
@@ -25,6 +26,8 @@ from optuna_ga.fashion_mnist import (
 )
 from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
 from tests.terminals import open_terminal
+
+pytestmark = pytest.mark.usefixtures("narrow_network")
 
 GOOD = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001}
 DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}
@@ -61,6 +64,7 @@ def test_fewer_validation_images_change_the_score_alone() -> None:
 def test_the_progress_bar_counts_epochs(monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
     """A generation has one bar, which is removed at the end."""
     terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr("tqdm.std.time", count().__next__)  # A second between any two looks.
     study = optuna.create_study(sampler=GASampler(2, parent_fraction=1.0, seed=0))
     objective = tiny(epochs=2, n_training_images=64, show_progress_bar=shown)
     objective.evaluate_generation([study.ask(), study.ask()])
@@ -98,8 +102,8 @@ def test_a_seed_per_trial_makes_equal_trials_differ() -> None:
 
 
 def test_training_learns() -> None:
-    """One epoch on 1,500 images classifies more than half of the validation images."""
-    (trial,) = trials_of(tiny(n_training_images=1500, n_validation_images=200), GOOD)
+    """One epoch on 4,000 images classifies more than half of the validation images."""
+    (trial,) = trials_of(tiny(n_training_images=4000, n_validation_images=200), GOOD)
 
     assert trial.user_attrs["validation_accuracy"] > 0.5
 
@@ -174,7 +178,8 @@ def test_a_generation_prunes_some_of_its_trials(small_batches: None) -> None:
     """A trial worse than the threshold ends after an epoch; the other trains to the last."""
     pruner = optuna.pruners.ThresholdPruner(upper=2.2)
     weak = {**GOOD, "learning_rate": 0.0001}
-    pruned, complete = generation_of(tiny(epochs=2), weak, GOOD, pruner=pruner)
+    few = tiny(epochs=2, n_training_images=400)
+    pruned, complete = generation_of(few, weak, GOOD, pruner=pruner)
 
     assert (pruned.state, complete.state) == (TrialState.PRUNED, TrialState.COMPLETE)
     assert list(pruned.intermediate_values) == [1]

@@ -114,6 +114,7 @@ def test_members_equal_separate_trainings_in_float64(
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loop", "threads"])
 @pytest.mark.parametrize("n_images", [64 + 16, pytest.param(20 * 64, marks=slow)])
 def test_losses_equal_separate_trainings_in_float32(backend: str, n_images: int) -> None:

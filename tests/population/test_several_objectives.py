@@ -97,7 +97,14 @@ def finish(study: Study, trial: Trial, rng: random.Random) -> None:
         study.tell(trial, [rng.randrange(9), rng.randrange(9)])
 
 
-@pytest.mark.parametrize(("size", "n_parents"), [(4, 2), (7, 3), (12, 12)])
+@pytest.mark.parametrize(
+    ("size", "n_parents"),
+    [
+        pytest.param(4, 2, marks=pytest.mark.slow),
+        (7, 3),
+        pytest.param(12, 12, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("elitism", [False, True])
 def test_parents_follow_the_rules_in_any_history(size: int, n_parents: int, elitism: bool) -> None:
     """In whatever order trials run and end, and whenever the sampler is made anew.

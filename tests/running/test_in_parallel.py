@@ -62,7 +62,7 @@ def process_id(trial: Trial) -> float:
     return sphere(trial)
 
 
-@pytest.mark.parametrize("elitism", [False, True])
+@pytest.mark.parametrize("elitism", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("objective", [uneven, ending_in_every_way])
 def test_a_study_in_parallel_is_the_study_in_sequence(
     objective: Callable[[Trial], float], elitism: bool, executor: Executor, tmp_path: Path

@@ -77,7 +77,7 @@ def run_until_killed(url: str, moment: str, elitism: bool) -> None:
 @pytest.mark.parametrize(
     ("moment", "elitism", "resumed"),
     [
-        ("ask", False, [8, 9, 10, 11]),
+        slow("ask", False, [8, 9, 10, 11]),
         slow("evaluate", False, [8, 9, 10, 11]),
         ("evaluate", True, [8, 9, 10, 11]),
         slow("tell", False, [10, 11]),
@@ -146,7 +146,7 @@ def evaluations(calls: str, signal_at_ten: int | None = None) -> Callable[[list[
     ("kind", "how", "code"),
     [
         ("plain", signal.SIGKILL, -signal.SIGKILL),
-        ("adaptive", signal.SIGTERM, 143),
+        slow("adaptive", signal.SIGTERM, 143),
         slow("plain", signal.SIGINT, 1),
         slow("adaptive", signal.SIGKILL, -signal.SIGKILL),
         slow("plain", signal.SIGTERM, 143),
@@ -257,7 +257,7 @@ def test_a_resumed_trial_can_be_pruned_by_what_it_reported() -> None:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["suggests-first", "suggests-later"])
-@pytest.mark.parametrize("kind", [list, iter])
+@pytest.mark.parametrize("kind", [list, slow(iter)])
 def test_a_second_call_on_the_same_study_is_named(
     kind: Callable[[Any], Any], first: bool, open_database: OpenDatabase
 ) -> None:

@@ -77,6 +77,7 @@ def branching(trial: Trial) -> float:
     return x + trial.suggest_float("step", 0, 1, step=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("constructor", "options"),
     [
@@ -100,6 +101,7 @@ def test_it_makes_the_same_study(
     assert story(run(one, 30, branching)) == story(run(other, 30, branching))
 
 
+@pytest.mark.slow
 def test_it_exports_the_sampler_alone(module: ModuleType) -> None:
     """Its one public name is that of its own sampler."""
     assert module.__all__ == ["GASampler"]
@@ -123,6 +125,7 @@ def test_it_runs_where_this_package_is_missing(folder: Path, code: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_sampler_loads_every_module(folder: Path) -> None:
     """After searches of one and of two objectives by the adaptive sampler."""
     code = f"""{ALONE}

@@ -89,6 +89,7 @@ def test_a_running_trial_without_suggestions_finds_its_parent(
     assert objective.continued[8] in range(4, 8)
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_held_up_while_it_starts_finds_its_parent(
     open_database: OpenDatabase, tmp_path: Path
 ) -> None:

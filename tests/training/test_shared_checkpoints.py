@@ -62,6 +62,7 @@ def test_a_copied_study_removes_nothing_of_the_first(tmp_path: Path) -> None:
     assert story_without_keys(second) == story_without_keys(first)
 
 
+@pytest.mark.slow
 def test_a_copy_by_the_same_name_never_takes_the_place_of_the_first(tmp_path: Path) -> None:
     """Trials of the same number that came after the copying have states of their own."""
     checkpoints = Checkpoints(tmp_path / "states")
@@ -110,7 +111,8 @@ def test_a_kill_between_saving_and_recording_changes_nothing(
     assert story_without_keys(study) == story_without_keys(by_generations(Walk(Checkpoints())))
 
 
-@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_the_same_seed_gives_the_same_study_in_parallel(
     kind: str, open_database: OpenDatabase, tmp_path: Path
 ) -> None:

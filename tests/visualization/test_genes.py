@@ -243,6 +243,7 @@ def n_calls_to_plot(n_genes: int) -> int:
     return sum(entry.callcount for entry in profile.getstats())
 
 
+@pytest.mark.slow
 def test_the_work_grows_with_the_parameters_and_not_with_their_square() -> None:
     """Four times as many parameters take about four times as many calls."""
     plot_genes(three_generations())  # Plotly is imported lazily.

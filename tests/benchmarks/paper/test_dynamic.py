@@ -95,6 +95,7 @@ def test_the_static_methods_follow_the_papers_schedule() -> None:
     assert dynamic._step_lr(params, 3)[2] == {**params, "learning_rate": rates[2]}
 
 
+@pytest.mark.slow
 def test_replays_begin_with_other_seeds_than_any_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replays take the seeds from 1,000 on, the same ones for every method."""
     seeds: list[int] = []
@@ -183,6 +184,7 @@ def test_bad_options_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rows_of_another_setting_are_not_continued(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

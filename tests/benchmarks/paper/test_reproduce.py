@@ -97,6 +97,7 @@ def test_without_time_nothing_is_begun(
 ) -> None:
     """The message names the option; no trial is run."""
     monkeypatch.setattr(_image_source, "load_full", few_images)
+    monkeypatch.setattr(reproduce, "expected_time", lambda *_: None)
     where = ["--storage", str(tmp_path / "studies.db"), "--out", str(tmp_path / "results")]
     with pytest.raises(SystemExit, match="2"):
         reproduce.main([*TINY, "--minutes", "0", *where])

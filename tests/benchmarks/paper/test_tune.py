@@ -64,6 +64,7 @@ def studies(out: Path) -> list[optuna.Study]:
     return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
+@pytest.mark.slow
 def test_four_samplers_share_one_storage_and_one_budget(out: Path) -> None:
     """Eight trials each, trained on the same images from the same weights."""
     found = studies(out)
@@ -74,6 +75,7 @@ def test_four_samplers_share_one_storage_and_one_budget(out: Path) -> None:
     assert all(t.state == TrialState.COMPLETE for study in found for t in study.trials)
 
 
+@pytest.mark.slow
 def test_rows_are_the_trials(out: Path) -> None:
     """Each row is flat and says what its figure depends on."""
     rows = read_rows(out / "rows.csv")
@@ -85,6 +87,7 @@ def test_rows_are_the_trials(out: Path) -> None:
     assert [row["sampler"] for row in rows if row["answer"] == "True"] == ["ga"]
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_best_of_each_sampler(out: Path) -> None:
     """The table's losses are the studies' best values; the curves are a PNG."""
     (runs,) = read_runs(out / "rows.csv").values()
@@ -116,6 +119,7 @@ def test_studies_of_other_settings_have_numbers(
         assert f"ga-elitism, seed 0, generation 1: best {study.best_value:.4f}\n" in printed
 
 
+@pytest.mark.slow
 def test_no_line_is_wider_than_a_terminal(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table and its notes have at most 100 columns, but for the paths."""
     main(["report", "--out", str(out)])
@@ -124,6 +128,7 @@ def test_no_line_is_wider_than_a_terminal(out: Path, capsys: pytest.CaptureFixtu
     assert max(map(len, lines)) <= 100
 
 
+@pytest.mark.slow
 def test_the_last_command_can_be_pasted(
     tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +142,7 @@ def test_the_last_command_can_be_pasted(
     assert shlex.split(last)[-1] == f"sqlite:///{folder}/studies.db"
 
 
+@pytest.mark.slow
 def test_diverged_trials_are_counted_by_their_mark(out: Path) -> None:
     """Rows of earlier code, whose value is infinite, have it as well."""
     rows = read_frame(out / "rows.csv").assign(diverged="")
@@ -146,6 +152,7 @@ def test_diverged_trials_are_counted_by_their_mark(out: Path) -> None:
     assert "Diverged trials: adaptive 1 of 8, ga 1 of 8, random 1 of 8, tpe 1 of 8." in text
 
 
+@pytest.mark.slow
 def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All trials are there already, and no time is expected; the last line opens the dashboard."""
     before = (out / "rows.csv").read_text()
@@ -158,6 +165,7 @@ def test_a_second_run_repeats_nothing(out: Path, capsys: pytest.CaptureFixture[s
     assert last.endswith(f"optuna-dashboard sqlite:///{out}/studies.db")
 
 
+@pytest.mark.slow
 def test_the_genetic_algorithms_study_has_a_report_for_the_dashboard(out: Path) -> None:
     """A note with a row for the last generation, and all figures."""
     study = studies(out)[1]

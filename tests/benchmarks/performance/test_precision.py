@@ -25,6 +25,7 @@ def test_precision_rows_compare_with_float32(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_rankings_are_compared_by_rank() -> None:
     """Equal rankings correlate by 1, opposite ones by -1; infinite losses rank last."""
     losses = np.array([1.0, 2.0, 3.0, np.inf])

@@ -93,6 +93,7 @@ def test_the_corners_are_those_of_pymoos_front(name: str, n: int) -> None:
     assert drawn.max(axis=0) == pytest.approx(nadir, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_corners_of_dtlz7_are_those_of_its_front(n: int) -> None:
     """Of a fine grid of points whose other variables are at their best."""
@@ -209,6 +210,7 @@ def test_each_sampler_runs_on_every_kind_of_parameter(name: str, n_workers: int)
     assert best[60] == 60 - 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_pymoos_algorithms_learn(algorithm: str) -> None:
     """They depend on their seed alone, and beat random search on a function of two objectives."""

@@ -142,6 +142,7 @@ def test_values_depend_on_seed_and_number(name: str) -> None:
     assert value(other, sensible, 3) != first
 
 
+@pytest.mark.slow
 @each_problem
 def test_a_poor_setting_scores_worse(name: str) -> None:
     """The score is worse by a tenth at least."""

@@ -47,6 +47,7 @@ def test_names_are_unique_and_every_second_task_is_held_out(suite: Suite) -> Non
     assert [task.held_out for task in suite.tasks] == [i % n % 2 == 1 for i in range(len(names))]
 
 
+@pytest.mark.slow
 @EACH_COLLECTION
 def test_a_value_is_that_of_one_training_and_the_score_their_mean(
     collection: str, dataset: str
