@@ -13,18 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, AdaptiveSettings
 from optuna_ga._breeding.breeder import Breeder
-from optuna_ga._breeding.breeders import Memories, Settings, StudyMemory
+from optuna_ga._breeding.breeders import Memories, Settings, check_directions, takes
 from optuna_ga._breeding.paper_settings import Mutation, PaperSettings, Selection
-from optuna_ga._checks import check_bool, refuse_constraints_func, shown
-from optuna_ga._optuna_internals import only_direction
-from optuna_ga._records import (
-    record_generation,
-    record_mutated,
-    record_origin,
-    record_population_size,
-    record_sampler,
-    record_unfinished,
-)
+from optuna_ga._checks import check_bool, refuse_constraints_func
 
 
 class GASampler(BaseSampler):
@@ -39,20 +30,15 @@ class GASampler(BaseSampler):
     Trial `n` belongs to generation `n // population_size`. The first generation is drawn at
     random. The fitter half of a generation become parents; a child inherits each parameter from
     one of two distinct parents, or draws it afresh with probability 0.2, and children replace
-    their parents. The answer is `best_of_final_generation(study)`, not `study.best_trial`.
-
-    With several objectives, trials are ordered as in NSGA-II: by fronts, and within a front by
-    crowding distance. The answer is `front_of_final_generation(study)`.
+    their parents. The answer is `best_of_final_generation(study)`, not `study.best_trial`. With
+    several objectives trials are ordered as in NSGA-II; see `front_of_final_generation`.
 
     The random draws of a trial depend on the seed, on its number and on the parameter's name
     alone, so a restart, a second process or another `n_jobs` never repeats or shifts them. Every
     finished trial but a failed one can become a parent, including enqueued, added and late trials.
 
-    Each trial shows its generation as the user attribute `ga_generation`. A bred trial also shows
-    its parents' numbers, `ga_parents`, and its parameters that were drawn afresh, `ga_mutated`, if
-    any. The study shows `ga_population_size` and `ga_sampler`, the sampler with its settings. If
-    the size is changed in mid-study, children are bred as if the new size had always been, and
-    trials go on showing the generation in which they ran.
+    Trials show their generation, their parents and what was drawn afresh as the user attributes
+    `ga_generation`, `ga_parents` and `ga_mutated`.
 
     >>> import optuna
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -67,15 +53,10 @@ class GASampler(BaseSampler):
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
         mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
-            With several objectives this is NSGA-II's survival: each generation's survivors are the
-            best of the survivors before it and of its own trials.
-        avoid_duplicates: Whether a child that repeats a finished or running trial is replaced. Up
-            to 8 children of the same parents are tried; if all repeat earlier trials, the trial is
-            drawn at random. The same seed gives different trials with and without this option.
+        avoid_duplicates: Whether a child that repeats a finished or running trial is replaced.
         seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, which its first
             worker draws and records, and which other workers and resumed runs take.
-        record: Whether to write the user attributes. Without them a database is written less;
-            `ga_seed` is written in any case.
+        record: Whether to write the user attributes; `ga_seed` is written in any case.
 
     Raises:
         TypeError: If an argument has the wrong type; a bool is no number.
@@ -121,27 +102,18 @@ class GASampler(BaseSampler):
         Choose it where the result counts. After a Latin hypercube, every trial is bred from the
         fittest of all finished trials, by operators that scale with the spread of the parents. A
         Gaussian process chooses most children among 256 candidates; a trial takes milliseconds.
-
-        With several objectives, each trial draws a weighting of them and is bred from the fittest
-        by it. The child whose optimistic values would add most hypervolume to the front is chosen;
-        with more than four objectives, the child that is best by the weighting.
-
-        No trial repeats the parameters of a finished trial, or of the newest 256 running trials,
-        while anything else is left. Requires one finished trial (until then the search space is
-        unknown) and the same seed, or none, in every worker (so that each can compute the others'
-        pending trials).
+        With several objectives, each trial weights them anew, and the child is chosen that
+        promises most hypervolume.
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        Free workers' trials depend on the finished trials; a trial that has some of its parameters
-        when results arrive is predicted from more results than it was bred from, so that in rare
-        cases another worker repeats it. See `docs/explanation/algorithm.md`.
+        No trial repeats another while anything else is left, but for a few of free workers, which
+        need the same seed, or none. See `docs/explanation/algorithm.md`.
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.
             screen: Whether a model chooses among candidates. False takes the first new candidate,
                 which costs less.
-            seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
-                `GASampler`.
+            seed: Seed of all draws, at least 0. None: the study's own, as for `GASampler`.
             record: Whether to write the user attributes.
 
         Raises:
@@ -176,37 +148,27 @@ class GASampler(BaseSampler):
         Choose it to change hyperparameters while networks train. A generation is a segment of
         training. A child takes its hyperparameters from two parents, as with `GASampler()`, and
         its trained state from the fitter of the two, which `Checkpoints.load_parent(trial)`
-        returns in the objective. `Checkpoints` keeps the states.
+        returns in the objective. Only complete trials whose state `Checkpoints.save` keeps, or
+        that have any user attribute `ga_checkpoint`, can be parents. The answer of the study,
+        which has one objective, is `best_of_final_generation(study)`: earlier generations have
+        trained less.
 
         These operators are the paper's. Those of population-based training in its own field
         (Jaderberg et al. 2017, arXiv:1711.09846) are `selection="truncation"` with
-        `mutation="perturb"`: the fitter networks train on unchanged, and the least fit are
-        replaced by copies of the fittest whose hyperparameters are a fifth less or more.
-
-        Only a complete trial with a finite value and the user attribute `ga_checkpoint`, which
-        `Checkpoints.save` writes, can be a parent. If you keep states by other means, set it to
-        any value once the state can be loaded.
-
-        It takes studies with one objective.
-        `study.best_trial` may belong to an earlier, shorter-trained generation; the answer is
-        `best_of_final_generation(study)`. `docs/explanation/algorithm.md` has the details.
+        `mutation="perturb"`. `docs/explanation/algorithm.md` has the details.
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.
             selection: "generational": every trial is a child of two of the fittest. "truncation":
-                trial n trains on what trial n - P has trained, P trials before, with the same
-                parameters; unless that trial is among the least fit `parent_fraction` of its
-                generation or left no state. Then trial n copies state and parameters of one of
-                the fittest `parent_fraction`, and its parameters mutate.
+                the least fit trials are replaced by mutated copies of the fittest, and the others
+                train on unchanged.
             mutation: "resample" draws a parameter afresh. "perturb" makes a number a fifth less
-                or more; in a range with negative numbers, and at 0, the step is a tenth of the
-                range; on a grid it is at least one step; a choice is drawn among all choices.
+                or more.
             parent_fraction: Share of the population that become parents, in (0, 1], at least two
                 trials; with truncation in (0, 0.5], at least one. None: 0.5, with truncation 0.2.
             mutation_prob: Probability of a mutation for each parameter, in [0, 1]. None: 0.2, or 1
                 for "perturb".
-            seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, as for
-                `GASampler`.
+            seed: Seed of all draws, at least 0. None: the study's own, as for `GASampler`.
             record: Whether to write the user attributes. `schedule_of` needs them, and so do
                 free workers that remove checkpoints.
 
@@ -244,10 +206,6 @@ class GASampler(BaseSampler):
         Raises:
             TypeError: If `settings` are not those of a sampler.
         """
-        if not isinstance(settings, Settings):
-            raise TypeError(
-                f"`settings` must be the settings of a GASampler, but {shown(settings)} was given."
-            )
         sampler = cls.__new__(cls)
         sampler._set_up(settings)
         return sampler
@@ -285,7 +243,7 @@ class GASampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return a value for every parameter of the space."""
-        self._check(study)
+        check_directions(study, self._settings)
         return {
             name: self.sample_independent(study, trial, name, distribution)
             for name, distribution in search_space.items()
@@ -299,28 +257,21 @@ class GASampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the trial's value for one parameter."""
-        self._check(study)
+        check_directions(study, self._settings)
         memory = self._memories.of(study)
-        self._record_origin(study, trial, memory)
+        memory.recorder.record_origin(study, trial)
         return memory.breeder.gene(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record the generation; in population-based training, choose the parents."""
-        if self._is_refused(study):
+        if not takes(study, self._settings):
             return  # Refused at its first parameter: an error here would leave the trial running.
         memory = self._memories.of_starting(study, trial)
         unfinished = memory.breeder.note_start(study, trial)
-        if self._settings.record:
-            if unfinished is not None:
-                record_unfinished(study, trial, unfinished)
-            if not memory.population_size_recorded:
-                record_population_size(study, self.population_size)
-                record_sampler(study, repr(self))
-                memory.population_size_recorded = True
-            record_generation(study, trial, trial.number // self.population_size)
+        memory.recorder.record_start(study, trial, unfinished, self)
         if memory.breeder.chooses_at_start:
             memory.breeder.origin(study, trial)
-            self._record_origin(study, trial, memory)
+            memory.recorder.record_origin(study, trial)
 
     def after_trial(
         self,
@@ -330,47 +281,14 @@ class GASampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Record the mutated genes, and drop the memory of the trial."""
-        if self._is_refused(study):
-            return
-        memory = self._memories.of(study)
-        if self._settings.record:
-            record_mutated(study, trial, memory.breeder.mutated_at_end(study, trial))
-        memory.breeder.forget(trial.number)
-        memory.recorded.pop(trial.number, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the settings; the memory of studies can be read again."""
-        return {k: v for k, v in self.__dict__.items() if k != "_memories"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the settings."""
-        self.__dict__.update(state)
-        self._set_up(self._settings)
+        if takes(study, self._settings):
+            memory = self._memories.of(study)
+            memory.recorder.record_end(study, trial)
+            memory.breeder.forget(trial.number)
 
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings
         self._memories = Memories(settings)
-
-    def _is_refused(self, study: Study) -> bool:
-        """Return whether a study has several objectives and trials that resume training."""
-        settings = self._settings
-        resume = isinstance(settings, PaperSettings) and settings.population_based_training
-        return resume and len(study.directions) > 1
-
-    def _check(self, study: Study) -> None:
-        if self._is_refused(study):
-            only_direction(
-                study,
-                "`GASampler.population_based_training`",
-                "Use `GASampler()` or `GASampler.adaptive()` for several.",
-            )
-
-    def _record_origin(self, study: Study, trial: FrozenTrial, memory: StudyMemory) -> None:
-        """Record a trial's parents and mutated genes, once."""
-        if self._settings.record and trial.number not in memory.recorded:
-            parents, mutated = memory.breeder.origin(study, trial)
-            record_origin(study, trial, [parent.number for parent in parents], mutated)
-            memory.recorded[trial.number] = True
 
 
 def breeder_of(sampler: GASampler, study: Study) -> Breeder:

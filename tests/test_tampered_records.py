@@ -81,7 +81,7 @@ def replayed(study: Study) -> list[Any]:
 
 
 def everything_shown(study: Study) -> list[Any]:
-    """Return whatever the package shows of a study."""
+    """Return all tables, figures, schedules and reports of a study."""
     return [
         generations_dataframe(study).to_json(),
         *(plot(study).to_json() for plot in FIGURES),

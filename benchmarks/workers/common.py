@@ -60,7 +60,7 @@ def evaluate_two(trial: Trial) -> tuple[float, float]:
 
 
 class Problem(NamedTuple):
-    """What the studies of an experiment minimize.
+    """The function that the studies of an experiment minimize.
 
     Attributes:
         objective: Evaluates a trial.
@@ -82,7 +82,7 @@ TWO = Problem(evaluate_two, 2, ", two objectives")
 
 
 def uneven(trial: Trial, scale_s: float, objective: Callable[[Trial], Any] = evaluate) -> Any:
-    """Return what an objective does after a lognormal time that the trial's number decides."""
+    """Evaluate a trial after a lognormal time that its number decides."""
     result = objective(trial)
     time.sleep(scale_s * random.Random(trial.number).lognormvariate(0, 1))
     return result

@@ -13,18 +13,36 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.adaptive import AdaptiveProposer
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
-from optuna_ga._breeding.breeder import Breeder, TrialMemory
+from optuna_ga._breeding.breeder import Breeder
 from optuna_ga._breeding.paper import PaperBreeder, PaperProposer
 from optuna_ga._breeding.paper_settings import PaperSettings
 from optuna_ga._breeding.population_based_training import ContinuingBreeder
+from optuna_ga._breeding.recorder import Recorder
 from optuna_ga._breeding.study_seed import study_seed
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
-from optuna_ga._optuna_internals import locate
+from optuna_ga._checks import shown
+from optuna_ga._optuna_internals import locate, only_direction
 from optuna_ga._population.generations import Generations
 
 Settings = PaperSettings | AdaptiveSettings
 
 _MOST_REMEMBERED = 64  # Studies; beyond these a study is read again.
+
+
+def takes(study: Study, settings: Settings) -> bool:
+    """Return whether the settings allow as many objectives as a study has."""
+    resume = isinstance(settings, PaperSettings) and settings.population_based_training
+    return not resume or len(study.directions) == 1
+
+
+def check_directions(study: Study, settings: Settings) -> None:
+    """Raise a ValueError unless the settings allow as many objectives as the study has."""
+    if not takes(study, settings):
+        only_direction(
+            study,
+            "`GASampler.population_based_training`",
+            "Use `GASampler()` or `GASampler.adaptive()` for several.",
+        )
 
 
 def new_breeder(study: Study, settings: Settings, seed: int) -> Breeder:
@@ -48,25 +66,32 @@ class StudyMemory:
 
     Attributes:
         breeder: Makes the genes of the study's trials.
+        recorder: Writes what the study and its trials show.
         started: When trials started that this process knows to have started, by number.
-        recorded: The running trials whose parents have been recorded, if they have any.
-        population_size_recorded: Whether the study shows the population size.
     """
 
     breeder: Breeder
+    recorder: Recorder
     started: dict[int, datetime | None] = field(default_factory=dict)
-    recorded: TrialMemory[bool] = field(default_factory=TrialMemory)
-    population_size_recorded: bool = False
 
 
 class Memories:
     """The memories of the studies that a sampler serves. Safe to share between threads.
 
+    A copy, pickled or not, is empty: studies can be read again.
+
     Args:
         settings: The sampler's settings.
+
+    Raises:
+        TypeError: If `settings` are not those of a sampler.
     """
 
     def __init__(self, settings: Settings) -> None:
+        if not isinstance(settings, Settings):
+            raise TypeError(
+                f"`settings` must be the settings of a GASampler, but {shown(settings)} was given."
+            )
         self._settings = settings
         self._lock = threading.Lock()
         self._memories: WeakKeyDictionary[BaseStorage, dict[int, StudyMemory]] = (
@@ -90,7 +115,7 @@ class Memories:
         with self._lock:
             memories = self._memories.setdefault(storage, {})
             if study_id not in memories:
-                memories[study_id] = StudyMemory(new_breeder(study, self._settings, seed))
+                memories[study_id] = self._new(study, seed)
                 if len(memories) > _MOST_REMEMBERED:
                     del memories[next(iter(memories))]
             return memories[study_id]
@@ -110,3 +135,12 @@ class Memories:
             memory = self.of(study, trial.number)
         memory.started[trial.number] = start
         return memory
+
+    def __reduce__(self) -> tuple[type[Memories], tuple[Settings]]:
+        """Return how to make an empty copy."""
+        return type(self), (self._settings,)
+
+    def _new(self, study: Study, seed: int) -> StudyMemory:
+        settings = self._settings
+        breeder = new_breeder(study, settings, seed)
+        return StudyMemory(breeder, Recorder(breeder, settings.population_size, settings.record))

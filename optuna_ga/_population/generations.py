@@ -282,7 +282,7 @@ class Generations:
         return [number for _, number in self._completions[after:] if number < previous.start]
 
     def _unfinished_when_started(self, number: int) -> list[int] | None:
-        """Return what was noted when a trial started, here or by another process; else None."""
+        """Return the trials that had not finished when a trial started; None if unknown."""
         if number in self._unfinished_at:
             return self._unfinished_at[number]
         trial = self._finished.get(number) or self._running.get(number)

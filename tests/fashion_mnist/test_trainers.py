@@ -51,7 +51,7 @@ def trained(
     drop: Mapping[int, Collection[int]] | None = None,
     **options: Any,
 ) -> list[Trained]:
-    """Return what the members came to, dropping positions after the epochs in `drop`."""
+    """Return the trained members, dropping positions after the epochs in `drop`."""
     trainer: PopulationTrainer = paper_trainer(data_of(n_images, device), epochs, **options)
     return trainer.train(members, after_epoch=lambda epoch, _: (drop or {}).get(epoch, ()))
 

@@ -1,4 +1,4 @@
-"""What `PopulationTrainer` refuses and chooses, and which errors and user settings it survives."""
+"""`PopulationTrainer`: refusals, choices, and the errors and user settings that it survives."""
 
 from __future__ import annotations
 
