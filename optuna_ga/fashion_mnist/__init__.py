@@ -14,8 +14,8 @@ from optuna_ga.fashion_mnist._objective import (
     FashionMNISTObjective,
     Score,
 )
+from optuna_ga.fashion_mnist._paper_trainer import paper_trainer
 from optuna_ga.fashion_mnist._search_space import SEARCH_SPACE
-from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import (
     DivergedError,
     Epoch,

@@ -22,8 +22,8 @@ from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
 from optuna_ga.fashion_mnist._image_source import ImageSource
 from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._own_network import check_network, load_weights
+from optuna_ga.fashion_mnist._paper_trainer import paper_trainer
 from optuna_ga.fashion_mnist._search_space import SearchSpace
-from optuna_ga.fashion_mnist._task import paper_trainer
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
 from optuna_ga.torch._environment import Precision, checked_device, seeded, usual_settings
 from optuna_ga.torch._objective import GenerationObjective

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from optuna_ga.fashion_mnist import _network, _task, _training
+from optuna_ga.fashion_mnist import _network, _paper_trainer, _training
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 8 rather than 64 images, so that many steps take little time."""
-    for module in (_training, _task):
+    for module in (_training, _paper_trainer):
         monkeypatch.setattr(module, "BATCH_SIZE", 8)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from optuna_ga.fashion_mnist import _task, paper_trainer
+from optuna_ga.fashion_mnist import _paper_trainer, paper_trainer
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import DivergedError, train
@@ -198,7 +198,7 @@ def test_members_of_one_seed_share_initial_weights(
         seeds.append(seed)
         return initial_network(seed, device, **options)
 
-    monkeypatch.setattr(_task, "initial_network", counting)
+    monkeypatch.setattr(_paper_trainer, "initial_network", counting)
     trainer = paper_trainer(data_of(8), 1)
     for _ in range(2):
         trainer.train(MEMBERS)
