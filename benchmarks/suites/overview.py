@@ -34,6 +34,7 @@ IN_BRIEF = {
     "nsga2": "NSGA-II",
 }  # The samplers of the first table and their titles in it.
 TRIALS_IN_BRIEF = 100
+N_COLUMNS = 4  # Of panels.
 SHOWN = (*OURS, "gp", "tpe", "cmaes", "nsga2-sbx", "random")  # The others are grey.
 
 Suites = Mapping[str, pd.DataFrame]  # Rows by name.
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = overview(suites)
     with replacing(folder / "suites.md") as file:
         file.write(text)
-    draw(suites, _workers(suites), len(suites)).savefig(folder / "suites.png", dpi=100)
-    draw(suites, [1], 3).savefig(folder / "convergence.png", dpi=100)
+    draw(suites, _workers(suites)).savefig(folder / "suites.png", dpi=100)
+    draw(suites, [1]).savefig(folder / "convergence.png", dpi=100)
     print(text)
 
 
@@ -151,27 +152,25 @@ def _rank(rank: MeanRank) -> str:
     return f"{rank.mean:.2f} ({rank.low:.2f}-{rank.high:.2f})"
 
 
-def draw(suites: Suites, workers: Sequence[int], n_columns: int) -> Figure:
-    """Return mean ranks over trials: a panel for each number of workers and each suite."""
-    shown = [(n_workers, name) for n_workers in workers for name in suites]
-    n_rows = math.ceil(len(shown) / n_columns)
-    figure = Figure(figsize=(1 + 2.6 * n_columns, 0.6 + 2.6 * n_rows), layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False)
+def draw(suites: Suites, workers: Sequence[int]) -> Figure:
+    """Return mean ranks over trials: a panel for each suite and each number of workers."""
+    shown = [(n_workers, name) for name in suites for n_workers in workers]
+    n_rows = math.ceil(len(shown) / N_COLUMNS)
+    figure = Figure(figsize=(1 + 2.6 * N_COLUMNS, 0.6 + 2.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False)
     for axes, (n_workers, name) in zip(panels.flat, shown, strict=False):
         _panel(axes, ranks(suites[name], n_workers))
         axes.set_title(f"{name}, {_counted(n_workers)}", fontsize="small")
     for axes in panels.flat[len(shown) :]:
         axes.remove()
-    for axes in panels[:, 0]:
-        axes.set_ylabel("mean rank (1 is best)")
-    for axes in panels[-1]:
-        axes.set_xlabel("trials")
+    figure.supxlabel("trials", fontsize="medium")
+    figure.supylabel("mean rank (1 is best)", fontsize="medium")
     handles = {h.get_label(): h for axes in panels.flat for h in axes.get_lines()}
     order = [name for name in (*SHOWN, "others") if name in handles]
     figure.legend(
         handles=[handles[name] for name in order],
-        loc="outside lower center",
-        ncols=4 if n_columns < 4 else len(order),
+        loc="outside upper center",
+        ncols=4,
     )
     return figure
 
