@@ -148,10 +148,9 @@ class GASampler(BaseSampler):
         Choose it to change hyperparameters while networks train. A generation is a segment of
         training. A child takes its hyperparameters from two parents, as with `GASampler()`, and
         its trained state from the fitter of the two, which `Checkpoints.load_parent(trial)`
-        returns in the objective. Only complete trials whose state `Checkpoints.save` keeps, or
-        that have any user attribute `ga_checkpoint`, can be parents. The answer of the study,
-        which has one objective, is `best_of_final_generation(study)`: earlier generations have
-        trained less.
+        returns in the objective. Only a complete trial with the user attribute `ga_checkpoint`,
+        which `Checkpoints.save` writes, can be a parent. The answer of the study, which has one
+        objective, is `best_of_final_generation(study)`: earlier generations have trained less.
 
         These operators are the paper's. Those of population-based training in its own field
         (Jaderberg et al. 2017, arXiv:1711.09846) are `selection="truncation"` with

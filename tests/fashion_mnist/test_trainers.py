@@ -116,7 +116,7 @@ def test_members_equal_separate_trainings_in_float64(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loop", "threads"])
-@pytest.mark.parametrize("n_images", [64 + 16, pytest.param(20 * 64, marks=slow)])
+@pytest.mark.parametrize("n_images", [64 + 16, 20 * 64])
 def test_losses_equal_separate_trainings_in_float32(backend: str, n_images: int) -> None:
     """Losses agree within 2e-5; after 20 steps runs part by chaos, in plain PyTorch too."""
     members = [
