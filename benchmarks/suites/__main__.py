@@ -16,7 +16,7 @@ from typing import NamedTuple
 from benchmarks.options import Options, at_least
 from benchmarks.rows import RESULTS, Row, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
-from benchmarks.samplers import ABLATIONS, SAMPLERS, SEVERAL_SAMPLERS
+from benchmarks.samplers import ABLATIONS, RIVALS, SAMPLERS, SEVERAL_SAMPLERS
 from benchmarks.suites import SUITES, load_suite
 from benchmarks.suites.plot import plot
 from benchmarks.suites.report import report
@@ -34,7 +34,7 @@ class Limit(NamedTuple):
 KEY = ("task", "sampler", "workers", "seed", "trials")
 # By suite and sampler. A trial takes `gp` 60 to 900 times as long as `random`.
 LIMITS: Mapping[tuple[str, str], Limit] = {
-    ("bbob", "gp"): Limit(n_trials=100, n_seeds=1),
+    ("bbob", "gp"): Limit(n_trials=100, n_seeds=5),
     ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=1),
     ("discrete", "gp"): Limit(n_trials=100, n_seeds=20),
     ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ending = "_tuning" if options.tuning else ""
     if options.ablation:
         ending, options.tuning, options.samplers = "_ablation", True, ["adaptive", *ABLATIONS]
+    if options.rivals:
+        ending, options.samplers = "_rivals", ["random", "tpe", "adaptive", *RIVALS]
     default = RESULTS / f"suite_{options.suite.replace('-', '_')}{ending}.csv"
     path = (options.out or default).with_suffix(".csv")
     if options.step == "run":
@@ -120,16 +122,23 @@ def _order(row: Row) -> tuple[str, int, str, int, int]:
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.suites", __doc__)
-    names, suites = list({**SAMPLERS, **SEVERAL_SAMPLERS}), list(SUITES)
+    names, suites = list({**SAMPLERS, **SEVERAL_SAMPLERS, **RIVALS}), list(SUITES)
     parser.add("suite", "suite to run", choices=suites)
     parser.add_step(run="runs what is missing and reports", report="only reports")
     samplers = "samplers to compare (default: all that take as many objectives)"
     parser.add("--samplers", samplers, nargs="+", choices=names)
-    parser.add_argument("--tuning", action="store_true", help="run the tasks for tuning")
-    parser.add_argument(
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--tuning", action="store_true", help="run the tasks for tuning")
+    kind.add_argument(
         "--ablation",
         action="store_true",
         help="run the tasks for tuning with `adaptive` and with each of its settings changed",
+    )
+    rivals = ", ".join(RIVALS)
+    kind.add_argument(
+        "--rivals",
+        action="store_true",
+        help=f"compare with optimizers of other packages: {rivals}",
     )
     parser.add("--tasks", "only these tasks (default: all)", nargs="+")
     parser.add("--seeds", "number of seeds (default: the suite's)", type=at_least(1))

@@ -73,7 +73,9 @@ def _conditions(rows: pd.DataFrame, path: Path) -> str:
     first, n_seeds = rows.iloc[0], rows["seed"].nunique()
     held_out = first["part"] == "held-out"
     part = "tasks on which nothing was tuned" if held_out else "tasks that may be tuned on"
-    option = "" if held_out else " --ablation" if path.stem.endswith("_ablation") else " --tuning"
+    kind = next((kind for kind in ("ablation", "rivals") if path.stem.endswith(f"_{kind}")), "")
+    kind = kind or ("" if held_out else "tuning")
+    option = f" --{kind}" if kind else ""
     versions = ", ".join(sorted(rows["optuna"].unique()))
     scored = _HYPERVOLUME if "score" in rows else _BEST
     return paragraph(

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from benchmarks.rows import Row
-from benchmarks.samplers import ABLATIONS, SAMPLERS, SEVERAL_SAMPLERS, Search
+from benchmarks.samplers import ABLATIONS, RIVALS, SAMPLERS, SEVERAL_SAMPLERS, Search
 from benchmarks.suites import load_suite
 from benchmarks.suites.task import Objective, SeveralObjectives
 
@@ -138,11 +138,15 @@ def row_of(
     task = next(task for task in load_suite(suite).tasks if task.name == task_name)
     objective = task.objective(seed)
     search = Search(
-        seed, n_trials=n_trials, space=objective.space, n_objectives=n_objectives(objective)
+        seed,
+        n_trials=n_trials,
+        n_workers=n_workers,
+        space=objective.space,
+        n_objectives=n_objectives(objective),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Once for each study is too often.
-        made = {**SAMPLERS, **SEVERAL_SAMPLERS, **ABLATIONS}[sampler](search)
+        made = {**SAMPLERS, **SEVERAL_SAMPLERS, **RIVALS, **ABLATIONS}[sampler](search)
         outcome = run_study(objective, made, n_trials, n_workers)
     best = {f"best_{n}": f"{outcome.best[n]:.6g}" if n <= n_trials else "" for n in CHECKPOINTS}
     return best | {"sampler_s": f"{outcome.sampler_s:.4g}"}

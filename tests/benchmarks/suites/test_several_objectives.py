@@ -20,7 +20,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from benchmarks.pymoo_sampler import ALGORITHMS, PymooSampler
+from benchmarks.rivals.pymoo import ALGORITHMS, PymooSampler
 from benchmarks.samplers import SEVERAL_SAMPLERS, Search
 from benchmarks.suites import front, load_suite, trade_offs
 from benchmarks.suites.bbob_biobj import BiobjObjective

@@ -1,27 +1,18 @@
-"""Suites: studies with simulated workers, continued runs, differential evolution."""
+"""Suites: studies with simulated workers, continued runs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import optuna
 import pytest
-from optuna import Study, Trial
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import Study
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import runner
-from benchmarks.differential_evolution import DESampler
 from benchmarks.rows import read_rows, write_rows
 from benchmarks.runner import Job, in_processes
 from benchmarks.samplers import SAMPLERS, Search
@@ -29,57 +20,9 @@ from benchmarks.suites import SUITES
 from benchmarks.suites import __main__ as suites
 from benchmarks.suites.study import CHECKPOINTS, run_study
 from benchmarks.suites.task import Suite, Task
+from tests.benchmarks.suites.objectives import Mixed, Sphere
 
 RUN = ["tiny", "--processes", "1", "--trials", "5"]
-
-
-class Sphere:
-    """The squared distance from the origin in five dimensions; some values are noisy or NaN."""
-
-    space: Mapping[str, BaseDistribution] = {f"x{i}": FloatDistribution(-5, 5) for i in range(5)}
-
-    def __init__(self, seed: int = 0, noise: float = 0.0, failing: Sequence[int] = ()) -> None:
-        self._noise = noise
-        self._rng = np.random.default_rng(seed)
-        self._failing = failing
-
-    def __call__(self, trial: Trial) -> float:
-        """Return the noisy value."""
-        if trial.number in self._failing:
-            return math.nan
-        params = {name: trial.suggest_float(name, -5, 5) for name in self.space}
-        return self.score(params) + self._noise * self._rng.normal()
-
-    def score(self, params: Mapping[str, Any]) -> float:
-        """Return the value without noise; 1,000 without parameters."""
-        return sum(x**2 for x in params.values()) if params else 1000.0
-
-
-class Mixed:
-    """A search space of every kind of parameter, one of which is conditional."""
-
-    space: Mapping[str, BaseDistribution] = {
-        "rate": FloatDistribution(1e-5, 1e-1, log=True),
-        "grid": FloatDistribution(0.0, 1.0, step=0.25),
-        "layers": IntDistribution(1, 100, log=True),
-        "units": IntDistribution(8, 64, step=8),
-        "kind": CategoricalDistribution(("a", None, 3)),
-        "deep": IntDistribution(1, 3),
-    }
-
-    def __call__(self, trial: Trial) -> float:
-        """Return a value that depends on all of them."""
-        value = trial.suggest_float("rate", 1e-5, 1e-1, log=True)
-        value += trial.suggest_float("grid", 0.0, 1.0, step=0.25)
-        value += trial.suggest_int("layers", 1, 100, log=True)
-        value += trial.suggest_int("units", 8, 64, step=8)
-        if trial.suggest_categorical("kind", ("a", None, 3)) == "a":
-            value += trial.suggest_int("deep", 1, 3)
-        return value
-
-    def score(self, params: Mapping[str, Any]) -> float:
-        """Return a score that depends on two of them."""
-        return float(params["layers"] + params["rate"])
 
 
 class Recorder(RandomSampler):
@@ -240,50 +183,3 @@ def test_a_missing_package_hits_only_its_own_suite(
         suites.main(["tiny"])
 
     assert "No module named 'no_such_package'; `pip install" in capsys.readouterr().err
-
-
-def trials_of(sampler: DESampler, objective: Any, n_trials: int) -> list[FrozenTrial]:
-    """Return the trials of a study."""
-    study = optuna.create_study(sampler=sampler)
-    study.optimize(objective, n_trials=n_trials)
-    return study.trials
-
-
-def test_differential_evolution_depends_on_its_seed_alone() -> None:
-    """The same seed gives the same trials, and another seed gives others."""
-    first, again, other = (
-        [t.params for t in trials_of(DESampler(Mixed.space, n_trials=50, seed=s), Mixed(), 50)]
-        for s in (3, 3, 4)
-    )
-
-    assert first == again
-    assert first != other
-
-
-def test_differential_evolution_stays_in_the_search_space() -> None:
-    """All kinds of parameters stay in range, and every choice occurs."""
-    trials = trials_of(DESampler(Mixed.space, n_trials=100, seed=0), Mixed(), 100)
-
-    assert {trial.params["kind"] for trial in trials} == {"a", None, 3}
-    for trial in trials:
-        assert ("deep" in trial.params) == (trial.params["kind"] == "a")
-        for name, value in trial.params.items():
-            distribution = Mixed.space[name]
-            assert distribution._contains(distribution.to_internal_repr(value))
-
-
-def test_differential_evolution_goes_on_after_failed_trials() -> None:
-    """Failed trials count as very bad, without a warning."""
-    sampler = DESampler(Sphere.space, n_trials=60, seed=0)
-    outcome = run_study(Sphere(failing=range(0, 60, 3)), sampler, 60, 8)
-
-    assert outcome.best[60] < 60.0
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_differential_evolution_beats_random_search(seed: int) -> None:
-    """The objective is a sphere in five dimensions, with 200 trials."""
-    evolved = run_study(Sphere(), DESampler(Sphere.space, n_trials=200, seed=seed), 200, 1)
-    random = run_study(Sphere(), RandomSampler(seed=seed), 200, 1)
-
-    assert evolved.best[200] < random.best[200]

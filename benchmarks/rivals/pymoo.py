@@ -18,7 +18,7 @@ from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.problems.static import StaticProblem
 
-from benchmarks.unit_cube import PointSampler
+from benchmarks.rivals.unit_cube import PointSampler
 
 ALGORITHMS = {"NSGA2": NSGA2, "SMSEMOA": SMSEMOA}
 POPULATION_SIZE = 20

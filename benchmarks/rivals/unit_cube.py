@@ -12,20 +12,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna import Study
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
+
+from benchmarks.rivals.asking import AskingSampler
 
 _BELOW_ONE = np.nextafter(1.0, 0.0)
 
 
-class PointSampler(BaseSampler):
+class PointSampler(AskingSampler):
     """A sampler whose trials read their parameters off a point of the unit cube.
 
     Args:
@@ -39,28 +38,9 @@ class PointSampler(BaseSampler):
     def point(self, number: int) -> Sequence[float] | np.ndarray:
         """Return the point of a trial, one coordinate for each parameter of the space."""
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: each parameter is read off the point when it is suggested."""
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return nothing, since no parameter is sampled relative to others."""
-        return {}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
+    def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """Return the point's value of a parameter."""
-        u = self.point(trial.number)[self._coordinates[param_name]]
-        return value_at(param_distribution, u)
+        return value_at(distribution, self.point(number)[self._coordinates[name]])
 
 
 def value_at(distribution: BaseDistribution, u: float) -> Any:

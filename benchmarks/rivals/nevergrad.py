@@ -1,0 +1,132 @@
+"""Nevergrad's optimizers as Optuna samplers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import nevergrad as ng
+import numpy as np
+from optuna import Study
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.rivals.asking import AskingSampler
+from benchmarks.rivals.unit_cube import value_at
+
+_WORST = 1e20  # Nevergrad warns of more.
+
+
+class NevergradSampler(AskingSampler):
+    """Asks an optimizer of Nevergrad before each trial, and returns the value to it.
+
+    It minimizes. A trial without a value counts as a very bad trial.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        self._optimizer = optimizer
+        self._asked: dict[int, Any] = {}  # By number of trial.
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Ask for the trial's parameters."""
+        self._asked[trial.number] = self._optimizer.ask()
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Return the value of the trial's parameters to Nevergrad."""
+        value = values[0] if state == TrialState.COMPLETE and values else math.inf
+        self._optimizer.tell(self._asked.pop(trial.number), min(value, _WORST))
+
+
+class DESampler(NevergradSampler):
+    """Differential evolution in the unit cube: TwoPointsDE, with a population of 30.
+
+    Args:
+        space: Every parameter that a trial may have.
+        n_trials: Number of trials, Nevergrad's budget.
+        seed: Seed of all draws.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], *, n_trials: int, seed: int) -> None:
+        # Nevergrad's own deviation for a range; given, because the default warns.
+        cube = ng.p.Array(init=np.full(len(space), 0.5)).set_mutation(sigma=1 / 6)
+        cube.set_bounds(0.0, 1.0, full_range_sampling=True)
+        cube.random_state = np.random.RandomState(seed)
+        super().__init__(ng.optimizers.TwoPointsDE(cube, budget=n_trials))
+        self._coordinates = {name: index for index, name in enumerate(space)}
+
+    def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
+        """Return the value of a parameter at the trial's point."""
+        return value_at(distribution, self._asked[number].value[self._coordinates[name]])
+
+
+class NGOptSampler(NevergradSampler):
+    """Nevergrad's choice among its optimizers by the kinds of parameters and the budget.
+
+    Args:
+        space: Every parameter that a trial may have.
+        n_trials: Number of trials, Nevergrad's budget.
+        n_workers: Trials that run at a time. With more than said, some optimizers wait for ever.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, BaseDistribution],
+        *,
+        n_trials: int,
+        n_workers: int,
+        seed: int,
+    ) -> None:
+        parameters = ng.p.Dict(**{name: _parameter(found) for name, found in space.items()})
+        parameters.random_state = np.random.RandomState(seed)
+        super().__init__(ng.optimizers.NGOpt(parameters, budget=n_trials, num_workers=n_workers))
+
+    def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
+        """Return Nevergrad's value of a parameter."""
+        found = self._asked[number].value[name]
+        match distribution:
+            case CategoricalDistribution(choices=choices):
+                return choices[found]
+            case IntDistribution(log=False, low=low, step=step):
+                return low + step * int(found)
+            case IntDistribution():
+                return int(found)
+            case FloatDistribution(low=low, high=high, step=float(step)):
+                return min(low + step * int(found), high)
+            case FloatDistribution(low=low, high=high):
+                return min(max(float(found), low), high)  # The exponential of a logarithm rounds.
+        raise AssertionError(distribution)
+
+
+def _parameter(distribution: BaseDistribution) -> ng.p.Parameter:
+    """Return Nevergrad's parameter. Choices and steps are numbered from 0."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return ng.p.Choice(range(len(choices)))
+        case IntDistribution(log=True, low=low, high=high):
+            return ng.p.Log(lower=low, upper=high).set_integer_casting()
+        case IntDistribution(low=low, high=high, step=step):
+            return _numbered((high - low) // step + 1)
+        case FloatDistribution(low=low, high=high, step=float(step)):
+            return _numbered(round((high - low) / step) + 1)
+        case FloatDistribution(log=True, low=low, high=high):
+            return ng.p.Log(lower=low, upper=high)
+        case FloatDistribution(low=low, high=high):
+            return ng.p.Scalar(lower=low, upper=high)
+    raise AssertionError(distribution)
+
+
+def _numbered(n: int) -> ng.p.Parameter:
+    return ng.p.Scalar(lower=0, upper=n - 1).set_integer_casting() if n > 1 else ng.p.Choice([0])
