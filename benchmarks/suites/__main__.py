@@ -16,8 +16,9 @@ from typing import NamedTuple
 from benchmarks.options import Options, at_least
 from benchmarks.rows import RESULTS, Row, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
-from benchmarks.samplers import ABLATIONS, RIVALS, SAMPLERS, SEVERAL_SAMPLERS
+from benchmarks.samplers import RIVALS, SAMPLERS, SEVERAL_SAMPLERS
 from benchmarks.suites import SUITES, load_suite
+from benchmarks.suites.kinds import KINDS, Kind
 from benchmarks.suites.plot import plot
 from benchmarks.suites.report import report
 from benchmarks.suites.study import row_of
@@ -50,11 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then report; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    ending = "_tuning" if options.tuning else ""
-    if options.ablation:
-        ending, options.tuning, options.samplers = "_ablation", True, ["adaptive", *ABLATIONS]
-    if options.rivals:
-        ending, options.samplers = "_rivals", ["random", "tpe", "adaptive", *RIVALS]
+    kind = KINDS.get(options.kind, Kind(""))
+    ending = f"_{options.kind}" if options.kind else ""
+    options.tuning, options.samplers = kind.tuning, options.samplers or kind.samplers
     default = RESULTS / f"suite_{options.suite.replace('-', '_')}{ending}.csv"
     path = (options.out or default).with_suffix(".csv")
     if options.step == "run":
@@ -127,19 +126,11 @@ def _parser() -> Options:
     parser.add_step(run="runs what is missing and reports", report="only reports")
     samplers = "samplers to compare (default: all that take as many objectives)"
     parser.add("--samplers", samplers, nargs="+", choices=names)
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--tuning", action="store_true", help="run the tasks for tuning")
-    kind.add_argument(
-        "--ablation",
-        action="store_true",
-        help="run the tasks for tuning with `adaptive` and with each of its settings changed",
-    )
-    rivals = ", ".join(RIVALS)
-    kind.add_argument(
-        "--rivals",
-        action="store_true",
-        help=f"compare with optimizers of other packages: {rivals}",
-    )
+    kinds = parser.add_mutually_exclusive_group()
+    for name, kind in KINDS.items():
+        kinds.add_argument(
+            f"--{name}", dest="kind", action="store_const", const=name, help=kind.does
+        )
     parser.add("--tasks", "only these tasks (default: all)", nargs="+")
     parser.add("--seeds", "number of seeds (default: the suite's)", type=at_least(1))
     parser.add("--first-seed", "first of the seeds", 0, type=at_least(0))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import difference, holm, with_interval
+from benchmarks.suites.kinds import KINDS
 from benchmarks.suites.ranks import (
     Signs,
     everyone,
@@ -19,7 +20,7 @@ from benchmarks.suites.ranks import (
     signs,
 )
 
-BUDGETS = (25, 50, 100, 200, 400)
+BUDGETS = (25, 50, 100, 200, 400, 1000)
 OURS = "adaptive"  # The samplers whose names begin so are compared with each of the others.
 
 _BEST = """After so many finished trials the one that looks best, noise included, is scored without
@@ -73,9 +74,8 @@ def _conditions(rows: pd.DataFrame, path: Path) -> str:
     first, n_seeds = rows.iloc[0], rows["seed"].nunique()
     held_out = first["part"] == "held-out"
     part = "tasks on which nothing was tuned" if held_out else "tasks that may be tuned on"
-    kind = next((kind for kind in ("ablation", "rivals") if path.stem.endswith(f"_{kind}")), "")
-    kind = kind or ("" if held_out else "tuning")
-    option = f" --{kind}" if kind else ""
+    kind = path.stem.rpartition("_")[2]
+    option = f" --{kind}" if kind in KINDS else "" if held_out else " --tuning"
     versions = ", ".join(sorted(rows["optuna"].unique()))
     scored = _HYPERVOLUME if "score" in rows else _BEST
     return paragraph(

@@ -144,6 +144,36 @@ def test_a_slow_sampler_runs_fewer_trials_and_seeds(
 
 
 @pytest.mark.parametrize(
+    ("kind", "task", "compared"),
+    [
+        ("tuning", "tuned", "nsga2"),
+        ("ablation", "tuned", "14-parents"),
+        ("rivals", "sphere", "smac"),
+        ("long", "sphere", "cmaes"),
+    ],
+)
+def test_each_kind_of_comparison_has_its_tasks_samplers_and_file(
+    tmp_path: Path,
+    jobs: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    task: str,
+    compared: str,
+) -> None:
+    """The report names the command that made it."""
+    monkeypatch.setattr(suites, "RESULTS", tmp_path)
+    row = dict.fromkeys(("sampler_s", *(f"best_{n}" for n in CHECKPOINTS)), "1")
+    monkeypatch.setattr(suites, "row_of", lambda *job: row)
+    suites.main([*RUN, f"--{kind}", "--seeds", "1", "--workers", "1"])
+
+    assert {job[0] for job in jobs} == {task}
+    assert {"adaptive", compared} <= {job[1] for job in jobs}
+    assert read_rows(tmp_path / f"suite_tiny_{kind}.csv")
+    assert f"`python -m benchmarks.suites tiny --{kind}`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--tasks", "tuned"], "'tuned' must be among sphere"),

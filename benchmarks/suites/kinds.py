@@ -1,0 +1,41 @@
+"""The comparisons on a suite besides the usual one, each an option of the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from benchmarks.samplers import ABLATIONS, RIVALS
+
+
+class Kind(NamedTuple):
+    """A comparison.
+
+    Attributes:
+        does: What its option does.
+        tuning: Whether it is on the tasks for tuning.
+        samplers: The samplers that are compared; empty for the usual ones.
+    """
+
+    does: str
+    tuning: bool = False
+    samplers: tuple[str, ...] = ()
+
+
+# By name, which is that of the option and ends the name of the file of rows.
+KINDS: Mapping[str, Kind] = {
+    "tuning": Kind("run the tasks for tuning", tuning=True),
+    "ablation": Kind(
+        "run the tasks for tuning with `adaptive` and with each of its settings changed",
+        tuning=True,
+        samplers=("adaptive", *ABLATIONS),
+    ),
+    "rivals": Kind(
+        f"compare with optimizers of other packages: {', '.join(RIVALS)}",
+        samplers=("random", "tpe", "adaptive", *RIVALS),
+    ),
+    "long": Kind(
+        "compare the samplers that are best in long searches",
+        samplers=("tpe", "cmaes", "adaptive-model-free", "adaptive"),
+    ),
+}
