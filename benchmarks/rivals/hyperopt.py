@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from benchmarks.rivals.asking import AskingSampler
+from benchmarks.rivals.asking import AskingSampler, from_number
 
 
 class HyperoptSampler(AskingSampler):
@@ -51,32 +51,15 @@ class HyperoptSampler(AskingSampler):
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter."""
         (found,) = self._asked[number]["misc"]["vals"][name]
-        match distribution:
-            case CategoricalDistribution(choices=choices):
-                return choices[int(found)]
-            case IntDistribution(log=False, low=low, high=high, step=step):
-                return min(low + step * round(abs(found)), high)
-            case IntDistribution(low=low, high=high):
-                return min(max(round(found), low), high)
-            case FloatDistribution(low=low, high=high, step=float(step)):
-                return min(low + step * round(abs(found)), high)
-            case FloatDistribution(low=low, high=high):
-                return min(max(float(found), low), high)  # The exponential of a logarithm rounds.
-        raise AssertionError(distribution)
+        return from_number(distribution, found)
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
+    def tell(self, number: int, value: float) -> None:
         """Return the value of the trial's parameters to Hyperopt."""
-        document = self._asked.pop(trial.number)
+        document = self._asked.pop(number)
         document["state"] = JOB_STATE_DONE
         document["result"] = {"status": STATUS_FAIL}
-        if state == TrialState.COMPLETE and values and math.isfinite(values[0]):
-            document["result"] = {"status": STATUS_OK, "loss": values[0]}
+        if math.isfinite(value):
+            document["result"] = {"status": STATUS_OK, "loss": value}
         self._trials.refresh()
 
 

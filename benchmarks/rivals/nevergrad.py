@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import nevergrad as ng
@@ -15,9 +14,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from benchmarks.rivals.asking import AskingSampler
+from benchmarks.rivals.asking import AskingSampler, from_number
 from benchmarks.rivals.unit_cube import value_at
 
 _WORST = 1e20  # Nevergrad warns of more.
@@ -37,16 +36,9 @@ class NevergradSampler(AskingSampler):
         """Ask for the trial's parameters."""
         self._asked[trial.number] = self._optimizer.ask()
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
+    def tell(self, number: int, value: float) -> None:
         """Return the value of the trial's parameters to Nevergrad."""
-        value = values[0] if state == TrialState.COMPLETE and values else math.inf
-        self._optimizer.tell(self._asked.pop(trial.number), min(value, _WORST))
+        self._optimizer.tell(self._asked.pop(number), min(value, _WORST))
 
 
 class DESampler(NevergradSampler):
@@ -95,19 +87,7 @@ class NGOptSampler(NevergradSampler):
 
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """Return Nevergrad's value of a parameter."""
-        found = self._asked[number].value[name]
-        match distribution:
-            case CategoricalDistribution(choices=choices):
-                return choices[found]
-            case IntDistribution(log=False, low=low, step=step):
-                return low + step * int(found)
-            case IntDistribution():
-                return int(found)
-            case FloatDistribution(low=low, high=high, step=float(step)):
-                return min(low + step * int(found), high)
-            case FloatDistribution(low=low, high=high):
-                return min(max(float(found), low), high)  # The exponential of a logarithm rounds.
-        raise AssertionError(distribution)
+        return from_number(distribution, self._asked[number].value[name])
 
 
 def _parameter(distribution: BaseDistribution) -> ng.p.Parameter:

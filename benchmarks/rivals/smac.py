@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -26,18 +26,19 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.runhistory import TrialInfo, TrialValue
 
-from benchmarks.rivals.asking import AskingSampler
+from benchmarks.rivals.asking import AskingSampler, from_number
 
 
 class SMACSampler(AskingSampler):
     """Asks SMAC for each trial's configuration, and returns the value to it.
 
     It minimizes. A trial without a finite value has the worst value so far, as SMAC's authors
-    advise. SMAC evaluates a configuration once, as the other samplers do.
+    advise. SMAC evaluates a configuration once, as the other samplers do. Its later draws also
+    depend on Python's seed of hashes, so that two processes may differ.
 
     Args:
         space: Every parameter that a trial may have.
@@ -70,33 +71,14 @@ class SMACSampler(AskingSampler):
 
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """Return the configuration's value of a parameter."""
-        found = self._asked[number].config[name]
-        match distribution:
-            case CategoricalDistribution(choices=choices):
-                return choices[int(found)]
-            case IntDistribution(log=False, low=low, step=step):
-                return low + step * int(found)
-            case IntDistribution():
-                return int(found)
-            case FloatDistribution(low=low, high=high, step=float(step)):
-                return min(low + step * int(found), high)
-            case FloatDistribution(low=low, high=high):
-                return min(max(float(found), low), high)  # ConfigSpace rounds.
-        raise AssertionError(distribution)
+        return from_number(distribution, self._asked[number].config[name])
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
+    def tell(self, number: int, value: float) -> None:
         """Return the value of the trial's configuration to SMAC."""
-        value = values[0] if state == TrialState.COMPLETE and values else math.inf
         if math.isfinite(value):
             self._worst = max(self._worst, value)
         cost = value if math.isfinite(value) else self._worst
-        self._smac.tell(self._asked.pop(trial.number), TrialValue(cost=cost), save=False)
+        self._smac.tell(self._asked.pop(number), TrialValue(cost=cost), save=False)
 
 
 def _no_function(config: object, seed: int = 0) -> float:

@@ -41,7 +41,7 @@ def trials_of(rival: str, objective: Any, n_trials: int, seed: int) -> list[Froz
 
 @each_rival
 def test_a_rival_depends_on_its_seed_alone(rival: str) -> None:
-    """The same seed gives the same trials, and another seed gives others."""
+    """Within a process the same seed gives the same trials, and another seed gives others."""
     first, again, other = (
         [trial.params for trial in trials_of(rival, Mixed(), 30, seed)] for seed in (3, 3, 4)
     )
