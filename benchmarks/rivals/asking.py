@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna import Study
@@ -28,8 +27,9 @@ class AskingSampler(BaseSampler):
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter, which was asked for before the trial began."""
 
-    def tell(self, number: int, value: float) -> None:
-        """Note the value of a trial with one objective, inf if it has none."""
+    @abstractmethod
+    def tell(self, number: int, values: Sequence[float] | None) -> None:
+        """Return the values of a trial to the optimizer; it has none if it is not complete."""
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -60,9 +60,23 @@ class AskingSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """Return the value of the trial to the optimizer."""
-        is_complete = state == TrialState.COMPLETE and values
-        self.tell(trial.number, values[0] if values and is_complete else math.inf)
+        """Return the values of the trial to the optimizer."""
+        self.tell(trial.number, values if state == TrialState.COMPLETE else None)
+
+
+def searched(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    """Return the parameters with more than one value, which alone Optuna asks samplers for."""
+    return {
+        name: distribution for name, distribution in space.items() if not distribution.single()
+    }
+
+
+def n_steps(distribution: IntDistribution | FloatDistribution) -> int:
+    """Return the number of values of a parameter with steps."""
+    if isinstance(distribution, IntDistribution):
+        return (distribution.high - distribution.low) // distribution.step + 1
+    assert distribution.step is not None
+    return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
 def from_number(distribution: BaseDistribution, found: Any) -> Any:

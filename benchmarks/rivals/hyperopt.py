@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from benchmarks.rivals.asking import AskingSampler, from_number
+from benchmarks.rivals.asking import AskingSampler, from_number, n_steps, searched
 
 
 class HyperoptSampler(AskingSampler):
@@ -32,9 +32,8 @@ class HyperoptSampler(AskingSampler):
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], *, seed: int) -> None:
-        self._domain = Domain(
-            lambda params: None, {name: _variable(name, found) for name, found in space.items()}
-        )
+        variables = {name: _variable(name, found) for name, found in searched(space).items()}
+        self._domain = Domain(lambda params: None, variables)
         self._trials = Trials()
         self._rng = np.random.default_rng(seed)
         self._asked: dict[int, dict[str, Any]] = {}  # By number of trial.
@@ -53,13 +52,13 @@ class HyperoptSampler(AskingSampler):
         (found,) = self._asked[number]["misc"]["vals"][name]
         return from_number(distribution, found)
 
-    def tell(self, number: int, value: float) -> None:
+    def tell(self, number: int, values: Sequence[float] | None) -> None:
         """Return the value of the trial's parameters to Hyperopt."""
         document = self._asked.pop(number)
         document["state"] = JOB_STATE_DONE
         document["result"] = {"status": STATUS_FAIL}
-        if math.isfinite(value):
-            document["result"] = {"status": STATUS_OK, "loss": value}
+        if values and math.isfinite(values[0]):
+            document["result"] = {"status": STATUS_OK, "loss": values[0]}
         self._trials.refresh()
 
 
@@ -73,12 +72,10 @@ def _variable(name: str, distribution: BaseDistribution) -> Any:
             return hp.choice(name, range(len(choices)))
         case IntDistribution(log=True, low=low, high=high):
             return hp.qloguniform(name, math.log(low - 0.5), math.log(high + 0.5), 1)
-        case IntDistribution(low=low, high=high, step=step):
-            return hp.quniform(name, -0.5, (high - low) // step + 0.5, 1)
-        case FloatDistribution(low=low, high=high, step=float(step)):
-            return hp.quniform(name, -0.5, round((high - low) / step) + 0.5, 1)
         case FloatDistribution(log=True, low=low, high=high):
             return hp.loguniform(name, math.log(low), math.log(high))
-        case FloatDistribution(low=low, high=high):
+        case FloatDistribution(low=low, high=high, step=None):
             return hp.uniform(name, low, high)
+        case IntDistribution() | FloatDistribution():
+            return hp.quniform(name, -0.5, n_steps(distribution) - 0.5, 1)
     raise AssertionError(distribution)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nevergrad as ng
@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from benchmarks.rivals.asking import AskingSampler, from_number
+from benchmarks.rivals.asking import AskingSampler, from_number, n_steps, searched
 from benchmarks.rivals.unit_cube import value_at
 
 _WORST = 1e20  # Nevergrad warns of more.
@@ -36,8 +36,9 @@ class NevergradSampler(AskingSampler):
         """Ask for the trial's parameters."""
         self._asked[trial.number] = self._optimizer.ask()
 
-    def tell(self, number: int, value: float) -> None:
+    def tell(self, number: int, values: Sequence[float] | None) -> None:
         """Return the value of the trial's parameters to Nevergrad."""
+        value = values[0] if values else _WORST
         self._optimizer.tell(self._asked.pop(number), min(value, _WORST))
 
 
@@ -81,7 +82,9 @@ class NGOptSampler(NevergradSampler):
         n_workers: int,
         seed: int,
     ) -> None:
-        parameters = ng.p.Dict(**{name: _parameter(found) for name, found in space.items()})
+        parameters = ng.p.Dict(
+            **{name: _parameter(found) for name, found in searched(space).items()}
+        )
         parameters.random_state = np.random.RandomState(seed)
         super().__init__(ng.optimizers.NGOpt(parameters, budget=n_trials, num_workers=n_workers))
 
@@ -97,16 +100,10 @@ def _parameter(distribution: BaseDistribution) -> ng.p.Parameter:
             return ng.p.Choice(range(len(choices)))
         case IntDistribution(log=True, low=low, high=high):
             return ng.p.Log(lower=low, upper=high).set_integer_casting()
-        case IntDistribution(low=low, high=high, step=step):
-            return _numbered((high - low) // step + 1)
-        case FloatDistribution(low=low, high=high, step=float(step)):
-            return _numbered(round((high - low) / step) + 1)
         case FloatDistribution(log=True, low=low, high=high):
             return ng.p.Log(lower=low, upper=high)
-        case FloatDistribution(low=low, high=high):
+        case FloatDistribution(low=low, high=high, step=None):
             return ng.p.Scalar(lower=low, upper=high)
+        case IntDistribution() | FloatDistribution():
+            return ng.p.Scalar(lower=0, upper=n_steps(distribution) - 1).set_integer_casting()
     raise AssertionError(distribution)
-
-
-def _numbered(n: int) -> ng.p.Parameter:
-    return ng.p.Scalar(lower=0, upper=n - 1).set_integer_casting() if n > 1 else ng.p.Choice([0])

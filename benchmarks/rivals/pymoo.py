@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.sms import SMSEMOA
 from pymoo.core.evaluator import Evaluator
@@ -68,17 +68,10 @@ class PymooSampler(PointSampler):
         individual, _ = self._asked[number]
         return np.asarray(individual.X)
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
+    def tell(self, number: int, values: Sequence[float] | None) -> None:
         """Return the values of a generation to pymoo once all its trials have ended."""
-        individual, generation = self._asked.pop(trial.number)
-        found = values if state == TrialState.COMPLETE else None
-        self._values[id(individual)] = found or [_WORST] * self._problem.n_obj
+        individual, generation = self._asked.pop(number)
+        self._values[id(individual)] = values or [_WORST] * self._problem.n_obj
         if any(id(member) not in self._values for member in generation):
             return
         losses = np.array([self._values.pop(id(member)) for member in generation])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -14,7 +14,6 @@ import joblib
 from ConfigSpace import (
     CategoricalHyperparameter,
     ConfigurationSpace,
-    OrdinalHyperparameter,
     UniformFloatHyperparameter,
     UniformIntegerHyperparameter,
 )
@@ -30,7 +29,7 @@ from optuna.trial import FrozenTrial
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.runhistory import TrialInfo, TrialValue
 
-from benchmarks.rivals.asking import AskingSampler, from_number
+from benchmarks.rivals.asking import AskingSampler, from_number, n_steps, searched
 
 
 class SMACSampler(AskingSampler):
@@ -48,7 +47,7 @@ class SMACSampler(AskingSampler):
 
     def __init__(self, space: Mapping[str, BaseDistribution], *, n_trials: int, seed: int) -> None:
         configurations = ConfigurationSpace(seed=seed)
-        configurations.add([_hyperparameter(*parameter) for parameter in space.items()])
+        configurations.add([_hyperparameter(*parameter) for parameter in searched(space).items()])
         folder = Path(mkdtemp())  # SMAC writes its settings.
         finalize(self, shutil.rmtree, folder)
         scenario = Scenario(
@@ -73,8 +72,9 @@ class SMACSampler(AskingSampler):
         """Return the configuration's value of a parameter."""
         return from_number(distribution, self._asked[number].config[name])
 
-    def tell(self, number: int, value: float) -> None:
+    def tell(self, number: int, values: Sequence[float] | None) -> None:
         """Return the value of the trial's configuration to SMAC."""
+        value = values[0] if values else math.inf
         if math.isfinite(value):
             self._worst = max(self._worst, value)
         cost = value if math.isfinite(value) else self._worst
@@ -92,16 +92,8 @@ def _hyperparameter(name: str, distribution: BaseDistribution) -> Hyperparameter
             return CategoricalHyperparameter(name, [str(index) for index in range(len(choices))])
         case IntDistribution(log=True, low=low, high=high):
             return UniformIntegerHyperparameter(name, low, high, log=True)
-        case IntDistribution(low=low, high=high, step=step):
-            return _numbered(name, (high - low) // step + 1)
-        case FloatDistribution(low=low, high=high, step=float(step)):
-            return _numbered(name, round((high - low) / step) + 1)
-        case FloatDistribution(low=low, high=high, log=log):
+        case FloatDistribution(low=low, high=high, log=log, step=None):
             return UniformFloatHyperparameter(name, low, high, log=log)
+        case IntDistribution() | FloatDistribution():
+            return UniformIntegerHyperparameter(name, 0, n_steps(distribution) - 1)
     raise AssertionError(distribution)
-
-
-def _numbered(name: str, n: int) -> Hyperparameter[Any, Any]:
-    if n == 1:
-        return OrdinalHyperparameter(name, ["0"])
-    return UniformIntegerHyperparameter(name, 0, n - 1)

@@ -19,7 +19,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from benchmarks.rivals.asking import AskingSampler
+from benchmarks.rivals.asking import AskingSampler, from_number, n_steps
 
 _BELOW_ONE = np.nextafter(1.0, 0.0)
 
@@ -45,26 +45,24 @@ class PointSampler(AskingSampler):
 
 def value_at(distribution: BaseDistribution, u: float) -> Any:
     """Return the value of a parameter at a position of its coordinate, clipped to [0, 1)."""
-    return _value(distribution, float(np.clip(u, 0.0, _BELOW_ONE)))
+    u = float(np.clip(u, 0.0, _BELOW_ONE))
+    return from_number(distribution, _number(distribution, u))
 
 
-def _value(distribution: BaseDistribution, u: float) -> Any:
-    """Return the value of a parameter at a position in [0, 1) of its range."""
+def _number(distribution: BaseDistribution, u: float) -> float:
+    """Return the number of a parameter at a position in [0, 1); see `from_number`."""
     match distribution:
         case CategoricalDistribution():
-            return distribution.choices[_share(u, len(distribution.choices))]
+            return _share(u, len(distribution.choices))
         case IntDistribution(log=True, low=low, high=high):
             # Half an integer beyond either end, so that the ends own full shares.
-            value = round(math.exp(_between(math.log(low - 0.5), math.log(high + 0.5), u)))
-            return min(max(value, low), high)
-        case IntDistribution(low=low, high=high, step=step):
-            return low + step * _share(u, (high - low) // step + 1)
-        case FloatDistribution(low=low, high=high, step=float(step)):
-            return min(low + _share(u, round((high - low) / step) + 1) * step, high)
+            return math.exp(_between(math.log(low - 0.5), math.log(high + 0.5), u))
         case FloatDistribution(log=True, low=low, high=high):
-            return min(max(math.exp(_between(math.log(low), math.log(high), u)), low), high)
-        case FloatDistribution(low=low, high=high):
-            return min(_between(low, high, u), high)
+            return math.exp(_between(math.log(low), math.log(high), u))
+        case FloatDistribution(low=low, high=high, step=None):
+            return _between(low, high, u)
+        case IntDistribution() | FloatDistribution():
+            return _share(u, n_steps(distribution))
     raise AssertionError(distribution)
 
 

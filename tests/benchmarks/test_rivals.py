@@ -7,6 +7,12 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
@@ -83,6 +89,32 @@ def test_a_rival_learns(rival: str) -> None:
     random = median(values_of(RandomSampler(seed=0), 200))
 
     assert median(values_of(factory(rival)(search), n_trials)[-20:]) < 0.7 * random
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_differential_evolution_beats_random_search(seed: int) -> None:
+    """The objective is a sphere in five dimensions, with 200 trials."""
+    search = Search(seed, n_trials=200, space=Sphere.space)
+    evolved = run_study(Sphere(), factory("de")(search), 200, 1)
+    random = run_study(Sphere(), RandomSampler(seed=seed), 200, 1)
+
+    assert evolved.best[200] < random.best[200]
+
+
+@each_rival
+def test_a_parameter_may_have_one_value(rival: str) -> None:
+    """Optuna asks no sampler for it."""
+    space: dict[str, BaseDistribution] = {
+        "x": FloatDistribution(0.0, 1.0),
+        "same": FloatDistribution(2.0, 2.0),
+        "only": IntDistribution(3, 3),
+        "kind": CategoricalDistribution(("a",)),
+    }
+    study = optuna.create_study(sampler=factory(rival)(Search(0, n_trials=5, space=space)))
+    for _ in range(5):
+        study.tell(study.ask(space), 0.0)
+
+    assert {trial.params["only"] for trial in study.trials} == {3}
 
 
 def values_of(sampler: BaseSampler, n_trials: int) -> list[float]:
