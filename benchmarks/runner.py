@@ -63,13 +63,10 @@ def run_missing(
         n_processes: Worker processes.
         seconds: No job begins later than this.
     """
-    path, rows, jobs, facts, order = missing
-    columns = list(jobs[0].key) if jobs else []
-    done = {tuple(str(row[name]) for name in columns) for row in rows}
-    left = [job for job in jobs if tuple(map(str, job.key.values())) not in done]
+    path, rows, _, facts, order = missing
     written = monotonic()
     try:
-        for job, found in in_processes(function, left, n_processes, seconds):
+        for job, found in in_processes(function, left(missing), n_processes, seconds):
             of_job = found if isinstance(found, list) else [found]
             rows += [job.key | row | facts for row in of_job]
             if monotonic() > written + WRITE_EVERY_S:
@@ -78,6 +75,13 @@ def run_missing(
     finally:
         if rows:
             write_rows(path, sorted(rows, key=order) if order else rows)
+
+
+def left(missing: Missing) -> list[Job]:
+    """Return the jobs whose rows are missing."""
+    columns = list(missing.jobs[0].key) if missing.jobs else []
+    done = {tuple(str(row[name]) for name in columns) for row in missing.rows}
+    return [job for job in missing.jobs if tuple(map(str, job.key.values())) not in done]
 
 
 def in_processes(
@@ -90,11 +94,11 @@ def in_processes(
         ProcessPoolExecutor(n_processes, context, _use_one_thread) as executor,
         tqdm(total=len(jobs), unit="job", disable=None) as progress,
     ):
-        left = iter(jobs)
+        waiting = iter(jobs)
         running: dict[Future[Any], Job] = {}
         while True:
             if monotonic() < end:
-                begun = islice(left, n_processes - len(running))
+                begun = islice(waiting, n_processes - len(running))
                 running |= {executor.submit(function, *job.arguments): job for job in begun}
             if not running:
                 return

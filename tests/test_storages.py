@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import optuna
 import pytest
@@ -102,6 +103,7 @@ def test_threads_make_the_same_search_on_every_storage(shared_storage: BaseStora
 def test_dask_workers_make_the_same_search(postgresql: str) -> None:
     """Dask's workers are processes in front of PostgreSQL."""
     with (
+        patch.dict(os.environ),  # Dask leaves its workers' variables there, as limits of threads.
         opened(optuna.storages.get_storage(postgresql)) as storage,
         Client(  # type: ignore[no-untyped-call]
             n_workers=2, threads_per_worker=1, dashboard_address=None, set_as_default=False

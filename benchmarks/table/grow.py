@@ -2,8 +2,9 @@
 
 The design is that of `benchmarks.table.design`: any number of settings is a table, and a larger
 number adds to it. A training of setting and seed is one row, with the losses and accuracies of
-the validation images after each epoch; from the epoch of divergence on they are inf and NaN. Each
-process trains with one thread, which is the cheapest for this network on a CPU.
+the validation images after each epoch; from the epoch of divergence on they are inf and NaN. On a
+CPU each process trains one setting after another with one thread, which is the cheapest for this
+network there; a GPU trains many at once.
 
 The rows are written as trainings end, so that a run that was stopped resumes, with any number of
 processes. The step `table` makes of the rows the npz file of `benchmarks.table.make`, which the
@@ -12,69 +13,128 @@ other commands take by `--table`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import groupby
 from pathlib import Path
-from time import process_time
+from time import monotonic
 
 import numpy as np
-import torch
 
 from benchmarks.options import Options, at_least
-from benchmarks.rows import RESULTS, Row, environment, read_rows, rows_to_continue
-from benchmarks.runner import Job, Missing, run_missing
+from benchmarks.rows import (
+    RESULTS,
+    Row,
+    device_name,
+    environment,
+    read_rows,
+    rows_to_continue,
+    write_rows,
+)
+from benchmarks.runner import Job, Missing, left, run_missing
 from benchmarks.table.design import SEEDS, setting
 from benchmarks.table.make import Recipe, Table
-from benchmarks.trainings import Outcomes, load, train_settings
+from benchmarks.trainings import (
+    PRECISIONS,
+    Outcomes,
+    Precision,
+    default_device,
+    load,
+    train_settings,
+)
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-CPU_TRAININGS = RESULTS / "fashion_mnist_trainings_cpu.csv"
-_CPU = torch.device("cpu")
+TOGETHER = 96  # Settings that a GPU trains between two writings of the file.
+RECIPE = ("data", "training_images", "validation_images", "epochs", "precision")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Add the trainings that are missing; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    device = default_device()
+    path = options.out or RESULTS / f"fashion_mnist_trainings_{device.type}.csv"
     if options.step == "table":
-        if not (rows := read_rows(options.out)):
-            parser.error(f"argument --out: there are no rows in {options.out.name}")
-        table_of(rows).save(options.out.with_suffix(".npz"))
+        if not (rows := read_rows(path)):
+            parser.error(f"argument --out: there are no rows in {path.name}")
+        table_of(rows).save(path.with_suffix(".npz"))
         return
-    recipe: Row = {
-        "training_images": options.training_images,
-        "validation_images": options.validation_images,
-        "epochs": options.epochs,
-    }
-    parser.checked(load, "subset", _CPU, options.training_images, options.validation_images)
-    rows = parser.checked(rows_to_continue, options.out, recipe)
-    facts = recipe | environment("CPU", "device", "processor", "python", "torch", "commit")
+    recipe: Row = {name: getattr(options, name) for name in RECIPE}
+    n_images = options.training_images, options.validation_images
+    parser.checked(load, options.data, device, *n_images)
+    rows = parser.checked(rows_to_continue, path, recipe)
+    facts = recipe | environment(
+        device_name(device), "device", "processor", "python", "torch", "commit"
+    )
     facts["date"] = str(date.today())
-    missing = Missing(options.out, rows, list(jobs(options.settings, recipe)), facts, _order)
-    run_missing(missing, train, options.processes, 60 * options.minutes)
+    missing = Missing(path, rows, list(jobs(options.settings, recipe)), facts, _order)
+    seconds = 60 * options.minutes
+    if device.type == "cuda":
+        run_together(missing, seconds)
+    else:
+        run_missing(missing, train, options.processes, seconds)
 
 
 def jobs(n_settings: int, recipe: Row) -> Iterator[Job]:
     """Yield the trainings of the first settings of the design."""
     for number in range(n_settings):
         for seed in range(setting(number).seeds):
-            yield Job({"setting": number, "seed": seed}, (number, seed, *recipe.values()))
+            yield Job({"setting": number, "seed": seed}, ([number], seed, *recipe.values()))
 
 
-def train(number: int, seed: int, n_training: int, n_validation: int, epochs: int) -> Row:
-    """Return the row of one training."""
-    chosen = setting(number)
-    data = load("subset", _CPU, n_training, n_validation)
-    start = process_time()
-    outcomes = train_settings(np.array([chosen.values]), [seed], data, epochs)
-    seconds = process_time() - start
-    figures = {
-        f"{name}_{epoch}": float(f"{figure:.6g}")
-        for name, values in outcomes._asdict().items()
-        for epoch, figure in enumerate(values[0, 0], start=1)
-    }
-    settings = dict(zip(SEARCH_SPACE, chosen.values, strict=True))
-    return {"part": chosen.part, **settings, **figures, "cpu_s": round(seconds, 2)}
+def run_together(missing: Missing, seconds: float = math.inf) -> None:
+    """Run the missing jobs in this process, many at once; write all rows after each part.
+
+    Args:
+        missing: The jobs and their file.
+        seconds: No part begins later than this.
+    """
+    path, rows, _, facts, _ = missing
+    end = monotonic() + seconds
+    by_part = groupby(left(missing), lambda job: job.key["setting"] // TOGETHER)
+    for part in (list(found) for _, found in by_part):
+        if monotonic() >= end:
+            return
+        for seed in range(SEEDS):
+            of_seed = [job for job in part if job.key["seed"] == seed]
+            if not of_seed:
+                continue
+            numbers = [job.key["setting"] for job in of_seed]
+            found = train(numbers, *of_seed[0].arguments[1:])
+            rows += [job.key | row | facts for job, row in zip(of_seed, found, strict=True)]
+        write_rows(path, sorted(rows, key=_order))
+
+
+def train(
+    numbers: Sequence[int],
+    seed: int,
+    data: str,
+    n_training: int,
+    n_validation: int,
+    epochs: int,
+    precision: Precision,
+) -> list[Row]:
+    """Return a row for each setting, trained together; `seconds` is its share of their time."""
+    chosen = [setting(number) for number in numbers]
+    images = load(data, default_device(), n_training, n_validation)
+    start = monotonic()
+    values = np.array([each.values for each in chosen])
+    outcomes = train_settings(values, [seed], images, epochs, precision)
+    seconds = round((monotonic() - start) / len(numbers), 4)
+    return [
+        {
+            "part": each.part,
+            **dict(zip(SEARCH_SPACE, each.values, strict=True)),
+            **{
+                f"{name}_{epoch}": float(f"{figure:.6g}")
+                for name, curves in outcomes._asdict().items()
+                for epoch, figure in enumerate(curves[row, 0], start=1)
+            },
+            "seconds": seconds,
+        }
+        for row, each in enumerate(chosen)
+    ]
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -96,14 +156,14 @@ def table_of(rows: Sequence[Row]) -> Table:
             accuracy[position, seed] = [float(row[f"accuracy_{epoch}"]) for epoch in epochs]
     n_dense = sum(chosen.seeds == SEEDS for chosen in whole.values())
     recipe = Recipe(
-        data="subset",
+        data=first["data"],
         training_images=int(first["training_images"]),
         validation_images=int(first["validation_images"]),
         epochs=len(epochs),
         seeds=SEEDS,
         sobol=len(whole) - n_dense,
         cloud=n_dense,
-        precision="float32",
+        precision=first["precision"],
         open_ended=True,
     )
     settings = np.array([chosen.values for chosen in whole.values()])
@@ -125,12 +185,20 @@ def _parser() -> Options:
     parser = Options("python -m benchmarks.table.grow", __doc__)
     parser.add_step(run="trains what is missing", table="makes the table of the rows")
     parser.add("--settings", "settings of the design", 1000, type=at_least(1))
+    parser.add(
+        "--data", "images, of which the first are taken", "full", choices=["subset", "full"]
+    )
     parser.add("--training-images", "training images", 6000, type=at_least(64))
     parser.add("--validation-images", "validation images", 2000, type=at_least(64))
     parser.add("--epochs", "epochs of each training", 5, type=at_least(1))
-    parser.add("--processes", "processes, each with one thread", 2, type=at_least(1))
+    parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
+    parser.add("--processes", "processes on a CPU, each with one thread", 2, type=at_least(1))
     parser.add("--minutes", "minutes after which no training begins", float("inf"), type=float)
-    parser.add("--out", "file of rows", CPU_TRAININGS, type=Path)
+    parser.add(
+        "--out",
+        "file of rows (default: fashion_mnist_trainings_DEVICE.csv in benchmarks/results)",
+        type=Path,
+    )
     return parser
 
 

@@ -51,7 +51,9 @@ def test_forked_workers_train_after_the_driver_has(tmp_path: Path) -> None:
     """PyTorch's threads do not exist in a fork, which would wait for them for ever."""
     pytest.importorskip("torch")
     path = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": path}
+    # Dask's workers, which other tests start, leave limits of their own in the environment.
+    two = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    environment = {**os.environ, **two, "PYTHONPATH": path}
     command = [sys.executable, "-W", "ignore", "-c", _DRIVER, str(tmp_path)]
     done = subprocess.run(command, env=environment, timeout=100, capture_output=True, text=True)
 

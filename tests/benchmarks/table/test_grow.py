@@ -9,14 +9,33 @@ import optuna
 import pytest
 
 from benchmarks.rows import Row, read_rows, write_rows
+from benchmarks.runner import Missing
 from benchmarks.table import grow
 from benchmarks.table.card import card
 from benchmarks.table.design import EFFECTIVE_RATES, HIGH, LOW, setting
 from benchmarks.table.make import read_table
 from benchmarks.table.model import fit, judge, models_path, noise
 from benchmarks.table.problem import TableProblem, targets
+from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-SMALL = ["--training-images", "64", "--validation-images", "64", "--epochs", "1"]
+SMALL = [
+    "--data",
+    "subset",
+    "--training-images",
+    "64",
+    "--validation-images",
+    "64",
+    "--epochs",
+    "1",
+]
+
+RECIPE = {
+    "data": "subset",
+    "training_images": 64,
+    "validation_images": 64,
+    "epochs": 2,
+    "precision": "float32",
+}
 
 
 @pytest.mark.parametrize("n", [100, 250, 700])
@@ -51,12 +70,30 @@ def test_more_settings_are_added_to_the_rows_that_are_there(tmp_path: Path) -> N
     assert float(rows[1]["loss_1"]) != float(rows[2]["loss_1"])
 
 
+@pytest.mark.slow
+def test_trained_together_or_by_themselves_the_rows_are_the_same(tmp_path: Path) -> None:
+    """A GPU's way of training them gives the rows of worker processes, and keeps what is there."""
+    recipe = dict(zip(grow.RECIPE, ("subset", 64, 64, 1, "float32"), strict=True))
+    alone, together = (tmp_path / f"{name}.csv" for name in ("alone", "together"))
+    grow.main([*SMALL, "--out", str(alone), "--settings", "4"])
+    rows = read_rows(alone)
+    write_rows(together, rows[:2])
+    wanted = list(grow.jobs(4, recipe))
+    grow.run_together(Missing(together, read_rows(together), wanted, recipe))
+
+    found = read_rows(together)
+    figures = ("setting", "seed", "part", *SEARCH_SPACE, "loss_1", "accuracy_1")
+    assert [[row[name] for name in figures] for row in found] == [
+        [row[name] for name in figures] for row in rows
+    ]
+
+
 def test_rows_of_another_recipe_are_not_added_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Trainings on other images make another table."""
     path = tmp_path / "rows.csv"
-    recipe = {"training_images": 64, "validation_images": 64, "epochs": 2}
+    recipe = {**RECIPE, "epochs": 3}
     write_rows(path, [{"setting": 0, "seed": 0, **recipe}])
     with pytest.raises(SystemExit):
         grow.main([*SMALL, "--out", str(path)])
@@ -90,9 +127,8 @@ def test_rows_make_a_table_with_a_model(tmp_path: Path) -> None:
 def made_up_rows(n_settings: int) -> Iterator[Row]:
     """Yield a row for each training, in which the second seed's losses are 0.2 higher."""
     facts = dict.fromkeys(("device", "processor", "python", "torch", "commit", "date"), "x")
-    recipe = {"training_images": 64, "validation_images": 64, "epochs": 2}
     for number in range(n_settings):
         for seed in range(setting(number).seeds):
             loss = 1.0 + setting(number).values[2] + 0.2 * seed
             losses = {"loss_1": loss + 0.1, "loss_2": loss, "accuracy_1": 0.5, "accuracy_2": 0.6}
-            yield {"setting": number, "seed": seed, **losses, **recipe, **facts}
+            yield {"setting": number, "seed": seed, **losses, **RECIPE, **facts}
