@@ -10,7 +10,8 @@ import numpy as np
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.rows import Row, read_rows
-from benchmarks.table.make import Recipe, read_table
+from benchmarks.table.problem import failures
+from benchmarks.table.table import read_table
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 COLUMNS = {
@@ -20,7 +21,7 @@ COLUMNS = {
     "spearman_low": "rank correlation, low",
     "error_low": "error, low",
     "noise_low": "noise, low",
-    "diverges_right": "divergence right",
+    "failures": "failures",
     "milliseconds": "milliseconds",
 }
 
@@ -34,62 +35,51 @@ def card(path: Path, models: Path) -> str:
     """
     made, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
     recipe, losses = made.recipe, made.outcomes.loss[..., -1]
-    training, validation = (
-        "all" if n is None else f"{n:,}"
-        for n in (recipe.training_images, recipe.validation_images)
-    )
+    n_seeds = (~np.isnan(losses)).sum(axis=1)
     devices = dict.fromkeys(f"{part['device']} ({part['processor']})" for part in made.parts)
     versions = dict.fromkeys(f"PyTorch {p['torch']}, commit {p['commit']}" for p in made.parts)
     optimum = ", ".join(f"{x:.4g}" for x in facts["optimum"]["setting"])
     found = facts["random_search"]
     quantiles = ", ".join(f"{100 * float(q):g} %: {x}" for q, x in found["quantiles"].items())
     rates = SEARCH_SPACE["learning_rate"]
-    below = (made.trained[:, 0].min() - rates.low) / (rates.high - rates.low)
+    below = (made.settings[:, 0].min() - rates.low) / (rates.high - rates.low)
     tried = read_rows(models)
-    command = "grow" if recipe.open_ended else "make"
+    failed = failures(made)
     text = f"""# {path.name}
 
 **What.** Validation loss and accuracy of the paper's CNN on FashionMNIST after each epoch, at
-{_design(recipe, len(losses))} of initial weights and batches.
+{(n_seeds == 1).sum():,} settings of a Sobol sequence over the paper's search space, each trained
+with one seed of initial weights and batches, and at {(n_seeds > 1).sum():,} where losses are low,
+with {n_seeds.max()} seeds.
 
-**How.** {training} training and {validation} validation images of the {recipe.data} data,
-{recipe.epochs} epochs, {recipe.precision}, by `python -m benchmarks.table.{command}`. Of
-{(~np.isnan(losses)).sum():,} trainings {np.isinf(losses).sum():,} diverged.
+**How.** {recipe.training_images:,} training and {recipe.validation_images:,} validation images of
+the {recipe.data} data, {recipe.epochs} epochs, {recipe.precision}, by
+`python -m benchmarks.table.make`. Of {n_seeds.sum():,} trainings {np.isinf(losses).sum():,}
+diverged, and {np.nansum(failed) - np.isinf(losses).sum():,.0f} ended at the loss of guessing.
 
 **Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {made.parts[0]["date"]} to
 {made.parts[-1]["date"]}.
 
-**Model.** A Gaussian process tells the mean loss over the seeds between the settings. By
-{tried[0]["folds"]}-fold cross-validation over the settings, beside other regressors; `low` is
-the quarter with the lowest losses, `noise` the error of the mean over the seeds there, below which
-no model can fall (`python -m benchmarks.table.model`). It was chosen for being smooth, too:
+**Model.** Two Gaussian processes predict the losses of trainings that succeed and the shares of
+those that fail. By {tried[0]["folds"]}-fold cross-validation over the settings, beside other
+regressors; `low` is the quarter with the lowest losses, `noise` the error of the mean over the
+seeds there, below which no model can fall. `failures` is the mean squared error of the predicted
+share of failures; with the same share everywhere it would be {tried[0]["failures_constant"]}
+(`python -m benchmarks.table.model`):
 
 {_table(tried)}
 
 **Optimum.** {facts["optimum"]["loss"]:.4f} at learning rate, momentum and weight decay {optimum}.
 
-**Random search.** Of {found["settings"]:,} settings {100 * found["diverged"]:.1f} % diverge.
-Quantiles of the loss: {quantiles}.
+**Random search.** Of {found["settings"]:,} settings {100 * found["diverged"]:.1f} % diverge more
+often than not. Quantiles of the mean loss, a failure counting as guessing: {quantiles}.
 
-**Limits.** The lowest learning rate is {made.trained[:, 0].min():.2g}: below it, in
-{100 * below:.1f} % of the search space, the model tends to the mean of all losses, though so slow
-a training hardly begins. It is a model: the ridge between learning and divergence is rough in the
-trainings and smooth here; the error at low losses is as large as what good samplers differ by. A
-loss above that of guessing, log 10, counts as guessing. A Gaussian process as the truth may
-flatter samplers that use one. Few images and epochs make another problem than the
-paper's full data."""
+**Limits.** The lowest learning rate is {made.settings[:, 0].min():.2g}; below it, in
+{100 * below:.1f} % of the search space, the model tends to the mean of all losses. It is a model:
+which trainings fail at high learning rates depends on the least detail, and is luck here. A
+Gaussian process as the truth may flatter samplers that use one. Few images and epochs make another
+problem than the paper's full data."""
     return "\n".join(_filled(part) for part in text.split("\n\n"))
-
-
-def _design(recipe: Recipe, n_trained: int) -> str:
-    """Return how many settings of each part of the design there are, and with how many seeds."""
-    if recipe.open_ended:
-        return f"""{recipe.sobol:,} settings of a Sobol sequence over the paper's search space,
-        each trained with one seed, and {recipe.cloud:,} where losses are low, with
-        {recipe.seeds} seeds"""
-    return f"""{min(recipe.sobol, n_trained):,} settings of a scrambled Sobol sequence over the
-    paper's search space and {max(n_trained - recipe.sobol, 0):,} around the best tenth of them,
-    each trained with {recipe.seeds} seeds"""
 
 
 def _filled(part: str) -> str:

@@ -24,7 +24,8 @@ from benchmarks.rows import Row, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
 from benchmarks.samplers import SAMPLERS, Search
 from benchmarks.table.claims_report import report
-from benchmarks.table.problem import CPU_TABLE, fingerprint, results_on, table_problem
+from benchmarks.table.problem import fingerprint, results_on, table_problem
+from benchmarks.table.table import TABLE
 from benchmarks.trainings import GUESSING
 from optuna_ga import GASampler, best_of_final_generation, optimize_generations
 from optuna_ga.fashion_mnist import SEARCH_SPACE
@@ -119,7 +120,7 @@ def _parser() -> Options:
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--seeds", "number of seeds, 0 and up", 1000, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))
-    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
+    parser.add("--table", "npz file of the table", TABLE, type=Path)
     parser.add("--out", "file of rows (default: claims_DEVICE.csv in results)", type=Path)
     return parser
 

@@ -20,7 +20,8 @@ from benchmarks.samplers import SAMPLERS, Search
 from benchmarks.suites.fashion_mnist_table import TableObjective
 from benchmarks.suites.study import run_study
 from benchmarks.table.ga_settings_report import report
-from benchmarks.table.problem import CPU_TABLE, fingerprint, results_on
+from benchmarks.table.problem import fingerprint, results_on
+from benchmarks.table.table import TABLE
 from optuna_ga import GASampler
 
 N_TRIALS = 200
@@ -88,7 +89,7 @@ def _parser() -> Options:
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--seeds", "number of seeds, 0 and up", 50, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))
-    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
+    parser.add("--table", "npz file of the table", TABLE, type=Path)
     parser.add("--out", "file of rows (default: ga_settings_DEVICE.csv in results)", type=Path)
     return parser
 

@@ -33,12 +33,12 @@ from benchmarks.paired import with_interval
 from benchmarks.rows import Row, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
 from benchmarks.table.problem import (
-    CPU_TABLE,
     TableProblem,
     fingerprint,
     results_on,
     table_problem,
 )
+from benchmarks.table.table import TABLE
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
@@ -155,7 +155,7 @@ def _parser() -> Options:
     parser.add_step(run="runs what is missing and reports", report="only reports")
     parser.add("--seeds", "number of seeds, 0 and up", 20, type=at_least(2))
     parser.add("--processes", "worker processes", 2, type=at_least(1))
-    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
+    parser.add("--table", "npz file of the table", TABLE, type=Path)
     parser.add("--out", "file of rows (default: hyperparameters_DEVICE.csv in results)", type=Path)
     return parser
 

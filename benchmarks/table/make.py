@@ -1,36 +1,40 @@
-"""Train a dense design over the paper's hyperparameters, and keep the losses of every epoch.
+"""Train the settings of an open-ended design, and add a row for each training.
 
-The design is a scrambled Sobol sequence over the search space and then, where the loss is low, a
-cloud: draws from a kernel density estimate of the best tenth of the Sobol settings, over the
-logarithm of the learning rate. Every setting is trained with the same training seeds. Diverged
-trainings are kept.
+The design is that of `benchmarks.table.design`: any number of settings is a table, and a larger
+number adds to it. A training of setting and seed is one row, with the losses and accuracies of
+the validation images after each epoch; from the epoch of divergence on they are inf and NaN. On a
+CPU each process trains one setting after another with one thread, which is the cheapest for this
+network there; a GPU trains many at once.
 
-The table is written after every batch of settings, so that a run that was stopped resumes;
-`--minutes` stops it in time. It is an npz file of
-
-- `settings` `(n, 3)`: learning rate, momentum, weight decay; the Sobol settings first;
-- `loss`, `accuracy` `(n, seeds, epochs)`: of the validation images after each epoch; inf and NaN
-  from the epoch on in which the training diverged; both NaN for a seed that was not trained;
-- `facts`: the recipe, and where and when each part was made, as JSON.
+The rows are written as trainings end, so that a run that was stopped resumes, with any number of
+processes. The step `table` makes of the rows an npz file, which the other commands take by
+`--table`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.stats import qmc
-from tqdm import tqdm
 
 from benchmarks.options import Options, at_least
-from benchmarks.rows import RESULTS, device_name, environment, replacing
+from benchmarks.rows import (
+    RESULTS,
+    Row,
+    device_name,
+    environment,
+    read_rows,
+    rows_to_continue,
+    write_rows,
+)
+from benchmarks.runner import Job, Missing, left, run_missing
+from benchmarks.table.design import SEEDS, setting
+from benchmarks.table.table import Recipe, Table
 from benchmarks.trainings import (
     PRECISIONS,
     Outcomes,
@@ -39,144 +43,156 @@ from benchmarks.trainings import (
     load,
     train_settings,
 )
-from optuna_ga.fashion_mnist import SEARCH_SPACE, Data
+from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-BATCH = 16  # Settings between two writings of the file.
-BEST = 0.1  # Share of the Sobol settings around which the cloud lies.
-LOW, HIGH = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The settings that decide a table's figures, but for rounding.
-
-    Attributes:
-        data: "subset" or "full".
-        training_images: How many of them are trained on; None for all.
-        validation_images: How many are evaluated on; None for all.
-        epochs: Epochs of each training.
-        seeds: Number of training seeds, 0 and up.
-        sobol: Settings of the Sobol sequence.
-        cloud: Settings of the cloud.
-        precision: Precision of the computations.
-        open_ended: Whether the design is that of `benchmarks.table.design`, whose settings are
-            `sobol` over the whole space, with one seed each, and `cloud` where losses are low.
-    """
-
-    data: str
-    training_images: int | None
-    validation_images: int | None
-    epochs: int
-    seeds: int
-    sobol: int
-    cloud: int
-    precision: Precision
-    open_ended: bool = False
-
-
-@dataclass
-class Table:
-    """A table, of whose settings the first have been trained; shapes as in the file."""
-
-    recipe: Recipe
-    settings: np.ndarray
-    outcomes: Outcomes
-    parts: list[dict[str, Any]]
-
-    @property
-    def trained(self) -> np.ndarray:
-        """The settings that have been trained `(n_trained, 3)`."""
-        return self.settings[: len(self.outcomes.loss)]
-
-    def save(self, path: Path) -> None:
-        """Replace the file."""
-        facts = json.dumps({"recipe": asdict(self.recipe), "parts": self.parts})
-        with replacing(path, "wb") as file:
-            np.savez_compressed(
-                file,
-                settings=self.settings,
-                loss=self.outcomes.loss.astype(np.float32),
-                accuracy=self.outcomes.accuracy.astype(np.float32),
-                facts=facts,
-            )
-
-
-def read_table(path: Path) -> Table:
-    """Return the table of a file, even if it is not complete."""
-    with np.load(path) as file:
-        facts = json.loads(str(file["facts"]))
-        outcomes = Outcomes(file["loss"].astype(float), file["accuracy"].astype(float))
-        return Table(Recipe(**facts["recipe"]), file["settings"], outcomes, facts["parts"])
-
-
-def sobol(n: int) -> np.ndarray:
-    """Return the first n settings `(n, 3)` of a scrambled Sobol sequence."""
-    return np.asarray(qmc.scale(qmc.Sobol(len(LOW), rng=0).random(n), LOW, HIGH))
-
-
-def cloud(settings: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
-    """Return n settings `(n, 3)` around the settings with the lowest losses `(n_settings,)`."""
-    best = settings[np.argsort(losses, kind="stable")[: max(8, int(BEST * len(settings)))]]
-    rate, *others = best.T
-    rate, *others = stats.gaussian_kde([np.log(rate), *others]).resample(n, seed=0)
-    return np.asarray(np.clip(np.column_stack([np.exp(rate), *others]), LOW, HIGH))
+TOGETHER = 96  # Settings that a GPU trains between two writings of the file.
+RECIPE = ("data", "training_images", "validation_images", "epochs", "precision")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make a table, or resume one; see `--help`."""
+    """Add the trainings that are missing; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    names = [name for name in Recipe.__dataclass_fields__ if name != "open_ended"]
-    recipe = Recipe(**{name: getattr(options, name) for name in names})
     device = default_device()
-    out = options.out or RESULTS / f"fashion_mnist_table_{device.type}.npz"
-    empty = Outcomes(*np.empty((2, 0, recipe.seeds, recipe.epochs)))
-    table = read_table(out) if out.exists() else Table(recipe, sobol(recipe.sobol), empty, [])
-    if table.recipe != recipe:
-        parser.error(f"argument --out: {str(out)!r} has another recipe: {table.recipe}")
-    data = parser.checked(
-        load, recipe.data, device, recipe.training_images, recipe.validation_images
+    path = options.out or RESULTS / f"fashion_mnist_table_{device.type}.csv"
+    if options.step == "table":
+        if not (rows := read_rows(path)):
+            parser.error(f"argument --out: there are no rows in {path.name}")
+        table_of(rows).save(path.with_suffix(".npz"))
+        return
+    recipe: Row = {name: getattr(options, name) for name in RECIPE}
+    n_images = options.training_images, options.validation_images
+    parser.checked(load, options.data, device, *n_images)
+    rows = parser.checked(rows_to_continue, path, recipe)
+    facts = recipe | environment(
+        device_name(device), "device", "processor", "python", "torch", "commit"
     )
-    first = len(table.trained)
-    table.parts.append(
-        {"first": first, "date": str(date.today()), **environment(device_name(device))}
-    )
-    end = monotonic() + 60 * options.minutes
-    n = recipe.sobol + recipe.cloud
-    with tqdm(total=n, initial=first, unit="setting", disable=None) as progress:
-        while len(table.trained) < n:
-            _train_batch(table, data)
-            table.save(out)
-            progress.update(len(table.trained) - progress.n)
-            if monotonic() >= end:
-                break
+    facts["date"] = str(date.today())
+    missing = Missing(path, rows, list(jobs(options.settings, recipe)), facts, _order)
+    seconds = 60 * options.minutes
+    if device.type == "cuda":
+        run_together(missing, seconds)
+    else:
+        run_missing(missing, train, options.processes, seconds)
 
 
-def _train_batch(table: Table, data: Data) -> None:
-    """Train the next settings of a table; after the last of the Sobol settings add the cloud."""
-    recipe, start = table.recipe, len(table.trained)
-    if start == len(table.settings):
-        around = cloud(table.settings, table.outcomes.loss[:, :, -1].mean(axis=1), recipe.cloud)
-        table.settings = np.vstack([table.settings, around])
-    batch = table.settings[start : start + BATCH]
-    seeds = range(recipe.seeds)
-    ended = train_settings(batch, seeds, data, recipe.epochs, recipe.precision)
-    table.outcomes = Outcomes(*map(np.concatenate, zip(table.outcomes, ended, strict=True)))
+def jobs(n_settings: int, recipe: Row) -> Iterator[Job]:
+    """Yield the trainings of the first settings of the design."""
+    for number in range(n_settings):
+        for seed in range(setting(number).seeds):
+            yield Job({"setting": number, "seed": seed}, ([number], seed, *recipe.values()))
+
+
+def run_together(missing: Missing, seconds: float = math.inf) -> None:
+    """Run the missing jobs in this process, many at once; write all rows after each part.
+
+    Args:
+        missing: The jobs and their file.
+        seconds: No part begins later than this.
+    """
+    path, rows, _, facts, _ = missing
+    end = monotonic() + seconds
+    by_part = groupby(left(missing), lambda job: job.key["setting"] // TOGETHER)
+    for part in (list(found) for _, found in by_part):
+        if monotonic() >= end:
+            return
+        for seed in range(SEEDS):
+            of_seed = [job for job in part if job.key["seed"] == seed]
+            if not of_seed:
+                continue
+            numbers = [job.key["setting"] for job in of_seed]
+            found = train(numbers, *of_seed[0].arguments[1:])
+            rows += [job.key | row | facts for job, row in zip(of_seed, found, strict=True)]
+        write_rows(path, sorted(rows, key=_order))
+
+
+def train(
+    numbers: Sequence[int],
+    seed: int,
+    data: str,
+    n_training: int,
+    n_validation: int,
+    epochs: int,
+    precision: Precision,
+) -> list[Row]:
+    """Return a row for each setting, trained together; `seconds` is its share of their time."""
+    chosen = [setting(number) for number in numbers]
+    images = load(data, default_device(), n_training, n_validation)
+    start = monotonic()
+    values = np.array([each.values for each in chosen])
+    outcomes = train_settings(values, [seed], images, epochs, precision)
+    seconds = round((monotonic() - start) / len(numbers), 4)
+    return [
+        {
+            "part": each.part,
+            **dict(zip(SEARCH_SPACE, each.values, strict=True)),
+            **{
+                f"{name}_{epoch}": float(f"{figure:.6g}")
+                for name, curves in outcomes._asdict().items()
+                for epoch, figure in enumerate(curves[row, 0], start=1)
+            },
+            "seconds": seconds,
+        }
+        for row, each in enumerate(chosen)
+    ]
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """Return the table of some rows; settings of which a seed is missing are left out."""
+    found = {(int(row["setting"]), int(row["seed"])): row for row in rows}
+    design = {number: setting(number) for number, _ in sorted(found)}
+    whole = {
+        number: chosen
+        for number, chosen in design.items()
+        if all((number, seed) in found for seed in range(chosen.seeds))
+    }
+    first = rows[0]
+    epochs = range(1, int(first["epochs"]) + 1)
+    loss, accuracy = np.full((2, len(whole), SEEDS, len(epochs)), np.nan)
+    for position, (number, chosen) in enumerate(whole.items()):
+        for seed in range(chosen.seeds):
+            row = found[number, seed]
+            loss[position, seed] = [float(row[f"loss_{epoch}"]) for epoch in epochs]
+            accuracy[position, seed] = [float(row[f"accuracy_{epoch}"]) for epoch in epochs]
+    recipe = Recipe(
+        data=first["data"],
+        training_images=int(first["training_images"]),
+        validation_images=int(first["validation_images"]),
+        epochs=len(epochs),
+        precision=first["precision"],
+    )
+    settings = np.array([chosen.values for chosen in whole.values()])
+    names = ("date", "device", "processor", "python", "torch", "commit")
+    parts = [dict(zip(names, part, strict=True)) for part in _parts(rows, names)]
+    return Table(recipe, settings, Outcomes(loss, accuracy), parts)
+
+
+def _parts(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return where and when rows were made, each once, by date."""
+    return sorted({tuple(row[name] for name in names) for row in rows})
+
+
+def _order(row: Row) -> tuple[int, int]:
+    return int(row["setting"]), int(row["seed"])
 
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.table.make", __doc__)
-    parser.add("--data", "images", "subset", choices=["subset", "full"])
-    parser.add("--training-images", "training images (default: all)", type=at_least(64))
-    parser.add("--validation-images", "validation images (default: all)", type=at_least(64))
-    parser.add("--epochs", "epochs of each training", 3, type=at_least(1))
-    parser.add("--seeds", "training seeds", 2, type=at_least(1))
-    parser.add("--sobol", "settings of the Sobol sequence", 256, type=at_least(16))
-    parser.add("--cloud", "settings of the cloud", 128, type=at_least(0))
-    parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
-    parser.add("--minutes", "minutes after which no batch begins", float("inf"), type=float)
+    parser.add_step(run="trains what is missing", table="makes the table of the rows")
+    parser.add("--settings", "settings of the design", 1000, type=at_least(1))
     parser.add(
-        "--out", "file (default: fashion_mnist_table_DEVICE.npz in benchmarks/results)", type=Path
+        "--data", "images, of which the first are taken", "full", choices=["subset", "full"]
+    )
+    parser.add("--training-images", "training images", 6000, type=at_least(64))
+    parser.add("--validation-images", "validation images", 2000, type=at_least(64))
+    parser.add("--epochs", "epochs of each training", 5, type=at_least(1))
+    parser.add("--precision", "precision of the computations", "float32", choices=PRECISIONS)
+    parser.add("--processes", "processes on a CPU, each with one thread", 2, type=at_least(1))
+    parser.add("--minutes", "minutes after which no training begins", float("inf"), type=float)
+    parser.add(
+        "--out",
+        "file of rows (default: fashion_mnist_table_DEVICE.csv in benchmarks/results)",
+        type=Path,
     )
     return parser
 

@@ -1,10 +1,11 @@
 """Choose and judge the model of `fashion-mnist-table`, and find the optimum.
 
-By ten-fold cross-validation over the settings of a table, each model predicts the mean loss after
-the last epoch of settings that it has not seen. The figures are the rank correlation and the mean
-absolute error, over all settings and over the quarter with the lowest losses, and the share of
-settings whose divergence is predicted right. The noise is the error of the table's own means over
-seeds.
+By ten-fold cross-validation over the settings of a table, each model predicts settings that it has
+not seen. Losses are those after the last epoch, means over the seeds of the trainings that
+succeeded: the figures are the rank correlation and the mean absolute error, over all settings
+where a training did and over the quarter with the lowest losses. The noise is the error of the
+table's own means over seeds. Failures are judged by the mean squared error of their predicted
+share, training by training (Brier's score), beside that of a share that is the same everywhere.
 """
 
 from __future__ import annotations
@@ -28,30 +29,33 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.options import Options
 from benchmarks.rows import Row, replacing, write_rows
 from benchmarks.table.card import card
-from benchmarks.table.make import HIGH, LOW, Table, read_table
-from benchmarks.table.problem import CPU_TABLE, Surrogate, features, kernel, targets
+from benchmarks.table.design import HIGH, LOW
+from benchmarks.table.problem import Predicted, Surrogate, failures, features, targets
+from benchmarks.table.table import TABLE, Table, read_table
 from benchmarks.trainings import GUESSING
 
 FOLDS = 10
 FITTED = 1000  # Settings to fit the kernel's parameters to, at most.
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[np.ndarray], Predicted]
 
 MODELS: Mapping[str, Callable[[Table, np.ndarray], Predict]] = {
     "Gaussian process": lambda table, chosen: (
-        Surrogate(table, kernel(fitted_theta(table, chosen)), chosen=chosen).predict
+        Surrogate(table, fitted_theta(table, chosen), chosen).predict
     ),
     "extra trees": lambda table, chosen: _fitted(
-        ExtraTreesRegressor(300, min_samples_leaf=2, random_state=0), table, chosen
+        lambda: ExtraTreesRegressor(300, min_samples_leaf=2, random_state=0), table, chosen
     ),
     "boosted trees": lambda table, chosen: _fitted(
-        MultiOutputRegressor(
+        lambda: MultiOutputRegressor(
             HistGradientBoostingRegressor(min_samples_leaf=5, max_iter=200, random_state=0)
         ),
         table,
         chosen,
     ),
     "six nearest": lambda table, chosen: _fitted(
-        make_pipeline(StandardScaler(), KNeighborsRegressor(6, weights="distance")), table, chosen
+        lambda: make_pipeline(StandardScaler(), KNeighborsRegressor(6, weights="distance")),
+        table,
+        chosen,
     ),
 }
 
@@ -73,61 +77,66 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def judge(table: Table, name: str) -> Row:
     """Return the cross-validated figures of a model."""
     true = targets(table)
-    predicted = np.empty_like(true)
+    guess = Predicted(*(np.empty_like(each) for each in true))
     rng = np.random.default_rng(0)
-    for train, held_out in KFold(FOLDS, shuffle=True, random_state=0).split(true):
+    for train, held_out in KFold(FOLDS, shuffle=True, random_state=0).split(table.settings):
         predict = MODELS[name](table, rng.permutation(train))
-        predicted[held_out] = predict(table.trained[held_out])
-    last = table.recipe.epochs - 1
-    loss, guess = true[:, last], predicted[:, last]
-    low = np.argsort(loss, kind="stable")[: len(loss) // 4]
+        for found, predicted in zip(guess, predict(table.settings[held_out]), strict=True):
+            found[held_out] = predicted
     seconds = []
-    for setting in table.trained[:100]:
+    for setting in table.settings[:100]:
         start = perf_counter()
         predict(setting[None])
         seconds.append(perf_counter() - start)
+    succeeded = np.flatnonzero(np.isfinite(true.log_losses[:, -1]))
+    loss, predicted = (np.exp(each.log_losses[succeeded, -1]) for each in (true, guess))
+    low = np.argsort(loss, kind="stable")[: len(loss) // 4]
+    failed = failures(table)
     figures = {
-        "spearman": stats.spearmanr(loss, guess).statistic,
-        "error": np.abs(loss - guess).mean(),
-        "spearman_low": stats.spearmanr(loss[low], guess[low]).statistic,
-        "error_low": np.abs(loss - guess)[low].mean(),
-        "diverges_right": np.mean((true[:, -1] >= 0.5) == (predicted[:, -1] >= 0.5)),
-        "noise_low": noise(table, low),
+        "spearman": stats.spearmanr(loss, predicted).statistic,
+        "error": np.abs(loss - predicted).mean(),
+        "spearman_low": stats.spearmanr(loss[low], predicted[low]).statistic,
+        "error_low": np.abs(loss - predicted)[low].mean(),
+        "noise_low": noise(table, succeeded[low]),
+        "failures": np.nanmean((failed - guess.shares[:, :1]) ** 2),
+        "failures_constant": np.nanvar(failed),
         "milliseconds": 1000 * float(np.median(seconds)),
     }
-    rounded = {name: round(float(figure), 3) for name, figure in figures.items()}
-    return {"model": name, "settings": len(loss), "folds": FOLDS, **rounded}
+    rounded = {name: round(float(figure), 4) for name, figure in figures.items()}
+    return {"model": name, "settings": len(table.settings), "folds": FOLDS, **rounded}
 
 
 def noise(table: Table, chosen: np.ndarray) -> float:
     """Return the mean absolute error of the chosen settings' mean last losses over seeds.
 
     For normal noise it is sqrt(2 / pi) times the standard error. The variance is that of the
-    settings that were trained with every seed.
+    settings that were trained with every seed and succeeded with every seed.
     """
-    losses = np.minimum(table.outcomes.loss[chosen, :, -1], GUESSING)
-    n = (~np.isnan(losses)).sum(axis=1)  # Seeds of each setting.
-    complete = losses[n == losses.shape[1]]
+    succeeded = failures(table)[chosen] == 0
+    losses = table.outcomes.loss[chosen, :, -1]
+    complete = losses[succeeded.all(axis=1)]
     if losses.shape[1] < 2 or not len(complete):
         return float("nan")
     variance = complete.var(axis=1, ddof=1).mean()
-    return float(np.sqrt(2 / np.pi) * np.sqrt(variance * np.mean(1 / n)))
+    return float(np.sqrt(2 / np.pi * variance * np.mean(1 / succeeded.sum(axis=1))))
 
 
-def fitted_theta(table: Table, chosen: np.ndarray) -> list[float]:
-    """Return the kernel's parameters, fitted to the first of the chosen settings."""
-    return Surrogate(table, kernel(), fit=True, chosen=chosen[:FITTED]).theta
+def fitted_theta(table: Table, chosen: np.ndarray) -> list[list[float]]:
+    """Return the kernels' parameters, fitted to the first of the chosen settings."""
+    return Surrogate(table, None, chosen[:FITTED]).theta
 
 
 def fit(table: Table) -> Row:
-    """Return the kernel's parameters, the optimum, and the losses of random search."""
-    theta = fitted_theta(table, np.random.default_rng(0).permutation(len(table.outcomes.loss)))
-    surrogate = Surrogate(table, kernel(theta))
+    """Return the kernels' parameters, the optimum, and the losses of random search."""
+    theta = fitted_theta(table, np.random.default_rng(0).permutation(len(table.settings)))
+    surrogate = Surrogate(table, theta)
     settings = qmc.scale(qmc.Sobol(3, rng=0).random(2**16), LOW, HIGH)
-    losses = np.concatenate([surrogate.losses(part)[:, -1] for part in np.split(settings, 64)])
+    losses = np.concatenate(
+        [surrogate.predict(part).losses[:, -1] for part in np.split(settings, 64)]
+    )
 
     def loss(setting: np.ndarray) -> float:
-        return min(float(surrogate.losses(setting[None])[0, -1]), GUESSING)
+        return min(float(surrogate.predict(setting[None]).losses[0, -1]), GUESSING)
 
     bounds = optimize.Bounds(LOW, HIGH)
     start = settings[np.argmin(losses)]
@@ -154,15 +163,23 @@ def models_path(table: Path) -> Path:
     return table.with_name(f"{table.stem}_models.csv")
 
 
-def _fitted(model: Any, table: Table, chosen: np.ndarray) -> Predict:
-    model.fit(features(table.trained[chosen]), targets(table)[chosen])
-    return lambda settings: np.asarray(model.predict(features(settings)))
+def _fitted(make: Callable[[], Any], table: Table, chosen: np.ndarray) -> Predict:
+    """Return the predictions of two regressors, one for losses and one for shares."""
+    places, models = features(table.settings[chosen]), []
+    for values in targets(table, chosen):
+        known = np.isfinite(values).all(axis=1)
+        models.append(make().fit(places[known], values[known]))
+
+    def predict(settings: np.ndarray) -> Predicted:
+        return Predicted(*(np.asarray(model.predict(features(settings))) for model in models))
+
+    return predict
 
 
 def _parser() -> Options:
     parser = Options("python -m benchmarks.table.model", __doc__)
     parser.add_step(run="judges, fits and writes the card", report="only writes the card")
-    parser.add("--table", "npz file of the table", CPU_TABLE, type=Path)
+    parser.add("--table", "npz file of the table", TABLE, type=Path)
     return parser
 
 

@@ -1,16 +1,19 @@
 """The problem `fashion-mnist-table`: the paper's problem in less than a millisecond.
 
-A Gaussian process, fitted to the table of `benchmarks.table.make`, predicts the validation loss at
-any setting; `benchmarks.table.model` fits its kernel and states its error.
+A training succeeds or fails: it diverges, or its loss stays that of guessing. Where learning
+rates are high either may happen, by the luck of a training seed. So two Gaussian processes, fitted
+to the table of `benchmarks.table.make`, predict the losses of a training that succeeds after each
+epoch, and the shares of trainings that fail and that diverge. `benchmarks.table.model` fits their
+kernels and states their errors.
 
-The prediction is the mean over training seeds of the validation loss after each epoch, where a
-loss above that of guessing, log 10, counts as guessing. The loss is infinite where at least half
-of the seeds are predicted to diverge.
+The loss of a setting is the mean over training seeds, in which a failure counts as guessing,
+log 10. It is infinite where at least half of the trainings are predicted to diverge.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -26,11 +29,11 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from benchmarks.rows import RESULTS
-from benchmarks.table.make import Table, read_table
+from benchmarks.table.table import TABLE, Table, read_table
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-CPU_TABLE = RESULTS / "fashion_mnist_table_cpu.npz"
+FAILED = 0.95 * GUESSING  # A last loss above it is that of guessing.
 
 
 class Optimum(NamedTuple):
@@ -40,21 +43,42 @@ class Optimum(NamedTuple):
     loss: float
 
 
+class Predicted(NamedTuple):
+    """What is predicted for n settings.
+
+    Attributes:
+        log_losses: Logarithms of the losses after each epoch `(n, epochs)` of a training that
+            succeeds; in a table NaN where none did.
+        shares: Shares of the trainings that fail and that diverge `(n, 2)`.
+    """
+
+    log_losses: np.ndarray
+    shares: np.ndarray
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Mean losses `(n, epochs)` over training seeds, infinite where most diverge."""
+        failed, diverged = self.shares[:, :1], self.shares[:, 1:]
+        means = (1 - failed) * np.exp(self.log_losses) + failed * GUESSING
+        return np.where(diverged >= 0.5, np.inf, means)
+
+
 class TableProblem:
     """Objective that looks the validation loss up instead of training.
 
     Like `FashionMNISTObjective` it is called with a trial, suggests the paper's parameters and
     reports every epoch, so that pruners work. Without noise equal settings have equal losses. With
-    noise a trial's loss is multiplied by the ratio of a training seed's loss to the mean over
-    seeds, at the nearest setting of the table that was trained with every seed; the noise seed and
-    the trial's number choose the training seed.
+    noise a trial is one training: it diverges or guesses with the predicted probability, and else
+    its losses are multiplied by the ratio of a training seed's to the mean over seeds, at the
+    nearest setting of the table at which every seed was trained and succeeded. The noise seed and
+    the trial's number choose.
 
     Args:
         path: The table; its model is the file beside it that ends in json.
         noise_seed: Seed of the noise, at least 0. None means no noise.
     """
 
-    def __init__(self, path: Path = CPU_TABLE, *, noise_seed: int | None = None) -> None:
+    def __init__(self, path: Path = TABLE, *, noise_seed: int | None = None) -> None:
         table = read_table(path)
         self._table = table
         self._noise_seed = noise_seed
@@ -62,10 +86,10 @@ class TableProblem:
         self.optimum = Optimum(
             tuple(self.facts["optimum"]["setting"]), self.facts["optimum"]["loss"]
         )
-        self._surrogate = Surrogate(table, kernel(self.facts["theta"]))
-        complete = ~np.isnan(table.outcomes.loss).any(axis=(1, 2))  # Trained with every seed.
-        self._losses = table.outcomes.loss[complete]
-        self._nearest = KDTree(self._surrogate.scaled(table.trained[complete]))
+        self._surrogate = Surrogate(table, self.facts["theta"])
+        complete = (failures(table) == 0).all(axis=1)
+        self._logs = np.log(table.outcomes.loss[complete])
+        self._nearest = KDTree(self._surrogate.scaled(table.settings[complete]))
 
     @property
     def epochs(self) -> int:
@@ -75,7 +99,7 @@ class TableProblem:
     @property
     def lowest_rate(self) -> float:
         """The lowest learning rate of the table."""
-        return float(self._table.trained[:, 0].min())
+        return float(self._table.settings[:, 0].min())
 
     @property
     def worst_regret(self) -> float:
@@ -83,7 +107,7 @@ class TableProblem:
         return GUESSING - self.optimum.loss
 
     def losses(self, settings: np.ndarray) -> np.ndarray:
-        """Return the losses after each epoch, without noise, infinite from divergence on.
+        """Return the mean losses after each epoch, infinite where most trainings diverge.
 
         Args:
             settings: Learning rates, momenta and weight decays `(n, 3)`.
@@ -91,7 +115,11 @@ class TableProblem:
         Returns:
             Validation losses `(n, epochs)`.
         """
-        return self._surrogate.losses(settings)
+        return self.predicted(settings).losses
+
+    def predicted(self, settings: np.ndarray) -> Predicted:
+        """Return what is predicted for settings `(n, 3)`."""
+        return self._surrogate.predict(settings)
 
     def regret(self, setting: np.ndarray) -> float:
         """Return the loss at a setting `(3,)`, at most that of guessing, less the optimum's."""
@@ -107,9 +135,10 @@ class TableProblem:
         setting = np.array(
             [trial.suggest_float(n, d.low, d.high) for n, d in SEARCH_SPACE.items()]
         )
-        (losses,) = self.losses(setting[None])
-        if self._noise_seed is not None:
-            losses = losses * self._noise(setting, self._noise_seed, trial.number)
+        if self._noise_seed is None:
+            (losses,) = self.losses(setting[None])
+        else:
+            losses = self._training(setting, self._noise_seed, trial.number)
         for step, loss in enumerate(losses.tolist(), start=1):
             if not np.isfinite(loss):
                 return float("inf")
@@ -118,94 +147,111 @@ class TableProblem:
                 raise optuna.TrialPruned
         return float(loss)
 
-    def _noise(self, setting: np.ndarray, seed: int, number: int) -> np.ndarray:
-        """Return the ratios `(epochs,)` of a seed's losses to the mean at the nearest setting.
-
-        The mean is the geometric mean over the seeds that did not diverge. The ratio is infinite
-        where the chosen seed diverged.
-        """
+    def _training(self, setting: np.ndarray, seed: int, number: int) -> np.ndarray:
+        """Return the losses `(epochs,)` of one training."""
+        rng = np.random.default_rng([seed, number])
+        predicted = self.predicted(setting[None])
+        ((failed, diverged),) = predicted.shares
+        luck = rng.random()
+        if luck < max(failed, diverged):
+            return np.full(self.epochs, np.inf if luck < diverged else GUESSING)
         _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
-        losses = self._losses[nearest]  # (seeds, epochs)
-        chosen = int(np.random.default_rng([seed, number]).integers(len(losses)))
-        logs = np.log(np.minimum(losses, GUESSING))
-        finite = np.isfinite(losses)
-        n = finite.sum(axis=0).clip(1)  # (epochs,)
-        means = np.where(finite, logs, 0.0).sum(axis=0) / n
+        logs = self._logs[nearest]  # (seeds, epochs)
         # Values are nearer to their own mean than to the true one, hence n / (n - 1).
-        residual = (logs[chosen] - means) * np.sqrt(n / (n - 1).clip(1))
-        return np.where(finite[chosen], np.exp(residual), np.inf)
+        n = len(logs)
+        residual = (logs[rng.integers(n)] - logs.mean(axis=0)) * np.sqrt(n / (n - 1))
+        return np.asarray(np.exp(predicted.log_losses[0] + residual))
 
 
 class Surrogate:
-    """Gaussian process over the settings of a table.
+    """Gaussian processes over the settings of a table.
 
     Args:
-        table: The table; it need not be complete.
-        kernel: The kernel.
-        fit: Whether to fit the kernel's parameters to the table.
+        table: The table.
+        theta: The kernels' parameters; None fits them to the settings.
         chosen: Indices of the settings to use. None takes all.
     """
 
     def __init__(
-        self, table: Table, kernel: Kernel, *, fit: bool = False, chosen: np.ndarray | None = None
+        self,
+        table: Table,
+        theta: Sequence[Sequence[float]] | None = None,
+        chosen: np.ndarray | None = None,
     ) -> None:
-        n = len(table.outcomes.loss)
-        chosen = np.arange(n) if chosen is None else chosen
-        found = features(table.trained[chosen])  # (n, 4)
+        chosen = np.arange(len(table.settings)) if chosen is None else chosen
+        found = features(table.settings[chosen])  # (n, 4)
         self._mean, self._deviation = found.mean(axis=0), found.std(axis=0)
-        self._process = GaussianProcessRegressor(
-            kernel, optimizer="fmin_l_bfgs_b" if fit else None, normalize_y=True
-        )
-        with catch_warnings():
-            # The length scale of an irrelevant feature ends at its bound.
-            simplefilter("ignore", ConvergenceWarning)
-            self._process.fit(self.scaled(table.trained[chosen]), targets(table)[chosen])
+        parameters = [None, None] if theta is None else theta
+        places = self.scaled(table.settings[chosen])
+        self._processes = [
+            _process(places[known], values[known], given)
+            for values, given in zip(targets(table, chosen), parameters, strict=True)
+            for known in [np.isfinite(values).all(axis=1)]
+        ]
 
     @property
-    def theta(self) -> list[float]:
-        """The logarithms of the kernel's parameters."""
-        return [float(value) for value in self._process.kernel_.theta]
+    def theta(self) -> list[list[float]]:
+        """The logarithms of the kernels' parameters."""
+        return [[float(value) for value in each.kernel_.theta] for each in self._processes]
 
     def scaled(self, settings: np.ndarray) -> np.ndarray:
         """Return the features of settings `(n, 3)`, each with mean 0 and deviation 1."""
         return np.asarray((features(settings) - self._mean) / self._deviation)
 
-    def predict(self, settings: np.ndarray) -> np.ndarray:
-        """Return the predicted targets of settings `(n, 3)`; see `targets`."""
-        return np.asarray(self._process.predict(self.scaled(settings)))
-
-    def losses(self, settings: np.ndarray) -> np.ndarray:
-        """Return the losses after each epoch `(n, epochs)`, infinite from divergence on."""
-        losses, diverged = np.split(self.predict(settings), 2, axis=1)
-        has_diverged = np.logical_or.accumulate(diverged >= 0.5, axis=1)
-        return np.where(has_diverged, np.inf, losses)
+    def predict(self, settings: np.ndarray) -> Predicted:
+        """Return what is predicted for settings `(n, 3)`."""
+        places = self.scaled(settings)
+        log_losses, shares = (process.predict(places) for process in self._processes)
+        return Predicted(log_losses, shares.clip(0.0, 1.0))
 
 
-def kernel(theta: list[float] | None = None) -> Kernel:
+def _process(
+    places: np.ndarray, values: np.ndarray, theta: Sequence[float] | None
+) -> GaussianProcessRegressor:
+    process = GaussianProcessRegressor(
+        kernel(theta), optimizer="fmin_l_bfgs_b" if theta is None else None, normalize_y=True
+    )
+    with catch_warnings():
+        # The length scale of an irrelevant feature ends at its bound.
+        simplefilter("ignore", ConvergenceWarning)
+        return process.fit(places, values)
+
+
+def kernel(theta: Sequence[float] | None = None) -> Kernel:
     """Return the kernel with these parameters, or with those to begin a fit with."""
     wide = (1e-3, 1e3)
-    start = ConstantKernel(1.0, wide) * Matern([1.0] * 4, wide, nu=2.5) + WhiteKernel(0.05, wide)
+    noise = WhiteKernel(0.05, (1e-5, 1e2))
+    start = ConstantKernel(1.0, wide) * Matern([1.0] * 4, wide, nu=2.5) + noise
     return start if theta is None else start.clone_with_theta(np.array(theta))
 
 
 def features(settings: np.ndarray) -> np.ndarray:
-    """Return the inputs `(n, 4)` of the process at settings `(n, 3)`.
+    """Return the inputs `(n, 4)` of the processes at settings `(n, 3)`.
 
     With momentum m a step of SGD acts for 1 / (1 - m) steps, so that the quotient of learning rate
-    and 1 - m decides on divergence; above 0.1 its order of magnitude matters.
+    and 1 - m decides on failure.
     """
     rate, momentum, decay = settings.T
-    effective = np.log(0.1 + rate / (1 - momentum))
-    return np.column_stack([effective, np.log(rate), momentum, decay])
+    return np.column_stack([np.log(rate / (1 - momentum)), np.log(rate), momentum, np.sqrt(decay)])
 
 
-def targets(table: Table) -> np.ndarray:
-    """Return the process's targets: mean losses and shares of diverged seeds `(n, 2 epochs)`."""
-    loss = table.outcomes.loss  # NaN for a seed that was not trained.
-    diverged = np.where(np.isnan(loss), np.nan, np.isinf(loss))
-    return np.hstack(
-        [np.nanmean(np.minimum(loss, GUESSING), axis=1), np.nanmean(diverged, axis=1)]
-    )
+def failures(table: Table) -> np.ndarray:
+    """Return whether trainings failed `(n, seeds)`, as 0 or 1; NaN for a seed not trained."""
+    last = table.outcomes.loss[:, :, -1]
+    return np.where(np.isnan(last), np.nan, last > FAILED)
+
+
+def targets(table: Table, chosen: np.ndarray | None = None) -> Predicted:
+    """Return the means over the seeds of the table's settings, or of those with some indices."""
+    chosen = np.arange(len(table.settings)) if chosen is None else chosen
+    failed, loss = failures(table)[chosen], table.outcomes.loss[chosen]
+    diverged = np.where(np.isnan(failed), np.nan, np.isinf(loss[:, :, -1]))
+    succeeded = failed == 0  # (n, seeds)
+    logs = np.where(succeeded[..., None], np.log(np.where(np.isfinite(loss), loss, 1.0)), 0.0)
+    n = succeeded.sum(axis=1)[:, None]
+    means = np.where(n > 0, logs.sum(axis=1) / n.clip(1), np.nan)
+    shares = np.column_stack([np.nanmean(failed, axis=1), np.nanmean(diverged, axis=1)])
+    return Predicted(means, shares)
 
 
 def fingerprint(path: Path) -> str:
@@ -221,6 +267,6 @@ def results_on(path: Path, name: str) -> Path:
 
 
 @lru_cache(maxsize=4)
-def table_problem(path: Path = CPU_TABLE, noise_seed: int | None = None) -> TableProblem:
+def table_problem(path: Path = TABLE, noise_seed: int | None = None) -> TableProblem:
     """Return the problem, which is set up once in a process."""
     return TableProblem(path, noise_seed=noise_seed)

@@ -48,6 +48,11 @@ def on_gpu(members: list[Member], n_images: int, epochs: int = 1, **options: Any
     return curves(trained(members, n_images, epochs, device=GPU, **options))
 
 
+def losses(of_members: list[Curve]) -> list[Curve]:
+    """Return the losses alone: one of twenty images more moves an accuracy by 0.05."""
+    return [[epoch[:2] for epoch in curve] for curve in of_members]
+
+
 def first_epoch(device: str) -> Epoch:
     """Return the first epoch of a float64 training on a device."""
     images = load_subset(torch.device(device)).training.take(slice(400))
@@ -107,7 +112,7 @@ def test_fused_kernels_train_as_the_loop(precision: Precision, dropout: bool) ->
     options: Any = {"precision": precision, "dropout": dropout}
     mine, theirs = (on_gpu(GENTLE, 20 * 64, backend=b, **options) for b in (None, "loop"))
 
-    assert 0 < largest_difference(mine, theirs) < 0.05
+    assert 0 < largest_difference(losses(mine), losses(theirs)) < 0.02
 
 
 def test_the_last_batch_of_fused_kernels_may_have_any_size() -> None:
@@ -116,7 +121,7 @@ def test_the_last_batch_of_fused_kernels_may_have_any_size() -> None:
         on_gpu(GENTLE, 64 + 37, precision="bfloat16", backend=b) for b in (None, "loop")
     )
 
-    assert largest_difference(mine, theirs) < 0.05
+    assert largest_difference(losses(mine), losses(theirs)) < 0.02
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -140,13 +145,13 @@ def test_a_diverging_member_changes_no_other_on_the_gpu(precision: Precision) ->
     assert diverging[2] == healthy[2]
 
 
-@pytest.mark.parametrize(("precision", "limit"), [("float32", 2e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(("precision", "limit"), [("float32", 2e-5), ("bfloat16", 0.02)])
 def test_a_members_place_matters_within_rounding_on_the_gpu(
     precision: Precision, limit: float
 ) -> None:
     """Kernels depend on the number of members, so losses after 20 steps agree within rounding."""
     forward, backward, alone = (
-        on_gpu(members, 20 * 64, precision=precision)
+        losses(on_gpu(members, 20 * 64, precision=precision))
         for members in (GENTLE, GENTLE[::-1], GENTLE[:1])
     )
 
@@ -166,8 +171,8 @@ def test_dropping_members_leaves_the_others_unchanged_on_the_gpu() -> None:
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_lower_precision_trains_alike_on_the_gpu(precision: Precision) -> None:
-    """Results are close to those of float32, and not equal."""
-    exact, rough = (on_gpu(MEMBERS, 320, precision=p) for p in ("float32", precision))
+    """Losses are close to those of float32, and not equal."""
+    exact, rough = (losses(on_gpu(MEMBERS, 320, precision=p)) for p in ("float32", precision))
 
     assert 0 < largest_difference(exact, rough) < 0.3
 

@@ -30,7 +30,7 @@ BACKENDS = ["loop", "threads", "vmap", "branches"]
 slow = pytest.mark.slow
 
 # Training loss, validation loss and accuracy of each epoch, until a member diverged.
-Curve = list[tuple[float, float, float]]
+Curve = list[tuple[float, ...]]
 
 
 def images(n: int, start: int = 0, device: torch.device = CPU) -> Images:

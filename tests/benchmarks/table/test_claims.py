@@ -9,7 +9,7 @@ import pytest
 from benchmarks.rows import TooFewRowsError
 from benchmarks.table.claims import RUNS, Run, row_of
 from benchmarks.table.claims_report import CLAIMS, report
-from benchmarks.table.problem import CPU_TABLE
+from benchmarks.table.table import TABLE
 
 
 def made_up(n: int, *, better: tuple[int, int], by: float) -> pd.DataFrame:
@@ -35,9 +35,9 @@ def lines(text: str, first: str, second: str) -> list[list[str]]:
 @pytest.mark.parametrize("run", [Run("ga", 5, 2, 0.2), Run("random", 5, 2)])
 def test_a_study_has_its_answers_loss_with_and_without_noise(run: Run) -> None:
     """The same seed gives the same row, another seed another."""
-    row = row_of(run, 0, CPU_TABLE)
+    row = row_of(run, 0, TABLE)
 
-    assert row == row_of(run, 0, CPU_TABLE) != row_of(run, 1, CPU_TABLE)
+    assert row == row_of(run, 0, TABLE) != row_of(run, 1, TABLE)
     assert all(0.4 < float(loss) <= np.log(10) + 1e-6 for loss in row.values())
     assert row["loss"] != row["seen"]
 

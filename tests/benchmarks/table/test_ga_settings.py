@@ -11,7 +11,7 @@ from benchmarks.rows import RESULTS, TooFewRowsError, read_frame, write_rows
 from benchmarks.suites.fashion_mnist_table import TableObjective
 from benchmarks.suites.study import run_study
 from benchmarks.table import ga_settings, ga_settings_report
-from benchmarks.table.problem import CPU_TABLE
+from benchmarks.table.table import TABLE
 from optuna_ga import GASampler
 
 
@@ -49,7 +49,7 @@ def test_a_report_needs_two_seeds(tmp_path: Path) -> None:
 def test_a_cells_regrets_are_those_of_its_sampler() -> None:
     """They are recorded after the paper's numbers of trials, among others."""
     cell = ga_settings.Cell("ga", 10, 0.5, 0.1, True)
-    row = ga_settings.row_of(cell, 7, CPU_TABLE)
+    row = ga_settings.row_of(cell, 7, TABLE)
     sampler = GASampler(10, mutation_prob=0.1, elitism=True, seed=7)
 
     best = run_study(TableObjective(), sampler, 200, 1).best

@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks.rows import RESULTS, read_frame
 from benchmarks.table import hyperparameters
-from benchmarks.table.problem import CPU_TABLE
+from benchmarks.table.table import TABLE
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 
 @pytest.mark.slow
 def test_importances_add_up_and_find_the_learning_rate() -> None:
     """They are shares; over all trials PED-ANOVA ranks the learning rate first."""
-    rows = hyperparameters.importances(0, CPU_TABLE)
+    rows = hyperparameters.importances(0, TABLE)
 
     assert len(rows) == 2 * len(hyperparameters.EVALUATORS)
     for row in rows:

@@ -22,13 +22,17 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from benchmarks.rows import read_rows
 from benchmarks.table import model as table_model
 from benchmarks.table.card import card
-from benchmarks.table.make import HIGH, LOW, read_table
-from benchmarks.table.problem import CPU_TABLE, TableProblem, table_problem
+from benchmarks.table.design import HIGH, LOW
+from benchmarks.table.problem import FAILED, TableProblem, table_problem
+from benchmarks.table.table import TABLE as FILE
+from benchmarks.table.table import read_table
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 PROBLEM = table_problem()
-TABLE = read_table(CPU_TABLE)
+TABLE = read_table(FILE)
+LAST = TABLE.outcomes.loss[:, :, -1]  # NaN for a seed that was not trained.
+FAILURES = np.where(np.isnan(LAST), np.nan, LAST > FAILED)
 GOOD = np.array(PROBLEM.optimum.setting)
 
 
@@ -58,36 +62,47 @@ def test_a_trial_has_the_loss_of_its_setting() -> None:
 
 def test_it_tells_what_was_trained() -> None:
     """At the table's settings it is near the mean over seeds, but not equal: it is a model."""
-    told = np.minimum(PROBLEM.losses(TABLE.trained)[:, -1], GUESSING)
-    trained = np.minimum(TABLE.outcomes.loss[:, :, -1], GUESSING).mean(axis=1)
+    told = np.minimum(PROBLEM.losses(TABLE.settings)[:, -1], GUESSING)
+    trained = np.nanmean(np.minimum(LAST, GUESSING), axis=1)
 
     assert np.corrcoef(told, trained)[0, 1] > 0.95
     assert np.abs(told - trained).max() > 1e-3
 
 
-def test_it_is_the_gaussian_process_that_it_says() -> None:
-    """The last epoch's model is computed once more with scikit-learn alone."""
-    rate, momentum, decay = TABLE.trained.T
-    effective = rate / (1 - momentum)
-    seen = np.column_stack([np.log(0.1 + effective), np.log(rate), momentum, decay])
+def test_it_is_the_gaussian_processes_that_it_says() -> None:
+    """The last epoch's models are computed once more with scikit-learn alone."""
+    rate, momentum, decay = TABLE.settings.T
+    seen = np.column_stack([np.log(rate / (1 - momentum)), np.log(rate), momentum, decay**0.5])
     seen = (seen - seen.mean(axis=0)) / seen.std(axis=0)
-    parameters = np.exp(PROBLEM.facts["theta"])
-    kernel = ConstantKernel(parameters[0]) * Matern(parameters[1:5], nu=2.5)
-    process = GaussianProcessRegressor(
-        kernel + WhiteKernel(parameters[5]), optimizer=None, normalize_y=True
-    ).fit(seen, np.minimum(TABLE.outcomes.loss[:, :, -1], GUESSING).mean(axis=1))
-    told = PROBLEM.losses(TABLE.trained)[:, -1]
+
+    def process(theta: list[float], known: np.ndarray, values: np.ndarray) -> np.ndarray:
+        parameters = np.exp(theta)
+        kernel = ConstantKernel(parameters[0]) * Matern(parameters[1:5], nu=2.5)
+        fitted = GaussianProcessRegressor(
+            kernel + WhiteKernel(parameters[5]), optimizer=None, normalize_y=True
+        ).fit(seen[known], values[known])
+        return np.asarray(fitted.predict(seen))
+
+    of_losses, of_shares = PROBLEM.facts["theta"]
+    succeeded = (FAILURES == 0).any(axis=1)
+    logs = np.log(np.where(FAILURES == 0, LAST, np.nan)[succeeded])
+    means = np.zeros(len(seen))
+    means[succeeded] = np.nanmean(logs, axis=1)
+    share = process(of_shares, np.full(len(seen), True), np.nanmean(FAILURES, axis=1)).clip(0, 1)
+    success = np.exp(process(of_losses, succeeded, means))
+    told = PROBLEM.losses(TABLE.settings)[:, -1]
     finite = np.isfinite(told)
 
-    assert told[finite] == pytest.approx(process.predict(seen)[finite], abs=1e-6)
+    expected = (1 - share) * success + share * GUESSING
+    assert told[finite] == pytest.approx(expected[finite], abs=1e-6)
 
 
 def test_it_diverges_where_trainings_did() -> None:
     """It mostly diverges where all seeds did, and mostly not where none did."""
-    shares = np.isinf(TABLE.outcomes.loss[:, :, -1]).mean(axis=1)
-    told = np.isinf(PROBLEM.losses(TABLE.trained)[:, -1])
+    shares = np.nanmean(np.where(np.isnan(LAST), np.nan, np.isinf(LAST)), axis=1)
+    told = np.isinf(PROBLEM.losses(TABLE.settings)[:, -1])
 
-    assert told[shares == 1].mean() > 0.75
+    assert told[shares == 1].mean() > 0.6
     assert told[shares == 0].mean() < 0.05
     diverging = np.array([1.0, 0.9, 0.05])
     assert study_of(PROBLEM, diverging).trials[0].value == math.inf
@@ -128,30 +143,43 @@ def test_the_losses_of_random_search_are_as_stated() -> None:
 
 def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
     """At a table's setting there are as many values as seeds; the trial number draws one."""
-    chosen = int(np.argmin(TABLE.outcomes.loss[:, :, -1].mean(axis=1)))
-    setting = TABLE.trained[chosen]
+    safe = np.flatnonzero((FAILURES == 0).all(axis=1))
+    told = PROBLEM.losses(TABLE.settings[safe])[:, -1]
+    # The model's share of failures is zero there, so that the mean is that of successes.
+    chosen = safe[np.argsort(told)[len(safe) // 2]]
+    setting = TABLE.settings[chosen]
     values = [t.value for t in study_of(TableProblem(noise_seed=0), *[setting] * 30).trials]
     again = [t.value for t in study_of(TableProblem(noise_seed=0), *[setting] * 30).trials]
     other = [t.value for t in study_of(TableProblem(noise_seed=1), *[setting] * 30).trials]
-    seeds = TABLE.outcomes.loss[chosen, :, -1]
+    seeds = LAST[chosen]
     n = len(seeds)
-    (exact,) = PROBLEM.losses(setting[None])[:, -1]
-    expected = exact * (seeds / stats.gmean(seeds)) ** np.sqrt(n / (n - 1))
+    (predicted,) = PROBLEM.predicted(setting[None]).log_losses[:, -1]
+    expected = np.exp(predicted) * (seeds / stats.gmean(seeds)) ** np.sqrt(n / (n - 1))
 
-    assert sorted(set(values)) == pytest.approx(sorted(expected))
+    successes = {value for value in values if value < FAILED}
+    assert sorted(successes) == pytest.approx(sorted(expected))
     assert values == again
     assert values != other
 
 
-def test_where_a_seed_diverged_a_noisy_trial_may() -> None:
-    """It diverges as often as the seeds did, where the mean over seeds is finite."""
-    shares = np.isinf(TABLE.outcomes.loss[:, :, -1]).mean(axis=1)
-    told = PROBLEM.losses(TABLE.trained)[:, -1]
-    (mixed, *_) = np.flatnonzero((shares > 0) & (shares < 1) & np.isfinite(told))
-    study = study_of(TableProblem(noise_seed=0), *[TABLE.trained[mixed]] * 60)
-    share = np.mean([math.isinf(trial.value) for trial in study.trials])
+def test_a_noisy_trial_fails_as_often_as_trainings_are_predicted_to() -> None:
+    """Diverging trials are infinite, others that fail guess; their mean is the told loss."""
+    shares = PROBLEM.predicted(TABLE.settings).shares
+    (doubtful, *_) = np.flatnonzero(
+        (shares[:, 0] > 0.4) & (shares[:, 0] < 0.6) & (shares[:, 1] > 0.1)
+    )
+    setting = TABLE.settings[doubtful]
+    values = np.array(
+        [trial.value for trial in study_of(TableProblem(noise_seed=0), *[setting] * 300).trials],
+        dtype=float,
+    )
+    failed, diverged = shares[doubtful]
 
-    assert share == pytest.approx(shares[mixed], abs=0.25)
+    assert np.mean(values > FAILED) == pytest.approx(max(failed, diverged), abs=0.1)
+    assert np.mean(np.isinf(values)) == pytest.approx(diverged, abs=0.1)
+    assert np.minimum(values, GUESSING).mean() == pytest.approx(
+        PROBLEM.losses(setting[None])[0, -1], abs=0.15
+    )
 
 
 def test_a_noisy_loss_is_no_better_for_seeds_that_diverged() -> None:
@@ -162,30 +190,36 @@ def test_a_noisy_loss_is_no_better_for_seeds_that_diverged() -> None:
     values = np.array([trial.value for trial in study.trials], dtype=float)
 
     assert values.min() > 0
-    assert np.mean(values < TABLE.outcomes.loss[:, :, -1].min()) < 0.05
+    assert np.mean(values < np.nanmin(LAST)) < 0.05
 
 
 def test_the_stated_error_is_that_of_cross_validation() -> None:
     """The cheapest model is cross-validated once more; the card agrees with the rows."""
-    rows = read_rows(table_model.models_path(CPU_TABLE))
+    rows = read_rows(table_model.models_path(FILE))
     stated = {row["model"]: row for row in rows}
     found = table_model.judge(TABLE, "six nearest")
 
-    for name in ("spearman", "error", "spearman_low", "error_low", "noise_low", "diverges_right"):
+    for name in ("spearman", "error", "spearman_low", "error_low", "noise_low", "failures"):
         assert float(stated["six nearest"][name]) == pytest.approx(found[name], abs=2e-3)
-    assert (
-        card(CPU_TABLE, table_model.models_path(CPU_TABLE))
-        == CPU_TABLE.with_suffix(".md").read_text()
-    )
-    best = max(stated.values(), key=lambda row: float(row["spearman_low"]))
-    assert best["model"] == "Gaussian process"
+    assert card(FILE, table_model.models_path(FILE)) == FILE.with_suffix(".md").read_text()
 
 
-def test_the_table_is_whole_small_and_says_how_it_was_made() -> None:
+def test_the_model_is_good_where_losses_are_low() -> None:
+    """It ranks settings, and its error at low losses is below 1.5 times that of the seeds."""
+    (stated, *_) = read_rows(table_model.models_path(FILE))
+
+    assert stated["model"] == "Gaussian process"
+    assert float(stated["spearman"]) >= 0.97
+    assert float(stated["spearman_low"]) >= 0.8
+    assert float(stated["error_low"]) <= 1.5 * float(stated["noise_low"])
+    assert float(stated["failures"]) < 0.2 * float(stated["failures_constant"])
+
+
+def test_the_table_is_small_and_says_how_it_was_made() -> None:
     """Every setting is trained; the file has at most 4 MB; its facts are complete."""
-    assert len(TABLE.trained) == TABLE.recipe.sobol + TABLE.recipe.cloud
-    assert CPU_TABLE.stat().st_size <= 4e6
+    assert np.isfinite(FAILURES).any(axis=1).all()
+    assert FILE.stat().st_size <= 4e6
     assert all({"date", "device", "torch", "commit"} <= set(part) for part in TABLE.parts)
-    assert set(json.loads(CPU_TABLE.with_suffix(".json").read_text())) == {
+    assert set(json.loads(FILE.with_suffix(".json").read_text())) == {
         "theta", "optimum", "random_search"
     }  # fmt: skip
