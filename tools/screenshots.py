@@ -24,7 +24,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.table.problem import table_problem
+from benchmarks.table.problem import TableProblem
 from optuna_ga import DashboardReport, GASampler
 from tests.servers import MissingServerError, _free_port, _listens, _program, _running
 
@@ -90,7 +90,7 @@ def search(storage: str) -> None:
     study = optuna.create_study(
         study_name="paper", storage=storage, sampler=GASampler(20, seed=0), pruner=NopPruner()
     )
-    study.optimize(table_problem(), n_trials=200, callbacks=[DashboardReport(every=10)])
+    study.optimize(TableProblem(), n_trials=200, callbacks=[DashboardReport(every=10)])
 
 
 def take_pictures(driver: webdriver.Chrome, page: str, folder: Path) -> None:

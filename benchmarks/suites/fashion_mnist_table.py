@@ -26,12 +26,12 @@ class TableObjective:
 
     def __init__(self, table: Path | None = None) -> None:
         # Imported here: other suites need no PyTorch, which is slow to import.
-        from benchmarks.table.problem import table_problem
+        from benchmarks.table.problem import TableProblem
         from benchmarks.table.table import TABLE as COMMITTED
         from optuna_ga.fashion_mnist import SEARCH_SPACE
 
         self.space: Mapping[str, BaseDistribution] = dict(SEARCH_SPACE)
-        self._problem = table_problem(table or COMMITTED)
+        self._problem = TableProblem(table or COMMITTED)
 
     def __call__(self, trial: Trial) -> float:
         """Return the loss after the last epoch."""

@@ -24,7 +24,7 @@ from benchmarks.rows import Row, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
 from benchmarks.samplers import SAMPLERS, Search
 from benchmarks.table.claims_report import report
-from benchmarks.table.problem import fingerprint, results_on, table_problem
+from benchmarks.table.problem import TableProblem, fingerprint, results_on
 from benchmarks.table.table import TABLE
 from benchmarks.trainings import GUESSING
 from optuna_ga import GASampler, best_of_final_generation, optimize_generations
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def row_of(run: Run, seed: int, table: Path) -> Row:
     """Return the result columns of one study."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    problem = table_problem(table, seed)
+    problem = TableProblem(table, noise_seed=seed)
     study = optuna.create_study(sampler=_sampler(run, seed), pruner=NopPruner())
     optimize_generations(
         study,

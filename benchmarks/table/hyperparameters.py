@@ -36,7 +36,6 @@ from benchmarks.table.problem import (
     TableProblem,
     fingerprint,
     results_on,
-    table_problem,
 )
 from benchmarks.table.table import TABLE
 from benchmarks.trainings import GUESSING
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         facts = settings | environment("CPU", "optuna", "commit")
         missing = Missing(out, rows, jobs, facts, lambda row: int(row["seed"]))
         run_missing(missing, importances, options.processes)
-        plot(table_problem(options.table), out.with_suffix(".png"))
+        plot(TableProblem(options.table), out.with_suffix(".png"))
     parser.report(out, report)
 
 
@@ -71,7 +70,7 @@ def importances(seed: int, table: Path) -> list[Row]:
     """Return the result columns of a row per choice of trials and evaluator, for one search."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=RandomSampler(seed=seed), pruner=NopPruner())
-    study.optimize(table_problem(table, seed), n_trials=N_TRIALS)
+    study.optimize(TableProblem(table, noise_seed=seed), n_trials=N_TRIALS)
     return [
         {"trials": words, "evaluator": name}
         | {k: round(v, 4) for k, v in _importances(chosen, evaluator(seed)).items()}

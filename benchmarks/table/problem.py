@@ -79,27 +79,22 @@ class TableProblem:
     """
 
     def __init__(self, path: Path = TABLE, *, noise_seed: int | None = None) -> None:
-        table = read_table(path)
-        self._table = table
+        self._model = _model(path)
         self._noise_seed = noise_seed
-        self.facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        self.facts = self._model.facts
         self.optimum = Optimum(
             tuple(self.facts["optimum"]["setting"]), self.facts["optimum"]["loss"]
         )
-        self._surrogate = Surrogate(table, self.facts["theta"])
-        complete = (failures(table) == 0).all(axis=1)
-        self._logs = np.log(table.outcomes.loss[complete])
-        self._nearest = KDTree(self._surrogate.scaled(table.settings[complete]))
 
     @property
     def epochs(self) -> int:
         """Epochs of a training."""
-        return self._table.recipe.epochs
+        return self._model.table.recipe.epochs
 
     @property
     def lowest_rate(self) -> float:
         """The lowest learning rate of the table."""
-        return float(self._table.settings[:, 0].min())
+        return float(self._model.table.settings[:, 0].min())
 
     @property
     def worst_regret(self) -> float:
@@ -119,7 +114,7 @@ class TableProblem:
 
     def predicted(self, settings: np.ndarray) -> Predicted:
         """Return what is predicted for settings `(n, 3)`."""
-        return self._surrogate.predict(settings)
+        return self._model.surrogate.predict(settings)
 
     def regret(self, setting: np.ndarray) -> float:
         """Return the loss at a setting `(3,)`, at most that of guessing, less the optimum's."""
@@ -155,8 +150,9 @@ class TableProblem:
         luck = rng.random()
         if luck < max(failed, diverged):
             return np.full(self.epochs, np.inf if luck < diverged else GUESSING)
-        _, nearest = self._nearest.query(self._surrogate.scaled(setting[None])[0])
-        logs = self._logs[nearest]  # (seeds, epochs)
+        (place,) = self._model.surrogate.scaled(setting[None])
+        _, nearest = self._model.nearest.query(place)
+        logs = self._model.logs[nearest]  # (seeds, epochs)
         # Values are nearer to their own mean than to the true one, hence n / (n - 1).
         n = len(logs)
         residual = (logs[rng.integers(n)] - logs.mean(axis=0)) * np.sqrt(n / (n - 1))
@@ -203,6 +199,34 @@ class Surrogate:
         places = self.scaled(settings)
         log_losses, shares = (process.predict(places) for process in self._processes)
         return Predicted(log_losses, shares.clip(0.0, 1.0))
+
+
+class _Model(NamedTuple):
+    """A table with its model.
+
+    Attributes:
+        table: The table.
+        facts: What `benchmarks.table.model` wrote.
+        surrogate: The Gaussian processes.
+        nearest: Finds settings at which every seed was trained and succeeded.
+        logs: Logarithms of their losses `(n, seeds, epochs)`.
+    """
+
+    table: Table
+    facts: dict[str, Any]
+    surrogate: Surrogate
+    nearest: KDTree
+    logs: np.ndarray
+
+
+@lru_cache(maxsize=2)
+def _model(path: Path) -> _Model:
+    """Return what all problems on a table share."""
+    table, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
+    surrogate = Surrogate(table, facts["theta"])
+    complete = (failures(table) == 0).all(axis=1)
+    nearest = KDTree(surrogate.scaled(table.settings[complete]))
+    return _Model(table, facts, surrogate, nearest, np.log(table.outcomes.loss[complete]))
 
 
 def _process(
@@ -264,9 +288,3 @@ def results_on(path: Path, name: str) -> Path:
     """Return the file of results on a table: `name` with the table's device."""
     *_, device = path.stem.rpartition("_")
     return RESULTS / f"{name}_{device}.csv"
-
-
-@lru_cache(maxsize=4)
-def table_problem(path: Path = TABLE, noise_seed: int | None = None) -> TableProblem:
-    """Return the problem, which is set up once in a process."""
-    return TableProblem(path, noise_seed=noise_seed)

@@ -230,9 +230,9 @@ def test_leading_bits_count_only_after_those_before_them() -> None:
 
 def test_the_table_s_score_is_the_regret() -> None:
     """It is 0 at the optimum, and the regret of guessing where training diverges."""
-    from benchmarks.table.problem import table_problem
+    from benchmarks.table.problem import TableProblem
 
-    problem = table_problem()
+    problem = TableProblem()
     objective = task_of(TABLE, "fashion-mnist").objective(7)
     names = list(objective.space)
     params = some_params(objective)

@@ -23,13 +23,13 @@ from benchmarks.rows import read_rows
 from benchmarks.table import model as table_model
 from benchmarks.table.card import card
 from benchmarks.table.design import HIGH, LOW
-from benchmarks.table.problem import FAILED, TableProblem, table_problem
+from benchmarks.table.problem import FAILED, TableProblem
 from benchmarks.table.table import TABLE as FILE
 from benchmarks.table.table import read_table
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
-PROBLEM = table_problem()
+PROBLEM = TableProblem()
 TABLE = read_table(FILE)
 LAST = TABLE.outcomes.loss[:, :, -1]  # NaN for a seed that was not trained.
 FAILURES = np.where(np.isnan(LAST), np.nan, LAST > FAILED)
