@@ -115,7 +115,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class Claim(NamedTuple):
-    """A claim, the compared figures, and their difference; a negative one supports it."""
+    """A claim, one comparison for it, and the difference; a negative one supports it."""
 
     claim: str
     compared: str
@@ -123,13 +123,18 @@ class Claim(NamedTuple):
 
 
 def claims_table(claims: Sequence[Claim], scale: float = 1.0) -> str:
-    """Return a table of verdicts as Markdown, corrected for the number of claims.
+    """Return a table of verdicts as Markdown, corrected within each claim.
 
     Args:
-        claims: The claims.
+        claims: The comparisons; those of one claim are a family.
         scale: Factor of the shown differences.
     """
-    corrected = holm([claim.found.p for claim in claims])
+    families: dict[str, list[int]] = {}
+    for position, claim in enumerate(claims):
+        families.setdefault(claim.claim, []).append(position)
+    corrected = np.empty(len(claims))
+    for family in families.values():
+        corrected[family] = holm([claims[position].found.p for position in family])
     lines = [
         (claim.claim, claim.compared, claim.found.n, signed(claim.found, scale), f"{p:.2g}",
          verdict(claim.found, p))

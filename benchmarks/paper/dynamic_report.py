@@ -100,7 +100,8 @@ def _verdicts(found: pd.DataFrame) -> list[str]:
         claim
         for ours in methods
         for theirs in methods
-        if ours in POPULATIONS and theirs not in POPULATIONS
+        if ours in POPULATIONS
+        and theirs not in POPULATIONS[POPULATIONS.index(ours) :]  # Each pair once.
         for claim in _claims(found, ours, theirs)
     ]
     if not claims:
@@ -119,8 +120,8 @@ def _verdicts(found: pd.DataFrame) -> list[str]:
         claims_table(claims),
         paragraph(
             """Differences are paired by seed; a negative one is in favour of the claim. A claim
-            is shown if it is significant at the 0.05 level after Holm's correction for all lines
-            of the table."""
+            is shown if it is significant at the 0.05 level after Holm's correction for its three
+            lines."""
         ),
         paragraph(
             f"""How much worse the replays are than the answer, which is what its choice

@@ -77,14 +77,12 @@ def _run(parser: Options, options: argparse.Namespace, rows: Path, facts: Path) 
     for study in tqdm(studies, desc="test", unit="answer", disable=None):
         if monotonic() < end:
             _test(study, objective)
-    tested = _tested(storage, _name(options))
-    if not tested:
-        parser.error(
-            f"argument --minutes: no study is complete and tested after {options.minutes}"
-        )
-    write_rows(rows, [row for study in tested for row in _rows(study)])
+    complete = _complete(storage, _name(options))
+    if not complete:
+        parser.error(f"argument --minutes: no study is complete after {options.minutes}")
+    write_rows(rows, [row for study in complete for row in _rows(study)])
     with replacing(facts) as file:
-        file.write(json.dumps(_facts(tested, _name(options)), indent=1) + "\n")
+        file.write(json.dumps(_facts(complete, _name(options)), indent=1) + "\n")
 
 
 def _expected_time(options: argparse.Namespace, device: torch.device, n_trainings: int) -> str:
@@ -160,22 +158,30 @@ def _test(study: Study, objective: FashionMNISTObjective) -> None:
         study.set_user_attr(TEST, objective.test(_answer(study).params).accuracy)
 
 
-def _tested(storage: BaseStorage, problem: str) -> list[Study]:
-    """Return the problem's studies that have all their trials and a test accuracy."""
+def _complete(storage: BaseStorage, problem: str) -> list[Study]:
+    """Return the problem's studies that have all their trials."""
     names = sorted(optuna.get_all_study_names(storage))
     studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
     return [
         study
         for study in studies
-        if TEST in study.user_attrs and study.user_attrs[PROBLEM].startswith(f"{problem}, ")
+        if study.user_attrs.get(PROBLEM, "").startswith(f"{problem}, ")
+        and sum(map(is_complete, study.get_trials(deepcopy=False))) >= math.prod(_size(study))
     ]
+
+
+def _size(study: Study) -> tuple[int, int]:
+    """Return a study's population size and its generations."""
+    *_, generations = study.user_attrs[PROBLEM].rpartition(", ")
+    n_generations, _, _, population_size = generations.split()
+    return int(population_size), int(n_generations)
 
 
 def _rows(study: Study) -> list[Row]:
     answer = _answer(study).number
     trials = [trial for trial in study.get_trials(deepcopy=False) if is_complete(trial)]
-    *_, generations = study.user_attrs[PROBLEM].rpartition(", ")
-    n_generations, _, _, population_size = generations.split()
+    population_size, n_generations = _size(study)
+    test = study.user_attrs.get(TEST, "unknown")  # The time may end before the tests.
     return [
         {
             "population_size": population_size,
@@ -188,7 +194,7 @@ def _rows(study: Study) -> list[Row]:
             "accuracy": trial.user_attrs.get("validation_accuracy"),
             "seconds": _digits(trial.user_attrs["training_s"]),
             **{name: _digits(trial.params[name]) for name in SEARCH_SPACE},
-            "test_accuracy": study.user_attrs[TEST] if trial.number == answer else None,
+            "test_accuracy": test if trial.number == answer else None,
         }
         for trial in trials
     ]

@@ -72,8 +72,8 @@ def report(rows: pd.DataFrame) -> str:
             paragraph(
                 """Differences are paired by seed; a negative one is in favour of the claim. A
                 claim is shown if it is significant at the 0.05 level after Holm's correction for
-                all lines. With the same seed run 4 begins with run 3, so that it cannot be
-                worse."""
+                all lines of its claim. With the same seed run 4 begins with run 3, so that it
+                cannot be worse."""
             ),
             _claims(rows),
         ]

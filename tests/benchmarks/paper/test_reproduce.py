@@ -160,7 +160,7 @@ def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """The page equals the report to the letter."""
-    path = RESULTS / "reproduce_cpu.csv"
+    path = RESULTS / "reproduce_cuda.csv"
     text = reproduce_report.report(read(path), path.with_suffix(".json"))
 
     assert path.with_suffix(".md").read_text() == text

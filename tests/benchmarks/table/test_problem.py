@@ -65,7 +65,7 @@ def test_it_tells_what_was_trained() -> None:
     told = np.minimum(PROBLEM.losses(TABLE.settings)[:, -1], GUESSING)
     trained = np.nanmean(np.minimum(LAST, GUESSING), axis=1)
 
-    assert np.corrcoef(told, trained)[0, 1] > 0.95
+    assert np.corrcoef(told, trained)[0, 1] > 0.93
     assert np.abs(told - trained).max() > 1e-3
 
 
