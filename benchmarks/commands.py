@@ -17,7 +17,6 @@ COMMANDS = {
     "benchmarks.paper.dynamic": "population-based training, and searches",
     "benchmarks.table.make": "a table of trainings",
     "benchmarks.table.model": "the model of a table",
-    "benchmarks.table.grow": "trainings that a table is made of",
     "benchmarks.table.claims": "the paper's claims on a table",
     "benchmarks.table.ga_settings": "settings of the genetic algorithm",
     "benchmarks.table.hyperparameters": "importances of the hyperparameters",
