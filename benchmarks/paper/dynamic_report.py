@@ -179,7 +179,7 @@ def _plot_losses(axes: Axes, found: pd.DataFrame) -> None:
             axes.plot(position + shift, np.mean(values), "_", c=colour, ms=22, mew=2)
     axes.plot([], [], "_", c="C0", mew=2, label="answer")
     axes.plot([], [], "_", c="C1", mew=2, label="its replays")
-    axes.set_xticks(range(len(methods)), list(methods))
+    axes.set_xticks(range(len(methods)), list(methods), rotation=30, ha="right")
     axes.set_xlim(-0.5, len(methods) - 0.5)
     axes.set(ylabel="validation loss", title="answers of all seeds, and means")
     axes.legend()

@@ -40,7 +40,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("discrete", "gp"): Limit(n_trials=100, n_seeds=20),
     ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
     ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=20),
-    ("fashion-mnist-table", "gp"): Limit(n_trials=200, n_seeds=50),
+    ("fashion-mnist-table", "gp"): Limit(n_trials=100, n_seeds=50),
     ("bbob-biobj", "gp"): Limit(n_trials=100, n_seeds=1),
     ("front", "gp"): Limit(n_trials=100, n_seeds=1),
     ("trade-offs", "gp"): Limit(n_trials=100, n_seeds=2),

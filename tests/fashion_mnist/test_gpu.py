@@ -22,6 +22,7 @@ from optuna_ga.fashion_mnist._network import initial_network
 from optuna_ga.fashion_mnist._training import Epoch, train
 from optuna_ga.torch import Member
 from optuna_ga.torch._environment import Precision
+from tests.fashion_mnist.test_cost import PARAMS, SMALL, study_of, tiny
 from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     MEMBERS,
@@ -184,6 +185,17 @@ def test_a_generation_larger_than_a_chunk_trains_on_the_gpu(precision: Precision
 
     assert [len(curve) for curve in ended] == [1] * 20
     assert all(math.isfinite(loss) for curve in ended for _, loss, _ in curve)
+
+
+def test_a_trial_on_the_gpu_has_the_loss_and_the_cost_of_the_cpu() -> None:
+    """Networks of two widths and of different epochs are one generation; costs are equal."""
+    there, here = (
+        study_of(tiny(device=device, precision="float32"), PARAMS, SMALL, together=True).trials
+        for device in ("cuda", "cpu")
+    )
+    for mine, theirs in zip(there, here, strict=True):
+        assert mine.values == pytest.approx(theirs.values, abs=1e-3)
+        assert mine.values[1] == theirs.values[1]
 
 
 @pytest.mark.parametrize("backend", [None, "vmap"])
