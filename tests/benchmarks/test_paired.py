@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from benchmarks.paired import (
+    Claim,
     Difference,
+    claims_table,
     difference,
     holm,
     mean_interval,
@@ -60,6 +62,17 @@ def test_a_verdict_needs_significance_and_a_direction() -> None:
     assert verdict(lower, 0.06) == "not shown"
     assert verdict(lower, 0.04) == "shown"
     assert verdict(higher, 0.001) == "the opposite"
+
+
+def test_p_values_are_corrected_within_a_claim() -> None:
+    """Two comparisons double the smaller p; a claim with a single one keeps its own."""
+    claims = [
+        Claim(claim, "", Difference(-1.0, -2.0, -0.1, p, 9))
+        for claim, p in (("first", 0.01), ("second", 0.03), ("first", 0.04))
+    ]
+    lines = claims_table(claims).splitlines()[-3:]
+
+    assert [line.split("|")[-3].strip() for line in lines] == ["0.02", "0.03", "0.04"]
 
 
 def test_an_interval_ends_where_values_end() -> None:

@@ -158,6 +158,29 @@ def test_the_report_judges_made_up_runs(tmp_path: Path) -> None:
     assert not any(claim == "the GA beats tpe" for claim, _ in verdicts)  # Random search so far.
 
 
+def test_answers_that_were_not_tested_are_counted_and_left_out(tmp_path: Path) -> None:
+    """The mean is that of the others; a diverged answer counts as guessing."""
+    rows = [
+        *rows_of("ga, mutation 0.1", [[2.0, 1.5]] * 3, 5, 2),
+        *rows_of("random", [[2.0, 1.4]] * 3, 5, 2),
+    ]
+    tested = {0: "0.7", 1: "unknown", 2: "nan"}
+    for row in rows:
+        if row["test_accuracy"]:
+            row["test_accuracy"] = tested[row["seed"]] if "ga" in row["sampler"] else "unknown"
+    write_rows(tmp_path / "rows.csv", rows)
+    facts = tmp_path / "facts.json"
+    facts.write_text('{"problem": "p", "date": "d", "environments": []}')
+    found = read(tmp_path / "rows.csv")
+    accuracies = reproduce_report.measured(found).set_index(["sampler", "seed"])["test_accuracy"]
+    text = reproduce_report.report(found, facts)
+
+    assert accuracies["ga, mutation 0.1"].dropna().tolist() == [0.7, 0.1]
+    assert accuracies["random"].isna().all()
+    assert "Of 6 answers 4 have not been scored on the test images." in text
+    assert "test error of the answer" not in text
+
+
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """The page equals the report to the letter."""
     path = RESULTS / "reproduce_cuda.csv"

@@ -59,6 +59,6 @@ def test_a_cells_regrets_are_those_of_its_sampler() -> None:
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
     """The page equals the report to the letter."""
-    path = RESULTS / "ga_settings_cpu.csv"
+    path = RESULTS / "ga_settings_cuda.csv"
 
     assert path.with_suffix(".md").read_text() == ga_settings_report.report(read_frame(path))
