@@ -111,7 +111,8 @@ def _explanation() -> str:
         that have at least 90 % as many pairs of a task and a seed as any has, its mean rank with
         the 95 % interval over seeds, and the best of the others, ours left out. `gp` takes long:
         it stops after 100 trials, and has fewer seeds on some suites; against it wins / ties /
-        losses on the pairs that both have. The suites' own reports have all samplers. Made by `python -m benchmarks.suites.overview` from rows."""
+        losses on the pairs that both have. The suites' own reports have all samplers. Made by
+        `python -m benchmarks.suites.overview` from rows."""
     )
 
 
