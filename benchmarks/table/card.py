@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.rows import Row, read_rows
-from benchmarks.table.problem import failures
+from benchmarks.table.surrogate import failures
 from benchmarks.table.table import read_table
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 

@@ -30,7 +30,7 @@ from benchmarks.options import Options
 from benchmarks.rows import Row, replacing, write_rows
 from benchmarks.table.card import card
 from benchmarks.table.design import HIGH, LOW
-from benchmarks.table.problem import Predicted, Surrogate, failures, features, targets
+from benchmarks.table.surrogate import Predicted, Surrogate, failures, features, targets
 from benchmarks.table.table import TABLE, Table, read_table
 from benchmarks.trainings import GUESSING
 

@@ -1,10 +1,9 @@
 """The problem `fashion-mnist-table`: the paper's problem in less than a millisecond.
 
 A training succeeds or fails: it diverges, or its loss stays that of guessing. Where learning
-rates are high either may happen, by the luck of a training seed. So two Gaussian processes, fitted
-to the table of `benchmarks.table.make`, predict the losses of a training that succeeds after each
-epoch, and the shares of trainings that fail and that diverge. `benchmarks.table.model` fits their
-kernels and states their errors.
+rates are high either may happen, by the luck of a training seed. The model of the table, see
+`benchmarks.table.surrogate`, predicts the losses of trainings that succeed, and how many fail;
+`benchmarks.table.model` fits it and states its errors.
 
 The loss of a setting is the mean over training seeds, in which a failure counts as guessing,
 log 10. It is infinite where at least half of the trainings are predicted to diverge.
@@ -13,27 +12,21 @@ log 10. It is infinite where at least half of the trainings are predicted to div
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import optuna
 from optuna import Trial
 from scipy.spatial import KDTree
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from benchmarks.rows import RESULTS
+from benchmarks.table.surrogate import Predicted, Surrogate, failures
 from benchmarks.table.table import TABLE, Table, read_table
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
-
-FAILED = 0.95 * GUESSING  # A last loss above it is that of guessing.
 
 
 class Optimum(NamedTuple):
@@ -41,26 +34,6 @@ class Optimum(NamedTuple):
 
     setting: tuple[float, ...]
     loss: float
-
-
-class Predicted(NamedTuple):
-    """What is predicted for n settings.
-
-    Attributes:
-        log_losses: Logarithms of the losses after each epoch `(n, epochs)` of a training that
-            succeeds; in a table NaN where none did.
-        shares: Shares of the trainings that fail and that diverge `(n, 2)`.
-    """
-
-    log_losses: np.ndarray
-    shares: np.ndarray
-
-    @property
-    def losses(self) -> np.ndarray:
-        """Mean losses `(n, epochs)` over training seeds, infinite where most diverge."""
-        failed, diverged = self.shares[:, :1], self.shares[:, 1:]
-        means = (1 - failed) * np.exp(self.log_losses) + failed * GUESSING
-        return np.where(diverged >= 0.5, np.inf, means)
 
 
 class TableProblem:
@@ -159,48 +132,6 @@ class TableProblem:
         return np.asarray(np.exp(predicted.log_losses[0] + residual))
 
 
-class Surrogate:
-    """Gaussian processes over the settings of a table.
-
-    Args:
-        table: The table.
-        theta: The kernels' parameters; None fits them to the settings.
-        chosen: Indices of the settings to use. None takes all.
-    """
-
-    def __init__(
-        self,
-        table: Table,
-        theta: Sequence[Sequence[float]] | None = None,
-        chosen: np.ndarray | None = None,
-    ) -> None:
-        chosen = np.arange(len(table.settings)) if chosen is None else chosen
-        found = features(table.settings[chosen])  # (n, 4)
-        self._mean, self._deviation = found.mean(axis=0), found.std(axis=0)
-        parameters = [None, None] if theta is None else theta
-        places = self.scaled(table.settings[chosen])
-        self._processes = [
-            _process(places[known], values[known], given)
-            for values, given in zip(targets(table, chosen), parameters, strict=True)
-            for known in [np.isfinite(values).all(axis=1)]
-        ]
-
-    @property
-    def theta(self) -> list[list[float]]:
-        """The logarithms of the kernels' parameters."""
-        return [[float(value) for value in each.kernel_.theta] for each in self._processes]
-
-    def scaled(self, settings: np.ndarray) -> np.ndarray:
-        """Return the features of settings `(n, 3)`, each with mean 0 and deviation 1."""
-        return np.asarray((features(settings) - self._mean) / self._deviation)
-
-    def predict(self, settings: np.ndarray) -> Predicted:
-        """Return what is predicted for settings `(n, 3)`."""
-        places = self.scaled(settings)
-        log_losses, shares = (process.predict(places) for process in self._processes)
-        return Predicted(log_losses, shares.clip(0.0, 1.0))
-
-
 class _Model(NamedTuple):
     """A table with its model.
 
@@ -227,55 +158,6 @@ def _model(path: Path) -> _Model:
     complete = (failures(table) == 0).all(axis=1)
     nearest = KDTree(surrogate.scaled(table.settings[complete]))
     return _Model(table, facts, surrogate, nearest, np.log(table.outcomes.loss[complete]))
-
-
-def _process(
-    places: np.ndarray, values: np.ndarray, theta: Sequence[float] | None
-) -> GaussianProcessRegressor:
-    process = GaussianProcessRegressor(
-        kernel(theta), optimizer="fmin_l_bfgs_b" if theta is None else None, normalize_y=True
-    )
-    with catch_warnings():
-        # The length scale of an irrelevant feature ends at its bound.
-        simplefilter("ignore", ConvergenceWarning)
-        return process.fit(places, values)
-
-
-def kernel(theta: Sequence[float] | None = None) -> Kernel:
-    """Return the kernel with these parameters, or with those to begin a fit with."""
-    wide = (1e-3, 1e3)
-    noise = WhiteKernel(0.05, (1e-5, 1e2))
-    start = ConstantKernel(1.0, wide) * Matern([1.0] * 4, wide, nu=2.5) + noise
-    return start if theta is None else start.clone_with_theta(np.array(theta))
-
-
-def features(settings: np.ndarray) -> np.ndarray:
-    """Return the inputs `(n, 4)` of the processes at settings `(n, 3)`.
-
-    With momentum m a step of SGD acts for 1 / (1 - m) steps, so that the quotient of learning rate
-    and 1 - m decides on failure.
-    """
-    rate, momentum, decay = settings.T
-    return np.column_stack([np.log(rate / (1 - momentum)), np.log(rate), momentum, np.sqrt(decay)])
-
-
-def failures(table: Table) -> np.ndarray:
-    """Return whether trainings failed `(n, seeds)`, as 0 or 1; NaN for a seed not trained."""
-    last = table.outcomes.loss[:, :, -1]
-    return np.where(np.isnan(last), np.nan, last > FAILED)
-
-
-def targets(table: Table, chosen: np.ndarray | None = None) -> Predicted:
-    """Return the means over the seeds of the table's settings, or of those with some indices."""
-    chosen = np.arange(len(table.settings)) if chosen is None else chosen
-    failed, loss = failures(table)[chosen], table.outcomes.loss[chosen]
-    diverged = np.where(np.isnan(failed), np.nan, np.isinf(loss[:, :, -1]))
-    succeeded = failed == 0  # (n, seeds)
-    logs = np.where(succeeded[..., None], np.log(np.where(np.isfinite(loss), loss, 1.0)), 0.0)
-    n = succeeded.sum(axis=1)[:, None]
-    means = np.where(n > 0, logs.sum(axis=1) / n.clip(1), np.nan)
-    shares = np.column_stack([np.nanmean(failed, axis=1), np.nanmean(diverged, axis=1)])
-    return Predicted(means, shares)
 
 
 def fingerprint(path: Path) -> str:

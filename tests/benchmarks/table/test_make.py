@@ -16,8 +16,9 @@ from benchmarks.table import make
 from benchmarks.table.card import card
 from benchmarks.table.design import EFFECTIVE_RATES, HIGH, LOW, setting
 from benchmarks.table.model import fit, judge, models_path, noise
-from benchmarks.table.problem import TableProblem, targets
-from benchmarks.table.table import read_table
+from benchmarks.table.problem import TableProblem
+from benchmarks.table.surrogate import targets
+from benchmarks.table.table import TABLE, read_table
 from benchmarks.trainings import load, train_settings
 from optuna_ga.fashion_mnist import SEARCH_SPACE, initial_network
 from optuna_ga.fashion_mnist._training import train
@@ -127,6 +128,16 @@ def test_rows_make_a_table_with_a_model(tmp_path: Path) -> None:
     text = card(path.with_suffix(".npz"), models_path(path.with_suffix(".npz")))
     assert "12 settings of a Sobol sequence" in text and "11 where losses are low" in text
     assert "Of 34 trainings 0 diverged, and 0 ended" in text
+
+
+def test_the_committed_table_is_made_of_the_committed_rows() -> None:
+    """Settings are equal, and figures up to the file's float32."""
+    made, stored = make.table_of(read_rows(TABLE.with_suffix(".csv"))), read_table(TABLE)
+
+    assert np.array_equal(made.settings, stored.settings)
+    for mine, kept in zip(made.outcomes, stored.outcomes, strict=True):
+        np.testing.assert_allclose(mine, kept, rtol=1e-6)
+    assert made.recipe == stored.recipe
 
 
 def test_targets_are_means_over_the_trainings_that_succeeded(tmp_path: Path) -> None:

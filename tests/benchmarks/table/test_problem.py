@@ -23,7 +23,8 @@ from benchmarks.rows import read_rows
 from benchmarks.table import model as table_model
 from benchmarks.table.card import card
 from benchmarks.table.design import HIGH, LOW
-from benchmarks.table.problem import FAILED, TableProblem
+from benchmarks.table.problem import TableProblem
+from benchmarks.table.surrogate import FAILED
 from benchmarks.table.table import TABLE as FILE
 from benchmarks.table.table import read_table
 from benchmarks.trainings import GUESSING
