@@ -122,16 +122,19 @@ class Claim(NamedTuple):
     found: Difference
 
 
-def claims_table(claims: Sequence[Claim], scale: float = 1.0) -> str:
-    """Return a table of verdicts as Markdown, corrected within each claim.
+def claims_table(
+    claims: Sequence[Claim], scale: float = 1.0, *, within_claims: bool = True
+) -> str:
+    """Return a table of verdicts as Markdown, with corrected p-values.
 
     Args:
-        claims: The comparisons; those of one claim are a family.
+        claims: The comparisons.
         scale: Factor of the shown differences.
+        within_claims: Whether the comparisons of one claim are a family. Else all are one.
     """
     families: dict[str, list[int]] = {}
     for position, claim in enumerate(claims):
-        families.setdefault(claim.claim, []).append(position)
+        families.setdefault(claim.claim if within_claims else "", []).append(position)
     corrected = np.empty(len(claims))
     for family in families.values():
         corrected[family] = holm([claims[position].found.p for position in family])

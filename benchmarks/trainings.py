@@ -37,13 +37,14 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@lru_cache(maxsize=4)
 def load(
     name: str,
     device: torch.device,
     n_training: int | None = None,
     n_validation: int | None = None,
 ) -> Data:
-    """Return the "subset" or the "full" data.
+    """Return the "subset" or the "full" data, the same tensors at every call.
 
     Args:
         name: Which of them.

@@ -117,11 +117,11 @@ def _verdicts(found: pd.DataFrame) -> list[str]:
             scratch with another seed for initial weights and batches; the mean of an answer's
             replays counts. No loss counts as higher than that of guessing."""
         ),
-        claims_table(claims),
+        claims_table(claims, within_claims=False),
         paragraph(
             """Differences are paired by seed; a negative one is in favour of the claim. A claim
-            is shown if it is significant at the 0.05 level after Holm's correction for its three
-            lines."""
+            is shown if it is significant at the 0.05 level after Holm's correction for all lines
+            of the table."""
         ),
         paragraph(
             f"""How much worse the replays are than the answer, which is what its choice

@@ -21,6 +21,7 @@ step() { # step SECONDS NAME COMMAND...
     echo "$name: exit $code after $((SECONDS - start)) s"
     tail -n 25 "$out/$name.log"
     ((code == 0)) || failed=1
+    return "$code"
 }
 
 measure() {
@@ -40,14 +41,20 @@ measure() {
 
 study() { # Two processes, since storing trials takes as long as training them.
     local options="--training-images 6000 --validation-images 2000 --epochs 5 --minutes 8.5"
-    local half
+    local half jobs=()
     for half in "0 1 2 3 4" "5 6 7 8 9"; do
         # shellcheck disable=SC2086 (the options are words)
         step 580 "reproduce_cuda_${half%% *}" python3 -m benchmarks.paper.reproduce $options \
             --precision bfloat16 --seeds $half --storage "gpu-results/${half%% *}.db" \
             --out "$out/reproduce_cuda_${half%% *}" &
+        jobs+=($!)
     done
-    wait
+    for half in "${jobs[@]}"; do
+        wait "$half" || failed=1
+    done
+    local first="$out/reproduce_cuda_0" second="$out/reproduce_cuda_5"
+    { cat "$first.csv" && tail -n +2 "$second.csv"; } > "$out/reproduce_cuda.csv" || failed=1
+    cp "$first.json" "$out/reproduce_cuda.json" || failed=1
 }
 
 "$what"

@@ -39,7 +39,7 @@ class TableObjective:
 
     def score(self, params: Mapping[str, Any]) -> float:
         """Return the loss, at most that of guessing, less that of the optimum."""
-        # The optimum is rounded, so that a loss may be lower by a rounding error.
+        # The optimum was found numerically, so that a loss may be lower by a rounding error.
         return max(0.0, self._problem.regret(np.array([params[name] for name in self.space])))
 
 

@@ -118,7 +118,7 @@ def _regrets(after: After, optimum: float) -> str:
         if name not in regrets[budget]:
             return "-"
         star = " *" if p_values.get((name, budget), 1.0) < 0.05 else ""
-        return with_interval(regrets[budget][name].dropna().tolist(), 1) + star
+        return with_interval(regrets[budget][name].dropna().tolist(), 1, (0.0, math.inf)) + star
 
     lines = [[name, *(cell(name, budget) for budget in regrets)] for name in names]
     return table(["sampler", *(f"{budget} trials" for budget in regrets)], lines)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.markdown import paragraph, table
-from benchmarks.paired import Difference, difference, holm, share_interval, verdict
-from benchmarks.rows import TooFewRowsError
+from benchmarks.paired import (
+    Difference,
+    difference,
+    holm,
+    share_interval,
+    verdict,
+    with_interval,
+)
+from benchmarks.paper import reproduce_report
+from benchmarks.paper.runs import PAPER
+from benchmarks.rows import RESULTS, TooFewRowsError, read_frame
+from benchmarks.trainings import GUESSING
 
+TRAININGS = RESULTS / "reproduce_cuda.csv"  # The paper's runs, really trained.
+
+_POSSIBLE = (0.0, GUESSING)
 Name = tuple[str, int, int, float]  # Sampler, population size, generations, mutation probability.
 Pair = tuple[Name, Name]
 
@@ -61,8 +75,12 @@ CLAIMS: Mapping[str, Sequence[Pair]] = {
 }
 
 
-def report(rows: pd.DataFrame) -> str:
+def report(rows: pd.DataFrame, trainings: Path = TRAININGS) -> str:
     """Return the report as Markdown.
+
+    Args:
+        rows: A row for each study.
+        trainings: Rows of `benchmarks.paper.reproduce` to compare the table with.
 
     Raises:
         TooFewRowsError: If no comparison has two seeds.
@@ -90,8 +108,38 @@ def report(rows: pd.DataFrame) -> str:
                 `python -m benchmarks.table.claims`."""
             ),
             *sections,
+            "## The table beside trainings\n",
+            paragraph(
+                """The validation losses of the answers that users see, on the table and in
+                [the same runs, really trained](reproduce_cuda.md): means over n studies with 95 %
+                intervals. There all trials of all studies have one training seed, on the table
+                each trial has its own."""
+            ),
+            _beside(rows, reproduce_report.measured(read_frame(trainings, "test_accuracy"))),
         ]
     )
+
+
+def _beside(rows: pd.DataFrame, trained: pd.DataFrame) -> str:
+    """Return the table of what users of the table and of trainings see."""
+    lines = []
+    for run in PAPER:
+        for sampler, name, prob in (
+            ("ga", run.sampler, run.mutation_prob), ("random", "random", 0.0), ("tpe", "tpe", 0.0),
+        ):  # fmt: skip
+            size = {"population_size": run.population_size, "generations": run.n_generations}
+            told = _chosen(rows, sampler=sampler, mutation_prob=prob, **size)["seen"].tolist()
+            real = _chosen(trained, sampler=name, **size)["answer_loss"].tolist()
+            lines.append(
+                [run.name, sampler, len(told), with_interval(told, 3, _POSSIBLE), len(real),
+                 with_interval(real, 3, _POSSIBLE)]
+            )  # fmt: skip
+    return table(["run", "sampler", "n", "table", "n", "trainings"], lines)
+
+
+def _chosen(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Return the rows that have these values."""
+    return frame[np.logical_and.reduce([frame[name] == each for name, each in values.items()])]
 
 
 def _section(claim: str, pairs: Sequence[Pair], losses: pd.DataFrame) -> str:

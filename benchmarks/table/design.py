@@ -16,9 +16,9 @@ from scipy.stats import qmc
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 LOW, HIGH = np.array([(d.low, d.high) for d in SEARCH_SPACE.values()]).T
+SEEDS = 2  # Of the settings where losses are low.
 # With momentum m a step of SGD acts for 1 / (1 - m) steps. Where its product with the learning
 # rate is beyond these, losses are high: training hardly begins, or ends at guessing or diverges.
-SEEDS = 2  # Of the settings where losses are low.
 EFFECTIVE_RATES = (0.02, 1.0)
 
 

@@ -138,7 +138,11 @@ def train(
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """Return the table of some rows; settings of which a seed is missing are left out."""
+    """Return the table of some rows; settings of which a seed is missing are left out.
+
+    Raises:
+        ValueError: If a row has another setting than the design.
+    """
     found = {(int(row["setting"]), int(row["seed"])): row for row in rows}
     design = {number: setting(number) for number, _ in sorted(found)}
     whole = {
@@ -152,6 +156,8 @@ def table_of(rows: Sequence[Row]) -> Table:
     for position, (number, chosen) in enumerate(whole.items()):
         for seed in range(chosen.seeds):
             row = found[number, seed]
+            if tuple(float(row[name]) for name in SEARCH_SPACE) != chosen.values:
+                raise ValueError(f"Setting {number} of the rows is another in today's design.")
             loss[position, seed] = [float(row[f"loss_{epoch}"]) for epoch in epochs]
             accuracy[position, seed] = [float(row[f"accuracy_{epoch}"]) for epoch in epochs]
     recipe = Recipe(
@@ -162,8 +168,9 @@ def table_of(rows: Sequence[Row]) -> Table:
         precision=first["precision"],
     )
     settings = np.array([chosen.values for chosen in whole.values()])
+    used = [row for (number, _), row in found.items() if number in whole]
     names = ("date", "device", "processor", "python", "torch", "commit")
-    parts = [dict(zip(names, part, strict=True)) for part in _parts(rows, names)]
+    parts = [dict(zip(names, part, strict=True)) for part in _parts(used, names)]
     return Table(recipe, settings, Outcomes(loss, accuracy), parts)
 
 

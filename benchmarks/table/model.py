@@ -6,6 +6,8 @@ succeeded: the figures are the rank correlation and the mean absolute error, ove
 where a training did and over the quarter with the lowest losses. The noise is the error of the
 table's own means over seeds. Failures are judged by the mean squared error of their predicted
 share, training by training (Brier's score), beside that of a share that is the same everywhere.
+The mean loss, in which failures count as guessing and which searches minimize, is judged over all
+settings and over the quarter where it is lowest.
 """
 
 from __future__ import annotations
@@ -92,6 +94,9 @@ def judge(table: Table, name: str) -> Row:
     loss, predicted = (np.exp(each.log_losses[succeeded, -1]) for each in (true, guess))
     low = np.argsort(loss, kind="stable")[: len(loss) // 4]
     failed = failures(table)
+    means = np.nanmean(np.minimum(table.outcomes.loss[:, :, -1], GUESSING), axis=1)
+    told = np.minimum(guess.losses[:, -1], GUESSING)
+    lowest = np.argsort(means, kind="stable")[: len(means) // 4]
     figures = {
         "spearman": stats.spearmanr(loss, predicted).statistic,
         "error": np.abs(loss - predicted).mean(),
@@ -100,6 +105,9 @@ def judge(table: Table, name: str) -> Row:
         "noise_low": noise(table, succeeded[low]),
         "failures": np.nanmean((failed - guess.shares[:, :1]) ** 2),
         "failures_constant": np.nanvar(failed),
+        "spearman_mean": stats.spearmanr(means, told).statistic,
+        "spearman_mean_low": stats.spearmanr(means[lowest], told[lowest]).statistic,
+        "error_mean_low": np.abs(means - told)[lowest].mean(),
         "milliseconds": 1000 * float(np.median(seconds)),
     }
     rounded = {name: round(float(figure), 4) for name, figure in figures.items()}

@@ -42,9 +42,9 @@ class TableProblem:
     Like `FashionMNISTObjective` it is called with a trial, suggests the paper's parameters and
     reports every epoch, so that pruners work. Without noise equal settings have equal losses. With
     noise a trial is one training: it diverges or guesses with the predicted probability, and else
-    its losses are multiplied by the ratio of a training seed's to the mean over seeds, at the
-    nearest setting of the table at which every seed was trained and succeeded. The noise seed and
-    the trial's number choose.
+    its losses are multiplied by a power of the ratio of a training seed's to the geometric mean
+    over seeds, at the nearest setting of the table at which every seed was trained and succeeded;
+    the power makes the variance right. The noise seed and the trial's number choose.
 
     Args:
         path: The table; its model is the file beside it that ends in json.

@@ -36,7 +36,10 @@ class Predicted(NamedTuple):
 
     @property
     def losses(self) -> np.ndarray:
-        """Mean losses `(n, epochs)` over training seeds, infinite where most diverge."""
+        """Mean losses `(n, epochs)` over training seeds, infinite where most diverge.
+
+        They are NaN where no training of a table succeeded.
+        """
         failed, diverged = self.shares[:, :1], self.shares[:, 1:]
         means = (1 - failed) * np.exp(self.log_losses) + failed * GUESSING
         return np.where(diverged >= 0.5, np.inf, means)

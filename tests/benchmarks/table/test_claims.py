@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.rows import TooFewRowsError
+from benchmarks.rows import RESULTS, TooFewRowsError, read_frame
 from benchmarks.table.claims import RUNS, Run, row_of
 from benchmarks.table.claims_report import CLAIMS, report
 from benchmarks.table.table import TABLE
@@ -81,4 +81,22 @@ def test_the_rows_of_a_run_that_was_stopped_make_a_report() -> None:
     rows = made_up(4, better=(5, 5), by=0.3)
     text = report(rows[rows["sampler"] != "tpe"])
 
-    assert "random" in text and "| tpe" not in text
+    assert "random" in text and "| tpe, " not in text
+    assert "| baseline | tpe | 0 | - | 10 | 0.309" in text
+
+
+def test_the_committed_report_is_made_of_the_committed_rows() -> None:
+    """The page equals the report to the letter."""
+    path = RESULTS / "claims_cuda.csv"
+
+    assert path.with_suffix(".md").read_text() == report(read_frame(path))
+
+
+def test_table_and_trainings_agree() -> None:
+    """In runs whose studies vary little, users of both see about the same losses."""
+    text = (RESULTS / "claims_cuda.md").read_text()
+    for run in ("baseline", "run 1"):
+        for sampler in ("ga", "random", "tpe"):
+            (line,) = (x for x in text.splitlines() if x.startswith(f"| {run} | {sampler} |"))
+            told, real = (float(cell.split()[0]) for cell in line.split("|")[4:7:2])
+            assert told == pytest.approx(real, abs=0.02)

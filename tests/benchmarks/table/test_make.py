@@ -130,6 +130,14 @@ def test_rows_make_a_table_with_a_model(tmp_path: Path) -> None:
     assert "Of 34 trainings 0 diverged, and 0 ended" in text
 
 
+def test_rows_of_another_design_are_refused() -> None:
+    """A table never has a setting at which its losses were not trained."""
+    row, *_ = made_up_rows(1)
+
+    with pytest.raises(ValueError, match=r"Setting 0 .*another"):
+        make.table_of([row | {"momentum": 0.1}])
+
+
 def test_the_committed_table_is_made_of_the_committed_rows() -> None:
     """Settings are equal, and figures up to the file's float32."""
     made, stored = make.table_of(read_rows(TABLE.with_suffix(".csv"))), read_table(TABLE)
@@ -194,4 +202,5 @@ def made_up_rows(n_settings: int) -> Iterator[Row]:
         for seed in range(setting(number).seeds):
             loss = 1.0 + setting(number).values[2] + 0.2 * seed
             losses = {"loss_1": loss + 0.1, "loss_2": loss, "accuracy_1": 0.5, "accuracy_2": 0.6}
-            yield {"setting": number, "seed": seed, **losses, **RECIPE, **facts}
+            place = dict(zip(SEARCH_SPACE, setting(number).values, strict=True))
+            yield {"setting": number, "seed": seed, **place, **losses, **RECIPE, **facts}
