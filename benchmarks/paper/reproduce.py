@@ -38,6 +38,7 @@ from benchmarks.paper.studies import (
     StudyJob,
     is_complete,
     n_missing,
+    n_results,
     run_studies,
 )
 from benchmarks.rows import RESULTS, Row, device_name, replacing, write_rows
@@ -166,7 +167,7 @@ def _complete(storage: BaseStorage, problem: str) -> list[Study]:
         study
         for study in studies
         if study.user_attrs.get(PROBLEM, "").startswith(f"{problem}, ")
-        and sum(map(is_complete, study.get_trials(deepcopy=False))) >= math.prod(_size(study))
+        and n_results(study) >= math.prod(_size(study))
     ]
 
 

@@ -127,6 +127,16 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
+def of_run(studies: pd.DataFrame, run: PaperRun, sampler: str) -> pd.DataFrame:
+    """Return the rows of a sampler with the size of one of the paper's runs, by seed."""
+    chosen = (
+        (studies["population_size"] == run.population_size)
+        & (studies["generations"] == run.n_generations)
+        & (studies["sampler"] == sampler)
+    )
+    return studies[chosen].set_index("seed").sort_index()
+
+
 def _tested(accuracies: pd.Series) -> pd.Series:
     """Return test accuracies, NaN where they are unknown."""
     known = accuracies[accuracies != "unknown"].astype(float).fillna(0.1)
@@ -147,7 +157,7 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     positions = np.arange(len(runs))
     across.plot(positions, [run.validation_loss for run in runs], "k_", ms=14, label="paper")
     for shift, name in zip((-0.2, 0.0, 0.2), ("ga", "random", "tpe"), strict=True):
-        found = [_of(studies, run, run.sampler if name == "ga" else name) for run in runs]
+        found = [of_run(studies, run, run.sampler if name == "ga" else name) for run in runs]
         means, lows, highs = np.array([mean_interval(f["best"].tolist()) for f in found]).T
         errors = np.nan_to_num([np.minimum(means - lows, means), highs - means])
         across.errorbar(positions + shift, means, errors, fmt="o", capsize=3, label=name)
@@ -155,13 +165,13 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     across.set(ylabel="best validation loss", ylim=(0, None))
     across.legend()
     for run in runs:
-        of_run = _of(trials, run, run.sampler).reset_index()
-        by_evaluation = of_run.pivot(index="trial", columns="seed", values="best")
+        studied = of_run(trials, run, run.sampler).reset_index()
+        by_evaluation = studied.pivot(index="trial", columns="seed", values="best")
         evaluations = range(1, len(by_evaluation) + 1)
         (line,) = over_trials.step(
             evaluations, by_evaluation.mean(axis="columns"), where="post", label=run.name
         )
-        for _, study in of_run.groupby("seed"):
+        for _, study in studied.groupby("seed"):
             over_time.step(
                 study["elapsed"], study["best"], where="post", color=line.get_color(), lw=0.7,
                 alpha=0.6,
@@ -178,7 +188,7 @@ def _plot_efficiency(axes: Axes, trials: pd.DataFrame, runs: Sequence[PaperRun])
     styles = {"ga": "-", "random": ":", "tpe": "--"}
     for number, run in enumerate(runs):
         for name, style in styles.items():
-            found = _of(trials, run, run.sampler if name == "ga" else name)
+            found = of_run(trials, run, run.sampler if name == "ga" else name)
             seconds, accuracies = mean_over_time(found)
             label = run.name if name == "ga" else None
             axes.step(seconds, accuracies, style, where="post", c=f"C{number}", label=label)
@@ -211,22 +221,12 @@ def mean_over_time(trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def _begun(studies: pd.DataFrame) -> list[PaperRun]:
     """Return the runs whose genetic algorithm has a study."""
-    return [run for run in PAPER if len(_of(studies, run, run.sampler))]
-
-
-def _of(studies: pd.DataFrame, run: PaperRun, sampler: str) -> pd.DataFrame:
-    """Return the rows of a sampler on one of the paper's runs, by seed."""
-    chosen = (
-        (studies["population_size"] == run.population_size)
-        & (studies["generations"] == run.n_generations)
-        & (studies["sampler"] == sampler)
-    )
-    return studies[chosen].set_index("seed").sort_index()
+    return [run for run in PAPER if len(of_run(studies, run, run.sampler))]
 
 
 def _paper_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
     def line(run: PaperRun) -> Sequence[object]:
-        found = _of(studies, run, run.sampler)
+        found = of_run(studies, run, run.sampler)
 
         def ours(name: str) -> str:
             return with_interval(found[name].dropna().tolist(), *MEASURES[name])
@@ -252,7 +252,7 @@ def _sampler_table(runs: Sequence[PaperRun], studies: pd.DataFrame) -> str:
         "time, s",
     )  # fmt: skip
     lines = [
-        [run.name, name, len(found := _of(studies, run, name))]
+        [run.name, name, len(found := of_run(studies, run, name))]
         + [
             with_interval(found[measure].dropna().tolist(), *MEASURES[measure])
             for measure in measures
@@ -271,7 +271,7 @@ def _claims(runs: Sequence[PaperRun], studies: pd.DataFrame, trials: pd.DataFram
         if len(pairs) >= 2:
             found.append(Claim(claim, words, difference(*pairs.to_numpy().T.tolist())))
 
-    by_name = {run.name: _of(studies, run, run.sampler) for run in runs}
+    by_name = {run.name: of_run(studies, run, run.sampler) for run in runs}
     for claim, first, second, caution in COMPARED:
         if first in by_name and second in by_name:
             for measure, what in (("best", ""), ("answer_loss", " of the answer")):
@@ -280,7 +280,7 @@ def _claims(runs: Sequence[PaperRun], studies: pd.DataFrame, trials: pd.DataFram
     for run in runs:
         mine = by_name[run.name]
         for name in run.baselines:
-            other = _of(studies, run, name)
+            other = of_run(studies, run, name)
             against = f"{run.name} against {name}"
             beats, saves = f"the GA beats {name}", f"it saves time beside {name}"
             add(beats, f"{against}, validation loss", mine["best"], other["best"])
@@ -299,7 +299,7 @@ def seconds_until_as_good(
 
     That is when each has reached the higher of their lowest losses, seed by seed.
     """
-    mine, theirs = _of(trials, run, run.sampler), _of(trials, run, other)
+    mine, theirs = of_run(trials, run, run.sampler), of_run(trials, run, other)
     lowest = pd.concat([each["best"].groupby("seed").min() for each in (mine, theirs)], axis=1)
     common = lowest.max(axis="columns", skipna=False)
 

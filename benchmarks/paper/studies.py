@@ -104,19 +104,19 @@ def run_studies(
     """
     end = monotonic() + seconds
     studies = [_study(job, storage) for job in jobs]
-    n_done = sum(map(_n_results, studies))
+    n_done = sum(map(n_results, studies))
     n_trials = sum(job.problem.n_trials for job in jobs)
     with tqdm(total=n_trials, initial=n_done, unit="trial", disable=None) as progress:
         for study, job in zip(studies, jobs, strict=True):
             if monotonic() < end:
                 _complete(study, job, end - monotonic(), [_advance(job, progress), *callbacks])
     pairs = zip(studies, jobs, strict=True)
-    return [study for study, job in pairs if _n_results(study) >= job.problem.n_trials]
+    return [study for study, job in pairs if n_results(study) >= job.problem.n_trials]
 
 
 def n_missing(jobs: Sequence[StudyJob], storage: BaseStorage) -> int:
     """Return how many trials `run_studies` would run."""
-    return sum(max(job.problem.n_trials - _n_results(_study(job, storage)), 0) for job in jobs)
+    return sum(max(job.problem.n_trials - n_results(_study(job, storage)), 0) for job in jobs)
 
 
 def rows(storage: BaseStorage) -> list[Row]:
@@ -127,6 +127,11 @@ def rows(storage: BaseStorage) -> list[Row]:
         if PROBLEM in summary.user_attrs
         for row in _rows(optuna.load_study(study_name=summary.study_name, storage=storage))
     ]
+
+
+def n_results(study: Study) -> int:
+    """Return how many trials of a study are complete."""
+    return len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
 
 
 def is_complete(trial: FrozenTrial) -> bool:
@@ -179,7 +184,7 @@ def _advance(job: StudyJob, progress: tqdm[Any]) -> Callback:
 
 def _complete(study: Study, job: StudyJob, seconds: float, callbacks: Sequence[Callback]) -> None:
     problem, seed = job.problem, job.seed
-    n_done = _n_results(study)
+    n_done = n_results(study)
     if n_done >= problem.n_trials:
         return
     # A run may be resumed on another machine, so that each trial's row names its own.
@@ -202,10 +207,6 @@ def _complete(study: Study, job: StudyJob, seconds: float, callbacks: Sequence[C
         timeout=seconds if math.isfinite(seconds) else None,
         callbacks=callbacks,
     )
-
-
-def _n_results(study: Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
 
 
 def _rows(study: Study) -> Iterator[Row]:

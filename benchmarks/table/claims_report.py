@@ -127,19 +127,14 @@ def _beside(rows: pd.DataFrame, trained: pd.DataFrame) -> str:
         for sampler, name, prob in (
             ("ga", run.sampler, run.mutation_prob), ("random", "random", 0.0), ("tpe", "tpe", 0.0),
         ):  # fmt: skip
-            size = {"population_size": run.population_size, "generations": run.n_generations}
-            told = _chosen(rows, sampler=sampler, mutation_prob=prob, **size)["seen"].tolist()
-            real = _chosen(trained, sampler=name, **size)["answer_loss"].tolist()
+            of_prob = rows[rows["mutation_prob"] == prob]
+            told = reproduce_report.of_run(of_prob, run, sampler)["seen"].tolist()
+            real = reproduce_report.of_run(trained, run, name)["answer_loss"].tolist()
             lines.append(
                 [run.name, sampler, len(told), with_interval(told, 3, _POSSIBLE), len(real),
                  with_interval(real, 3, _POSSIBLE)]
             )  # fmt: skip
     return table(["run", "sampler", "n", "table", "n", "trainings"], lines)
-
-
-def _chosen(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """Return the rows that have these values."""
-    return frame[np.logical_and.reduce([frame[name] == each for name, each in values.items()])]
 
 
 def _section(claim: str, pairs: Sequence[Pair], losses: pd.DataFrame) -> str:

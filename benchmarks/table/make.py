@@ -92,18 +92,19 @@ def run_together(missing: Missing, seconds: float = math.inf) -> None:
     """
     path, rows, _, facts, _ = missing
     end = monotonic() + seconds
-    by_part = groupby(left(missing), lambda job: job.key["setting"] // TOGETHER)
-    for part in (list(found) for _, found in by_part):
+    for _, part in groupby(sorted(left(missing), key=_part), key=_part):
         if monotonic() >= end:
             return
-        for seed in range(SEEDS):
-            of_seed = [job for job in part if job.key["seed"] == seed]
-            if not of_seed:
-                continue
-            numbers = [job.key["setting"] for job in of_seed]
-            found = train(numbers, *of_seed[0].arguments[1:])
-            rows += [job.key | row | facts for job, row in zip(of_seed, found, strict=True)]
+        together = list(part)
+        numbers = [job.key["setting"] for job in together]
+        found = train(numbers, *together[0].arguments[1:])
+        rows += [job.key | row | facts for job, row in zip(together, found, strict=True)]
         write_rows(path, sorted(rows, key=_order))
+
+
+def _part(job: Job) -> tuple[int, int]:
+    """Return what the jobs that are trained together share."""
+    return job.key["setting"] // TOGETHER, job.key["seed"]
 
 
 def train(

@@ -32,7 +32,14 @@ from benchmarks.options import Options
 from benchmarks.rows import Row, replacing, write_rows
 from benchmarks.table.card import card
 from benchmarks.table.design import HIGH, LOW
-from benchmarks.table.surrogate import Predicted, Surrogate, failures, features, targets
+from benchmarks.table.surrogate import (
+    Predicted,
+    Surrogate,
+    examples,
+    failures,
+    features,
+    targets,
+)
 from benchmarks.table.table import TABLE, Table, read_table
 from benchmarks.trainings import GUESSING
 
@@ -173,10 +180,8 @@ def models_path(table: Path) -> Path:
 
 def _fitted(make: Callable[[], Any], table: Table, chosen: np.ndarray) -> Predict:
     """Return the predictions of two regressors, one for losses and one for shares."""
-    places, models = features(table.settings[chosen]), []
-    for values in targets(table, chosen):
-        known = np.isfinite(values).all(axis=1)
-        models.append(make().fit(places[known], values[known]))
+    learnt = examples(features(table.settings[chosen]), targets(table, chosen))
+    models = [make().fit(*example) for example in learnt]
 
     def predict(settings: np.ndarray) -> Predicted:
         return Predicted(*(np.asarray(model.predict(features(settings))) for model in models))

@@ -7,7 +7,7 @@ of guessing, log 10.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
@@ -64,11 +64,9 @@ class Surrogate:
         found = features(table.settings[chosen])  # (n, 4)
         self._mean, self._deviation = found.mean(axis=0), found.std(axis=0)
         parameters = [None, None] if theta is None else theta
-        places = self.scaled(table.settings[chosen])
+        learnt = examples(self.scaled(table.settings[chosen]), targets(table, chosen))
         self._processes = [
-            _process(places[known], values[known], given)
-            for values, given in zip(targets(table, chosen), parameters, strict=True)
-            for known in [np.isfinite(values).all(axis=1)]
+            _process(*example, given) for example, given in zip(learnt, parameters, strict=True)
         ]
 
     @property
@@ -134,3 +132,10 @@ def targets(table: Table, chosen: np.ndarray | None = None) -> Predicted:
     means = np.where(n > 0, logs.sum(axis=1) / n.clip(1), np.nan)
     shares = np.column_stack([np.nanmean(failed, axis=1), np.nanmean(diverged, axis=1)])
     return Predicted(means, shares)
+
+
+def examples(places: np.ndarray, values: Predicted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield, for losses and for shares, the places and values that a regressor learns from."""
+    for each in values:
+        known = np.isfinite(each).all(axis=1)
+        yield places[known], each[known]

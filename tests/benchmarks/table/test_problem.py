@@ -66,7 +66,7 @@ def test_it_tells_what_was_trained() -> None:
     told = np.minimum(PROBLEM.losses(TABLE.settings)[:, -1], GUESSING)
     trained = np.nanmean(np.minimum(LAST, GUESSING), axis=1)
 
-    assert np.corrcoef(told, trained)[0, 1] > 0.93
+    assert np.corrcoef(told, trained)[0, 1] > 0.94
     assert np.abs(told - trained).max() > 1e-3
 
 
@@ -146,7 +146,7 @@ def test_noise_is_what_a_seed_has_beyond_the_mean() -> None:
     """At a table's setting there are as many values as seeds; the trial number draws one."""
     safe = np.flatnonzero((FAILURES == 0).all(axis=1))
     told = PROBLEM.losses(TABLE.settings[safe])[:, -1]
-    # The model's share of failures is zero there, so that the mean is that of successes.
+    # Where losses are neither the lowest nor the highest, hardly any training fails.
     chosen = safe[np.argsort(told)[len(safe) // 2]]
     setting = TABLE.settings[chosen]
     values = [t.value for t in study_of(TableProblem(noise_seed=0), *[setting] * 30).trials]
