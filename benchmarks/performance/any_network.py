@@ -58,9 +58,9 @@ class Encoder(nn.Module):
         return logits
 
 
-def mlp() -> nn.Module:
-    """Return a network of 784, 256 and 10 units."""
-    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+def mlp(width: int = 256) -> nn.Module:
+    """Return a network of 784, `width` and 10 units."""
+    return nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
 
 
 def cnn() -> nn.Module:
@@ -81,6 +81,7 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = {
+    "small-mlp": Problem(partial(mlp, 64), lambda n: torch.randn(n, 784), "adamw"),
     "mlp": Problem(mlp, lambda n: torch.randn(n, 784), "adamw"),
     "cnn": Problem(cnn, lambda n: torch.randn(n, 1, 28, 28), "sgd"),
     "encoder": Problem(Encoder, lambda n: torch.randint(100, (n, 16)), "adamw"),

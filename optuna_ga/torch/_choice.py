@@ -24,9 +24,10 @@ from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._environment import generator_states, seeded
 from optuna_ga.torch._training import Training
 
-# Below, an operation's overhead on a CPU outweighs its arithmetic. Measured with 784-H-10 networks
-# and batches of 64.
-_FEW_WEIGHTS = 150_000
+# Below, overhead on a CPU outweighs arithmetic. Measured with twenty networks and batches of 64:
+# `vmap` takes 0.7 times as long as `threads` for 784-64-10 networks, but 1.3 times for 784-128-10
+# and 1.8 times for attention over 16 tokens, which uses each weight 16 times.
+_FEW_PRODUCTS = 75_000
 _FEW_MEMBERS = 4
 # Measured on an H200 with batches of 64: with five members, branches are faster for convolutions
 # (103 to 134 microseconds a step and member), vmap for attention (312 to 335). With twenty, vmap
@@ -47,11 +48,14 @@ class Verdict(NamedTuple):
         loop_only: Reason to train one after the other; empty if there is none.
         no_vmap: Reason against `vmap`; empty if there is none.
         convolution: Number of products in the convolutions of one example, forward.
+        products: Number of products with weights of one example, forward; layers other than
+            convolutions and `nn.Linear` count as one product for each weight of the network.
     """
 
     loop_only: str
     no_vmap: str
     convolution: int = 0
+    products: int = 0
 
 
 def examine(recipe: Recipe, *pair: Training) -> Verdict:
@@ -63,15 +67,16 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     """
     separately = ByBranches(torch.device("cpu"))
     found = []
-    with _counted_convolutions(pair[0].structure.template) as counts:
+    structure = pair[0].structure
+    with _counted_products(structure.template) as counts:
         _computed(recipe, separately, pair[:1])
-    convolution = sum(counts) // 2  # Training and evaluation.
+    convolution, linear = (sum(found) // 2 for found in counts)  # Training and evaluation.
+    products = max(structure.width, convolution + linear)
     for members in ([pair[0]], [pair[1]], [pair[0]], pair):
         with seeded(0, recipe.device):
             before = generator_states(recipe.device)
             found.append(_computed(recipe, separately, members))
             draws = not torch.equal(before, generator_states(recipe.device))
-    structure = pair[0].structure
     structure.draws = structure.has_drawn
     first, _, again, separate = found
     if _difference(first, again) > _SAME:
@@ -100,12 +105,10 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
             "`task` computes something else for several networks at once than for each by "
             f"itself: they differ by {100 * difference:.2g} %."
         )
-    return Verdict("", "", convolution)
+    return Verdict("", "", convolution, products)
 
 
-def choose(
-    recipe: Recipe, training: Training, n_members: int, verdict: Verdict
-) -> tuple[str, str]:
+def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
     """Return the name of the backend that is expected to be the fastest, and why."""
     if verdict.loop_only:
         return "loop", verdict.loop_only
@@ -119,21 +122,22 @@ def choose(
         return "vmap", "on a GPU one operation for all members is the fastest"
     if verdict.no_vmap:
         return "threads", verdict.no_vmap
-    if verdict.convolution or training.structure.width > _FEW_WEIGHTS or n_members < _FEW_MEMBERS:
+    if verdict.convolution or verdict.products > _FEW_PRODUCTS or n_members < _FEW_MEMBERS:
         return "threads", "on a CPU only many small networks without convolutions gain by vmap"
     return "vmap", "many small networks share the overhead of each operation"
 
 
 @contextmanager
-def _counted_convolutions(model: nn.Module) -> Iterator[list[int]]:
-    """Yield a list that gets the products of each convolution, for one example."""
-    counts: list[int] = []
+def _counted_products(model: nn.Module) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield lists that get the products of each convolution and `nn.Linear`, for one example."""
+    counts: tuple[list[int], list[int]] = [], []
 
     def count(module: Any, inputs: Any, output: Tensor) -> None:
-        counts.append(output[0].numel() * module.weight[0].numel())
+        is_linear = isinstance(module, nn.Linear)
+        counts[is_linear].append(output[0].numel() * module.weight[0].numel())
 
-    convolutions = [m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)]
-    handles = [module.register_forward_hook(count) for module in convolutions]
+    layers = nn.modules.conv._ConvNd, nn.Linear
+    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, layers)]
     yield counts
     for handle in handles:
         handle.remove()

@@ -165,7 +165,7 @@ class Dispatcher:
     def _name_of_backend(self, members: Sequence[Training]) -> str:
         verdict = self.verdict(members[0])
         if self._backend == "auto":
-            name, reason = choose(self._recipe, members[0], len(members), verdict)
+            name, reason = choose(self._recipe, len(members), verdict)
             self._log(members[0].structure, f"Backend {name!r}, since {reason}.")
             return name
         reason = verdict.loop_only or (verdict.no_vmap if self._backend == "vmap" else "")

@@ -391,17 +391,19 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
         ("cuda", 5, Verdict("", "", 200_000), "branches"),
         ("cuda", 20, Verdict("", "", 12_000_000), "branches"),
         ("cpu", 20, Verdict("", "no rule"), "threads"),
+        ("cpu", 20, Verdict("", "", 0, 50_000), "vmap"),
+        ("cpu", 3, Verdict("", "", 0, 50_000), "threads"),
+        ("cpu", 20, Verdict("", "", 0, 100_000), "threads"),
+        ("cpu", 20, Verdict("", "", 20_000, 50_000), "threads"),
     ],
 )
 def test_auto_chooses_by_device_size_and_verdict(
     device: str, n: int, verdict: Verdict, name: str
 ) -> None:
-    """The limits were measured on a GPU."""
-    subject = trainer()
-    recipe = subject._recipe._replace(device=torch.device(device))
-    start = subject._dispatcher.start(MEMBERS[0])
+    """The limits were measured."""
+    recipe = trainer()._recipe._replace(device=torch.device(device))
 
-    assert choose(recipe, start, n, verdict)[0] == name
+    assert choose(recipe, n, verdict)[0] == name
 
 
 def test_products_of_convolutions_are_counted_for_one_example() -> None:
@@ -409,4 +411,18 @@ def test_products_of_convolutions_are_counted_for_one_example() -> None:
     options: Any = {"train": images(30), "validation": images(20)}
     (verdict,) = trainer(Classes(cnn), **options)._dispatcher.verdicts.values()
 
-    assert verdict == Verdict("", "", 4 * 36 * 18 + 4 * 16 * 36)
+    convolution = 4 * 36 * 18 + 4 * 16 * 36
+    assert verdict == Verdict("", "", convolution, convolution + 64 * 3)
+
+
+def test_products_of_a_layer_that_an_example_uses_often_count_each_time() -> None:
+    """A network of 8 x 8 inputs whose first layer reads each row."""
+    by_rows = nn.Sequential(
+        nn.Unflatten(1, (8, 8)), nn.Linear(8, 5), nn.Flatten(), nn.Linear(40, 3)
+    )
+    data = TensorData(torch.randn(30, 64).double(), torch.randint(3, (30,)), batch_size=10)
+    subject = trainer(Classes(lambda: by_rows), train=data, validation=data)
+
+    (verdict,) = subject._dispatcher.verdicts.values()
+
+    assert verdict.products == 8 * 8 * 5 + 40 * 3
