@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -139,13 +140,25 @@ def _hyperopt(search: Search) -> BaseSampler:
     return HyperoptSampler(search.space, seed=search.seed)
 
 
-def _adaptive(screen: bool = True, **changes: Any) -> Factory:
-    """Return a factory of the adaptive sampler with some of its tuning changed."""
+def _adaptive(
+    screen: bool = True, later: Mapping[str, Any] | None = MappingProxyType({}), **changes: Any
+) -> Factory:
+    """Return a factory of the adaptive sampler with some of its tuning changed.
+
+    Args:
+        screen: Whether a model chooses.
+        later: What is changed in the later stage alone; None: there is no such stage.
+        changes: What is changed in both stages.
+    """
 
     def factory(search: Search) -> BaseSampler:
         settings = GASampler.adaptive(screen=screen, seed=search.seed).settings
         assert isinstance(settings, AdaptiveSettings)
         tuning = replace(settings.tuning, **changes)
+        if later is None:
+            tuning = replace(tuning, later=None)
+        elif tuning.later is not None:
+            tuning = replace(tuning, later=replace(tuning.later, **{**changes, **later}))
         return GASampler.from_settings(replace(settings, tuning=tuning))
 
     return factory
@@ -168,6 +181,11 @@ ABLATIONS: Mapping[str, Factory] = {
     "unmagnified": _adaptive(magnify=False),
     "seldom-fitted": _adaptive(refit_growth=1.25),
     "quantile-0.1": _adaptive(warp_quantile=0.1),
+    "one-stage": _adaptive(later=None),
+    "no-principal-axes": _adaptive(later={"principal_axes": False}),
+    "no-quadratic": _adaptive(later={"quadratic_prob": 0.0}),
+    "no-longer-spread": _adaptive(later={"log_spread": (-1.0, 0.3)}),
+    "later-quantile-0.3": _adaptive(later={"warp_quantile": 0.3}),
     "no-affine": _adaptive(step_prob=1.0),
     "no-steps": _adaptive(step_prob=0.0),
     "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),

@@ -5,12 +5,17 @@ the fittest trials known at its first gene, so results count at once. A model of
 trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
 without a model, the first new candidate is taken.
 
+The later stage of a search for one loss over continuous numbers begins with ten trials for each:
+then the model sees the principal axes of the best trials, and some trials are at the lowest point
+of a quadratic model instead of a child.
+
 With several objectives each child draws a weighting of them, and the fittest by it are its
 parents.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +27,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
-from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings
+from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings, Tuning
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
@@ -51,6 +56,7 @@ class AdaptiveProposer(Proposer):
         n_fittest = MAX_TRIALS if settings.screen or several else settings.tuning.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         self._settings = settings
+        self._tuning = replace(settings.tuning, later=None) if several else settings.tuning
         self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
         self._front_surrogate: FrontSurrogate | None = None
@@ -66,9 +72,9 @@ class AdaptiveProposer(Proposer):
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""
-        tuning = self._settings.tuning
         if number < self._settings.population_size or matrix.n_fit < 2:
             return None
+        tuning = self._tuning.at(len(matrix), matrix.distributions)
         rng = generator(self.seed, number)
         rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
@@ -77,18 +83,21 @@ class AdaptiveProposer(Proposer):
             or len(matrix) < tuning.trials_per_parameter * _n_parameters(matrix, rows)
         ):
             rating = None
+        lowest = None
+        if tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
+            lowest = _lowest_point(matrix)
+            rating = rating if lowest is None else None
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
-        return _Relatives(self._settings, self.seed, number, rows, plans, rating)
+        return _Relatives(tuning, self.seed, number, rows, plans, rating, lowest)
 
     def _parents(self, matrix: TrialMatrix, rng: Generator) -> tuple[Sequence[int], Rating | None]:
         """Return the rows of a child's parents, the fittest first, and its model's ratings."""
-        tuning = self._settings.tuning
         if self._n_objectives == 1:
             rating = self._surrogate.rating if self._surrogate else None
-            return matrix.fittest()[: tuning.n_parents], rating
+            return matrix.fittest()[: self._tuning.n_parents], rating
         weights = weighting(self._n_objectives, rng)
-        fittest = fittest_by(matrix.fittest_ranks, weights, tuning)
+        fittest = fittest_by(matrix.fittest_ranks, weights, self._tuning)
         rows = matrix.rows(rank.number for rank in fittest)
         if self._front_surrogate is None:
             return rows, None
@@ -110,25 +119,44 @@ def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
     return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
 
 
+def _lowest_point(matrix: TrialMatrix) -> np.ndarray | None:
+    """Return the genes `(D,)` of the lowest point of a quadratic model, None if there is none.
+
+    The model is of the fittest trials that have all parameters and a finite loss.
+    """
+    from optuna_ga._breeding.quadratic import lowest_point  # SciPy is slow to import.
+
+    rows = [
+        row
+        for row in matrix.fittest()
+        if (rank := matrix.ranks[row]) and rank.is_candidate and math.isfinite(rank.losses[0])
+    ]
+    rows = [row for row in rows if not np.isnan(matrix.units[row]).any()]
+    losses = [rank.losses[0] for row in rows if (rank := matrix.ranks[row])]
+    return lowest_point(matrix.units[rows], np.array(losses))
+
+
 @dataclass(frozen=True)
 class _Relatives(Candidates):
     """Candidates bred from the same parents, each by its own plan.
 
     Attributes:
-        settings: The sampler's settings.
+        tuning: Constants of the operators.
         seed: Seed of all draws.
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
+        lowest: Genes `(D,)` that the first candidate has instead of its plan's; None: no others.
     """
 
-    settings: AdaptiveSettings
+    tuning: Tuning
     seed: int
     number: int
     rows: Sequence[int]
     plan: Plan
     rating: Rating | None = None
+    lowest: np.ndarray | None = None
 
     @property
     def n_wanted(self) -> int:
@@ -139,16 +167,22 @@ class _Relatives(Candidates):
         self, matrix: TrialMatrix, distributions: Mapping[str, BaseDistribution]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates' genes `(D, K)`, and which are drawn afresh `(D, K)`."""
-        names, tuning = list(distributions), self.settings.tuning
+        names = list(distributions)
 
         def donors(position: int) -> np.ndarray:
-            fittest = matrix.fittest(names[position])[: tuning.n_parents]
+            fittest = matrix.fittest(names[position])[: self.tuning.n_parents]
             found = matrix.genes(fittest, distributions)[position]
             return np.asarray(found[~np.isnan(found)])
 
         parents = matrix.genes(self.rows, distributions)
         rngs = [generator(self.seed, self.number, name) for name in names]
-        return express(self.plan, parents, donors, list(distributions.values()), tuning, rngs)
+        genes, fresh = express(
+            self.plan, parents, donors, list(distributions.values()), self.tuning, rngs
+        )
+        # A parameter that becomes known later has its plan's gene.
+        if self.lowest is not None and distributions is matrix.distributions:
+            genes[:, 0], fresh[:, 0] = self.lowest, False
+        return genes, fresh
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
         """Return the child with the highest rating, or the first where no model chooses."""
@@ -159,8 +193,11 @@ class _Relatives(Candidates):
 
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""
-        return replace(self, plan=self.plan.only(candidate), rating=None)
+        lowest = None if candidate else self.lowest
+        return replace(self, plan=self.plan.only(candidate), rating=None, lowest=lowest)
 
     def parents(self, *, choices: bool) -> Sequence[int]:
-        """Return the rows of the trials that were crossed."""
+        """Return the rows of the trials that were crossed, of a lowest point all."""
+        if self.lowest is not None:
+            return self.rows
         return [self.rows[position] for position in self.plan.parents(choices=choices)]

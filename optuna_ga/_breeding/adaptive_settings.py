@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
 
 MAX_TRIALS = 200
 """The trials that the model learns from at most, which bounds its cost."""
+
+_LEAST_TRIALS, _TRIALS_PER_PARAMETER = 30, 10.0  # Before the later stage of a search.
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Tuning:
             of the parents.
         fresh_prob: Probability of a fresh draw of a numerical gene.
         fresh_choice_prob: Probability of a fresh draw of a categorical gene.
+        principal_axes: Whether the model sees continuous numbers along the principal axes of the
+            best trials rather than one by one.
+        quadratic_prob: Probability of the lowest point of a quadratic model instead of a child.
+        later: The constants of the later stage of a search, see `at`; None: there is none.
     """
 
     n_parents: int = 8
@@ -44,9 +53,31 @@ class Tuning:
     log_spread: tuple[float, float] = (-1.0, 0.3)
     fresh_prob: float = 0.02
     fresh_choice_prob: float = 0.1
+    principal_axes: bool = False
+    quadratic_prob: float = 0.0
+    later: Tuning | None = None
+
+    def at(self, n_trials: int, distributions: Mapping[str, BaseDistribution]) -> Tuning:
+        """Return the constants after some trials.
+
+        They are those of the later stage if every parameter is a continuous number and if there
+        are ten trials for each, and thirty in all.
+        """
+        least = max(_LEAST_TRIALS, _TRIALS_PER_PARAMETER * len(distributions))
+        if self.later is None or n_trials < least:
+            return self
+        is_continuous = all(
+            isinstance(distribution, FloatDistribution) and distribution.step is None
+            for distribution in distributions.values()
+        )
+        return self.later if is_continuous else self
 
 
-SCREENED = Tuning()
+_EARLY = Tuning()
+_LATER = replace(
+    _EARLY, warp_quantile=0.7, log_spread=(-1.0, 1.0), principal_axes=True, quadratic_prob=0.15
+)
+SCREENED = replace(_EARLY, later=_LATER)
 MODEL_FREE = Tuning(step_prob=0.5, fresh_prob=0.05)
 
 

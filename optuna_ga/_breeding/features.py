@@ -6,6 +6,9 @@ lie is as wide as any other, however small it has become, and which is logarithm
 unit scale the trials of a converging search are too close for any length scale that also fits the
 trials of its beginning.
 
+Where all numbers are continuous, they can also be magnified along the principal axes of the best
+trials instead of one by one, so that a narrow valley in any direction is as wide as it is long.
+
 Shapes: n trials, D parameters, as many features. Genes are positions on the unit scale, NaN for
 parameters that a trial does not have.
 """
@@ -29,12 +32,19 @@ class Features:
     Args:
         distributions: The parameters' distributions `(D,)`.
         best: Genes `(n, D)` of the best trials; None: no number is magnified.
+        principal: Whether all numbers are continuous and are seen along the best trials' axes.
 
     Attributes:
         categorical: Which features are choices, as booleans `(D,)`.
     """
 
-    def __init__(self, distributions: Sequence[BaseDistribution], best: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        distributions: Sequence[BaseDistribution],
+        best: np.ndarray | None,
+        *,
+        principal: bool = False,
+    ) -> None:
         kinds = [isinstance(d, CategoricalDistribution) for d in distributions]
         self.categorical = np.array(kinds, bool)
         cells = [n_cells(d) for d in distributions]
@@ -42,7 +52,14 @@ class Features:
         self._n_choices = np.array(
             [n if is_choice and n else 1 for n, is_choice in zip(cells, kinds, strict=True)]
         )
-        self._centre, self._width = _region(np.empty((0, len(cells))) if best is None else best)
+        best = np.empty((0, len(cells))) if best is None else best
+        self._centre, self._width = _region(best)
+        self._axes: np.ndarray | None = None  # By row `(D, D)`.
+        if principal:
+            deviations = np.where(np.isnan(best), 0.0, best - self._centre)
+            *_, self._axes = np.linalg.svd(deviations, full_matrices=True)
+            places = deviations @ self._axes.T
+            self._width = np.maximum(np.ptp(places, axis=0), _LEAST_WIDTH)
 
     def __call__(self, genes: np.ndarray) -> np.ndarray:
         """Return the features `(n, D)` of genes `(n, D)`.
@@ -53,7 +70,9 @@ class Features:
         missing = np.isnan(genes)
         choices = np.where(missing, -1.0, np.floor(genes * self._n_choices))
         numbers = np.where(missing, np.where(self._magnified, self._centre, 0.5), genes)
-        distances = (numbers - self._centre) / self._width
+        deviations = numbers - self._centre
+        along = deviations if self._axes is None else deviations @ self._axes.T
+        distances = along / self._width
         magnified = np.sign(distances) * np.log1p(np.abs(distances))
         numbers = np.where(self._magnified, magnified, numbers)
         return np.asarray(np.where(self.categorical, choices, numbers))

@@ -94,7 +94,9 @@ class Surrogate:
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the model's scale."""
         ranks = [matrix.ranks[row] for row in rows]
-        return warped(ranks, self._tuning.warp_quantile, self._objective)
+        n = scheduled(len(matrix), self._tuning.refit_growth)
+        tuning = self._tuning.at(n, matrix.distributions)
+        return warped(ranks, tuning.warp_quantile, self._objective)
 
     def _fitted(self, matrix: TrialMatrix) -> _Fit:
         """Return the features and the kernel, fitted to as many trials as the schedule says.
@@ -106,8 +108,10 @@ class Surrogate:
         if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
             return last
         rows = learnt_rows(matrix, n)
-        best = matrix.units[_best(matrix, n)[:N_BEST]] if self._tuning.magnify else None
-        features = Features([*matrix.distributions.values()], best)
+        principal = self._tuning.at(n, matrix.distributions).principal_axes
+        n_best = max(N_BEST, 3 * len(matrix.distributions)) if principal else N_BEST
+        best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
+        features = Features([*matrix.distributions.values()], best, principal=principal)
         kernel = fitted(
             features(matrix.units[rows]), features.categorical, self.losses(matrix, rows)
         )

@@ -105,3 +105,33 @@ def test_columns_do_not_depend_on_each_other() -> None:
     for i, distribution in enumerate(distributions):
         alone = column(distribution, best[:, i].tolist(), genes[:, i].tolist())
         assert together(genes)[:, i].tolist() == alone
+
+
+def test_axes_of_the_best_are_magnified_alike() -> None:
+    """A thin line of trials in any direction is as wide across as along: features are the same.
+
+    Up to the order and the signs of the axes, which a rotation and other widths do not change.
+    """
+    rng = np.random.default_rng(0)
+    along = rng.standard_normal((40, 3))
+    rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    found = []
+    for widths, axes in (([0.1, 0.05, 0.02], np.eye(3)), ([1e-2, 1e-4, 1e-6], rotation)):
+        places = 0.5 + (along * widths) @ axes
+        features = Features([UNIT] * 3, places, principal=True)
+        found.append(np.abs(features(places)))
+
+    assert found[0] == pytest.approx(found[1], abs=0.1)
+    assert found[0].max() < math.log(2.0)
+
+
+def test_a_missing_number_is_in_the_middle_of_the_best_along_all_axes() -> None:
+    """It does not move the other numbers."""
+    best = np.random.default_rng(0).random((9, 2))
+    features = Features([UNIT] * 2, best, principal=True)
+    centre = best.mean(axis=0)
+
+    missing = features(np.array([[math.nan, math.nan], [0.9, math.nan]]))
+
+    assert missing == pytest.approx(features(np.array([centre, [0.9, centre[1]]])))
+    assert missing[0] == pytest.approx([0.0, 0.0])
