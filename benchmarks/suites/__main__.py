@@ -36,7 +36,7 @@ KEY = ("task", "sampler", "workers", "seed", "trials")
 # By suite and sampler. A trial takes `gp` 60 to 900 times as long as `random`.
 LIMITS: Mapping[tuple[str, str], Limit] = {
     ("bbob", "gp"): Limit(n_trials=100, n_seeds=5),
-    ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=1),
+    ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=5),
     ("discrete", "gp"): Limit(n_trials=100, n_seeds=20),
     ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
     ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=20),
