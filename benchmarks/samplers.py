@@ -164,6 +164,14 @@ def _adaptive(
     return factory
 
 
+# `adaptive` without its later stage, and with one of that stage's settings as in the first.
+STAGES: Mapping[str, Factory] = {
+    "one-stage": _adaptive(later=None),
+    "no-principal-axes": _adaptive(later={"principal_axes": False}),
+    "no-quadratic": _adaptive(later={"quadratic_prob": 0.0}),
+    "unwidened-spread": _adaptive(later={"log_spread": (-1.0, 0.3)}),
+    "unraised-quantile": _adaptive(later={"warp_quantile": 0.3}),
+}
 # Optimizers that people use instead of Optuna, for one objective and spaces without conditions.
 RIVALS: Mapping[str, Factory] = {
     "ngopt": _ngopt,
@@ -181,11 +189,6 @@ ABLATIONS: Mapping[str, Factory] = {
     "unmagnified": _adaptive(magnify=False),
     "seldom-fitted": _adaptive(refit_growth=1.25),
     "quantile-0.1": _adaptive(warp_quantile=0.1),
-    "one-stage": _adaptive(later=None),
-    "no-principal-axes": _adaptive(later={"principal_axes": False}),
-    "no-quadratic": _adaptive(later={"quadratic_prob": 0.0}),
-    "no-longer-spread": _adaptive(later={"log_spread": (-1.0, 0.3)}),
-    "later-quantile-0.3": _adaptive(later={"warp_quantile": 0.3}),
     "no-affine": _adaptive(step_prob=1.0),
     "no-steps": _adaptive(step_prob=0.0),
     "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),

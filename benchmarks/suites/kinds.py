@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmarks.samplers import ABLATIONS, RIVALS
+from benchmarks.samplers import ABLATIONS, RIVALS, STAGES
 
 
 class Kind(NamedTuple):
@@ -29,6 +29,11 @@ KINDS: Mapping[str, Kind] = {
         "run the tasks for tuning with `adaptive` and with each of its settings changed",
         tuning=True,
         samplers=("adaptive", *ABLATIONS),
+    ),
+    "stages": Kind(
+        "run the tasks for tuning with `adaptive` and with its later stage changed",
+        tuning=True,
+        samplers=("adaptive", *STAGES),
     ),
     "rivals": Kind(
         f"compare with optimizers of other packages: {', '.join(RIVALS)}",

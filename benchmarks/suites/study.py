@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from benchmarks.rows import Row
-from benchmarks.samplers import ABLATIONS, RIVALS, SAMPLERS, SEVERAL_SAMPLERS, Search
+from benchmarks.samplers import ABLATIONS, RIVALS, SAMPLERS, SEVERAL_SAMPLERS, STAGES, Search
 from benchmarks.suites import load_suite
 from benchmarks.suites.task import Objective, SeveralObjectives
 
@@ -146,8 +146,8 @@ def row_of(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Once for each study is too often.
-        made = {**SAMPLERS, **SEVERAL_SAMPLERS, **RIVALS, **ABLATIONS}[sampler](search)
-        outcome = run_study(objective, made, n_trials, n_workers)
+        known = {**SAMPLERS, **SEVERAL_SAMPLERS, **RIVALS, **ABLATIONS, **STAGES}
+        outcome = run_study(objective, known[sampler](search), n_trials, n_workers)
     best = {f"best_{n}": f"{outcome.best[n]:.6g}" if n <= n_trials else "" for n in CHECKPOINTS}
     return best | {"sampler_s": f"{outcome.sampler_s:.4g}"}
 

@@ -148,6 +148,7 @@ def test_a_slow_sampler_runs_fewer_trials_and_seeds(
     [
         ("tuning", "tuned", "nsga2"),
         ("ablation", "tuned", "14-parents"),
+        ("stages", "tuned", "one-stage"),
         ("rivals", "sphere", "smac"),
         ("long", "sphere", "cmaes"),
     ],
