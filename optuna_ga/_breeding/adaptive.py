@@ -5,9 +5,9 @@ the fittest trials known at its first gene, so results count at once. A model of
 trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
 without a model, the first new candidate is taken.
 
-The later stage of a search for one loss over continuous numbers begins with ten trials for each:
-then the model sees the principal axes of the best trials, and some trials are at the lowest point
-of a quadratic model instead of a child.
+The later stage of a search for one loss over continuous numbers begins with ten trials for each,
+and thirty in all: then the model sees the principal axes of the best trials, and some trials are
+at the lowest point of a quadratic model instead of a child.
 
 With several objectives each child draws a weighting of them, and the fittest by it are its
 parents.
@@ -86,7 +86,6 @@ class AdaptiveProposer(Proposer):
         lowest = None
         if tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
             lowest = _lowest_point(matrix)
-            rating = rating if lowest is None else None
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
         return _Relatives(tuning, self.seed, number, rows, plans, rating, lowest)
@@ -126,13 +125,13 @@ def _lowest_point(matrix: TrialMatrix) -> np.ndarray | None:
     """
     from optuna_ga._breeding.quadratic import lowest_point  # SciPy is slow to import.
 
-    rows = [
-        row
-        for row in matrix.fittest()
-        if (rank := matrix.ranks[row]) and rank.is_candidate and math.isfinite(rank.losses[0])
-    ]
-    rows = [row for row in rows if not np.isnan(matrix.units[row]).any()]
-    losses = [rank.losses[0] for row in rows if (rank := matrix.ranks[row])]
+    rows, losses = [], []
+    for row in matrix.fittest():
+        rank = matrix.ranks[row]
+        is_usable = rank and rank.is_candidate and math.isfinite(rank.losses[0])
+        if rank and is_usable and not np.isnan(matrix.units[row]).any():
+            rows.append(row)
+            losses.append(rank.losses[0])
     return lowest_point(matrix.units[rows], np.array(losses))
 
 
@@ -147,7 +146,8 @@ class _Relatives(Candidates):
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
-        lowest: Genes `(D,)` that the first candidate has instead of its plan's; None: no others.
+        lowest: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
+            is chosen; None: all candidates have their plans' genes.
     """
 
     tuning: Tuning
@@ -185,8 +185,9 @@ class _Relatives(Candidates):
         return genes, fresh
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
-        """Return the child with the highest rating, or the first where no model chooses."""
-        if self.rating is None:
+        """Return the lowest point, else the child that a model rates highest, else the first."""
+        is_lowest = self.lowest is not None and (children[0] == self.lowest).all()
+        if is_lowest or self.rating is None:
             return 0
         rate = self.rating(known.matrix, known.running)
         return int(np.argmax(rate(known.masked(children))))
@@ -197,7 +198,7 @@ class _Relatives(Candidates):
         return replace(self, plan=self.plan.only(candidate), rating=None, lowest=lowest)
 
     def parents(self, *, choices: bool) -> Sequence[int]:
-        """Return the rows of the trials that were crossed, of a lowest point all."""
+        """Return the rows of the trials that were crossed; all, if it is a lowest point."""
         if self.lowest is not None:
             return self.rows
         return [self.rows[position] for position in self.plan.parents(choices=choices)]

@@ -12,7 +12,8 @@ from optuna_ga._checks import check_bool, check_population_size, check_seed, set
 MAX_TRIALS = 200
 """The trials that the model learns from at most, which bounds its cost."""
 
-_LEAST_TRIALS, _TRIALS_PER_PARAMETER = 30, 10.0  # Before the later stage of a search.
+# Before the later stage of a search.
+_LEAST_EARLY_TRIALS, _EARLY_TRIALS_PER_PARAMETER = 30, 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Tuning:
         principal_axes: Whether the model sees continuous numbers along the principal axes of the
             best trials rather than one by one.
         quadratic_prob: Probability of the lowest point of a quadratic model instead of a child.
-        later: The constants of the later stage of a search, see `at`; None: there is none.
+        later: The constants of the later stage of a search, see `at`, which has none after it;
+            None: there is no such stage.
     """
 
     n_parents: int = 8
@@ -58,19 +60,20 @@ class Tuning:
     later: Tuning | None = None
 
     def at(self, n_trials: int, distributions: Mapping[str, BaseDistribution]) -> Tuning:
-        """Return the constants after some trials.
+        """Return the constants after some finished trials.
 
-        They are those of the later stage if every parameter is a continuous number and if there
-        are ten trials for each, and thirty in all.
+        They are those of the later stage if every parameter with more than one value is a
+        continuous number, and if there are ten trials for each of these, and thirty in all.
         """
-        least = max(_LEAST_TRIALS, _TRIALS_PER_PARAMETER * len(distributions))
-        if self.later is None or n_trials < least:
+        if self.later is None or n_trials < _LEAST_EARLY_TRIALS:
             return self
+        free = [each for each in distributions.values() if not each.single()]
         is_continuous = all(
             isinstance(distribution, FloatDistribution) and distribution.step is None
-            for distribution in distributions.values()
+            for distribution in free
         )
-        return self.later if is_continuous else self
+        is_late = n_trials >= _EARLY_TRIALS_PER_PARAMETER * len(free)
+        return self.later if free and is_continuous and is_late else self
 
 
 _EARLY = Tuning()

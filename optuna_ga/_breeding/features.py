@@ -6,8 +6,8 @@ lie is as wide as any other, however small it has become, and which is logarithm
 unit scale the trials of a converging search are too close for any length scale that also fits the
 trials of its beginning.
 
-Where all numbers are continuous, they can also be magnified along the principal axes of the best
-trials instead of one by one, so that a narrow valley in any direction is as wide as it is long.
+Continuous numbers can also be magnified along the principal axes of the best trials instead of one
+by one, so that a narrow straight valley in any direction is as wide as it is long.
 
 Shapes: n trials, D parameters, as many features. Genes are positions on the unit scale, NaN for
 parameters that a trial does not have.
@@ -32,7 +32,9 @@ class Features:
     Args:
         distributions: The parameters' distributions `(D,)`.
         best: Genes `(n, D)` of the best trials; None: no number is magnified.
-        principal: Whether all numbers are continuous and are seen along the best trials' axes.
+        principal: Whether continuous numbers are magnified along the axes of the best trials.
+            Those that fewer than two of the best have are magnified one by one, and so are all if
+            there are no more best trials than numbers.
 
     Attributes:
         categorical: Which features are choices, as booleans `(D,)`.
@@ -55,11 +57,13 @@ class Features:
         best = np.empty((0, len(cells))) if best is None else best
         self._centre, self._width = _region(best)
         self._axes: np.ndarray | None = None  # By row `(D, D)`.
-        if principal:
-            deviations = np.where(np.isnan(best), 0.0, best - self._centre)
-            *_, self._axes = np.linalg.svd(deviations, full_matrices=True)
-            places = deviations @ self._axes.T
-            self._width = np.maximum(np.ptp(places, axis=0), _LEAST_WIDTH)
+        turned = self._magnified & (np.count_nonzero(~np.isnan(best), axis=0) > 1)
+        if principal and len(best) > turned.sum():
+            deviations = np.where(np.isnan(best), 0.0, best - self._centre)[:, turned]
+            *_, axes = np.linalg.svd(deviations, full_matrices=True)
+            self._axes = np.eye(len(cells))
+            self._axes[np.ix_(turned, turned)] = axes
+            self._width[turned] = np.maximum(np.ptp(deviations @ axes.T, axis=0), _LEAST_WIDTH)
 
     def __call__(self, genes: np.ndarray) -> np.ndarray:
         """Return the features `(n, D)` of genes `(n, D)`.

@@ -1,9 +1,9 @@
 """The lowest point of a quadratic model of the fittest trials.
 
 Near its minimum a smooth function is nearly a quadratic, whose minimum is known as soon as its
-coefficients are. The model has all products of two parameters if there are trials enough, and
-squares alone otherwise. It is trusted as far from the best trial as its farthest trial is, and
-only where it explains the losses, which neither noise nor several valleys are.
+coefficients are. The model has all products of two parameters if there are enough trials, and
+squares alone otherwise. It is trusted only if it explains the losses, and only as far from the
+best trial as the farthest trial is, in deviations of the trials along their axes.
 
 Source: Conn, Gould and Toint (2000), Trust-Region Methods, chapter 7, for the lowest point within
 a distance; Hansen (2019), https://doi.org/10.1145/3321707.3321842, for such a model in CMA-ES.
@@ -19,7 +19,7 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
-_TRIALS_PER_COEFFICIENT = 1.3
+_TRIALS_PER_COEFFICIENT, _LEAST_RESIDUALS = 1.3, 5
 _LEAST_EXPLAINED = 0.9  # Share of the losses' variance, adjusted for the number of coefficients.
 _LEAST_WIDTH = 1e-9  # Closer positions are equal; see `genes.DIGITS`.
 
@@ -34,16 +34,19 @@ def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
     Returns:
         The genes; None if there are too few trials, or if the model does not explain their losses.
     """
-    count, is_full = _size(*genes.shape)
-    genes, losses = genes[:count], losses[:count] / 8  # So that differences do not overflow.
+    varies = (genes != genes[:1]).any(axis=0)
+    count, is_full = _size(len(genes), int(varies.sum()))
+    losses = losses[:count] / 8  # So that differences do not overflow.
     if not count or not (span := losses.max() - losses.min()) > 0.0:
         return None
+    best = np.array(genes[0])
+    genes = genes[:count, varies]
     _, widths, axes = np.linalg.svd(genes - genes[0], full_matrices=False)
-    widths, axes = widths[widths > _LEAST_WIDTH], axes[widths > _LEAST_WIDTH]
-    if not len(widths):
+    deviations = widths / math.sqrt(count)
+    axes, deviations = axes[deviations > _LEAST_WIDTH], deviations[deviations > _LEAST_WIDTH]
+    if not len(axes):
         return None
-    scaled_axes = axes * (widths / math.sqrt(count))[:, None]
-    places = (genes - genes[0]) @ (axes / (widths / math.sqrt(count))[:, None]).T
+    places = (genes - genes[0]) @ axes.T / deviations
     model = _fitted(places, (losses - losses[0]) / span, is_full)
     if model is None:
         return None
@@ -51,18 +54,25 @@ def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
     curvatures, directions = np.linalg.eigh(curvature)
     reach = float(np.linalg.norm(places, axis=1).max())
     step = directions @ _lowest_within(reach, directions.T @ gradient, curvatures)
-    return np.asarray(np.clip(genes[0] + step @ scaled_axes, 0.0, 1.0))
+    best[varies] = np.clip(genes[0] + (step * deviations) @ axes, 0.0, 1.0)
+    return best
 
 
 def _size(n_trials: int, n_parameters: int) -> tuple[int, bool]:
     """Return how many trials the model is fitted to, and whether it has products."""
-    n_full = (n_parameters + 1) * (n_parameters + 2) // 2
-    if n_trials >= (least := math.ceil(_TRIALS_PER_COEFFICIENT * n_full)):
-        return least, True
+    least_full = _least((n_parameters + 1) * (n_parameters + 2) // 2)
+    if n_parameters and n_trials >= least_full:
+        return least_full, True
     n_squares = 2 * n_parameters + 1
-    if n_trials >= _TRIALS_PER_COEFFICIENT * n_squares:
-        return min(n_trials, 2 * n_squares), False
+    if n_parameters and n_trials >= _least(n_squares):
+        return min(n_trials, max(2 * n_squares, _least(n_squares))), False
     return 0, False
+
+
+def _least(n_coefficients: int) -> int:
+    """Return the least number of trials for so many coefficients."""
+    wanted = math.ceil(_TRIALS_PER_COEFFICIENT * n_coefficients)
+    return max(wanted, n_coefficients + _LEAST_RESIDUALS)
 
 
 def _fitted(
@@ -87,7 +97,7 @@ def _fitted(
         return None
     half = np.zeros((n_axes, n_axes))
     half[first, second] = coefficients[n_axes + 1 :]
-    return coefficients[1 : n_axes + 1], half + half.T
+    return coefficients[1 : n_axes + 1], half + half.T  # A square has half of its curvature.
 
 
 def _lowest_within(reach: float, gradient: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
@@ -105,10 +115,21 @@ def _lowest_within(reach: float, gradient: np.ndarray, curvatures: np.ndarray) -
     def excess(damping: float) -> float:
         return float(np.linalg.norm(step(damping))) - reach
 
-    least = max(0.0, -float(curvatures.min()))
-    low = least + 1e-12 * (1.0 + float(np.abs(curvatures).max()))
+    low = max(0.0, -float(curvatures.min())) + 1e-12 * (1.0 + float(np.abs(curvatures).max()))
     if excess(low) <= 0.0:
-        return step(low)
+        return _lengthened(step(low), reach, curvatures)
     # With this damping no step is longer; twice, for rounding.
     high = low + 2.0 * float(np.linalg.norm(gradient)) / reach
     return step(float(brentq(excess, low, high)))
+
+
+def _lengthened(step: np.ndarray, reach: float, curvatures: np.ndarray) -> np.ndarray:
+    """Return a step within reach, as long as that where the quadratic falls for ever.
+
+    It falls along the axis of the least curvature, if that is negative: the hard case.
+    """
+    axis = int(np.argmin(curvatures))
+    if curvatures[axis] < 0.0:
+        rest = float(step @ step) - step[axis] ** 2
+        step[axis] = math.copysign(math.sqrt(max(0.0, reach**2 - rest)), step[axis])
+    return step

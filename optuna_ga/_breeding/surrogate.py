@@ -92,7 +92,7 @@ class Surrogate:
         return lambda genes: model.mean_and_deviation(features(genes))
 
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
-        """Return the losses `(n,)` of the trials in some rows on the model's scale."""
+        """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
         ranks = [matrix.ranks[row] for row in rows]
         n = scheduled(len(matrix), self._tuning.refit_growth)
         tuning = self._tuning.at(n, matrix.distributions)
@@ -110,6 +110,7 @@ class Surrogate:
         rows = learnt_rows(matrix, n)
         principal = self._tuning.at(n, matrix.distributions).principal_axes
         n_best = max(N_BEST, 3 * len(matrix.distributions)) if principal else N_BEST
+        n_best = min(n_best, MAX_TRIALS // 2)  # Of more the best are not known.
         best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best, principal=principal)
         kernel = fitted(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
@@ -48,8 +49,8 @@ class Verdict(NamedTuple):
         loop_only: Reason to train one after the other; empty if there is none.
         no_vmap: Reason against `vmap`; empty if there is none.
         convolution: Number of products in the convolutions of one example, forward.
-        products: Number of products with weights of one example, forward; layers other than
-            convolutions and `nn.Linear` count as one product for each weight of the network.
+        products: Number of products with weights of one example, forward: those of convolutions,
+            `nn.Linear`, attention and recurrent layers, but at least as many as there are weights.
     """
 
     loop_only: str
@@ -68,10 +69,12 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     separately = ByBranches(torch.device("cpu"))
     found = []
     structure = pair[0].structure
-    with _counted_products(structure.template) as counts:
+    with _counted_products(structure.template) as (convolutions, others):
         _computed(recipe, separately, pair[:1])
-    convolution, linear = (sum(found) // 2 for found in counts)  # Training and evaluation.
-    products = max(structure.width, convolution + linear)
+    batch = recipe.train.first_batch(recipe.batch_size(pair[0].member))
+    n_examples = len(tree_leaves(batch)[0])
+    convolution = sum(convolutions) // n_examples
+    products = max(structure.width, convolution + sum(others) // n_examples)
     for members in ([pair[0]], [pair[1]], [pair[0]], pair):
         with seeded(0, recipe.device):
             before = generator_states(recipe.device)
@@ -129,18 +132,35 @@ def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
 
 @contextmanager
 def _counted_products(model: nn.Module) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield lists that get the products of each convolution and `nn.Linear`, for one example."""
-    counts: tuple[list[int], list[int]] = [], []
+    """Yield lists that get the products of convolutions and of other layers, for a batch.
 
-    def count(module: Any, inputs: Any, output: Tensor) -> None:
-        is_linear = isinstance(module, nn.Linear)
-        counts[is_linear].append(output[0].numel() * module.weight[0].numel())
+    Those of training are counted, not those of evaluation.
+    """
+    convolutions: list[int] = []
+    others: list[int] = []
 
-    layers = nn.modules.conv._ConvNd, nn.Linear
-    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, layers)]
-    yield counts
-    for handle in handles:
-        handle.remove()
+    def count(module: Any, inputs: Any, output: Any) -> None:
+        if module.training:
+            counts = convolutions if isinstance(module, nn.modules.conv._ConvNd) else others
+            counts.append(_products(module, inputs, output))
+
+    kinds = nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase
+    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, kinds)]
+    try:
+        yield convolutions, others
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _products(module: Any, inputs: Any, output: Any) -> int:
+    """Return the number of products of a layer's inputs with its weights."""
+    if isinstance(module, nn.MultiheadAttention):  # Its projections are no layers of their own.
+        return int(output[0].numel() * 4 * module.embed_dim)
+    if isinstance(module, nn.RNNBase):
+        n_steps = inputs[0].numel() // module.input_size
+        return int(n_steps * sum(weight.numel() for weight in module.parameters()))
+    return int(output.numel() * module.weight[0].numel())
 
 
 def _difference(one: list[Tensor], other: list[Tensor]) -> float:
