@@ -135,3 +135,31 @@ def test_a_missing_number_is_in_the_middle_of_the_best_along_all_axes() -> None:
 
     assert missing == pytest.approx(features(np.array([centre, [0.9, centre[1]]])))
     assert missing[0] == pytest.approx([0.0, 0.0])
+
+
+def test_a_number_that_few_of_the_best_have_is_magnified_by_itself() -> None:
+    """The others have the features that they would have without it."""
+    rng = np.random.default_rng(0)
+    best = rng.random((9, 3))
+    best[1:, 2] = math.nan
+    genes = rng.random((5, 3))
+    features = Features([UNIT] * 3, best, principal=True)(genes)
+
+    assert features[:, :2] == pytest.approx(
+        Features([UNIT] * 2, best[:, :2], principal=True)(genes[:, :2])
+    )
+    assert features[:, 2].tolist() == column(UNIT, [0.5], genes[:, 2].tolist())
+
+
+def test_no_more_best_trials_than_numbers_have_no_axes() -> None:
+    """Numbers are magnified one by one, and so are all on a grid and without best trials."""
+    best, genes = np.random.default_rng(0).random((2, 3, 3))
+    grids = [IntDistribution(1, 9), ABC, UNIT]
+
+    for distributions in ([UNIT] * 3, grids):
+        principal, plain = (
+            Features(distributions, best, principal=p)(genes) for p in (True, False)
+        )
+        assert principal.tolist() == plain.tolist()
+    unmagnified = Features([UNIT] * 3, None, principal=True)
+    assert unmagnified(genes).tolist() == genes.tolist()

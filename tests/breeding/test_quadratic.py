@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from optuna_ga._breeding.quadratic import lowest_point
+from optuna_ga._breeding.quadratic import _lowest_within, lowest_point
 
 
 def quadratic(
@@ -49,6 +49,46 @@ def test_a_minimum_out_of_reach_is_approached() -> None:
     assert ((found - 0.9) ** 2).sum() < ((points[0] - 0.9) ** 2).sum()
     assert found.min() > 0.4
     assert found.max() < 0.5
+
+
+def test_noise_has_no_minimum() -> None:
+    """Of models of losses that are noise alone at most one in fifty is trusted."""
+    rng = np.random.default_rng(0)
+    found = []
+    for dimension in (1, 2, 3, 5):
+        for _ in range(50):
+            losses = np.sort(rng.standard_normal(60))
+            found.append(lowest_point(rng.random((60, dimension)), losses))
+
+    assert sum(point is not None for point in found) <= len(found) / 50
+
+
+def test_a_saddle_is_left_along_its_falling_axis() -> None:
+    """Also from its middle, where the loss falls in neither direction: the hard case."""
+    for gradient in ([0.0, 1.0], [0.0, 0.0], [1e-14, 0.0]):
+        step = _lowest_within(10.0, np.array(gradient), np.array([-1.0, 1.0]))
+
+        assert np.linalg.norm(step) == pytest.approx(10.0)
+        assert abs(step[0]) > 9.9
+
+
+@pytest.mark.parametrize("reach", [0.1, 1.0, 10.0])
+def test_the_lowest_of_many_steps_is_found(reach: float) -> None:
+    """Compared with 100,000 random steps of at most that length."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        gradient, curvatures = rng.standard_normal(3), np.sort(rng.standard_normal(3))
+        step = _lowest_within(reach, gradient, curvatures)
+        others = rng.standard_normal((100_000, 3))
+        others *= (
+            reach
+            * rng.random((100_000, 1)) ** (1 / 3)
+            / np.linalg.norm(others, axis=1, keepdims=True)
+        )
+        fall = [s @ gradient + s**2 @ curvatures / 2 for s in (step, others)]
+
+        assert np.linalg.norm(step) <= reach * (1 + 1e-9)
+        assert fall[0] <= fall[1].min() + 1e-9
 
 
 @pytest.mark.parametrize("shape", ["plane", "saddle"])
