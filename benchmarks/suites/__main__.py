@@ -41,6 +41,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
     ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=20),
     ("fashion-mnist-table", "gp"): Limit(n_trials=100, n_seeds=50),
+    ("tables", "gp"): Limit(n_trials=200, n_seeds=9),
     ("bbob-biobj", "gp"): Limit(n_trials=100, n_seeds=1),
     ("front", "gp"): Limit(n_trials=100, n_seeds=1),
     ("trade-offs", "gp"): Limit(n_trials=100, n_seeds=2),
