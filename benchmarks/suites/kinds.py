@@ -39,6 +39,10 @@ KINDS: Mapping[str, Kind] = {
         f"compare with optimizers of other packages: {', '.join(RIVALS)}",
         samplers=("random", "tpe", "adaptive", *RIVALS),
     ),
+    "crowd": Kind(
+        "compare the samplers that are best with many workers, for `--workers 32`",
+        samplers=("tpe", "cmaes", "adaptive-model-free", "adaptive"),
+    ),
     "long": Kind(
         "compare the samplers that are best in long searches",
         samplers=("tpe", "cmaes", "adaptive-model-free", "adaptive"),

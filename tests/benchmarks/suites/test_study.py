@@ -150,6 +150,7 @@ def test_a_slow_sampler_runs_fewer_trials_and_seeds(
         ("ablation", "tuned", "14-parents"),
         ("stages", "tuned", "one-stage"),
         ("rivals", "sphere", "smac"),
+        ("crowd", "sphere", "adaptive-model-free"),
         ("long", "sphere", "cmaes"),
     ],
 )
