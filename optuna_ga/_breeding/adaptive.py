@@ -15,7 +15,6 @@ parents.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,8 +83,9 @@ class AdaptiveProposer(Proposer):
         ):
             rating = None
         lowest = None
-        if tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
-            lowest = _lowest_point(matrix)
+        # Without such trials nothing is drawn, so that other draws stay the same.
+        if self._surrogate and tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
+            lowest = self._surrogate.lowest_point(matrix)
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
         return _Relatives(tuning, self.seed, number, rows, plans, rating, lowest)
@@ -116,23 +116,6 @@ class AdaptiveProposer(Proposer):
 def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
     """Return the largest number of parameters that one of these trials has."""
     return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
-
-
-def _lowest_point(matrix: TrialMatrix) -> np.ndarray | None:
-    """Return the genes `(D,)` of the lowest point of a quadratic model, None if there is none.
-
-    The model is of the fittest trials that have all parameters and a finite loss.
-    """
-    from optuna_ga._breeding.quadratic import lowest_point  # SciPy is slow to import.
-
-    rows, losses = [], []
-    for row in matrix.fittest():
-        rank = matrix.ranks[row]
-        is_usable = rank and rank.is_candidate and math.isfinite(rank.losses[0])
-        if rank and is_usable and not np.isnan(matrix.units[row]).any():
-            rows.append(row)
-            losses.append(rank.losses[0])
-    return lowest_point(matrix.units[rows], np.array(losses))
 
 
 @dataclass(frozen=True)

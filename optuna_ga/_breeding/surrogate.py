@@ -24,6 +24,7 @@ import numpy as np
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.features import N_BEST, Features
 from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.quadratic import lowest_point
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.warping import warped
 from optuna_ga._population.fitness import in_order
@@ -90,6 +91,21 @@ class Surrogate:
             losses = np.concatenate([losses, model.mean(awaited)])
             model = GaussianProcess(kernel, features.categorical, known, losses)
         return lambda genes: model.mean_and_deviation(features(genes))
+
+    def lowest_point(self, matrix: TrialMatrix) -> np.ndarray | None:
+        """Return the genes `(D,)` of the lowest point of a quadratic model, None if there is none.
+
+        That model is of the fittest trials that have all parameters and a finite loss.
+        """
+        rows, losses = [], []
+        for row in matrix.fittest():
+            rank = matrix.ranks[row]
+            if rank is None or not rank.is_candidate or np.isnan(matrix.units[row]).any():
+                continue
+            if math.isfinite(rank.losses[self._objective]):
+                rows.append(row)
+                losses.append(rank.losses[self._objective])
+        return lowest_point(matrix.units[rows], np.array(losses))
 
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
