@@ -22,6 +22,7 @@ class Kind(NamedTuple):
     samplers: tuple[str, ...] = ()
 
 
+_BEST = ("tpe", "cmaes", "adaptive-model-free", "adaptive")
 # By name, which is that of the option and ends the name of the file of rows.
 KINDS: Mapping[str, Kind] = {
     "tuning": Kind("run the tasks for tuning", tuning=True),
@@ -41,10 +42,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "crowd": Kind(
         "compare the samplers that are best with many workers, for `--workers 32`",
-        samplers=("tpe", "cmaes", "adaptive-model-free", "adaptive"),
+        samplers=_BEST,
     ),
     "long": Kind(
         "compare the samplers that are best in long searches",
-        samplers=("tpe", "cmaes", "adaptive-model-free", "adaptive"),
+        samplers=_BEST,
     ),
 }

@@ -54,7 +54,6 @@ class AdaptiveProposer(Proposer):
         several = n_objectives > 1
         n_fittest = MAX_TRIALS if settings.screen or several else settings.tuning.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
-        self._settings = settings
         self._tuning = replace(settings.tuning, later=None) if several else settings.tuning
         self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
@@ -63,15 +62,15 @@ class AdaptiveProposer(Proposer):
         if settings.screen and several:
             from optuna_ga._breeding.front_surrogate import FrontSurrogate
 
-            self._front_surrogate = FrontSurrogate(settings.tuning, n_objectives)
+            self._front_surrogate = FrontSurrogate(self._tuning, n_objectives)
         elif settings.screen:
             from optuna_ga._breeding.surrogate import Surrogate
 
-            self._surrogate = Surrogate(settings.tuning)
+            self._surrogate = Surrogate(self._tuning)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
         """Return candidates bred from the fittest of all trials."""
-        if number < self._settings.population_size or matrix.n_fit < 2:
+        if number < self.population_size or matrix.n_fit < 2:
             return None
         tuning = self._tuning.at(len(matrix), matrix.distributions)
         rng = generator(self.seed, number)
@@ -104,7 +103,7 @@ class AdaptiveProposer(Proposer):
 
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; generation 0 is a Latin hypercube."""
-        size = self._settings.population_size
+        size = self.population_size
         if number >= size:
             return super().random_gene(number, name, distribution)
         rng = generator(self.seed, "start", name)

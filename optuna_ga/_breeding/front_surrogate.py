@@ -15,7 +15,6 @@ Shapes: K candidates, R running trials, F points of the front, D parameters, M o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +38,6 @@ class FrontSurrogate:
     """
 
     def __init__(self, tuning: Tuning, n_objectives: int) -> None:
-        tuning = replace(tuning, later=None)
         self._models = [Surrogate(tuning, objective) for objective in range(n_objectives)]
 
     def rating(

@@ -19,9 +19,10 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
+from optuna_ga._breeding.features import LEAST_WIDTH
+
 _TRIALS_PER_COEFFICIENT, _LEAST_RESIDUALS = 1.3, 5
 _LEAST_EXPLAINED = 0.9  # Share of the losses' variance, adjusted for the number of coefficients.
-_LEAST_WIDTH = 1e-9  # Closer positions are equal; see `genes.DIGITS`.
 
 
 def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
@@ -35,6 +36,8 @@ def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
         The genes; None if there are too few trials, or if the model does not explain their losses.
     """
     varies = (genes != genes[:1]).any(axis=0)
+    if not varies.any():
+        return None
     count, is_full = _size(len(genes), int(varies.sum()))
     losses = losses[:count] / 8  # So that differences do not overflow.
     if not count or not (span := losses.max() - losses.min()) > 0.0:
@@ -43,7 +46,7 @@ def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
     genes = genes[:count, varies]
     _, widths, axes = np.linalg.svd(genes - genes[0], full_matrices=False)
     deviations = widths / math.sqrt(count)
-    axes, deviations = axes[deviations > _LEAST_WIDTH], deviations[deviations > _LEAST_WIDTH]
+    axes, deviations = axes[deviations > LEAST_WIDTH], deviations[deviations > LEAST_WIDTH]
     if not len(axes):
         return None
     places = (genes - genes[0]) @ axes.T / deviations
@@ -61,10 +64,10 @@ def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
 def _size(n_trials: int, n_parameters: int) -> tuple[int, bool]:
     """Return how many trials the model is fitted to, and whether it has products."""
     least_full = _least((n_parameters + 1) * (n_parameters + 2) // 2)
-    if n_parameters and n_trials >= least_full:
+    if n_trials >= least_full:
         return least_full, True
     n_squares = 2 * n_parameters + 1
-    if n_parameters and n_trials >= _least(n_squares):
+    if n_trials >= _least(n_squares):
         return min(n_trials, max(2 * n_squares, _least(n_squares))), False
     return 0, False
 

@@ -110,9 +110,12 @@ class Surrogate:
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
         ranks = [matrix.ranks[row] for row in rows]
+        return warped(ranks, self._stage(matrix).warp_quantile, self._objective)
+
+    def _stage(self, matrix: TrialMatrix) -> Tuning:
+        """Return the constants at the latest fit."""
         n = scheduled(len(matrix), self._tuning.refit_growth)
-        tuning = self._tuning.at(n, matrix.distributions)
-        return warped(ranks, tuning.warp_quantile, self._objective)
+        return self._tuning.at(n, matrix.distributions)
 
     def _fitted(self, matrix: TrialMatrix) -> _Fit:
         """Return the features and the kernel, fitted to as many trials as the schedule says.
@@ -124,7 +127,7 @@ class Surrogate:
         if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
             return last
         rows = learnt_rows(matrix, n)
-        principal = self._tuning.at(n, matrix.distributions).principal_axes
+        principal = self._stage(matrix).principal_axes
         n_best = max(N_BEST, 3 * len(matrix.distributions)) if principal else N_BEST
         n_best = min(n_best, MAX_TRIALS // 2)  # Of more the best are not known.
         best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None

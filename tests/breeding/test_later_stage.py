@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import AdaptiveSettings, GASampler
-from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED
+from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Tuning
 from optuna_ga._breeding.quadratic import lowest_point
 from optuna_ga._breeding.surrogate import Surrogate, scheduled
 from optuna_ga._breeding.trial_matrix import TrialMatrix
@@ -29,6 +29,14 @@ from tests.breeding.samplers import ask_together, points
 from tests.studies import parents, run, story
 
 UNIT = FloatDistribution(0.0, 1.0)
+
+
+def with_later(later: Tuning | None, seed: int = 0) -> GASampler:
+    """Return a sampler with other constants of the later stage; None: without that stage."""
+    settings = GASampler.adaptive(seed=seed).settings
+    assert isinstance(settings, AdaptiveSettings)
+    tuning = replace(settings.tuning, later=later)
+    return GASampler.from_settings(replace(settings, tuning=tuning))
 
 
 def valley(trial: Trial) -> float:
@@ -79,11 +87,7 @@ def test_a_narrow_valley_is_followed_to_its_end(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_one_stage_stands_still_in_a_narrow_valley(seed: int) -> None:
     """So the test above tests the later stage."""
-    settings = GASampler.adaptive(seed=seed).settings
-    assert isinstance(settings, AdaptiveSettings)
-    one_stage = replace(settings, tuning=replace(settings.tuning, later=None))
-
-    study = run(GASampler.from_settings(one_stage), 120, valley)
+    study = run(with_later(None, seed), 120, valley)
 
     assert study.best_value > 1e-9
 
@@ -113,11 +117,8 @@ def test_a_half_suggested_trial_continues_with_another_sampler(searched: Study) 
 
 def with_quadratic(prob: float) -> GASampler:
     """Return a sampler whose later stage takes the lowest point with another probability."""
-    settings = GASampler.adaptive(seed=0).settings
-    assert isinstance(settings, AdaptiveSettings)
-    assert settings.tuning.later is not None
-    later = replace(settings.tuning.later, quadratic_prob=prob)
-    return GASampler.from_settings(replace(settings, tuning=replace(settings.tuning, later=later)))
+    assert SCREENED.later is not None
+    return with_later(replace(SCREENED.later, quadratic_prob=prob))
 
 
 def lowest(trials: Sequence[FrozenTrial]) -> dict[str, float]:
@@ -261,16 +262,13 @@ def test_a_model_of_many_trials_is_the_same_after_a_restart(n: int) -> None:
 
 def test_with_several_objectives_there_is_one_stage() -> None:
     """Its constants are those of the first."""
-    settings = GASampler.adaptive(seed=0).settings
-    assert isinstance(settings, AdaptiveSettings)
-    one_stage = replace(settings, tuning=replace(settings.tuning, later=None))
 
     def values(trial: Trial) -> tuple[float, float]:
         return valley(trial), abs(trial.params["x"])
 
     studies = [
-        run(GASampler.from_settings(each), 40, values, directions=["minimize", "minimize"])
-        for each in (settings, one_stage)
+        run(sampler, 40, values, directions=["minimize", "minimize"])
+        for sampler in (GASampler.adaptive(seed=0), with_later(None))
     ]
 
     assert points(studies[0]) == points(studies[1])
