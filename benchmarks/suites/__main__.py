@@ -54,12 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     kind = KINDS.get(options.kind, Kind(""))
     ending = f"_{options.kind}" if options.kind else ""
-    options.tuning, options.samplers = kind.tuning, options.samplers or kind.samplers
+    options.tuning = kind.tuning
     default = RESULTS / f"suite_{options.suite.replace('-', '_')}{ending}.csv"
     path = (options.out or default).with_suffix(".csv")
     if options.step == "run":
         suite = parser.checked(load_suite, options.suite)
-        options.samplers = options.samplers or [*(SEVERAL_SAMPLERS if suite.several else SAMPLERS)]
+        usual = SEVERAL_SAMPLERS if suite.several else SAMPLERS
+        options.samplers = options.samplers or kind.compared(suite.several) or [*usual]
         settings = {"suite": suite.name, "part": "tuning" if options.tuning else "held-out"}
         rows = parser.checked(rows_to_continue, path, settings)
         jobs = parser.checked(jobs_of, suite, settings, options)

@@ -15,11 +15,17 @@ class Kind(NamedTuple):
         does: What its option does.
         tuning: Whether it is on the tasks for tuning.
         samplers: The samplers that are compared; empty for the usual ones.
+        several: The same with several objectives; empty if they are those of one objective.
     """
 
     does: str
     tuning: bool = False
     samplers: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
+
+    def compared(self, several_objectives: bool) -> tuple[str, ...]:
+        """Return the samplers that are compared; empty for the usual ones."""
+        return (several_objectives and self.several) or self.samplers
 
 
 _BEST = ("tpe", "cmaes", "adaptive-model-free", "adaptive")
@@ -47,5 +53,6 @@ KINDS: Mapping[str, Kind] = {
     "long": Kind(
         "compare the samplers that are best in long searches",
         samplers=_BEST,
+        several=("tpe", "nsga2-sbx", "pymoo-sms-emoa", "adaptive-model-free", "adaptive"),
     ),
 }
