@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
+from torch import nn
 
 from optuna_ga.fashion_mnist import Data, load_full, load_subset, paper_trainer
 from optuna_ga.torch import Member, PopulationTrainer
@@ -73,6 +74,7 @@ def train_settings(
     data: Data,
     epochs: int,
     precision: Precision = "float32",
+    network: Callable[[int], nn.Module] | None = None,
 ) -> Outcomes:
     """Train every setting with every seed, all together.
 
@@ -82,6 +84,7 @@ def train_settings(
         data: The images to train and to evaluate on.
         epochs: Epochs of each training, at least 1.
         precision: Precision of the computations.
+        network: Returns the network of a seed; None takes the paper's.
     """
     members = [
         Member(rate, momentum=momentum, weight_decay=decay, seed=seed)
@@ -90,7 +93,8 @@ def train_settings(
     ]
     loss = np.full((len(members), epochs), np.inf)
     accuracy = np.full((len(members), epochs), np.nan)
-    for row, trained in enumerate(_trainer(data, epochs, precision).train(members)):
+    trainer = _trainer(data, epochs, precision, network)
+    for row, trained in enumerate(trainer.train(members)):
         for n, epoch in enumerate(trained.epochs):
             loss[row, n], accuracy[row, n] = epoch.metrics["loss"], epoch.metrics["accuracy"]
     shape = (len(seeds), len(settings), epochs)
@@ -104,6 +108,7 @@ def estimated_seconds(
     n_images: tuple[int, int],
     device: torch.device,
     precision: Precision = "float32",
+    network: Callable[[int], nn.Module] | None = None,
 ) -> float:
     """Return about how long trainings take of which none diverges, from two short ones.
 
@@ -114,21 +119,22 @@ def estimated_seconds(
         n_images: Training images and validation images of each.
         device: Where to train.
         precision: Precision of the computations.
+        network: Returns the network of a seed; None takes the paper's.
     """
     few = load("subset", device, 512, 512)
     settings = np.tile([0.01, 0.5, 0.0], (together, 1))
     seconds = []
     for _ in range(2):  # The first call starts threads or captures graphs.
         start = perf_counter()
-        train_settings(settings, [0], few, 1, precision)
+        train_settings(settings, [0], few, 1, precision, network)
         seconds.append(perf_counter() - start)
     per_image = seconds[-1] / together / _work(512, 512)
     return per_image * _work(*n_images) * epochs * n_trainings
 
 
-def expected_time(n_trainings: int, *settings: Any) -> str:
+def expected_time(n_trainings: int, *settings: Any, **others: Any) -> str:
     """Return `estimated_seconds` of the same arguments, as a line for the user."""
-    minutes = estimated_seconds(n_trainings, *settings) / 60
+    minutes = estimated_seconds(n_trainings, *settings, **others) / 60
     time = f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
     return f"About {time} for {n_trainings} trainings, less if some diverge"
 
@@ -139,6 +145,8 @@ def _work(n_training: int, n_validation: int) -> float:
 
 
 @lru_cache(maxsize=1)
-def _trainer(data: Data, epochs: int, precision: Precision) -> PopulationTrainer:
+def _trainer(
+    data: Data, epochs: int, precision: Precision, network: Callable[[int], nn.Module] | None
+) -> PopulationTrainer:
     """Return a trainer, the same at every call, since it keeps its CUDA graphs."""
-    return paper_trainer(data, epochs, precision=precision)
+    return paper_trainer(data, epochs, precision=precision, network=network)

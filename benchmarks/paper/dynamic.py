@@ -5,7 +5,8 @@ epoch: `dynamic` is `GASampler.population_based_training` with the paper's opera
 same with small mutations, and `truncation` has both operators of Jaderberg et al. 2017. The static
 methods `ga`, `adaptive`, `random` and `tpe` train every trial from scratch, for as many epochs as
 a population has generations, with the paper's StepLR. All train equally many epochs in total; with
-`--limit seconds` the static methods search for as long as `dynamic` did instead.
+`--limit seconds` the static methods search for as long as `dynamic` did instead. `--network mlp`
+trains a small MLP on the same images in the place of the paper's CNN.
 
 The answer of a population is the best network of its final generation, that of the others the
 network of their best trial. Each answer is scored once on the test images. Then networks of other
@@ -28,6 +29,7 @@ from optuna import Trial
 from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
+from torch import nn
 
 from benchmarks.options import Options, at_least
 from benchmarks.paper import dynamic_report
@@ -63,10 +65,20 @@ Evaluate = Callable[[list[Trial]], Sequence[Result]]
 ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
 
 
+def mlp(seed: int) -> nn.Module:
+    """Return a network with one hidden layer for images of 28 x 28."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+# By name; None is the paper's.
+NETWORKS: Mapping[str, Callable[[int], nn.Module] | None] = {"cnn": None, "mlp": mlp}
+
+
 class Setting(NamedTuple):
     """The settings that all studies share.
 
     Attributes:
+        network: One of `NETWORKS`.
         population_size: Networks of a population.
         epochs: Its generations, and the epochs of each trial of the static methods.
         training_images: Images to train on.
@@ -74,6 +86,7 @@ class Setting(NamedTuple):
         replays: Networks of other seeds that follow an answer's schedule.
     """
 
+    network: str
     population_size: int
     epochs: int
     training_images: int
@@ -83,6 +96,7 @@ class Setting(NamedTuple):
     def objective(self, epochs: int, **options: Any) -> FashionMNISTObjective:
         """Return an objective on these images."""
         return FashionMNISTObjective(
+            network=NETWORKS[self.network],
             epochs=epochs,
             n_training_images=self.training_images,
             n_validation_images=self.validation_images,
@@ -256,7 +270,8 @@ def _expected_time(n_studies: int, setting: Setting, device: torch.device) -> st
     n_images = setting.training_images, setting.validation_images
     n_trainings = n_studies * (setting.population_size + setting.replays)
     together = min(ASKED_AT_ONCE.values())
-    return expected_time(n_trainings, together, setting.epochs, n_images, device)
+    network = NETWORKS[setting.network]
+    return expected_time(n_trainings, together, setting.epochs, n_images, device, network=network)
 
 
 def _order(row: Row) -> tuple[str, int, int]:
@@ -269,6 +284,8 @@ def _parser() -> Options:
     parser.add("--methods", "methods to compare", list(METHODS), nargs="+", choices=METHODS)
     parser.add("--seeds", "number of seeds", 10, type=at_least(1))
     parser.add("--limit", "limit that all methods share", LIMITS[0], choices=LIMITS)
+    names = list(NETWORKS)
+    parser.add("--network", "network, the paper's or an MLP", names[0], choices=names)
     parser.add("--population-size", "networks of a population", 20, type=at_least(5))
     parser.add("--epochs", "generations of a population, epochs of a trial", 14, type=at_least(2))
     parser.add("--training-images", "training images", 50_000, type=at_least(64))

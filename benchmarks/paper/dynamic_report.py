@@ -15,6 +15,7 @@ from benchmarks.paired import Claim, claims_table, difference, signed, with_inte
 from benchmarks.trainings import GUESSING
 
 POPULATIONS = ("dynamic", "perturb", "truncation")  # Their hyperparameters change.
+_NETWORKS = {"cnn": "The paper's CNN", "mlp": "An MLP of 784, 64 and 10 units"}
 SCHEDULED = ("learning_rate", "momentum", "weight_decay")
 # The columns of the table, by their titles, with the number of digits and the possible values.
 MEASURES: Mapping[str, tuple[str, int, tuple[float, float]]] = {
@@ -36,7 +37,8 @@ def report(rows: pd.DataFrame, name: str) -> str:
     parts = [
         "# Hyperparameters that change while networks train\n",
         paragraph(
-            f"""{first["training_images"]} + {first["validation_images"]} images; {_named(rows)}
+            f"""{_NETWORKS[first["network"]]}, {first["training_images"]} +
+            {first["validation_images"]} images; {_named(rows)}
             {first["population_size"]} networks and {first["epochs"]} generations of one epoch,
             the others train each trial for {first["epochs"]} epochs with StepLR, and are asked
             for five trials at a time, or for ten where seconds are equal. {devices}; PyTorch
@@ -59,7 +61,14 @@ def _named(rows: pd.DataFrame) -> str:
 
 
 def _options(row: pd.Series) -> str:
-    names = "population_size", "epochs", "training_images", "validation_images", "replays"
+    names = (
+        "network",
+        "population_size",
+        "epochs",
+        "training_images",
+        "validation_images",
+        "replays",
+    )
     return " ".join(f"--{name.replace('_', '-')} {row[name]}" for name in names)
 
 

@@ -18,7 +18,7 @@ from optuna_ga.fashion_mnist import _image_source, _network, _task
 from optuna_ga.fashion_mnist._data import Data, load_subset
 
 SETTING = dynamic.Setting(
-    population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
+    "cnn", population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
 )
 SMALL = [
     "--population-size", "5", "--epochs", "2", "--training-images", "64",
@@ -86,6 +86,20 @@ def test_all_methods_may_have_the_time_that_dynamic_took(tmp_path: Path) -> None
     assert "At equal seconds" in out.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
+def test_an_mlp_takes_the_place_of_the_papers_network(tmp_path: Path) -> None:
+    """Its studies, answers and replays are those of the MLP, whose first layer has 64 units."""
+    out = tmp_path / "dynamic_cpu"
+    dynamic.main([*SMALL, "--network", "mlp", "--out", str(out)])
+    rows = read_rows(out.with_suffix(".csv"))
+
+    assert [row["method"] for row in rows] == list(dynamic.METHODS)
+    assert {row["network"] for row in rows} == {"mlp"}
+    assert out.with_suffix(".md").read_text().count("An MLP of 784, 64 and 10 units") == 1
+    with pytest.raises(SystemExit):  # The rows of another network.
+        dynamic.main([*SMALL, "--network", "cnn", "--out", str(out)])
+
+
 def test_the_static_methods_follow_the_papers_schedule() -> None:
     """Each epoch multiplies the learning rate by 0.7 and changes nothing else."""
     params = {"learning_rate": 0.5, "momentum": 0.1, "weight_decay": 0.01}
@@ -117,7 +131,8 @@ def rows_of(method: str, losses: list[float], replays: float) -> list[dict[str, 
     """Return made-up rows, one per seed."""
     facts = {
         "limit": "epochs", "seconds": 1, "trials": 4, "diverged": 0, "training_loss": 1.0,
-        "accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5, "population_size": 20,
+        "accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5, "network": "cnn",
+        "population_size": 20,
         "epochs": 2, "training_images": 64, "validation_images": 64, "replays": 2,
         "device": "CPU", "processor": "p", "torch": "t", "momentum": "0.1 0.2",
         "learning_rate": "0.1 0.2", "weight_decay": "0.1 0.2",
