@@ -26,7 +26,7 @@ from optuna_ga._breeding.tried import Tried
 from optuna_ga._breeding.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.draws import generator
-from optuna_ga._population.genes import Gene, find_choice, grid, n_cells, resolved
+from optuna_ga._population.genes import Gene, find_choice, grid, n_values, resolved
 
 Genes = Mapping[str, float]
 
@@ -117,11 +117,11 @@ class KnownTrials:
     def new(self, units: np.ndarray) -> np.ndarray:
         """Return which children `(K, D)` repeat no known trial, as booleans `(K,)`.
 
-        A failed or pruned trial may lack some of its branch's parameters. It is ignored if a
-        complete trial has all of its parameters and more.
+        A failed or pruned trial may lack some of its branch's parameters. It is ignored for
+        children of which more parameters are expected, if a complete trial has more.
         """
         repeats = self._tried.repeats(units)
-        repeats |= self._given_up.repeats(units, unless_within=self._tried)
+        repeats |= self._given_up.repeats(units, self._tried, self._present)
         if len(self.running):
             running = Tried()
             running.add(self.running[self._are_held[: len(self.running)]])
@@ -241,6 +241,10 @@ class KnownTrials:
             self._space = ConditionalSpace(informative, distributions)
         return self._space
 
+    def _present(self, units: np.ndarray) -> np.ndarray:
+        """Return which parameters children are predicted to have, as booleans `(K, D)`."""
+        return self._learnt().present(units)
+
     def _suggested(self, running: Sequence[FrozenTrial]) -> np.ndarray:
         """Return the genes `(R, D)` that running trials have so far, NaN for the others."""
         before, self._encoded = self._encoded, {}
@@ -264,7 +268,7 @@ class KnownTrials:
     def _every(self, seed: int, number: int) -> np.ndarray:
         """Return all points of a small discrete space `(K, D)` in random order; else none."""
         distributions = self.matrix.distributions.values()
-        cells = [n_cells(distribution) for distribution in distributions]
+        cells = [n_values(distribution) for distribution in distributions]
         if None in cells or math.prod(n for n in cells if n is not None) > _MOST_ENUMERATED:
             return np.zeros((0, len(cells)))
         grids = [positions for d in distributions if (positions := grid(d)) is not None]

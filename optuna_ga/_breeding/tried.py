@@ -9,6 +9,8 @@ trial does not have the parameter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from optuna_ga._population.genes import DIGITS
@@ -31,22 +33,30 @@ class Tried:
                 continue
             self._values.setdefault(present.tobytes(), set()).add(row[present].tobytes())
 
-    def repeats(self, children: np.ndarray, unless_within: Tried | None = None) -> np.ndarray:
+    def repeats(
+        self,
+        children: np.ndarray,
+        unless_within: Tried | None = None,
+        expected: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Return which children `(K, D)` have all genes of a trial, as booleans `(K,)`.
 
         Args:
             children: The children's genes.
-            unless_within: Trials are ignored if one of these has all of their parameters and more.
+            unless_within: A trial whose parameters are a part of those of one of these does not
+                count for children that are expected to have more than it has.
+            expected: Returns which parameters children are expected to have, as booleans `(K, D)`.
         """
         found = np.zeros(len(children), bool)
         if not self._values:
             return found
         rounded = np.round(children, DIGITS) + 0.0
         for present, known in self._values.items():
-            if unless_within is not None and unless_within.has_wider(present):
-                continue
-            genes = rounded[:, np.frombuffer(present, bool)]
-            found |= np.array([row.tobytes() in known for row in genes], bool)
+            had = np.frombuffer(present, bool)
+            equal = np.array([row.tobytes() in known for row in rounded[:, had]], bool)
+            if unless_within and expected and equal.any() and unless_within.has_wider(present):
+                equal[equal] = ~(expected(children[equal]) & ~had).any(axis=1)
+            found |= equal
         return found
 
     def has_wider(self, present: bytes) -> bool:

@@ -20,7 +20,15 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._population.genes import Gene, are_equal, fit, from_unit, n_cells, stored_choices
+from optuna_ga._population.genes import (
+    Gene,
+    are_equal,
+    fit,
+    from_unit,
+    n_cells,
+    n_values,
+    stored_choices,
+)
 
 _DIGITS = 12  # Numbers that agree to so many significant digits are equal.
 
@@ -125,11 +133,11 @@ def _is_exhausted(points: Sequence[Point], names: Collection[str]) -> bool:
         ):
             continue
         # By rounding, Optuna may take a range of two steps for a single value.
-        n_values = 1 if distribution.single() else n_cells(distribution)
-        if n_values is None or n_values > len(longer):
+        n = 1 if distribution.single() else n_values(distribution)
+        if n is None or n > len(longer):
             return False
         groups = _by_value(longer, name)
-        return len(groups) == n_values and all(
+        return len(groups) == n and all(
             _is_exhausted(group, {*names, name}) for group in groups.values()
         )
     return False

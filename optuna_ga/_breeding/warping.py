@@ -1,6 +1,10 @@
 """The scale of the models: logarithmic above the best loss, so that good trials are told apart.
 
-It does not change if an objective is shifted or multiplied.
+It does not change if an objective is shifted or multiplied. Infeasible trials lie above the worst
+feasible one, the farther the more they violate, so that a model knows on which side of a
+constraint the feasible trials are. While there is no feasible trial, the violation is the loss.
+
+Shapes: n trials, v infeasible trials.
 """
 
 from __future__ import annotations
@@ -16,8 +20,9 @@ from optuna_ga._population.fitness import Rank
 def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
-    A failed or infeasible trial counts as the worst. A pruned trial counts as its last report, but
-    as no better than half of the complete trials.
+    A failed trial counts as the worst feasible one, and while there is none as the worst of all.
+    An infeasible trial counts as worse than that, by up to a deviation. A pruned trial counts as
+    its last report, but as no better than half of the complete trials.
 
     Args:
         ranks: The trials' ranks; None for failed trials.
@@ -31,20 +36,16 @@ def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) ->
         for r in ranks
         if r and r.is_candidate and math.isfinite(r.losses[objective])
     ]
+    violations = _violations(ranks)
     if not found:
-        return np.zeros(len(ranks))
+        return _standardized(_log_above(violations, quantile))
     worst, middle, best = max(found), float(np.median(found)), min(found)
-    losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks]).clip(
-        best, worst
-    )
-    above = losses - best
-    margin = float(np.quantile(above, quantile))
-    if margin <= 0.0:
-        positive = above[above > 0.0]
-        margin = float(positive.min()) if len(positive) else 1.0
-    scaled = np.log(above + margin)
-    deviation = float(scaled.std())
-    return np.asarray((scaled - scaled.mean()) / (deviation if deviation > 0.0 else 1.0))
+    losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
+    scaled = _log_above(losses.clip(best, worst), quantile)
+    infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
+    if infeasible.any():
+        scaled[infeasible] = scaled.max() + _above_feasible(violations[infeasible], scaled)
+    return _standardized(scaled)
 
 
 def _eighth(rank: Rank | None, objective: int, worst: float, middle: float) -> float:
@@ -52,3 +53,33 @@ def _eighth(rank: Rank | None, objective: int, worst: float, middle: float) -> f
         return worst
     loss = rank.losses[objective] / 8
     return max(loss, middle) if rank.pruned else loss
+
+
+def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
+    """Return the violations `(n,)`; failed and infinite ones count as the greatest."""
+    known = [rank.violation for rank in ranks if rank]
+    greatest = max(filter(math.isfinite, known), default=0.0) or float(math.inf in known)
+    return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
+
+
+def _log_above(losses: np.ndarray, quantile: float) -> np.ndarray:
+    """Return logarithms of losses `(n,)` above the best, with a margin that is their quantile."""
+    above = losses - losses.min()
+    margin = float(np.quantile(above, quantile))
+    if margin <= 0.0:
+        positive = above[above > 0.0]
+        margin = float(positive.min()) if len(positive) else 1.0
+    return np.asarray(np.log(above + margin))
+
+
+def _above_feasible(violations: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+    """Return how far above the feasible losses, `scaled`, infeasible trials are `(v,)`."""
+    # The logarithm of 1 + v / median, whatever the constraint's unit.
+    share = np.logaddexp(0.0, np.log(violations) - np.log(np.median(violations)))
+    deviation = float(scaled.std())
+    return np.asarray(share / share.max() * (deviation if deviation > 0.0 else 1.0))
+
+
+def _standardized(scaled: np.ndarray) -> np.ndarray:
+    deviation = float(scaled.std())
+    return np.asarray((scaled - scaled.mean()) / (deviation if deviation > 0.0 else 1.0))

@@ -152,7 +152,11 @@ def resolved(distribution: BaseDistribution, units: np.ndarray) -> np.ndarray:
         values = np.rint(np.exp(low + units * (high - low)))
         values = values.clip(distribution.low, distribution.high)
         return np.asarray((np.log(values) - low) / (high - low))
-    return np.asarray((np.minimum(np.floor(units * cells), cells - 1) + 0.5) / cells)
+    positions = np.minimum(np.floor(units * cells), cells - 1)
+    if isinstance(distribution, CategoricalDistribution):
+        firsts = _firsts(distribution)
+        positions = positions if firsts is None else firsts[positions.astype(int)]
+    return np.asarray((positions + 0.5) / cells)
 
 
 def is_inheritable(
@@ -239,7 +243,36 @@ def grid(distribution: BaseDistribution) -> np.ndarray | None:
     if isinstance(distribution, IntDistribution) and distribution.log:
         values = range(distribution.low, distribution.high + 1)
         return np.array([to_unit(distribution, value) for value in values])
-    return np.asarray((np.arange(cells) + 0.5) / cells)
+    positions = np.arange(cells)
+    if isinstance(distribution, CategoricalDistribution):
+        firsts = _firsts(distribution)
+        positions = positions if firsts is None else np.unique(firsts)
+    return np.asarray((positions + 0.5) / cells)
+
+
+def n_values(distribution: BaseDistribution) -> int | None:
+    """Return the number of values that Optuna tells apart, None if it is continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        firsts = _firsts(distribution)
+        return len(distribution.choices) if firsts is None else len(np.unique(firsts))
+    return n_cells(distribution)
+
+
+def _firsts(distribution: CategoricalDistribution) -> np.ndarray | None:
+    """Return the position `(n,)` of the first choice that equals each; None if all differ.
+
+    Python holds `1`, `1.0` and `True` equal, and Optuna keeps them all as the first of them.
+    """
+    choices = distribution.choices
+    try:
+        n_different = len(set(choices))
+    except TypeError:  # Such as lists.
+        numbers = [choice for choice in choices if isinstance(choice, (bool, int, float))]
+        n_equal = len(numbers) - len(set(numbers))
+        n_different = len(set(stored_choices(choices))) - n_equal
+    if n_different == len(choices):
+        return None
+    return np.array([int(distribution.to_internal_repr(choice)) for choice in choices])
 
 
 def _position(low: float, high: float, number: float) -> float:

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna import Trial
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
+from optuna_ga import GASampler
 from optuna_ga._breeding.adaptive_settings import SCREENED
 from optuna_ga._breeding.surrogate import Surrogate, scheduled
 from optuna_ga._breeding.trial_matrix import TrialMatrix
@@ -45,13 +48,70 @@ def test_the_model_sees_small_differences_of_good_trials() -> None:
 
 @pytest.mark.parametrize("direction", [MINIMIZE, MAXIMIZE])
 def test_a_trial_without_a_value_is_as_bad_as_the_worst(direction: StudyDirection) -> None:
-    """So are infeasible trials and the wrong infinity; the other one is as good as the best."""
+    """So is the wrong infinity; the other one is as good as the best."""
     sign = 1.0 if direction == MINIMIZE else -1.0
-    bad = [failed(), pruned(), added(-sign * 9.0, constraints={"c": 1.0}), added(sign * math.inf)]
+    bad = [failed(), pruned(), added(sign * math.inf)]
     good = [added(sign * value) for value in (3.0, 1.0, 2.0)]
     losses = losses_of(*good, *bad, added(-sign * math.inf), direction=direction)
 
-    assert losses[3:] == pytest.approx([losses[0]] * 4 + [losses[1]])
+    assert losses[3:] == pytest.approx([losses[0]] * 3 + [losses[1]])
+
+
+def violating(value: float, violation: float) -> FrozenTrial:
+    """Return a complete trial that violates a constraint."""
+    return added(value, constraints={"c": violation})
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e300])
+def test_infeasible_trials_lie_above_the_worst_the_farther_the_more_they_violate(
+    unit: float,
+) -> None:
+    """By up to a deviation of the feasible losses, in whatever unit; values do not count."""
+    feasible = [added(value) for value in (1.0, 2.0, 3.0)]
+    bad = [violating(-9.0, 4.0 * unit), violating(9.0, unit), violating(0.0, math.inf)]
+    losses = losses_of(*feasible, *bad, failed())
+
+    assert losses[2] < losses[4] < losses[3] == losses[5]
+    assert losses[3] - losses[2] == pytest.approx(losses[[0, 1, 2, 2, 2, 2, 6]].std())
+    assert losses[6] == losses[2]
+
+
+def test_violations_are_the_losses_while_no_trial_is_feasible() -> None:
+    """They are seen as values would be; failed and infinite ones are as bad as the worst."""
+    violations = [0.5, 0.01, 30.0, 2.0]
+    losses = losses_of(*(violating(-value, value) for value in violations))
+
+    assert losses == pytest.approx(losses_of(*map(added, violations)))
+    losses = losses_of(*(violating(0.0, v) for v in (1.0, 2.0, math.inf)), failed())
+    assert losses[0] < losses[1] == losses[2] == losses[3]
+
+
+@pytest.mark.parametrize("violation", [5e-324, 1e308, math.inf])
+def test_any_violation_has_a_place_on_the_scale(violation: float) -> None:
+    """The smallest and the greatest do not overflow, alone or beside feasible trials."""
+    alone = losses_of(violating(1.0, violation), failed())
+    beside = losses_of(added(1.0), violating(1.0, violation), violating(1.0, 1.0))
+
+    assert alone == pytest.approx(np.zeros(2))
+    assert np.isfinite(beside).all()
+    assert beside[0] <= min(beside[1:])
+    assert beside[0] < max(beside[1:])
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one objective", "two objectives"])
+def test_a_small_feasible_region_is_found(several: bool) -> None:
+    """A ball with a ten-thousandth of a cube's volume, where random search finds nothing."""
+
+    def objective(trial: Trial) -> float | tuple[float, float]:
+        x = np.array([trial.suggest_float(f"x{i}", 0, 1) for i in range(5)])
+        trial.set_constraint("ball", float(((x - 0.3) ** 2).sum() - 0.02))
+        return (float(x.sum()), float(x[0])) if several else float(x.sum())
+
+    directions = [MINIMIZE] * (1 + several)
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=0), directions=directions)
+    study.optimize(objective, n_trials=60)
+
+    assert any(trial.constraints["ball"] <= 0 for trial in study.trials)
 
 
 def test_a_pruned_trial_is_no_better_than_half_of_the_complete_ones() -> None:

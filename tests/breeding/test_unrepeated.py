@@ -6,8 +6,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
-from optuna import Trial
+from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 
 from optuna_ga import GASampler
@@ -36,11 +37,66 @@ def branching(trial: Trial) -> float:
     return float(trial.suggest_int("m", 0, 3))
 
 
+def equal_choices(trial: Trial) -> float:
+    """Return a value of a space of 12 points: of equal choices Optuna keeps the first."""
+    c = trial.suggest_categorical("c", ("sqrt", 1, 1.0, True, "sqrt"))
+    unhashable: Any = ([0], 2, 2.0)
+    lists = trial.suggest_categorical("l", unhashable)
+    return float(len(str(c)) + len(str(lists)) + trial.suggest_int("n", 0, 2))
+
+
 GRID: dict[Objective, set[tuple[object, ...]]] = {
     stepped: set(product((0.0, 0.5, 1.0), (0, 1), ("a", "bb"))),
     logarithmic: set(product((1, 2, 3, 4), (2, 3, 4))),
     branching: {*product("a", (0.0, 0.5, 1.0), (1, 2, 3)), *product("b", (0, 1, 2, 3))},
 }
+
+
+def trains(trial: Trial) -> float:
+    """Return a value of a space of 180 points; one branch lacks a parameter of the other."""
+    optimizer = trial.suggest_categorical("optimizer", ("sgd", "adam"))
+    batch = trial.suggest_categorical("batch", (16, 32, 64, 128, 256))
+    layers = trial.suggest_int("layers", 1, 6)
+    momentum = trial.suggest_int("momentum", 0, 4) if optimizer == "adam" else 0
+    if optimizer == "sgd" and batch >= 64:
+        raise TrialPruned if batch == 64 else MemoryError
+    return (layers - 3) ** 2 + abs(batch - 200) / 50 + momentum + 3 * (optimizer == "adam")
+
+
+@of_every_kind
+def test_no_trial_repeats_one_that_failed_with_all_parameters_of_its_branch(make: Make) -> None:
+    """It is not taken for one that failed before it had all, though other branches have more."""
+    study = optuna.create_study(sampler=make(10, seed=0))
+    study.optimize(trains, n_trials=100, catch=MemoryError)
+
+    assert len(set(map(str, (trial.params for trial in study.trials)))) == 100
+
+
+def fails_at_first(trial: Trial) -> float:
+    """Return a value of a space of 12 points; the first trial of a branch fails half-way."""
+    c = trial.suggest_categorical("c", ("a", "b"))
+    if not any(other.params.get("c") == c for other in trial.study.trials[: trial.number]):
+        raise MemoryError
+    return trial.suggest_int("x", 1, 6) * (1.0 if c == "a" else 2.0)
+
+
+@of_every_kind
+def test_a_trial_that_failed_half_way_blocks_nothing(make: Make) -> None:
+    """Its branch is tried again once trials of the other branch are complete."""
+    study = optuna.create_study(sampler=make(4, seed=0))
+    study.optimize(fails_at_first, n_trials=14, catch=MemoryError)
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+
+    assert len(set(map(str, (trial.params for trial in complete)))) == len(complete) == 12
+
+
+@of_every_kind
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution:UserWarning")
+def test_choices_that_python_holds_equal_are_one(make: Make) -> None:
+    """Optuna stores the first of them, so that the others are never tried by themselves."""
+    study = run(make(4, seed=0), 12, equal_choices)
+
+    assert len(set(map(str, (trial.params for trial in study.trials)))) == 12
 
 
 @of_every_kind
