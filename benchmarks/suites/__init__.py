@@ -18,6 +18,7 @@ SUITES = {
     "fashion-mnist-table": "benchmarks.suites.fashion_mnist_table:TABLE",
     "sklearn-hpo": "benchmarks.suites.sklearn_hpo:SKLEARN_HPO",
     "conditional": "benchmarks.suites.conditional:CONDITIONAL",
+    "constrained": "benchmarks.suites.constrained:CONSTRAINED",
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",
     "trade-offs": "benchmarks.suites.trade_offs:TRADE_OFFS",

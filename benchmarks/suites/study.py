@@ -84,20 +84,25 @@ def n_objectives(objective: Objective | SeveralObjectives) -> int:
 
 
 class _BestTrial:
-    """The answer to one objective: the trial that looks best so far, scored without noise."""
+    """The answer to one objective: the trial that looks best so far, scored without noise.
+
+    With constraints, that of an objective with a method `violation`, feasible trials look better.
+    """
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
+        self._violation = getattr(objective, "violation", lambda params: 0.0)
         self._best: Trial | None = None
-        self._least = math.inf
+        self._least = math.inf, math.inf
         self._scored: Trial | None = None
         self._score = math.nan
 
     def note(self, trial: Trial, values: Sequence[float]) -> None:
         """Note a trial that has finished."""
         (value,) = values
-        if self._best is None or value < self._least:
-            self._best, self._least = trial, value if value < self._least else self._least
+        key = self._violation(trial.params), math.inf if math.isnan(value) else value
+        if self._best is None or key < self._least:
+            self._best, self._least = trial, key
 
     def score(self) -> float:
         """Return the score of the best trial."""
