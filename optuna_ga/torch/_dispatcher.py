@@ -15,6 +15,7 @@ import optuna
 import torch
 from torch import nn
 
+from optuna_ga._checks import MAX_TRAINING_SEED
 from optuna_ga.torch._backends.backend import Backend, Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.loop import LoopBackend
@@ -24,7 +25,7 @@ from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import Verdict, choose, examine, first_line
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._structure import Structure, signature
+from optuna_ga.torch._structure import Structure, signature, value_key
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Epoch, Training
 
@@ -130,7 +131,7 @@ class Dispatcher:
 
     def _beginning(self, member: Member) -> Training:
         """Return a new training, the latest one if only its settings differ."""
-        key = member.seed, frozenset(member.model.items())
+        key = member.seed, value_key(dict(member.model))
         if self._latest is not None and self._latest[0] == key:
             return self._latest[1]
         model = self._model(member)
@@ -183,7 +184,7 @@ class Dispatcher:
             return Verdict("", "")
         if key not in self.verdicts:
             member = training.member
-            other = self.start(replace(member, seed=member.seed + 1))
+            other = self.start(replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1)))
             verdict = examine(self._recipe, training, other)
             self.verdicts[key] = verdict
             reason = verdict.loop_only or verdict.no_vmap

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._structure import value_key
 from optuna_ga.torch._task import Member
 
 
@@ -46,7 +47,7 @@ class MultiplyAdds:
 
     def _of_step(self, member: Member, batch_size: int, n_rows: int) -> int:
         """Return the multiply-adds of a step on some rows of a batch."""
-        key = frozenset(member.model.items()), n_rows
+        key = value_key(dict(member.model)), n_rows
         if key not in self._of_steps:
             batch = self._recipe.train.first_batch(batch_size)
             on_meta = tree_map(lambda rows: rows[:n_rows].to("meta"), batch)

@@ -1,0 +1,158 @@
+"""Which networks count as equal: those that differ in the numbers of their tensors alone."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from optuna_ga.torch import Member, PopulationTrainer
+from optuna_ga.torch._structure import signature
+from tests.torch.tasks import Classes, difference, mlp, rows, trained
+
+
+def scale(x: Tensor, factor: float) -> Tensor:
+    """Return a multiple."""
+    return x * factor
+
+
+class Config:
+    """A setting, and a function made of it."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.act: Any = lambda x: scale(x, factor)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.act(x)
+        return outputs
+
+
+class Holding(nn.Module):
+    """A linear layer, and a function after it."""
+
+    def __init__(self, after: Any) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.after = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the function of the layer's outputs."""
+        outputs: Tensor = self.after(self.layer(x))
+        return outputs
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda factor=1.0: Holding(Config(factor)),
+        lambda factor=1.0: Holding(partial(lambda x, k: scale(x, k), k=factor)),
+    ],
+    ids=["object", "partial"],
+)
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap"])
+def test_networks_with_other_functions_are_not_mixed_up(backend: str, make: Any) -> None:
+    """Functions that are gone by now leave their addresses to those of other members."""
+    members = [Member(0.1, model={"factor": float(k)}) for k in range(20)]
+    together = trained(Classes(make), rows, members, backend=backend)
+
+    for member, ended in zip(members, together, strict=True):
+        network = partial(make, **member.model)
+        alone = trained(Classes(network), rows, [Member(0.1)], backend="loop")
+        assert difference([ended], alone) < 1e-12
+
+
+EQUAL: dict[str, Callable[[], Any]] = {
+    "partial": lambda: partial(scale, factor=2.0),
+    "tensor": lambda: torch.arange(3.0),
+    "number tensor": lambda: torch.tensor(1.0, dtype=torch.bfloat16),
+    "set": lambda: {"a", "b", 3},
+    "items": lambda: deque([1, 2]),
+    "function": lambda: scale,
+    "NaN": lambda: float("nan"),
+}
+
+
+@pytest.mark.parametrize("make", EQUAL.values(), ids=EQUAL)
+def test_attributes_of_equal_content_are_equal(make: Callable[[], Any]) -> None:
+    """So their networks train as one, in every run."""
+    kept = [torch.arange(float(n)) for n in range(9)]  # So that addresses differ.
+
+    assert signature(Holding(make())) == signature(Holding(make()))
+    assert len(kept) == 9
+
+
+DIFFERENT: dict[str, tuple[Any, Any]] = {
+    "partial": (partial(scale, factor=2.0), partial(scale, factor=3.0)),
+    "tensor": (torch.zeros(3), torch.ones(3)),
+    "type": (1, True),
+    "zero": (0.0, -0.0),
+    "items": (deque([1, 2]), deque([1, 3])),
+    "function": (lambda x: x, lambda x: 2 * x),
+    "lock": (threading.Lock(), threading.Lock()),
+}
+
+
+@pytest.mark.parametrize("pair", DIFFERENT.values(), ids=DIFFERENT)
+def test_attributes_of_other_content_differ(pair: tuple[Any, Any]) -> None:
+    """What cannot be compared equals itself alone."""
+    one, other = map(Holding, pair)
+
+    assert signature(one) == signature(one)
+    assert signature(one) != signature(other)
+
+
+def test_an_object_that_holds_itself_has_a_key() -> None:
+    """As does a module that lists its own parts."""
+
+    def network() -> nn.Module:
+        model = Holding(config := Config(1.0))
+        config.act = config
+        model.parts = [model, model.layer]  # type: ignore[assignment]
+        return model
+
+    assert signature(network()) == signature(network())
+
+
+def test_parametrized_networks_train_as_one() -> None:
+    """PyTorch makes a class for each of them."""
+
+    def network() -> nn.Module:
+        return nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 8)), nn.Linear(8, 3))
+
+    members = [Member(0.1, momentum=0.9, seed=seed) for seed in range(3)]
+    loop, branches = (
+        trained(Classes(network), rows, members, backend=each) for each in ("loop", "branches")
+    )
+
+    assert signature(network()) == signature(network())
+    assert difference(loop, branches) < 1e-12
+
+
+def test_settings_of_another_type_make_another_network() -> None:
+    """`True`, `1` and `1.0` are equal in Python, also as the keys of a dictionary."""
+
+    def network(width: float = 1.0) -> nn.Module:
+        return mlp(4 if width is True else 5 if isinstance(width, int) else 6)
+
+    data = rows(30)
+    subject = PopulationTrainer(Classes(network), train=data, validation=data, epochs=1)
+    widths = [True, 1, 1.0]
+    ended = subject.train([Member(0.1, model={"width": width}) for width in widths])
+
+    assert [len((each.state or {})["weights"]["0.bias"]) for each in ended] == [4, 5, 6]
+    assert len({subject.multiply_adds(Member(0.1, model={"width": w})) for w in widths}) == 3
+
+
+def test_the_largest_seed_trains() -> None:
+    """A network with settings is examined beside one of the next seed, which there is not."""
+    (ended,) = trained(Classes(mlp), rows, [Member(0.1, seed=2**63 - 1, model={"width": 4})])
+
+    assert len(ended.epochs) == 2
