@@ -238,9 +238,16 @@ class _Keys:
         self._seen: dict[int, tuple[int, object]] = {}
 
     def of_attributes(self, module: nn.Module) -> Hashable:
-        """Return the key of what a module holds beside its parts."""
+        """Return the key of what a module holds beside its parts, and computes with."""
         held = ("_parameters", "_buffers", "_modules")
-        return self.of({name: each for name, each in vars(module).items() if name not in held})
+        ranks: dict[object, int] = {}  # PyTorch numbers the hooks of all modules of a process.
+        found: dict[str, object] = {}
+        for name, each in vars(module).items():
+            if "_hooks" in name and isinstance(each, dict):
+                each = [(ranks.setdefault(n, len(ranks)), hook) for n, hook in each.items()]
+            if name not in held and "state_dict" not in name:
+                found[name] = each
+        return self.of(found)
 
     def of(self, value: Any) -> Hashable:
         """Return a key that is equal for equal values of the same type."""

@@ -121,6 +121,20 @@ def test_an_object_that_holds_itself_has_a_key() -> None:
     assert signature(network()) == signature(network())
 
 
+def test_networks_with_equal_hooks_are_equal() -> None:
+    """PyTorch numbers hooks."""
+
+    def network(factor: float) -> nn.Module:
+        model = Holding(nn.ReLU())
+        model.register_forward_pre_hook(partial(noted, factor=factor))
+        return model
+
+    def noted(module: nn.Module, inputs: Any, factor: float) -> None:
+        """Do nothing."""
+
+    assert signature(network(1.0)) == signature(network(1.0)) != signature(network(2.0))
+
+
 def test_parametrized_networks_train_as_one() -> None:
     """PyTorch makes a class for each of them."""
 
