@@ -10,18 +10,19 @@ import math
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import generator_states, seeded
 from optuna_ga.torch._training import Training
 
@@ -69,17 +70,20 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     separately = ByBranches(torch.device("cpu"))
     found = []
     structure = pair[0].structure
-    with _counted_products(structure.template) as (convolutions, others):
-        _computed(recipe, separately, pair[:1])
-    batch = recipe.train.first_batch(recipe.batch_size(pair[0].member))
-    n_examples = len(tree_leaves(batch)[0])
+    structure.changes_batch = False  # As far as is known.
+    with _counted_products(structure.template) as (convolutions, others), _watched(recipe) as drew:
+        first_batch, *shorter = _batches(recipe, pair[0])
+        _computed(recipe, separately, pair[:1], first_batch)
+    for batch in shorter:
+        # What fails here may never be trained on, since a member has a batch size of its own.
+        with _watched(recipe, drew), suppress(Exception):
+            _computed(recipe, separately, pair[:1], batch)
+    n_examples = n_rows(first_batch)
     convolution = sum(convolutions) // n_examples
     products = max(structure.width, convolution + sum(others) // n_examples)
     for members in ([pair[0]], [pair[1]], [pair[0]], pair):
-        with seeded(0, recipe.device):
-            before = generator_states(recipe.device)
-            found.append(_computed(recipe, separately, members))
-            draws = not torch.equal(before, generator_states(recipe.device))
+        with _watched(recipe, drew):
+            found.append(_computed(recipe, separately, members, first_batch))
     structure.draws = structure.has_drawn
     first, _, again, separate = found
     if _difference(first, again) > _SAME:
@@ -88,12 +92,13 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
             "gradient changed when another network was trained in between. Look for what is kept "
             "in attributes, globals or the task."
         )
-    if draws:
+    if drew:
         return Verdict("they draw from PyTorch's global generator", "")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            together = _computed(recipe, ByVmap(), pair)
+            with seeded(0, recipe.device):
+                together = _computed(recipe, ByVmap(), pair, first_batch)
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         place = _place_of(error)
         if any(words in str(error) for words in _STEERS):
@@ -176,8 +181,30 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
     return max(found)
 
 
-def _computed(recipe: Recipe, method: Method, members: Sequence[Training]) -> list[Tensor]:
-    """Return gradients, losses and buffers after the first batch; the metrics must not fail."""
+@contextmanager
+def _watched(recipe: Recipe, drew: list[bool] | None = None) -> Iterator[list[bool]]:
+    """Seed PyTorch's global generators, and yield a list that gets an entry if they are used."""
+    drew = [] if drew is None else drew
+    with seeded(0, recipe.device):
+        before = generator_states(recipe.device)
+        yield drew
+        if not torch.equal(before, generator_states(recipe.device)):
+            drew.append(True)
+
+
+def _batches(recipe: Recipe, training: Training) -> list[Any]:
+    """Return a batch of each number of examples that is known: the first, and the last."""
+    data = recipe.train
+    size = recipe.batch_size(training.member)
+    first = data.first_batch(size)
+    lengths = data.lengths(size) if isinstance(data, TensorData) else [n_rows(first)]
+    return [first, *(data.first_batch(length) for length in {*lengths} - {n_rows(first)})]
+
+
+def _computed(
+    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
+) -> list[Tensor]:
+    """Return gradients, losses and buffers after a batch; the metrics must not fail."""
     structure, device = members[0].structure, recipe.device
     buffers = {
         name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
@@ -188,13 +215,15 @@ def _computed(recipe: Recipe, method: Method, members: Sequence[Training]) -> li
         torch.arange(len(members), dtype=torch.int32, device=device),
         torch.zeros((), dtype=torch.int32, device=device),
     )
-    batch = recipe.train.first_batch(recipe.batch_size(members[0].member))
     structure.template.train()
+    batch = tree_map(torch.clone, batch)  # It may be changed in place.
     gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, batch, True)
-    batch = recipe.validation.first_batch(recipe.validation.batch_size)
+    judged = recipe.validation.first_batch(recipe.validation.batch_size)
+    judged = tree_map(torch.clone, judged)
     structure.template.eval()
     with torch.no_grad():
-        method.metrics(structure, recipe.task.metrics, numbers, batch)
+        method.metrics(structure, recipe.task.metrics, numbers, judged)
+    structure.changes_batch |= any(leaf._version for leaf in tree_leaves((batch, judged)))
     return [gradient, losses, *after.values()]
 
 

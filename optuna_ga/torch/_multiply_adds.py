@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._structure import value_key
 from optuna_ga.torch._task import Member
@@ -49,7 +50,8 @@ class MultiplyAdds:
         """Return the multiply-adds of a step on some rows of a batch."""
         key = value_key(dict(member.model)), n_rows
         if key not in self._of_steps:
-            batch = self._recipe.train.first_batch(batch_size)
+            with seeded(0):  # A transform may draw.
+                batch = self._recipe.train.first_batch(batch_size)
             on_meta = tree_map(lambda rows: rows[:n_rows].to("meta"), batch)
             self._of_steps[key] = self._counted(self._model(member).to("meta"), on_meta)
         return self._of_steps[key]

@@ -86,29 +86,30 @@ class MemberRandomness(TorchFunctionMode):
     def _dropout(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, input.shape) if training else input
+        return self._masked(input, p, input.shape, inplace) if training else input
 
     def _dropout1d(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, (*input.shape[:-1], 1)) if training else input
+        return self._masked(input, p, (*input.shape[:-1], 1), inplace) if training else input
 
     def _dropout2d(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, (*input.shape[:-2], 1, 1)) if training else input
+        return self._masked(input, p, (*input.shape[:-2], 1, 1), inplace) if training else input
 
     def _dropout3d(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, (*input.shape[:-3], 1, 1, 1)) if training else input
+        return self._masked(input, p, (*input.shape[:-3], 1, 1, 1), inplace) if training else input
 
-    def _masked(self, hidden: Tensor, p: Any, shape: tuple[int, ...]) -> Tensor:
+    def _masked(self, hidden: Tensor, p: Any, shape: tuple[int, ...], inplace: bool) -> Tensor:
         if not isinstance(p, Tensor) and p in (0, 1):
-            return hidden * 0 if p else hidden  # The scale would be infinite.
-        kept = self._bits(shape) >= p * 2.0**32 - 2.0**31
-        masked: Tensor = hidden * kept * (1.0 / (1.0 - p))
-        return masked
+            masked = hidden * 0 if p else hidden  # The scale would be infinite.
+        else:
+            kept = self._bits(shape) >= p * 2.0**32 - 2.0**31
+            masked = hidden * kept * (1.0 / (1.0 - p))
+        return hidden.copy_(masked) if inplace else masked
 
     def _rand_like(self, input: Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
         return self._uniform(input.shape).to(dtype or input.dtype)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._environment import Float32Statistics, Precision, compute_in_bfloat16
 from optuna_ga.torch._randomness import MemberRandomness
@@ -43,6 +44,9 @@ class Structure:
         template: The network on the device.
         draws: Whether the networks may draw random numbers.
         has_drawn: Whether they have drawn some so far.
+        changes_batch: Whether they may change a batch in place, which members can share.
+        unused: Names of the parameters that get no gradient, by the number of examples of a
+            batch; a layer may be for the last batch alone.
         width: W, the parameters and the gaps between them.
         dtype: Of the weights.
 
@@ -56,6 +60,8 @@ class Structure:
         self.key = key
         self.draws = True
         self.has_drawn = False
+        self.changes_batch = True
+        self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         types = {p.dtype for p in trained.values()}
         if len(types) != 1:
@@ -100,6 +106,19 @@ class Structure:
             if gap := -shape.numel() % _ALIGNMENT:
                 pieces.append(tensor.new_zeros(*batch, gap))
         return torch.cat(pieces, -1)
+
+    def own(self, batch: Any) -> Any:
+        """Return a shared batch for one member, a copy if that may change it."""
+        return tree_map(torch.clone, batch) if self.changes_batch else batch
+
+    def trained_places(self, n_rows: int) -> Tensor | None:
+        """Return where in a row `(W,)` a batch gives gradients; None if everywhere."""
+        unused = self.unused[n_rows]
+        if not unused:
+            return None
+        return self.rows(
+            {name: torch.full(shape, name not in unused) for name, shape in self._shapes.items()}
+        )
 
     def rounded(self, weights: Tensor) -> Tensor:
         """Return weights in the type that is computed with."""

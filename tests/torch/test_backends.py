@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from optuna_ga.torch import Constant, Cosine, Member, StepDecay, TensorData
+from optuna_ga.torch import Constant, Cosine, Member, PopulationTrainer, StepDecay, TensorData
 from tests.torch.tasks import (
     MEMBERS,
     Classes,
@@ -87,6 +87,44 @@ def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
     loop, other = (trained(Classes(make), data, backend=each) for each in ("loop", backend))
 
     assert difference(loop, other) < 1e-12
+
+
+class PartlyUsed(nn.Module):
+    """Layers of which one is for evaluation, and one for short batches and evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always = nn.Linear(6, 3)
+        self.never = nn.Linear(6, 3)
+        self.shortly = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of the layers in use."""
+        outputs: Tensor = self.always(x)
+        if not self.training:
+            outputs = outputs + self.never(x)
+        return outputs if self.training and len(x) == 8 else outputs + self.shortly(x)
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+@pytest.mark.parametrize("optimizer", KINDS)
+@pytest.mark.parametrize("n_examples", [6, 30])
+def test_parameters_without_a_gradient_are_left_alone(
+    n_examples: int, optimizer: str, backend: str
+) -> None:
+    """As by PyTorch's optimizers, they neither decay nor go on by their momentum."""
+    if n_examples == 30 and optimizer in ("adam", "adamw"):
+        pytest.skip("Adam's steps are those of the whole training.")
+    members = [replace(each, momentum=0.9, weight_decay=0.1, batch_size=8) for each in MEMBERS]
+    task, data = Classes(PartlyUsed), rows(n_examples)
+    options: Any = {"epochs": 2, "optimizer": optimizer, "backend": backend}
+    trainer = PopulationTrainer(task, train=data, validation=data, **options)
+
+    for member, end in zip(members, trainer.train(members), strict=True):
+        assert end.state is not None
+        model = by_hand(task, data, member, optimizer, 2)
+        for name, weights in model.named_parameters():
+            assert (end.state["weights"][name] - weights).abs().max().item() < 1e-9
 
 
 def test_normalisation_keeps_statistics_of_its_own() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from optuna_ga.torch import PopulationTrainer, TensorData
 from optuna_ga.torch._randomness import MemberRandomness, member_key
+from tests.torch.tasks import MEMBERS, Classes, difference, flat, mlp, rows, trained
 
 N = 100_000
 ONES = torch.ones(N)
@@ -107,3 +112,131 @@ def test_attention_equals_pytorchs_but_for_dropout(mask: str) -> None:
         )  # fmt: skip
 
     assert (found - expected).abs().max().item() < 1e-8
+
+
+@pytest.mark.parametrize("dropout", [F.dropout, F.dropout1d, F.dropout2d, F.dropout3d])
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_dropout_in_place_changes_its_input(dropout: Any, p: float) -> None:
+    """To what it would return otherwise."""
+
+    def dropped(inplace: bool) -> tuple[Tensor, Tensor]:
+        x = torch.ones(4, 5, 6, 7)
+        with MemberRandomness(key(0), torch.tensor(0, dtype=torch.int32)):
+            return x, dropout(x, p, True, inplace)
+
+    changed, result = dropped(True)
+    kept, expected = dropped(False)
+
+    assert changed is result
+    assert torch.equal(changed, expected)
+    assert torch.equal(kept, torch.ones(4, 5, 6, 7))
+
+
+class InPlace(nn.Module):
+    """A layer with dropout, whose result is taken or left."""
+
+    def __init__(self, is_taken: bool = True) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.is_taken = is_taken
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's outputs after dropout."""
+        outputs: Tensor = self.layer(x)
+        if self.is_taken:
+            return F.dropout(outputs, 0.5, self.training)
+        F.dropout(outputs, 0.5, self.training, inplace=True)
+        return outputs
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_networks_may_drop_out_in_place(backend: str) -> None:
+    """They train as with the value that dropout returns."""
+    taken, left = (
+        trained(Classes(partial(InPlace, is_taken)), rows, backend=backend)
+        for is_taken in (True, False)
+    )
+
+    assert difference(taken, left) == 0.0
+
+
+def dropped_inputs() -> nn.Module:
+    """Return a network that changes its batch in place."""
+    return nn.Sequential(nn.Dropout(0.5, inplace=True), nn.Linear(6, 3))
+
+
+def test_a_batch_may_be_changed_in_place() -> None:
+    """Each member has its own numbers dropped, also of a loader's batch."""
+    task = Classes(dropped_inputs)
+    with pytest.warns(RuntimeWarning, match="vmap refuses them"):
+        ended = trained(task, rows)
+
+    assert difference(ended, trained(task, rows, backend="loop")) == 0.0
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "branches"])
+def test_members_that_change_a_loaders_batch_change_it_for_themselves(backend: str) -> None:
+    """Each trains as it would alone."""
+    batches = list(rows(30).batches(8))
+    subject = PopulationTrainer(
+        Classes(dropped_inputs), train=batches, validation=batches, epochs=1, backend=backend
+    )
+    together = subject.train(MEMBERS)
+    alone = [subject.train([member])[0] for member in MEMBERS]
+
+    assert difference(together, alone) < 1e-12
+    assert all(map(torch.equal, flat(together[0].state), flat(alone[0].state)))
+
+
+def noisy(batch: Any) -> Any:
+    """Return a batch with noise from PyTorch's global generator."""
+    return batch[0] + torch.randn(batch[0].shape), batch[1]
+
+
+class Drawing(nn.Module):
+    """A network that draws from PyTorch's global generator for batches of some sizes."""
+
+    def __init__(self, sizes: tuple[int, ...] = (8, 6)) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.sizes = sizes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's outputs, with noise."""
+        outputs: Tensor = self.layer(x)
+        return outputs + torch.randn(outputs.shape) if len(x) in self.sizes else outputs
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "transform"),
+    [
+        (Classes(Drawing), {}, None),
+        (Classes(Drawing), {"sizes": (6,)}, None),
+        (Classes(mlp), {}, noisy),
+    ],
+    ids=["network", "short batch", "transform"],
+)
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+def test_the_users_generator_stays(task: Any, model: Any, transform: Any) -> None:
+    """Construction and training draw as if they had a generator of their own."""
+    data = TensorData(*rows(30)._examples, batch_size=8, transform=transform)
+    before = torch.get_rng_state()
+    subject = PopulationTrainer(task, train=data, validation=data, epochs=1)
+    members = [replace(each, model=model) for each in MEMBERS]
+    ended = subject.train(members)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert difference(ended, subject.train(members[::-1])[::-1]) == 0.0
+
+
+def test_dropout_of_short_batches_alone_is_a_members_own() -> None:
+    """It is not seen in the first batch."""
+
+    class Short(Drawing):
+        def forward(self, x: Tensor) -> Tensor:
+            outputs: Tensor = self.layer(x)
+            return F.dropout(outputs, 0.5, self.training) if len(x) == 6 else outputs
+
+    loop, vmap = (trained(Classes(Short), rows, backend=each) for each in ("loop", "vmap"))
+
+    assert difference(loop, vmap) < 1e-12

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.method import Numbers
+from optuna_ga.torch._data import n_rows
 from optuna_ga.torch._structure import Structure
 
 _N_STREAMS = 8  # Measured on an H200: twice as fast as four for small networks.
@@ -46,12 +47,18 @@ class ByBranches:
                 name: view.detach().requires_grad_()
                 for name, view in structure.views(weights[row]).items()
             }
-            own = batch if shared else tree_map(lambda tensor: tensor[row], batch)
+            own = structure.own(batch) if shared else tree_map(lambda tensor: tensor[row], batch)
             value, after = structure.compute(
                 loss, leaves, _row(numbers.buffers, row), own, numbers.keys[row], numbers.step
             )
-            gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
-            named = dict(zip(leaves, gradients, strict=True))
+            found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+            gradients = dict(zip(leaves, found, strict=True))
+            unused = frozenset(name for name, each in gradients.items() if each is None)
+            structure.unused.setdefault(n_rows(own), unused)
+            named = {
+                name: torch.zeros_like(leaves[name]) if each is None else each
+                for name, each in gradients.items()
+            }
             return structure.rows(named), value.detach(), after
 
         with self._side_by_side(len(weights)) as places:
@@ -75,7 +82,7 @@ class ByBranches:
                         metrics,
                         structure.views(weights[row]),
                         _row(numbers.buffers, row),
-                        batch,
+                        structure.own(batch),
                         numbers.keys[row],
                         numbers.step,
                     )

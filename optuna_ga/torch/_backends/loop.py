@@ -120,6 +120,10 @@ class _Run:
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._sums: dict[str, float] = {}
 
+    def own(self, batch: Any) -> Any:
+        """Return a shared batch for this member."""
+        return self._before.structure.own(batch)
+
     def own_batches(self) -> Iterator[Any]:
         """Yield the batches of the member's own order."""
         data, member = self._recipe.train, self._before.member
@@ -217,7 +221,7 @@ class _Run:
 
 
 def _with_batch(advance: Callable[[_Run, Iterable[Any]], None], batch: Any, run: _Run) -> None:
-    advance(run, [batch])
+    advance(run, [run.own(batch)])
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

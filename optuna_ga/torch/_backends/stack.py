@@ -18,8 +18,10 @@ from itertools import zip_longest
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._backends.feeds import TensorFeed, feed
 from optuna_ga.torch._backends.method import Method, Numbers
@@ -170,7 +172,7 @@ class _Stack:
         self._n_rows = 0
         for length in self._training.lengths():
             if length not in self._steps:
-                step = partial(self._train_step, length)
+                step = partial(self._train_step, length, self._trained_places(length))
                 self._steps[length] = self._captured(step, self._begin)
             self._steps[length]()
             self._n_rows += length
@@ -234,7 +236,25 @@ class _Stack:
             counter.zero_()
         self._training.rewind()
 
-    def _train_step(self, length: int) -> None:
+    def _trained_places(self, length: int) -> Tensor | None:
+        """Return the places `(W,)` that batches of a length train, by the graph of one of them.
+
+        PyTorch's optimizers leave parameters without a gradient alone, but `vmap` gives zeros.
+        """
+        structure = self._kind.structure
+        if length not in structure.unused:
+            numbers = self._numbers
+            buffers = {name: buffer[:1] for name, buffer in numbers.buffers.items()}
+            one = Numbers(numbers.weights[:1], buffers, numbers.keys[:1], numbers.step)
+            batch = self._recipe.train.first_batch(self._kind.batch_size)
+            batch = tree_map(lambda rows: rows[:length].clone(), batch)
+            structure.template.train()
+            loss = self._recipe.task.loss
+            ByBranches(torch.device("cpu")).gradients(structure, loss, one, batch, True)
+        places = structure.trained_places(length)
+        return None if places is None else places.to(self._recipe.device)
+
+    def _train_step(self, length: int, places: Tensor | None) -> None:
         """Take the next batch and a step of the optimizer, in place."""
         structure, numbers, shared = self._kind.structure, self._numbers, self._kind.shared
         structure.template.train()
@@ -248,11 +268,21 @@ class _Stack:
         if self._kind.clips:
             clip(gradient, largest)
         now = Settings(rate, momentum, decay, beta1, beta2, n_before + numbers.step + 1)
-        self._recipe.optimizer.update(numbers.weights, self._moments, gradient, now)
+        self._update(gradient, now, places)
         for name, buffer in numbers.buffers.items():
             buffer.copy_(buffers[name])
         self._losses += losses * length
         numbers.step.add_(1)
+
+    def _update(self, gradient: Tensor, settings: Settings, places: Tensor | None) -> None:
+        """Take a step of the optimizer at some places, or at all."""
+        changing = self._numbers.weights, *self._moments
+        before = [] if places is None else [tensor.clone() for tensor in changing]
+        weights, *moments = changing
+        self._recipe.optimizer.update(weights, tuple(moments), gradient, settings)
+        if places is not None:
+            for tensor, value in zip(changing, before, strict=True):
+                tensor.copy_(torch.where(places, tensor, value))
 
     def _evaluate_step(self, length: int) -> None:
         """Add the metrics of the next batch to the sums."""
