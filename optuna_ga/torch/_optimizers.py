@@ -8,7 +8,8 @@ Shapes: P members, W weights of a member.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,23 +21,69 @@ _EPSILON = 1e-8
 
 
 class Settings(NamedTuple):
-    """Settings `(P, 1)` of all members at one step.
+    """What multiplies the numbers of all members at one step, `(P, 1)`.
 
     Attributes:
         learning_rate: That of this step.
+        decayed: Share of the weights that AdamW's decay leaves.
+        correction: The learning rate of Adam, divided by the weight of the mean's steps.
+        deviation: Root of the weight of the square's steps.
         momentum: Of SGD.
         weight_decay: Of all.
-        beta1: Of Adam.
-        beta2: Of Adam.
-        step: Steps since the initial weights, this one included.
+        new_mean: 1 - beta1 of Adam.
+        old_square: beta2 of Adam.
+        new_square: 1 - beta2 of Adam.
+        clip_norm: Largest norm of a gradient.
     """
 
     learning_rate: Tensor
+    decayed: Tensor
+    correction: Tensor
+    deviation: Tensor
     momentum: Tensor
     weight_decay: Tensor
-    beta1: Tensor
-    beta2: Tensor
-    step: Tensor
+    new_mean: Tensor
+    old_square: Tensor
+    new_square: Tensor
+    clip_norm: Tensor
+
+
+N_BY_STEP = 4  # The first of the settings change from step to step.
+N_CONSTANT = len(Settings._fields) - N_BY_STEP
+
+
+def settings_of_epoch(
+    members: Sequence[Member], rates: Sequence[Sequence[float]], n_before: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the settings by step `(N_BY_STEP, P, S)` and the constant ones `(N_CONSTANT, P, 1)`.
+
+    They are computed in float64: in the type of the weights, 1 - beta**step can be 0.
+
+    Args:
+        members: P members.
+        rates: Their learning rates at S steps.
+        n_before: Their steps before these.
+    """
+    rate = torch.tensor(rates, dtype=torch.float64)  # (P, S)
+    step = torch.tensor(n_before).unsqueeze(-1) + torch.arange(1, rate.shape[1] + 1)  # (P, S)
+    numbers = [(each.momentum, each.weight_decay, *each.betas, each.clip_norm) for each in members]
+    rows = torch.tensor(numbers, dtype=torch.float64).T.unsqueeze(-1)
+    momentum, decay, beta1, beta2, clip_norm = rows  # (P, 1)
+    by_step = [
+        rate, 1 - rate * decay, rate / (1 - beta1**step), (1 - beta2**step).sqrt()
+    ]  # fmt: skip
+    constant = [momentum, decay, 1 - beta1, beta2, 1 - beta2, clip_norm]
+    return torch.stack(by_step), torch.stack(constant)
+
+
+def type_of_settings(weights: torch.dtype) -> torch.dtype:
+    """Return the type of settings: that of the weights, with 24 bits at least.
+
+    >>> type_of_settings(torch.bfloat16)
+    torch.float32
+    """
+    real = weights.to_real()
+    return real if real == torch.float64 else torch.float32
 
 
 Update = Callable[[Tensor, tuple[Tensor, ...], Tensor, Settings], None]
@@ -64,23 +111,23 @@ def adam(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Sett
 
 def adamw(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
     """Take one step of `torch.optim.AdamW`."""
-    weights.mul_(1 - s.learning_rate * s.weight_decay)
+    weights.mul_(s.decayed)
     _adapt(weights, moments, gradient, s)
 
 
 def _adapt(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
     mean, square = moments
-    mean.lerp_(gradient, 1 - s.beta1)
-    square.mul_(s.beta2).addcmul_(gradient * gradient, 1 - s.beta2)
-    correction1, correction2 = 1 - s.beta1**s.step, 1 - s.beta2**s.step
-    deviation = square.sqrt().div_(correction2.sqrt()).add_(_EPSILON)
-    weights.addcdiv_(mean * (s.learning_rate / correction1), deviation, value=-1)
+    mean.lerp_(gradient.to(mean.dtype), s.new_mean.to(mean.dtype))
+    square.mul_(s.old_square).addcmul_(gradient * gradient, s.new_square)
+    deviation = square.sqrt().div_(s.deviation).add_(_EPSILON)
+    weights.addcdiv_(mean * s.correction, deviation, value=-1)
 
 
 def clip(gradient: Tensor, largest: Tensor) -> None:
     """Scale gradients `(P, W)` down to norms `(P, 1)`, as `clip_grad_norm_` does for one."""
     norm = gradient.norm(dim=1, keepdim=True)
-    gradient.mul_((largest / (norm + 1e-6)).clamp_(max=1.0))
+    scale = (largest / (norm + 1e-6)).clamp_(max=1.0)
+    gradient.mul_(torch.where(largest == math.inf, 1.0, scale))  # The norm may be infinite, too.
 
 
 class Optimizer(NamedTuple):

@@ -89,6 +89,43 @@ def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
     assert difference(loop, other) < 1e-12
 
 
+@pytest.mark.parametrize("optimizer", KINDS)
+def test_bfloat16_weights_train_as_in_the_loop(optimizer: str) -> None:
+    """Adam's corrections are not 0, as they would be in bfloat16."""
+    task, data = Classes(mlp, torch.bfloat16), partial(rows, dtype=torch.bfloat16)
+    members = [replace(each, clip_norm=math.inf) for each in MEMBERS]
+    options: Any = {"optimizer": optimizer, "epochs": 3}
+    loop, vmap = (trained(task, data, members, backend=b, **options) for b in ("loop", "vmap"))
+
+    assert difference(loop, vmap) < 0.15
+
+
+def test_betas_close_to_one_train_in_float32() -> None:
+    """In float32 the square of such a beta is 1."""
+    task, data = Classes(mlp, torch.float32), partial(rows, dtype=torch.float32)
+    members = [Member(0.01, betas=(0.9, 1 - 1e-9))]
+    options: Any = {"optimizer": "adam", "epochs": 3}
+    loop, vmap = (trained(task, data, members, backend=b, **options) for b in ("loop", "vmap"))
+
+    assert difference(loop, vmap) < 1e-4
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_a_member_without_clipping_is_untouched_by_one_with(backend: str) -> None:
+    """Also where the norm of its gradient is infinite, though no number is."""
+
+    class Steep(Classes):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            return super().loss(model, batch) * 1e22
+
+    task, data = Steep(mlp, torch.float32), partial(rows, dtype=torch.float32)
+    free, clipped = Member(1e-23), Member(1e-3, clip_norm=1.0)
+    alone = trained(task, data, [free, free], backend=backend)
+    beside = trained(task, data, [free, clipped], backend=backend)
+
+    assert difference(alone[:1], beside[:1]) == 0.0
+
+
 class PartlyUsed(nn.Module):
     """Layers of which one is for evaluation, and one for short batches and evaluation."""
 

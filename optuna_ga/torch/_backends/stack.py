@@ -27,7 +27,14 @@ from optuna_ga.torch._backends.feeds import TensorFeed, feed
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._environment import one_thread
 from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._optimizers import Settings, clip
+from optuna_ga.torch._optimizers import (
+    N_BY_STEP,
+    N_CONSTANT,
+    Settings,
+    clip,
+    settings_of_epoch,
+    type_of_settings,
+)
 from optuna_ga.torch._randomness import member_key
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Epoch, Training
@@ -136,8 +143,9 @@ class _Stack:
             step=new((), dtype=torch.int32),
         )
         self._moments = tuple(torch.zeros_like(self._numbers.weights) for _ in like.moments)
-        self._rates = new(size, self._n_steps, dtype=dtype)
-        self._settings = new(6, size, 1, dtype=dtype)
+        as_settings = type_of_settings(dtype)
+        self._by_step = new(N_BY_STEP, size, self._n_steps, dtype=as_settings)
+        self._constant = new(N_CONSTANT, size, 1, dtype=as_settings)
         self._losses = new(size, dtype=torch.float64)
         self._sums: dict[str, Tensor] = {}
         self._n_rows = 0
@@ -149,7 +157,6 @@ class _Stack:
     def load(self, members: Sequence[Training]) -> None:
         """Copy the members' numbers; unused places repeat the first member and do not learn."""
         members = [*members, *[members[0]] * (self._kind.size - len(members))]
-        settings = torch.tensor([_settings(each) for each in members], dtype=torch.float64)
         rates = [
             each.rates(self._recipe.schedule, self._recipe.n_epochs(each.member), self._n_steps)
             for each in members
@@ -160,8 +167,11 @@ class _Stack:
             buffer.copy_(torch.stack([each.buffers[name] for each in members]))
         for place, moments in enumerate(self._moments):
             moments.copy_(torch.stack([each.moments[place] for each in members]))
-        self._settings.copy_(settings.T.unsqueeze(-1))
-        self._rates.copy_(torch.tensor(rates, dtype=torch.float64))
+        settings = settings_of_epoch(
+            [each.member for each in members], rates, [each.n_steps for each in members]
+        )
+        self._by_step.copy_(settings[0])
+        self._constant.copy_(settings[1])
         self._numbers.keys.copy_(torch.tensor(keys, dtype=torch.int32))
         self._training.load(members)
         self._validation.load(members)
@@ -263,11 +273,10 @@ class _Stack:
             structure, self._recipe.task.loss, numbers, batch, shared
         )
         gradient = gradient.to(structure.dtype)
-        momentum, decay, beta1, beta2, largest, n_before = self._settings.unbind()  # (P, 1)
-        rate = self._rates.index_select(1, numbers.step.view(1).long())  # (P, 1)
+        by_step = self._by_step.index_select(2, numbers.step.view(1))
+        now = Settings(*by_step.unbind(), *self._constant.unbind())  # (P, 1) each
         if self._kind.clips:
-            clip(gradient, largest)
-        now = Settings(rate, momentum, decay, beta1, beta2, n_before + numbers.step + 1)
+            clip(gradient, now.clip_norm)
         self._update(gradient, now, places)
         for name, buffer in numbers.buffers.items():
             buffer.copy_(buffers[name])
@@ -312,11 +321,3 @@ def padded_size(n: int) -> int:
     steps = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0, 10.0)  # Renard's R10.
     sizes: list[int] = [math.ceil(scale * step) for step in steps]
     return min(size for size in sizes if size >= n)
-
-
-def _settings(training: Training) -> tuple[float, ...]:
-    """Return a member's momentum, decay, both betas, largest norm and steps so far."""
-    member = training.member
-    return (
-        member.momentum, member.weight_decay, *member.betas, member.clip_norm, training.n_steps
-    )  # fmt: skip
