@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -21,34 +22,100 @@ _CPU = torch.device("cpu")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
+class _Kept:
+    """Keeps a setting of the process that several threads of Python change at the same time.
+
+    Args:
+        get: Returns the user's setting.
+        restore: Sets it.
+        nests: Whether whoever leaves before the last restores what he found.
+    """
+
+    def __init__(
+        self, get: Callable[[], Any], restore: Callable[[Any], None], *, nests: bool
+    ) -> None:
+        self._get, self._restore, self._nests = get, restore, nests
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._of_user: Any = None
+
+    @contextmanager
+    def changed(self, change: Callable[[], object]) -> Iterator[None]:
+        """Change the setting; the first to enter saves the user's, and the last restores it."""
+        with self._lock:
+            found = self._get()
+            if self._n_users == 0:
+                self._of_user = found
+            self._n_users += 1
+            change()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if self._n_users == 0:
+                    self._restore(self._of_user)
+                elif self._nests:
+                    self._restore(found)
+
+
+_dtype = _Kept(torch.get_default_dtype, torch.set_default_dtype, nests=False)
+_seeding = threading.RLock()
+
+
+@cache
+def _generator(device: torch.device) -> _Kept:
+    """Return the keeper of PyTorch's global generator of a device."""
+    if device.type != "cuda":
+        return _Kept(torch.get_rng_state, torch.set_rng_state, nests=True)
+    return _Kept(
+        partial(torch.cuda.get_rng_state, device),
+        partial(torch.cuda.set_rng_state, device=device),
+        nests=True,
+    )
+
+
 @contextmanager
 def usual_settings(device: torch.device) -> Iterator[None]:
     """Compute with gradients, and create float32 tensors on the CPU, whatever is set outside."""
-    dtype = torch.get_default_dtype()
     is_usual = torch.get_default_device().type == "cpu"  # The context would slow every call.
-    torch.set_default_dtype(torch.float32)
-    try:
-        with (
-            nullcontext() if is_usual else torch.device("cpu"),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
-        ):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
+    with (
+        _dtype.changed(lambda: torch.set_default_dtype(torch.float32)),
+        nullcontext() if is_usual else torch.device("cpu"),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
-    """Seed PyTorch's global generators of the CPU and a device, and restore them."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+def seeded(seed: int, device: torch.device = _CPU, *, alone: bool = True) -> Iterator[None]:
+    """Seed PyTorch's global generators of the CPU and a device, and restore them.
+
+    They belong to the process. So other threads of Python that draw meanwhile change the numbers,
+    unless they are seeded alone, too.
+
+    Args:
+        seed: The seed.
+        device: The device.
+        alone: Whether to wait until no other thread is in such a context. `loop` does not wait,
+            which would have it train in one thread of Python at a time. So networks that draw
+            from the global generators repeat exactly only if one thread trains.
+    """
+    with ExitStack() as stack:
+        if alone:
+            stack.enter_context(_seeding)
+        seed_cpu = partial(torch.default_generator.manual_seed, seed)
+        stack.enter_context(_generator(_CPU).changed(seed_cpu))
+        if device.type == "cuda":
+            stack.enter_context(_generator(device).changed(partial(_seed_gpu, device, seed)))
         yield
+
+
+def _seed_gpu(device: torch.device, seed: int) -> None:
+    with torch.cuda.device(device):
+        torch.cuda.manual_seed(seed)
 
 
 def generator_states(device: torch.device) -> Tensor:

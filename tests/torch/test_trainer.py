@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._choice import Verdict, choose
+from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._training import Training
 from tests.torch.tasks import (
     MEMBERS,
@@ -39,6 +41,9 @@ def trainer(task: Any = None, **options: Any) -> PopulationTrainer:
         "epochs": 2, "optimizer": "sgd", "device": "cpu", **options,
     }  # fmt: skip
     return PopulationTrainer(task or Classes(mlp), **settings)
+
+
+FLOAT32 = {name: rows(30, torch.float32) for name in ("train", "validation")}
 
 
 class Reading(Classes):
@@ -278,6 +283,58 @@ def test_settings_of_the_user_change_nothing_and_stay() -> None:
         torch.set_default_device(None)
 
     assert difference(expected, ended) == 0.0
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+def test_settings_of_the_user_stay_after_two_threads() -> None:
+    """One begins before, and ends during, the training of the other."""
+    first_trains, second_trains = threading.Event(), threading.Event()
+    subjects = [trainer(Noisy(mlp, torch.float32), **FLOAT32, backend="loop") for _ in range(2)]
+    types = []
+
+    def first() -> None:
+        def wait(epoch: int, results: Any) -> tuple[int, ...]:
+            first_trains.set()
+            second_trains.wait(10)
+            return ()
+
+        subjects[0].train(MEMBERS[:1], after_epoch=wait)
+
+    def second() -> None:
+        def wait(epoch: int, results: Any) -> tuple[int, ...]:
+            second_trains.set()
+            threads[0].join()
+            types.append(torch.get_default_dtype())
+            return ()
+
+        first_trains.wait(10)
+        subjects[1].train(MEMBERS[:1], after_epoch=wait)
+
+    torch.set_default_dtype(torch.float64)
+    state = torch.get_rng_state()
+    try:
+        threads = [threading.Thread(target=each) for each in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    assert types == [torch.float32, torch.float32]
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_threads_restore_the_generator_whatever_their_order() -> None:
+    """The first to enter may be the first to leave."""
+    state = torch.get_rng_state()
+    one, other = seeded(1, alone=False), seeded(2, alone=False)
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    other.__exit__(None, None, None)
     assert torch.equal(state, torch.get_rng_state())
 
 

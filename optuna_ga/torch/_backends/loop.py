@@ -86,7 +86,7 @@ class LoopBackend:
         """Call a function with each item, with PyTorch's global generator seeded."""
         results = []
         for item, seed in zip(items, seeds, strict=True):
-            with seeded(seed, self._recipe.device):
+            with seeded(seed, self._recipe.device, alone=False):
                 results.append(function(item))
         return results
 
