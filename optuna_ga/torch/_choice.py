@@ -222,7 +222,8 @@ def _computed(
     judged = tree_map(torch.clone, judged)
     structure.template.eval()
     with torch.no_grad():
-        method.metrics(structure, recipe.task.metrics, numbers, judged)
+        metrics = method.metrics(structure, recipe.task.metrics, numbers, judged)
+    structure.metric_names = sorted(metrics)
     structure.changes_batch |= any(leaf._version for leaf in tree_leaves((batch, judged)))
     return [gradient, losses, *after.values()]
 

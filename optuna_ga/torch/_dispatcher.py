@@ -6,7 +6,7 @@ import copy
 import math
 import threading
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -26,7 +26,7 @@ from optuna_ga.torch._choice import Verdict, choose, examine, first_line
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._structure import Structure, signature, value_key
-from optuna_ga.torch._task import Member
+from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Epoch, Training
 
 MakeBackend = Callable[[Recipe], Backend]
@@ -54,6 +54,7 @@ class Dispatcher:
 
     Attributes:
         verdicts: How the networks seen so far can be trained, by their signatures.
+        metric_names: Names of the task's metrics; None if no network has been examined.
     """
 
     def __init__(self, recipe: Recipe, backend: str | MakeBackend) -> None:
@@ -64,6 +65,7 @@ class Dispatcher:
         self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
         self._latest: tuple[Hashable, Training] | None = None
         self.verdicts: dict[Hashable, Verdict] = {}
+        self.metric_names: Collection[str] | None = None
         self._backends: dict[str, Backend] = {}
         self._logged: set[tuple[Hashable, str]] = set()
         self._largest_part = math.inf
@@ -152,14 +154,14 @@ class Dispatcher:
 
     def _model(self, member: Member) -> nn.Module:
         with seeded(member.seed):
-            return self._recipe.task.model(member.seed, **member.model)
+            return check_model(self._recipe.task.model(member.seed, **member.model))
 
     def _structure(self, model: nn.Module) -> Structure:
         key = signature(model)
         structure = self._structures.get(key)
         if structure is None:
             device, precision = self._recipe.device, self._recipe.precision
-            structure = Structure(copy.deepcopy(model), key, device, precision)
+            structure = Structure(_copied(model), key, device, precision)
             self._structures[key] = structure
         return structure
 
@@ -187,6 +189,7 @@ class Dispatcher:
             other = self.start(replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1)))
             verdict = examine(self._recipe, training, other)
             self.verdicts[key] = verdict
+            self.metric_names = training.structure.metric_names
             reason = verdict.loop_only or verdict.no_vmap
             if self._backend == "auto" and reason:
                 warnings.warn(
@@ -200,3 +203,20 @@ class Dispatcher:
         if (structure.key, message) not in self._logged:
             self._logged.add((structure.key, message))
             _logger.info(message)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a network.
+
+    Raises:
+        ValueError: If PyTorch cannot copy it.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # Of whatever the network holds.
+        raise ValueError(
+            "`task.model` must return a network that `copy.deepcopy` can copy, but it failed: "
+            f"{first_line(error)} Networks with `nn.utils.weight_norm`, `nn.utils.spectral_norm` "
+            "or `nn.utils.prune` cannot be copied; `torch.nn.utils.parametrizations` and "
+            "`torch.nn.utils.parametrize` do the same and can."
+        ) from error

@@ -43,6 +43,12 @@ class LoaderData:
 
     def __init__(self, name: str, loader: Any, device: torch.device) -> None:
         self._name, self._loader, self.device = name, loader, device
+        if _are_examples(loader):
+            raise TypeError(
+                f"`{name}` must be a `TensorData` or an iterable of batches, but a tuple of "
+                f"tensors was given, {_described(loader)}. `TensorData(*{name})` has one example "
+                "in each row."
+            )
         if isinstance(loader, Tensor | Mapping | str) or not isinstance(loader, Iterable):
             raise TypeError(
                 f"`{name}` must be a `TensorData` or an iterable of batches, such as a "
@@ -151,6 +157,16 @@ Data = TensorData | LoaderData
 def as_data(name: str, data: Any, device: torch.device) -> Data:
     """Return examples, or a loader's batches, on a device."""
     return data.to(device) if isinstance(data, TensorData) else LoaderData(name, data, device)
+
+
+def _are_examples(data: object) -> bool:
+    """Return whether this is a tuple of tensors with as many rows, rather than batches."""
+    return (
+        isinstance(data, tuple)
+        and len(data) > 1
+        and all(isinstance(each, Tensor) and each.dim() for each in data)
+        and len({len(each) for each in data}) == 1
+    )
 
 
 def _layout(batch: Any) -> tuple[Any, ...]:

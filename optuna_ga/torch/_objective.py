@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from optuna import Study, Trial, TrialPruned
 from optuna.study import StudyDirection
 
+from optuna_ga._checks import check_callable, check_text, shown
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Epoch
@@ -28,6 +30,10 @@ class GenerationObjective:
         cost: Returns the second value of a trial, to be minimized; None gives it a single one.
         checkpoints: Where states are kept; None trains each member from scratch.
         worst: Value of a diverged trial, and the worst of any; None is infinity.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If `worst` is NaN, or if it is known already that there is no such metric.
     """
 
     def __init__(
@@ -39,6 +45,17 @@ class GenerationObjective:
         checkpoints: Checkpoints | None,
         worst: float | None,
     ) -> None:
+        check_callable("suggest", suggest)
+        check_text("metric", metric)
+        if cost is not None:
+            check_callable("cost", cost)
+        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+            raise TypeError(
+                f"`checkpoints` must be a `Checkpoints` or None, but {shown(checkpoints)} was "
+                "given."
+            )
+        _check_worst(worst)
+        _check_metric(metric, trainer.metric_names())
         self._trainer = trainer
         self._suggest = suggest
         self._metric = metric
@@ -60,12 +77,15 @@ class GenerationObjective:
             metric or worst value and the cost.
 
         Raises:
-            ValueError: If the study has another number of directions than each trial values, or
-                if it maximizes the cost.
+            TypeError: If `suggest` returns something else than a `Member`.
+            ValueError: If the study has another number of directions than each trial values, if
+                it maximizes the cost, or if the task has no such metric.
         """
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._check_directions(study)
-        members = [self._suggest(trial) for trial in trials]
+        members = [_checked_member(self._suggest(trial)) for trial in trials]
+        if members:
+            _check_metric(self._metric, self._trainer.metric_names(members[0]))
         # Before the training, which an error here would waste.
         costs = None if self._cost is None else [float(self._cost(member)) for member in members]
         reporter = _Reporter(
@@ -174,10 +194,29 @@ class _Reporter:
             trial.set_user_attr("training_s", self._seconds[position])
 
     def _value(self, result: Epoch) -> float:
-        if self._metric not in result.metrics:
-            raise ValueError(
-                f"`metric` must be one of {sorted(result.metrics)}, which `task.metrics` returns, "
-                f"but {self._metric!r} was given."
-            )
+        _check_metric(self._metric, result.metrics)
         value = result.metrics[self._metric]
         return min(value, self._worst) if self._is_loss else max(value, self._worst)
+
+
+def _check_metric(metric: str, known: Collection[str] | None) -> None:
+    if known is not None and metric not in known:
+        raise ValueError(
+            f"`metric` must be one of {sorted(known)}, which `task.metrics` returns, but "
+            f"{metric!r} was given."
+        )
+
+
+def _check_worst(worst: object) -> None:
+    if worst is None:
+        return
+    if isinstance(worst, bool) or not isinstance(worst, Real):
+        raise TypeError(f"`worst` must be a number or None, but {shown(worst)} was given.")
+    if math.isnan(worst):
+        raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")
+
+
+def _checked_member(member: object) -> Member:
+    if not isinstance(member, Member):
+        raise TypeError(f"`suggest` must return a `Member`, but it returned {shown(member)}.")
+    return member

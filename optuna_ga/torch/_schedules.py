@@ -11,7 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from optuna_ga._checks import check_at_least_zero, check_int, shown
+
 Schedule: TypeAlias = Callable[[float, int], float]
+
+
+def check_schedule(value: object) -> None:
+    """Check that an argument is a schedule or None.
+
+    Raises:
+        TypeError: If it is neither, such as the class of a schedule.
+    """
+    if value is not None and (isinstance(value, type) or not callable(value)):
+        raise TypeError(
+            "`schedule` must be a function of epoch and epochs, such as `Cosine()`, or None, but "
+            f"{shown(value)} was given."
+        )
 
 
 @dataclass(frozen=True)
@@ -37,10 +52,18 @@ class StepDecay:
     Attributes:
         factor: The factor.
         every: Epochs between two multiplications.
+
+    Raises:
+        TypeError: If `factor` is no number, or `every` no integer.
+        ValueError: If `factor` is below 0, or `every` below 1.
     """
 
     factor: float
     every: int = 1
+
+    def __post_init__(self) -> None:
+        check_at_least_zero("factor", self.factor)
+        check_int("every", self.every, minimum=1)
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the factor."""
@@ -51,6 +74,8 @@ class StepDecay:
 class Cosine:
     """The learning rate falls along half a cosine to 0, after a linear rise.
 
+    A training that is resumed after its epochs are over learns nothing by it.
+
     >>> Cosine()(5.0, 10)
     0.5
     >>> Cosine(warm_up=1.0)(0.25, 10)
@@ -58,9 +83,16 @@ class Cosine:
 
     Attributes:
         warm_up: Epochs over which the learning rate rises.
+
+    Raises:
+        TypeError: If `warm_up` is no number.
+        ValueError: If it is below 0.
     """
 
     warm_up: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_at_least_zero("warm_up", self.warm_up)
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the factor; 0 once the epochs are over."""

@@ -9,7 +9,7 @@ import hashlib
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -45,6 +45,7 @@ class Structure:
         draws: Whether the networks may draw random numbers.
         has_drawn: Whether they have drawn some so far.
         changes_batch: Whether they may change a batch in place, which members can share.
+        metric_names: Names of the task's metrics; empty if they have not been computed.
         unused: Names of the parameters that get no gradient, by the number of examples of a
             batch; a layer may be for the last batch alone.
         width: W, the parameters and the gaps between them.
@@ -61,6 +62,7 @@ class Structure:
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
+        self.metric_names: Collection[str] = ()
         self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         types = {p.dtype for p in trained.values()}

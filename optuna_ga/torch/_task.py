@@ -9,9 +9,10 @@ from numbers import Real
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_at_least_zero, check_int, shown
-from optuna_ga.torch._schedules import Schedule
+from optuna_ga.torch._schedules import Schedule, check_schedule
 
 
 class Task(Protocol):
@@ -76,8 +77,102 @@ class Member:
                 check_int(name, getattr(self, name), minimum=1)
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
             check_at_least_zero(name, getattr(self, name))
+        check_schedule(self.schedule)
+        _check_settings_of_model(self.model)
         betas = self.betas
-        if not (isinstance(betas, Sequence) and all(isinstance(beta, Real) for beta in betas)):
+        if not (isinstance(betas, Sequence) and all(map(_is_number, betas))):
             raise TypeError(f"`betas` must be two numbers, but {shown(betas)} was given.")
         if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"`betas` must lie in [0, 1), but {shown(betas)} was given.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_settings_of_model(model: object) -> None:
+    if not isinstance(model, Mapping) or not all(isinstance(name, str) for name in model):
+        raise TypeError(
+            f"`model` must be a mapping of names to settings, but {shown(model)} was given."
+        )
+    for name, value in model.items():
+        try:
+            hash(value)
+        except TypeError as error:
+            raise TypeError(
+                f"`model` must have hashable settings, such as numbers, strings and tuples, but "
+                f"{name!r} is {shown(value)}."
+            ) from error
+
+
+def check_task(task: object) -> None:
+    """Check that an argument has the methods of a task.
+
+    Raises:
+        TypeError: If one is missing.
+    """
+    for name in ("model", "loss", "metrics"):
+        if not callable(getattr(task, name, None)):
+            raise TypeError(
+                f"`task` must have a method `{name}`, but {shown(task)} was given, which has none."
+            )
+
+
+def check_model(model: object) -> nn.Module:
+    """Return what `Task.model` returned, if it is a network whose parameters exist.
+
+    Raises:
+        TypeError: If it is no network.
+        ValueError: If it has lazy parameters.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"`task.model` must return an `nn.Module`, but it returned {shown(model)}."
+        )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise ValueError(
+                "`task.model` must return a network whose parameters have a shape, but "
+                f"`{name}` is lazy. Call the network with a batch first, or give the sizes."
+            )
+    return model
+
+
+def check_loss(loss: object) -> Tensor:
+    """Return what `Task.loss` returned, if it is a scalar that depends on parameters.
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If it has several numbers, or depends on no parameter.
+    """
+    rule = "`task.loss` must return a tensor `()`, the mean over a batch"
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"{rule}, but it returned {shown(loss)}.")
+    if loss.dim():
+        raise ValueError(f"{rule}, but it returned one of shape {tuple(loss.shape)}.")
+    if not loss.requires_grad:
+        raise ValueError(
+            "`task.loss` must depend on the network's parameters, but it returned a tensor "
+            "without a gradient."
+        )
+    return loss
+
+
+def check_metrics(metrics: object) -> dict[str, Tensor]:
+    """Return what `Task.metrics` returned, if it is a dictionary of scalars.
+
+    Raises:
+        TypeError: If it is something else.
+        ValueError: If it is empty, or has a tensor of several numbers.
+    """
+    rule = "`task.metrics` must return a dictionary of tensors `()`, sums over a batch"
+    if not isinstance(metrics, dict):
+        raise TypeError(f"{rule}, but it returned {shown(metrics)}.")
+    if not metrics:
+        raise ValueError(f"{rule}, but it returned an empty one.")
+    for name, value in metrics.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise TypeError(f"{rule}, but {shown(name)} is {shown(value)}.")
+        if value.dim():
+            raise ValueError(f"{rule}, but {name!r} has the shape {tuple(value.shape)}.")
+    return metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from optuna import Trial
 
-from optuna_ga._checks import check_bool, check_int
+from optuna_ga._checks import check_bool, check_callable, check_int, check_text, shown
 from optuna_ga._running.progress import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._backends.backend import Recipe
@@ -29,13 +30,13 @@ from optuna_ga.torch._loader import as_data
 from optuna_ga.torch._multiply_adds import MultiplyAdds
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
-from optuna_ga.torch._schedules import Constant, Schedule
-from optuna_ga.torch._task import Member, Task
+from optuna_ga.torch._schedules import Constant, Schedule, check_schedule
+from optuna_ga.torch._task import Member, Task, check_task
 from optuna_ga.torch._training import Epoch, Training
 
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None
-# if they diverged; returns the positions of members to train no further.
-AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], Collection[int]]
+# if they diverged; returns the positions of members to train no further, None if there is none.
+AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,11 @@ class Trained:
 
     Attributes:
         epochs: The results of each epoch until the member diverged or was dropped.
-        state: Its tensors, by name: `weights` and `buffers`, which together are the model's
-            `state_dict`, and `optimizer`; and the epochs and steps so far. None if it diverged or
-            dropped out.
+        state: Its tensors, by name: `weights`, the parameters that are trained; `buffers`, with
+            those that are frozen; and `optimizer`; and the epochs and steps so far. The first
+            two have tied weights under the first of their names, and buffers that are not
+            persistent, too; apart from these they are the model's `state_dict`. None if it
+            diverged or dropped out.
     """
 
     epochs: list[Epoch]
@@ -133,6 +136,8 @@ class PopulationTrainer:
         device: str | torch.device | None = None,
         show_progress_bar: bool = False,
     ) -> None:
+        check_task(task)
+        check_schedule(schedule)
         self.epochs = check_int("epochs", epochs, minimum=1)
         _check_one_of("optimizer", optimizer, OPTIMIZERS)
         _check_one_of("precision", precision, PRECISIONS)
@@ -153,7 +158,7 @@ class PopulationTrainer:
             data["validation"],
             self.epochs,
             OPTIMIZERS[optimizer],
-            schedule or Constant(),
+            Constant() if schedule is None else schedule,
             precision,
             place,
         )
@@ -190,6 +195,11 @@ class PopulationTrainer:
                 None trains each from scratch.
             worst: Value of a trial whose training diverged, and the worst that any trial gets;
                 None is infinity, of the worse sign.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If `worst` is NaN, or if it is known already that the task has no such
+                metric.
         """
         return GenerationObjective(self, suggest, metric, cost, checkpoints, worst)
 
@@ -224,19 +234,26 @@ class PopulationTrainer:
             states: For each member the `Trained.state` to resume; None begins anew.
             after_epoch: Called after each epoch of a group, counted from 1, with what it gave to
                 members by their positions, None if they diverged. Returns the positions of
-                members to train no further.
+                members to train no further; None stands for no positions.
 
         Returns:
             The results of the members, in their order.
 
         Raises:
-            ValueError: If networks cannot be trained separately, or not by this backend.
+            TypeError: If an argument has the wrong type.
+            ValueError: If networks cannot be trained separately, or not by this backend; or if
+                there are not as many states as members.
         """
+        _check_members(members)
+        states = _checked_states(states, len(members))
+        if after_epoch is not None:
+            check_callable("after_epoch", after_epoch)
         with self._settings():
             groups: dict[Hashable, dict[int, Training]] = {}
-            for position, member in enumerate(members):
-                start = self._dispatcher.start(member, states[position] if states else None)
+            for position, (member, state) in enumerate(zip(members, states, strict=True)):
+                start = self._dispatcher.start(member, state)
                 groups.setdefault(self._recipe.group(start), {})[position] = start
+            self._warn_of_idle(each for group in groups.values() for each in group.values())
             ended = [Trained([], None) for _ in members]
             words = f"training {len(members)} network{'s' * (len(members) > 1)}"
             with progress_bar(
@@ -259,7 +276,7 @@ class PopulationTrainer:
                 results[position] = result if _is_finite(result) else None
                 if _is_finite(result):
                     ended[position].epochs.append(result)
-            dropped = after_epoch(epoch, results) if after_epoch else ()
+            dropped = _checked_dropped(after_epoch(epoch, results) if after_epoch else None)
             yield
             for position, training in list(alive.items()):
                 is_lost = results[position] is None or position in dropped
@@ -271,6 +288,36 @@ class PopulationTrainer:
                     del alive[position]
             if not alive:
                 return
+
+    def _warn_of_idle(self, trainings: Iterable[Training]) -> None:
+        """Warn if the schedule of resumed trainings is over."""
+        recipe = self._recipe
+        for each in trainings:
+            if not each.n_epochs:
+                continue
+            epochs = recipe.n_epochs(each.member)
+            n_steps = recipe.train.n_batches(recipe.batch_size(each.member))
+            if n_idle := each.idle_epochs(recipe.schedule, epochs, n_steps):
+                warnings.warn(
+                    f"`schedule` gives a learning rate of 0 for {n_idle} whole epochs, which "
+                    f"teach nothing: a training goes on after {each.n_epochs} epochs, and "
+                    f"{shown(each.member.schedule or recipe.schedule)} is over after {epochs}. A "
+                    "training that is resumed needs a schedule without an end.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+                return
+
+    def metric_names(self, member: Member | None = None) -> Collection[str] | None:
+        """Return the names of the task's metrics, None if they are not known yet.
+
+        Args:
+            member: Settings to find them by, if they are not known.
+        """
+        if self._dispatcher.metric_names is None and member is not None:
+            with self._settings():
+                self._dispatcher.verdict(self._dispatcher.start(member))
+        return self._dispatcher.metric_names
 
     def _n_epochs(self, group: Mapping[int, Training]) -> int:
         """Return the number of epochs of the longest training."""
@@ -287,6 +334,43 @@ def _is_finite(epoch: Epoch) -> bool:
     return all(map(math.isfinite, (epoch.training_loss, *epoch.metrics.values())))
 
 
+def _check_members(members: object) -> None:
+    if not isinstance(members, Sequence) or isinstance(members, str | bytes):
+        raise TypeError(f"`members` must be a list of `Member`, but {shown(members)} was given.")
+    for member in members:
+        if not isinstance(member, Member):
+            raise TypeError(f"`members` must be a list of `Member`, but it has {shown(member)}.")
+
+
+def _checked_states(states: Any, n_members: int) -> Sequence[Mapping[str, Any] | None]:
+    if states is None:
+        return [None] * n_members
+    if not isinstance(states, Sequence):
+        raise TypeError(f"`states` must be a list of states, but {shown(states)} was given.")
+    if len(states) != n_members:
+        raise ValueError(
+            f"`states` must be as many as `members`, {n_members}, but {len(states)} were given."
+        )
+    for state in states:
+        if state is not None and not isinstance(state, Mapping):
+            raise TypeError(
+                f"`states` must have a `Trained.state` or None for each member, but it has "
+                f"{shown(state)}."
+            )
+    return states
+
+
+def _checked_dropped(dropped: object) -> Collection[int]:
+    if dropped is None:
+        return ()
+    if not isinstance(dropped, Collection):
+        raise TypeError(
+            "`after_epoch` must return the positions of members to train no further, or None, "
+            f"but it returned {shown(dropped)}."
+        )
+    return dropped
+
+
 def _takes_a_seed_alone(function: Callable[..., Any]) -> bool:
     try:
         inspect.signature(function).bind(0)
@@ -296,5 +380,6 @@ def _takes_a_seed_alone(function: Callable[..., Any]) -> bool:
 
 
 def _check_one_of(name: str, value: object, known: Collection[str]) -> None:
+    check_text(name, value)
     if value not in known:
         raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")

@@ -5,7 +5,7 @@ Shapes: W weights of a member, S steps of an epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -74,11 +74,21 @@ class Training:
 
     def rates(self, schedule: Schedule, epochs: int, n_steps: int) -> list[float]:
         """Return the learning rates of the next epoch's steps."""
+        return list(self._rates(schedule, epochs, n_steps, self.n_epochs))
+
+    def idle_epochs(self, schedule: Schedule, epochs: int, n_steps: int) -> int:
+        """Return for how many epochs to come the schedule alone has a learning rate of 0."""
+        if not self.member.learning_rate:
+            return 0
+        return sum(
+            not any(self._rates(schedule, epochs, n_steps, self.n_epochs + epoch))
+            for epoch in range(epochs)
+        )
+
+    def _rates(self, schedule: Schedule, epochs: int, n_steps: int, epoch: int) -> Iterator[float]:
         factor = self.member.schedule or schedule
-        return [
-            self.member.learning_rate * factor(self.n_epochs + step / n_steps, epochs)
-            for step in range(n_steps)
-        ]
+        for step in range(n_steps):
+            yield self.member.learning_rate * factor(epoch + step / n_steps, epochs)
 
     def state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the state that `resumed` takes, of tensors and numbers alone."""

@@ -291,7 +291,7 @@ def test_settings_of_the_user_stay_after_two_threads() -> None:
     """One begins before, and ends during, the training of the other."""
     first_trains, second_trains = threading.Event(), threading.Event()
     subjects = [trainer(Noisy(mlp, torch.float32), **FLOAT32, backend="loop") for _ in range(2)]
-    types = []
+    types: list[torch.dtype] = []
 
     def first() -> None:
         def wait(epoch: int, results: Any) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ Shapes: P members, W weights of a member.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._data import n_rows
 from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._task import check_loss, check_metrics
 
 _N_STREAMS = 8  # Measured on an H200: twice as fast as four for small networks.
 
@@ -51,8 +52,10 @@ class ByBranches:
             value, after = structure.compute(
                 loss, leaves, _row(numbers.buffers, row), own, numbers.keys[row], numbers.step
             )
+            check_loss(value)
             found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
             gradients = dict(zip(leaves, found, strict=True))
+            _check_dense(gradients)
             unused = frozenset(name for name, each in gradients.items() if each is None)
             structure.unused.setdefault(n_rows(own), unused)
             named = {
@@ -86,7 +89,7 @@ class ByBranches:
                         numbers.keys[row],
                         numbers.step,
                     )
-                results.append(value)
+                results.append(check_metrics(value))
         return _stacked(results)
 
     @contextmanager
@@ -98,6 +101,15 @@ class ByBranches:
         yield [used[row % len(used)] if used else None for row in range(n)]
         for stream in used:
             torch.cuda.current_stream(stream.device).wait_stream(stream)
+
+
+def _check_dense(gradients: Mapping[str, Tensor | None]) -> None:
+    for name, each in gradients.items():
+        if each is not None and each.layout != torch.strided:
+            raise ValueError(
+                f"`task.model` must return a network with dense gradients, but that of `{name}` "
+                f"is {each.layout}. Embeddings have dense ones with `sparse=False`."
+            )
 
 
 def _row(tensors: dict[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -1,0 +1,251 @@
+"""What cannot work is refused before any training, with the argument, the rule and the value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+
+from optuna_ga import Checkpoints, GASampler, optimize_generations
+from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay
+from tests.torch.tasks import MEMBERS, Classes, mlp, rows
+
+
+def trainer(task: Any = None, **options: Any) -> PopulationTrainer:
+    """Return a trainer of small networks for an epoch."""
+    data = rows(30)
+    settings = {"train": data, "validation": data, "epochs": 1, "device": "cpu", **options}
+    return PopulationTrainer(task or Classes(mlp), **settings)
+
+
+class Returning(Classes):
+    """A task whose loss and metrics are made of its network's outputs."""
+
+    def __init__(self, loss: Any = torch.mean, metrics: Any = None) -> None:
+        super().__init__(mlp)
+        self._loss, self._metrics = loss, metrics or (lambda outputs: {"loss": outputs.sum()})
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        result: Tensor = self._loss(model(batch[0]))
+        return result
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        result: dict[str, Tensor] = self._metrics(model(batch[0]))
+        return result
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task": SimpleNamespace(model=mlp, loss=torch.sum)}, "`task` must have a .* `metrics`"),
+        ({"task": Classes(lambda: SimpleNamespace(to=lambda _: 5))}, "`task.model` must.*ed 5"),
+        ({"task": Returning(lambda outputs: 1.0)}, "`task.loss` must.*returned 1.0"),
+        ({"task": Returning(metrics=torch.sum)}, "`task.metrics` must.*returned tensor"),
+        ({"task": Returning(metrics=lambda outputs: {"loss": 1.0})}, "`task.metrics`.*is 1.0"),
+        ({"train": (torch.zeros(30, 6), torch.zeros(30))}, "`train` must.*`TensorData"),
+        ({"optimizer": ["sgd"]}, "`optimizer` must be a string"),
+        ({"schedule": "cosine"}, "`schedule` must be a function.*'cosine'"),
+        ({"schedule": Cosine}, "`schedule` must be a function.*Cosine"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["auto", "loop", "vmap"])
+def test_an_argument_of_the_wrong_type_is_named(options: Any, words: str, backend: str) -> None:
+    """As the trainer is made."""
+    with pytest.raises(TypeError, match=f"^{words}"):
+        trainer(**options, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (Returning(lambda outputs: outputs.sum(1)), r"`task.loss` must.*shape \(8,\)"),
+        (Returning(lambda outputs: outputs.sum().detach()), "`task.loss` must depend"),
+        (Returning(metrics=lambda outputs: {"loss": outputs.sum(0)}), r"`task.metrics`.*\(3,\)"),
+        (Returning(metrics=lambda outputs: {}), "`task.metrics` must.*empty"),
+    ],
+)
+def test_a_result_of_the_wrong_shape_is_named(task: Any, words: str) -> None:
+    """As the trainer is made, or before the first training of networks with settings."""
+    with pytest.raises(ValueError, match=words):
+        trainer(task)
+
+
+def pruned() -> nn.Module:
+    """Return a network with pruned weights."""
+    layer: nn.Module = prune.l1_unstructured(nn.Linear(6, 3), "weight", 0.5)
+    return layer
+
+
+class Sparse(nn.Module):
+    """A network with an embedding of sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(9, 3, sparse=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean embedding."""
+        outputs: Tensor = self.embed(x.long().clamp(0, 8)).mean(1)
+        return outputs
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (pruned, "`task.model` must.*copy.deepcopy.*torch.nn.utils.parametrizations"),
+        (partial(nn.LazyLinear, 3), "`task.model` must.*`weight` is lazy"),
+        (Sparse, "`task.model` must.*`embed.weight` is torch.sparse_coo"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["auto", "loop"])
+def test_a_network_that_cannot_be_trained_is_refused(
+    network: Callable[..., nn.Module], words: str, backend: str
+) -> None:
+    """The error says what to use instead."""
+    with pytest.raises(ValueError, match=words):
+        trainer(Classes(network), backend=backend)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_the_old_form_of_weight_norm_is_refused_and_the_new_one_trains() -> None:
+    """As the error says."""
+    with pytest.raises(ValueError, match="parametrizations"):
+        trainer(Classes(lambda: nn.utils.weight_norm(nn.Linear(6, 3))))
+    parametrized = Classes(lambda: parametrizations.weight_norm(nn.Linear(6, 3)))
+    (ended,) = trainer(parametrized, backend="loop").train([Member(0.1)])
+
+    assert len(ended.epochs) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"betas": (False, False)},
+        {"schedule": "cosine"},
+        {"schedule": StepDecay},
+        {"model": None},
+        {"model": {"width": [1]}},
+        {"model": {1: 2}},
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_wrong_type_is_named(settings: Any) -> None:
+    """As soon as the member is made."""
+    (name,) = settings
+    with pytest.raises(TypeError, match=f"^`{name}` must "):
+        Member(**{"learning_rate": 0.1, **settings})
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (partial(StepDecay, 0.5, every=0), "`every` must be at least 1"),
+        (partial(StepDecay, -0.5), "`factor` must be at least 0"),
+        (partial(Cosine, -1.0), "`warm_up` must be at least 0"),
+    ],
+)
+def test_a_schedule_out_of_its_range_is_refused(make: Callable[[], Any], words: str) -> None:
+    """As it is made."""
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"members": Member(0.1)}, TypeError, "`members` must be a list"),
+        ({"members": [0.1]}, TypeError, "`members` must be a list.*0.1"),
+        ({"states": []}, ValueError, "`states` must be as many as `members`, 3, but 0"),
+        ({"states": {}}, TypeError, "`states` must be a list"),
+        ({"states": [1, None, None]}, TypeError, "`states` must have.*1"),
+        ({"after_epoch": 5}, TypeError, "`after_epoch` must be callable"),
+        ({"after_epoch": lambda epoch, results: 5}, TypeError, "`after_epoch` must return.*5"),
+    ],
+)
+def test_an_argument_of_train_is_named(arguments: Any, error: Any, words: str) -> None:
+    """Before the training, if it is not the result of `after_epoch`."""
+    with pytest.raises(error, match=f"^{words}"):
+        trainer().train(**{"members": MEMBERS, **arguments})
+
+
+def test_after_each_epoch_none_drops_nobody() -> None:
+    """A function that only prints returns it."""
+    ended = trainer(epochs=2).train(MEMBERS, after_epoch=lambda epoch, results: None)
+
+    assert [len(each.epochs) for each in ended] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"suggest": None}, TypeError, "`suggest` must be callable"),
+        ({"metric": 3}, TypeError, "`metric` must be a string"),
+        ({"metric": "error"}, ValueError, r"`metric` must be one of \['accuracy', 'loss'\]"),
+        ({"cost": 5}, TypeError, "`cost` must be callable"),
+        ({"checkpoints": "folder"}, TypeError, "`checkpoints` must be a `Checkpoints`"),
+        ({"worst": "x"}, TypeError, "`worst` must be a number"),
+        ({"worst": math.nan}, ValueError, "`worst` must not be NaN"),
+    ],
+)
+def test_an_argument_of_the_objective_is_named(arguments: Any, error: Any, words: str) -> None:
+    """As the objective is made."""
+    subject = trainer()
+    with pytest.raises(error, match=f"^{words}"):
+        subject.objective(**{"suggest": lambda trial: Member(0.1), **arguments})
+
+
+class Wide(Classes):
+    """A task whose networks need a setting, and so are not examined beforehand."""
+
+    def model(self, seed: int, *, width: int) -> nn.Module:  # type: ignore[override]
+        return super().model(seed, width=width)
+
+
+@pytest.mark.parametrize(
+    ("suggest", "error", "words"),
+    [
+        (lambda trial: 0.1, TypeError, "`suggest` must return a `Member`.*0.1"),
+        (lambda trial: Member(0.1, model={"width": 4}), ValueError, "`metric` must be one of"),
+    ],
+)
+def test_what_the_first_trials_show_is_refused_before_training(
+    suggest: Any, error: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after an epoch of it."""
+    subject = trainer(Wide(mlp))
+    objective = subject.objective(suggest, metric="error")
+    monkeypatch.setattr(subject, "train", lambda *_, **__: pytest.fail("It trains."))
+    with pytest.raises(error, match=words):
+        objective([optuna.create_study().ask()])
+
+
+@pytest.mark.parametrize(("schedule", "warns"), [(Cosine(), True), (StepDecay(0.5), False)])
+def test_a_resumed_training_whose_schedule_is_over_is_warned_of(
+    schedule: Any, warns: bool
+) -> None:
+    """Under population-based training nothing would be learnt after the first generation."""
+    study = optuna.create_study(sampler=GASampler.population_based_training(4, seed=0))
+    objective = trainer(schedule=schedule, optimizer="sgd").objective(
+        lambda trial: Member(trial.suggest_float("rate", 0.01, 0.1), seed=trial.number),
+        checkpoints=Checkpoints(),
+    )
+    with pytest.warns(RuntimeWarning, match="`schedule` gives") if warns else nullcontext():
+        optimize_generations(study, objective, n_generations=2)
+
+
+def test_an_end_of_the_schedule_in_the_first_training_is_no_fault() -> None:
+    """Nor is a learning rate of 0."""
+    subject = trainer(schedule=Cosine(), epochs=2)
+    state = subject.train([Member(0.0)])[0].state
+    (ended,) = subject.train([Member(0.0)], states=[state])
+
+    assert len(ended.epochs) == 2
