@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from optuna_ga._checks import check_int
+from optuna_ga._checks import check_callable, check_int
 from optuna_ga.torch._randomness import derived_seed
 
 
@@ -33,7 +33,7 @@ class TensorData:
             better stored otherwise, such as pixels as bytes. It must treat each row by itself.
 
     Raises:
-        TypeError: If `batch_size` is no integer.
+        TypeError: If `batch_size` is no integer, or `transform` no function.
         ValueError: If the tensors have no rows or differ in their number, or if `batch_size` is
             too small.
     """
@@ -45,6 +45,8 @@ class TensorData:
         transform: Callable[[Any], Any] | None = None,
     ) -> None:
         self.batch_size = check_int("batch_size", batch_size, minimum=1)
+        if transform is not None:
+            check_callable("transform", transform)
         self._examples = examples[0] if len(examples) == 1 else examples
         self._transform = transform
         leaves = tree_leaves(self._examples)

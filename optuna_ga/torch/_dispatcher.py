@@ -215,8 +215,8 @@ def _copied(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
     except Exception as error:  # Of whatever the network holds.
         raise ValueError(
-            "`task.model` must return a network that `copy.deepcopy` can copy, but it failed: "
-            f"{first_line(error)} Networks with `nn.utils.weight_norm`, `nn.utils.spectral_norm` "
-            "or `nn.utils.prune` cannot be copied; `torch.nn.utils.parametrizations` and "
-            "`torch.nn.utils.parametrize` do the same and can."
+            "`task.model` must return a network that `copy.deepcopy` can copy, but it failed. If "
+            "it has `nn.utils.weight_norm` or `nn.utils.prune`, take `torch.nn.utils."
+            "parametrizations` or `torch.nn.utils.parametrize` instead. The failure: "
+            f"{first_line(error)}"
         ) from error

@@ -176,7 +176,7 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # The "meta" device computes nothing.
         return torch.device(device)
     except (AssertionError, RuntimeError, TypeError) as error:
         raise ValueError(

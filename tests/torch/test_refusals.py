@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations
-from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay
+from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay, TensorData
 from tests.torch.tasks import MEMBERS, Classes, mlp, rows
 
 
@@ -47,7 +47,10 @@ class Returning(Classes):
     ("options", "words"),
     [
         ({"task": SimpleNamespace(model=mlp, loss=torch.sum)}, "`task` must have a .* `metrics`"),
-        ({"task": Classes(lambda: SimpleNamespace(to=lambda _: 5))}, "`task.model` must.*ed 5"),
+        (
+            {"task": SimpleNamespace(model=lambda seed: 5, loss=sum, metrics=sum)},
+            "`task.model` must.*ed 5",
+        ),
         ({"task": Returning(lambda outputs: 1.0)}, "`task.loss` must.*returned 1.0"),
         ({"task": Returning(metrics=torch.sum)}, "`task.metrics` must.*returned tensor"),
         ({"task": Returning(metrics=lambda outputs: {"loss": 1.0})}, "`task.metrics`.*is 1.0"),
@@ -101,7 +104,7 @@ class Sparse(nn.Module):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (pruned, "`task.model` must.*copy.deepcopy.*torch.nn.utils.parametrizations"),
+        (pruned, "`task.model` must.*copy.deepcopy.*nn.utils.prune.*parametrizations"),
         (partial(nn.LazyLinear, 3), "`task.model` must.*`weight` is lazy"),
         (Sparse, "`task.model` must.*`embed.weight` is torch.sparse_coo"),
     ],
@@ -201,6 +204,18 @@ def test_an_argument_of_the_objective_is_named(arguments: Any, error: Any, words
     subject = trainer()
     with pytest.raises(error, match=f"^{words}"):
         subject.objective(**{"suggest": lambda trial: Member(0.1), **arguments})
+
+
+def test_a_transform_that_cannot_be_called_is_refused() -> None:
+    """As the data are made."""
+    with pytest.raises(TypeError, match="`transform` must be callable"):
+        TensorData(torch.zeros(3), transform=5)  # type: ignore[arg-type]
+
+
+def test_a_device_that_computes_nothing_is_refused() -> None:
+    """Such as PyTorch's for shapes alone."""
+    with pytest.raises(ValueError, match="`device` must be a device that PyTorch can use"):
+        trainer(device="meta")
 
 
 class Wide(Classes):
