@@ -44,10 +44,10 @@ class _Kept:
         """Change the setting; the first to enter saves the user's, and the last restores it."""
         with self._lock:
             found = self._get()
+            change()
             if self._n_users == 0:
                 self._of_user = found
             self._n_users += 1
-            change()
         try:
             yield
         finally:

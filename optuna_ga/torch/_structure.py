@@ -280,7 +280,7 @@ class _Keys:
         if id(value) in self._names:
             return self._names[id(value)]
         if isinstance(value, weakref.ref):  # Recurrent cells have some to their parameters.
-            return self.of(value())
+            return kind, self.of(value())
         if kind is tuple:
             return kind, tuple(map(self.of, value))
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
@@ -304,7 +304,10 @@ class _Keys:
         if type(value) is list:
             return tuple(map(self.of, value))
         if type(value) in (set, frozenset):
-            return frozenset(map(self.of, value))
+            n_seen = len(self._seen)
+            keys = tuple(map(self.of, value))
+            # The order of what may be met again matters.
+            return frozenset(keys) if len(self._seen) == n_seen else keys
         reduced = value.__reduce_ex__(4)
         if isinstance(reduced, str):
             return _Identity(value)
