@@ -73,7 +73,8 @@ class PopulationTrainer:
           `vmap` refuses, for few members and for large convolutions.
 
     "auto" takes the one that is expected to be the fastest, and logs which and why. Data and
-    weights stay on the device, and the host waits for it once an epoch.
+    weights stay on the device, and the host waits for it once an epoch. A trainer is for one
+    thread of Python at a time.
 
     Example:
         >>> import torch
