@@ -34,7 +34,7 @@ _RECENT = 500  # The conditional space is learnt from so many of the latest tria
 _MOST_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
 _RELEARNT_AFTER = 1.25  # Later they are learnt anew after so many times the trials.
 _N_RANDOM = 256
-_MOST_ENUMERATED = 10_000  # Spaces of at most so many points are searched exhaustively.
+_MOST_ENUMERATED = 10_000  # So many points are looked at where a space is nearly exhausted.
 
 
 class KnownTrials:
@@ -141,18 +141,19 @@ class KnownTrials:
     def untried(self, seed: int, number: int, fixed: np.ndarray) -> np.ndarray:
         """Return random children `(K, D)` for trial `number` that repeat no known trial.
 
-        They are taken from 256 random children. If none of these is new, and the space has at most
-        10,000 points, they are all points that are left; K is 0 if everything has been tried.
+        They are taken from 256 random children. If none of these is new in a discrete space, they
+        are all points that are left, of more than 10,000 those among 10,000 random children. K is
+        0 if nothing was found.
 
         Args:
             seed: Seed of all draws.
             number: The trial's number.
             fixed: Genes `(D,)` that are given, NaN for free genes.
         """
-        children = overwritten(self._random(seed, number), fixed)
+        children = overwritten(self._random(seed, number, _N_RANDOM), fixed)
         new = self.new(children)
         if not new.any():
-            children = overwritten(self._every(seed, number), fixed)
+            children = overwritten(self._many(seed, number), fixed)
             new = self.new(children)
         return np.asarray(children[new])
 
@@ -257,20 +258,26 @@ class KnownTrials:
         shape = len(running), len(self.matrix.distributions)
         return np.array(list(self._encoded.values())).reshape(shape)
 
-    def _random(self, seed: int, number: int) -> np.ndarray:
-        """Return random children `(K, D)`."""
+    def _random(self, seed: int, number: int, n: int) -> np.ndarray:
+        """Return random children `(n, D)`."""
         columns = [
-            resolved(distribution, generator(seed, number, "random", name).random(_N_RANDOM))
+            resolved(distribution, generator(seed, number, "random", name).random(n))
             for name, distribution in self.matrix.distributions.items()
         ]
         return np.column_stack(columns)
 
-    def _every(self, seed: int, number: int) -> np.ndarray:
-        """Return all points of a small discrete space `(K, D)` in random order; else none."""
+    def _many(self, seed: int, number: int) -> np.ndarray:
+        """Return all points of a discrete space `(K, D)` in random order, or many of a large one.
+
+        Points of branches that exclude each other count as many times as there are combinations
+        of their parameters, so that a space may be smaller than it seems.
+        """
         distributions = self.matrix.distributions.values()
         cells = [n_values(distribution) for distribution in distributions]
-        if None in cells or math.prod(n for n in cells if n is not None) > _MOST_ENUMERATED:
+        if None in cells:
             return np.zeros((0, len(cells)))
+        if math.prod(n for n in cells if n is not None) > _MOST_ENUMERATED:
+            return self._random(seed, number, _MOST_ENUMERATED)
         grids = [positions for d in distributions if (positions := grid(d)) is not None]
         points = np.array(list(product(*grids)))
         return np.asarray(generator(seed, number, "order").permutation(points))

@@ -37,6 +37,20 @@ def branching(trial: Trial) -> float:
     return float(trial.suggest_int("m", 0, 3))
 
 
+def branches(trial: Trial) -> float:
+    """Return a value of a space of 192 points, whose parameters have 786,432 combinations."""
+    branch = trial.suggest_categorical("branch", ("a", "b", "c"))
+    return float(sum(trial.suggest_int(f"{branch}{i}", 0, 3) for i in range(3)))
+
+
+@of_every_kind
+def test_the_last_points_of_branches_are_found(make: Make) -> None:
+    """Though there are too many combinations of all branches' parameters to look at each."""
+    study = run(make(10, seed=3), 192, branches)
+
+    assert len(set(map(str, (trial.params for trial in study.trials)))) == 192
+
+
 def equal_choices(trial: Trial) -> float:
     """Return a value of a space of 12 points: of equal choices Optuna keeps the first."""
     c = trial.suggest_categorical("c", ("sqrt", 1, 1.0, True, "sqrt"))
