@@ -10,11 +10,14 @@ Shapes: n trials, v infeasible trials.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from optuna_ga._population.fitness import Rank
+
+_GREATEST = sys.float_info.max / 8  # Violation, so that sums do not overflow.
 
 
 def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) -> np.ndarray:
@@ -58,7 +61,8 @@ def _eighth(rank: Rank | None, objective: int, worst: float, middle: float) -> f
 def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
     """Return the violations `(n,)`; failed and infinite ones count as the greatest."""
     known = [rank.violation for rank in ranks if rank]
-    greatest = max(filter(math.isfinite, known), default=0.0) or float(math.inf in known)
+    finite = max(filter(math.isfinite, known), default=0.0)
+    greatest = min(finite, _GREATEST) or float(math.inf in known)
     return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -264,15 +265,11 @@ def _firsts(distribution: CategoricalDistribution) -> np.ndarray | None:
     Python holds `1`, `1.0` and `True` equal, and Optuna keeps them all as the first of them.
     """
     choices = distribution.choices
-    try:
-        n_different = len(set(choices))
-    except TypeError:  # Such as lists.
-        numbers = [choice for choice in choices if isinstance(choice, (bool, int, float))]
-        n_equal = len(numbers) - len(set(numbers))
-        n_different = len(set(stored_choices(choices))) - n_equal
-    if n_different == len(choices):
-        return None
-    return np.array([int(distribution.to_internal_repr(choice)) for choice in choices])
+    with suppress(TypeError):  # Such as of lists, which have no hash.
+        if len(set(choices)) == len(choices):
+            return None
+    firsts = np.array([int(distribution.to_internal_repr(choice)) for choice in choices])
+    return firsts if (np.diff(firsts) != 1).any() else None
 
 
 def _position(low: float, high: float, number: float) -> float:

@@ -39,7 +39,7 @@ BACKENDS: Mapping[str, MakeBackend] = {
 }
 
 _OWN = "the trainer's own"
-_making = threading.Lock()  # Of networks, whose initial weights PyTorch's global generator draws.
+_making = threading.RLock()  # Of networks, whose initial weights PyTorch's global generator draws.
 
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 

@@ -47,7 +47,7 @@ class LoaderData:
             raise TypeError(
                 f"`{name}` must be a `TensorData` or an iterable of batches, but a tuple of "
                 f"tensors was given, {_described(loader)}. `TensorData(*{name})` has one example "
-                "in each row."
+                "in each row; a list of batches is taken as batches."
             )
         if isinstance(loader, Tensor | Mapping | str) or not isinstance(loader, Iterable):
             raise TypeError(

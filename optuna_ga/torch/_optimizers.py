@@ -158,7 +158,11 @@ def _adams(
     kind: Callable[..., torch.optim.Optimizer],
 ) -> Callable[[Iterable[nn.Parameter], Member], torch.optim.Optimizer]:
     return lambda parameters, member: kind(
-        parameters, lr=0.0, betas=member.betas, eps=_EPSILON, weight_decay=member.weight_decay
+        parameters,
+        lr=0.0,
+        betas=tuple(map(float, member.betas)),
+        eps=_EPSILON,
+        weight_decay=member.weight_decay,
     )
 
 

@@ -197,7 +197,8 @@ class _Call(nn.Module):
 def signature(model: nn.Module) -> Hashable:
     """Return a key that is equal for models that differ in the numbers of their tensors alone.
 
-    Tensors that are neither parameters nor buffers count by their values, functions by identity.
+    Tensors that are neither parameters nor buffers count by their values, functions by their code
+    and by what they hold.
 
     >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
     True
@@ -283,7 +284,7 @@ class _Keys:
             return kind, self.of(value())
         if kind is tuple:
             return kind, tuple(map(self.of, value))
-        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        if isinstance(value, type | BuiltinFunctionType):
             return _Identity(value)
         if id(value) in self._seen:
             return _Identity, self._seen[id(value)][0]
@@ -299,6 +300,10 @@ class _Keys:
             return _tensor_key(value)
         if isinstance(value, MethodType):
             return self.of(value.__func__), self.of(value.__self__)
+        if isinstance(value, FunctionType):  # Made anew for each network, it is still the same.
+            cells = [cell.cell_contents for cell in value.__closure__ or ()]
+            held = cells, value.__defaults__, value.__kwdefaults__, vars(value)
+            return value.__code__, _Identity(value.__globals__), *map(self.of, held)
         if type(value) in (dict, OrderedDict):
             return tuple((self.of(key), self.of(each)) for key, each in value.items())
         if type(value) is list:

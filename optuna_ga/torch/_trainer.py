@@ -300,10 +300,9 @@ class PopulationTrainer:
             n_steps = recipe.train.n_batches(recipe.batch_size(each.member))
             if n_idle := each.idle_epochs(recipe.schedule, epochs, n_steps):
                 warnings.warn(
-                    f"`schedule` gives a learning rate of 0 for {n_idle} whole epochs, which "
-                    f"teach nothing: a training goes on after {each.n_epochs} epochs, and "
-                    f"{shown(each.member.schedule or recipe.schedule)} is over after {epochs}. A "
-                    "training that is resumed needs a schedule without an end.",
+                    f"`schedule` must have a learning rate above 0 where a training is resumed, "
+                    f"but {shown(each.member.schedule or recipe.schedule)} has 0 in the last "
+                    f"{n_idle} of {epochs} epochs after {each.n_epochs}, which teach nothing.",
                     RuntimeWarning,
                     stacklevel=3,
                 )

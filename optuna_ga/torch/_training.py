@@ -77,13 +77,13 @@ class Training:
         return list(self._rates(schedule, epochs, n_steps, self.n_epochs))
 
     def idle_epochs(self, schedule: Schedule, epochs: int, n_steps: int) -> int:
-        """Return for how many epochs to come the schedule alone has a learning rate of 0."""
+        """Return how many of the last epochs have a learning rate of 0 by the schedule alone."""
         if not self.member.learning_rate:
             return 0
-        return sum(
-            not any(self._rates(schedule, epochs, n_steps, self.n_epochs + epoch))
-            for epoch in range(epochs)
-        )
+        for n_idle in range(epochs):
+            if any(self._rates(schedule, epochs, n_steps, self.n_epochs + epochs - 1 - n_idle)):
+                return n_idle
+        return epochs
 
     def _rates(self, schedule: Schedule, epochs: int, n_steps: int, epoch: int) -> Iterator[float]:
         factor = self.member.schedule or schedule

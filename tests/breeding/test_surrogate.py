@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -86,16 +87,22 @@ def test_violations_are_the_losses_while_no_trial_is_feasible() -> None:
     assert losses[0] < losses[1] == losses[2] == losses[3]
 
 
-@pytest.mark.parametrize("violation", [5e-324, 1e308, math.inf])
+@pytest.mark.parametrize("violation", [5e-324, 1e308, sys.float_info.max, math.inf])
 def test_any_violation_has_a_place_on_the_scale(violation: float) -> None:
-    """The smallest and the greatest do not overflow, alone or beside feasible trials."""
-    alone = losses_of(violating(1.0, violation), failed())
-    beside = losses_of(added(1.0), violating(1.0, violation), violating(1.0, 1.0))
+    """The smallest and the greatest do not overflow, alone or beside other trials."""
+    twice = [violating(1.0, violation)] * 2
+    alone = losses_of(*twice, failed())
+    feasible = losses_of(added(1.0), *twice)
+    mixed = losses_of(added(1.0), *twice, violating(1.0, 1.0))
+    infeasible = losses_of(*twice, violating(1.0, 1.0))
 
-    assert alone == pytest.approx(np.zeros(2))
-    assert np.isfinite(beside).all()
-    assert beside[0] <= min(beside[1:])
-    assert beside[0] < max(beside[1:])
+    assert alone == pytest.approx(np.zeros(3))
+    for losses in (feasible, mixed):
+        assert np.isfinite(losses).all()
+        assert losses[0] <= min(losses[1:])
+        assert losses[0] < max(losses[1:])
+    assert np.isfinite(infeasible).all()
+    assert (infeasible[0] < infeasible[2]) == (violation < 1.0)
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one objective", "two objectives"])

@@ -127,6 +127,15 @@ def test_a_member_without_clipping_is_untouched_by_one_with(backend: str) -> Non
     assert difference(alone[:1], beside[:1]) == 0.0
 
 
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_betas_may_be_integers(backend: str) -> None:
+    """PyTorch refuses a mixture with floats; the members are those of floats."""
+    integer, decimal = (Member(0.01, betas=(beta, 0.999)) for beta in (0, 0.0))
+    one, other = (trained(Classes(mlp), rows, [m], backend=backend) for m in (integer, decimal))
+
+    assert difference(one, other) == 0.0
+
+
 class PartlyUsed(nn.Module):
     """Layers of which one is for evaluation, and one for short batches and evaluation."""
 

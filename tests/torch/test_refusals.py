@@ -243,17 +243,28 @@ def test_what_the_first_trials_show_is_refused_before_training(
         objective([optuna.create_study().ask()])
 
 
-@pytest.mark.parametrize(("schedule", "warns"), [(Cosine(), True), (StepDecay(0.5), False)])
+def sawtooth(epoch: float, epochs: int) -> float:
+    """Return 0 in the first of two epochs."""
+    return epoch % 2 // 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warns"), [(Cosine(), True), (StepDecay(0.5), False), (sawtooth, False)]
+)
 def test_a_resumed_training_whose_schedule_is_over_is_warned_of(
     schedule: Any, warns: bool
 ) -> None:
     """Under population-based training nothing would be learnt after the first generation."""
     study = optuna.create_study(sampler=GASampler.population_based_training(4, seed=0))
-    objective = trainer(schedule=schedule, optimizer="sgd").objective(
+    objective = trainer(schedule=schedule, optimizer="sgd", epochs=2).objective(
         lambda trial: Member(trial.suggest_float("rate", 0.01, 0.1), seed=trial.number),
         checkpoints=Checkpoints(),
     )
-    with pytest.warns(RuntimeWarning, match="`schedule` gives") if warns else nullcontext():
+    with (
+        pytest.warns(RuntimeWarning, match="`schedule` must have a learning rate")
+        if warns
+        else nullcontext()
+    ):
         optimize_generations(study, objective, n_generations=2)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -170,3 +172,54 @@ def test_the_largest_seed_trains() -> None:
     (ended,) = trained(Classes(mlp), rows, [Member(0.1, seed=2**63 - 1, model={"width": 4})])
 
     assert len(ended.epochs) == 2
+
+
+def multiplying(factor: float, default: float = 1.0) -> Any:
+    """Return a function of its own that holds a factor, and a default."""
+
+    def multiply(x: Tensor, by: float = default) -> Tensor:
+        return x * factor * by
+
+    return multiply
+
+
+def test_functions_made_for_each_network_are_equal_if_they_hold_the_same() -> None:
+    """By their code, what they enclose, and their defaults."""
+    equal = [signature(Holding(multiplying(2.0))) for _ in range(2)]
+    others = [Holding(multiplying(3.0)), Holding(multiplying(2.0, 0.5)), Holding(lambda x: x)]
+    found = {equal[0], *map(signature, others)}
+
+    assert equal[0] == equal[1]
+    assert len(found) == 4
+
+
+class OfItself(nn.Module):
+    """A network that holds a function that encloses the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.act: Any = lambda x: x.relu() if self.training else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the function of the layer's outputs."""
+        outputs: Tensor = self.act(self.layer(x))
+        return outputs
+
+
+def test_a_trainer_does_not_keep_the_networks_that_it_has_made() -> None:
+    """Though a function of theirs encloses them: they are trained as one, and forgotten."""
+    made: list[weakref.ref[nn.Module]] = []
+
+    def make() -> nn.Module:
+        network = OfItself()
+        made.append(weakref.ref(network))
+        return network
+
+    data = rows(30)
+    subject = PopulationTrainer(Classes(make), train=data, validation=data, epochs=1)
+    subject.train([Member(0.1, seed=seed) for seed in range(6)])
+    gc.collect()
+
+    assert len(made) >= 6
+    assert sum(each() is not None for each in made) <= 1

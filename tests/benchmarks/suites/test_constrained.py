@@ -57,7 +57,7 @@ def test_infeasible_parameters_score_worse_than_any_value() -> None:
 
 
 class Bounded:
-    """Minimize x, which must be at least 0.5; trials at 0.9, 0.2, 0.6 and 0.4."""
+    """Minimize x, which must be at least 0.5."""
 
     def __init__(self) -> None:
         self.space: Mapping[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
@@ -73,7 +73,7 @@ class Bounded:
 
 
 def test_the_answer_is_the_best_feasible_trial() -> None:
-    """After five trials, of which two are feasible and two are of a lower value."""
+    """Of five trials three are feasible, and two have a lower value."""
 
     class Given(optuna.samplers.RandomSampler):
         def sample_independent(self, study: Any, trial: Any, *_: Any) -> float:
