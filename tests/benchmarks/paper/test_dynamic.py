@@ -175,9 +175,10 @@ def test_the_report_judges_made_up_rows() -> None:
     assert found["tested"].tolist() == [0.5, 0.1]
 
 
-def test_the_committed_report_is_made_of_the_committed_rows() -> None:
+@pytest.mark.parametrize("name", ["dynamic_3000_cuda", "dynamic_mlp_cpu"])
+def test_the_committed_report_is_made_of_the_committed_rows(name: str) -> None:
     """The page equals the report to the letter."""
-    path = RESULTS / "dynamic_3000_cuda.csv"
+    path = RESULTS / f"{name}.csv"
 
     assert path.with_suffix(".md").read_text() == dynamic_report.report(
         read_frame(path), path.stem
