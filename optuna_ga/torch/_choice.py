@@ -216,15 +216,15 @@ def _computed(
         torch.zeros((), dtype=torch.int32, device=device),
     )
     structure.template.train()
-    batch = tree_map(torch.clone, batch)  # It may be changed in place.
-    gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, batch, True)
     judged = recipe.validation.first_batch(recipe.validation.batch_size)
-    judged = tree_map(torch.clone, judged)
+    own = tree_map(torch.clone, (batch, judged))  # They may be changed in place.
+    gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own[0], True)
     structure.template.eval()
     with torch.no_grad():
-        metrics = method.metrics(structure, recipe.task.metrics, numbers, judged)
+        metrics = method.metrics(structure, recipe.task.metrics, numbers, own[1])
     structure.metric_names = sorted(metrics)
-    structure.changes_batch |= any(leaf._version for leaf in tree_leaves((batch, judged)))
+    pairs = zip(tree_leaves(own), tree_leaves((batch, judged)), strict=True)
+    structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)
     return [gradient, losses, *after.values()]
 
 

@@ -48,8 +48,7 @@ class Settings(NamedTuple):
     clip_norm: Tensor
 
 
-N_BY_STEP = 4  # The first of the settings change from step to step.
-N_CONSTANT = len(Settings._fields) - N_BY_STEP
+N_BY_STEP, N_CONSTANT = 4, 6  # The first of the settings change from step to step.
 
 
 def settings_of_epoch(
