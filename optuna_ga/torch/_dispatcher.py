@@ -25,7 +25,8 @@ from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import Verdict, choose, examine, first_line
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._structure import Structure, signature, value_key
+from optuna_ga.torch._signature import signature, value_key
+from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Epoch, Training
 

@@ -5,20 +5,15 @@ Shapes: P members, W weights of a member.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._environment import Float32Statistics, Precision, compute_in_bfloat16
@@ -192,141 +187,3 @@ class _Call(nn.Module):
 
     def forward(self, batch: Any) -> Any:
         return self.function(self.model, batch)
-
-
-def signature(model: nn.Module) -> Hashable:
-    """Return a key that is equal for models that differ in the numbers of their tensors alone.
-
-    Tensors that are neither parameters nor buffers count by their values, functions by their code
-    and by what they hold.
-
-    >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
-    True
-    >>> signature(nn.LSTM(2, 3)) == signature(nn.LSTM(2, 3))
-    True
-    >>> signature(nn.Dropout(0.1)) == signature(nn.Dropout(0.2))
-    False
-    """
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    parts = [*tensors, *model.named_modules()]
-    keys = _Keys({id(part): f"{type(part).__name__} {name}" for name, part in parts})
-    return (
-        tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
-        tuple((name, _kind(m), keys.of_attributes(m)) for name, m in model.named_modules()),
-    )
-
-
-def _kind(module: nn.Module) -> type:
-    """Return a module's class, without that which a parametrization makes for it alone."""
-    kind: type = parametrize.type_before_parametrizations(module)
-    return kind
-
-
-def value_key(value: object) -> Hashable:
-    """Return a key that is equal for values of equal content and type.
-
-    >>> value_key(1) == value_key(True) or value_key(1) == value_key(1.0)
-    False
-    """
-    return _Keys({}).of(value)
-
-
-class _Identity:
-    """A key that equals those of the same object alone.
-
-    It keeps the object, whose `id` would otherwise be given to another one.
-    """
-
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self._value is other._value
-
-    def __hash__(self) -> int:
-        return id(self._value)
-
-
-class _Keys:
-    """Makes keys of the objects that one model holds.
-
-    Args:
-        names: Names that stand for the model's parts, by their `id`.
-    """
-
-    def __init__(self, names: Mapping[int, str]) -> None:
-        self._names = names
-        # With the objects, so that no `id` is reused.
-        self._seen: dict[int, tuple[int, object]] = {}
-
-    def of_attributes(self, module: nn.Module) -> Hashable:
-        """Return the key of what a module holds beside its parts, and computes with."""
-        held = ("_parameters", "_buffers", "_modules")
-        ranks: dict[object, int] = {}  # PyTorch numbers the hooks of all modules of a process.
-        found: dict[str, object] = {}
-        for name, each in vars(module).items():
-            if "_hooks" in name and isinstance(each, dict):
-                each = [(ranks.setdefault(n, len(ranks)), hook) for n, hook in each.items()]
-            if name not in held and "state_dict" not in name:
-                found[name] = each
-        return self.of(found)
-
-    def of(self, value: Any) -> Hashable:
-        """Return a key that is equal for equal values of the same type."""
-        kind = type(value)
-        if kind is float:
-            return kind, value.hex()  # It tells zeros apart, and NaN equals itself.
-        if value is None or kind in (bool, int, str, bytes, torch.dtype):
-            return kind, value
-        if id(value) in self._names:
-            return self._names[id(value)]
-        if isinstance(value, weakref.ref):  # Recurrent cells have some to their parameters.
-            return kind, self.of(value())
-        if kind is tuple:
-            return kind, tuple(map(self.of, value))
-        if isinstance(value, type | BuiltinFunctionType):
-            return _Identity(value)
-        if id(value) in self._seen:
-            return _Identity, self._seen[id(value)][0]
-        self._seen[id(value)] = len(self._seen), value
-        try:
-            return kind, self._content(value)
-        except Exception:  # Such as of a lock, which equals nothing but itself.
-            return _Identity(value)
-
-    def _content(self, value: Any) -> Hashable:
-        """Return the key of what is in a mutable object: all that `copy.deepcopy` would copy."""
-        if isinstance(value, Tensor):
-            return _tensor_key(value)
-        if isinstance(value, MethodType):
-            return self.of(value.__func__), self.of(value.__self__)
-        if isinstance(value, FunctionType):  # Made anew for each network, it is still the same.
-            cells = [cell.cell_contents for cell in value.__closure__ or ()]
-            held = cells, value.__defaults__, value.__kwdefaults__, vars(value)
-            return value.__code__, _Identity(value.__globals__), *map(self.of, held)
-        if type(value) in (dict, OrderedDict):
-            return tuple((self.of(key), self.of(each)) for key, each in value.items())
-        if type(value) is list:
-            return tuple(map(self.of, value))
-        if type(value) in (set, frozenset):
-            n_seen = len(self._seen)
-            keys = tuple(map(self.of, value))
-            # The order of what may be met again matters.
-            return frozenset(keys) if len(self._seen) == n_seen else keys
-        reduced = value.__reduce_ex__(4)
-        if isinstance(reduced, str):
-            return _Identity(value)
-        make, arguments, *others = reduced
-        # The others are a state, and iterators over items.
-        parts = (each if each is None or n == 0 else list(each) for n, each in enumerate(others))
-        return _Identity(make), self.of(arguments), *map(self.of, parts)
-
-
-def _tensor_key(tensor: Tensor) -> Hashable:
-    """Return a key of a tensor's values, or of its layout if it has none."""
-    layout = tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad
-    if tensor.device.type == "meta":
-        return layout
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    numbers = plain.reshape(-1).view(torch.uint8).numpy()
-    return layout, hashlib.sha256(numbers.tobytes()).digest()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from optuna_ga.torch import Member, PopulationTrainer
-from optuna_ga.torch._structure import signature
+from optuna_ga.torch._signature import signature
 from tests.torch.tasks import Classes, difference, mlp, rows, trained
 
 
