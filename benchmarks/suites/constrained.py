@@ -78,4 +78,4 @@ def _task(function: int) -> Task:
     )
 
 
-CONSTRAINED = Suite("constrained", tuple(map(_task, FUNCTIONS)), n_trials=200, n_seeds=10)
+CONSTRAINED = Suite("constrained", tuple(map(_task, FUNCTIONS)), n_trials=200, n_seeds=5)
