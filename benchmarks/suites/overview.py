@@ -154,13 +154,18 @@ def _rank(rank: MeanRank) -> str:
 
 def draw(suites: Suites, workers: Sequence[int]) -> Figure:
     """Return mean ranks over trials: a panel for each suite and each number of workers."""
-    shown = [(n_workers, name) for name in suites for n_workers in workers]
+    shown = [
+        (f"{name}, {_counted(n_workers)}", curves)
+        for name, rows in suites.items()
+        for n_workers in workers
+        if (curves := ranks(rows, n_workers))
+    ]
     n_rows = math.ceil(len(shown) / N_COLUMNS)
     figure = Figure(figsize=(1 + 2.6 * N_COLUMNS, 0.6 + 2.6 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False)
-    for axes, (n_workers, name) in zip(panels.flat, shown, strict=False):
-        _panel(axes, ranks(suites[name], n_workers))
-        axes.set_title(f"{name}, {_counted(n_workers)}", fontsize="small")
+    for axes, (title, curves) in zip(panels.flat, shown, strict=False):
+        _panel(axes, curves)
+        axes.set_title(title, fontsize="small")
     for axes in panels.flat[len(shown) :]:
         axes.remove()
     figure.supxlabel("trials", fontsize="medium")
