@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from numbers import Integral, Real
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeGuard, TypeVar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -115,6 +115,11 @@ def check_seed(value: object) -> int | None:
     return None if value is None else check_int("seed", value, minimum=0, maximum=MAX_SEED)
 
 
+def is_number(value: object) -> TypeGuard[Real]:
+    """Return whether a value is a real number; a bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def check_fraction(name: str, value: object, *, zero: bool) -> float:
     """Return `value` as a Python float in [0, 1], or in (0, 1] where `zero` is False.
 
@@ -122,7 +127,7 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
         TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it lies outside the interval or is NaN.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not is_number(value):
         raise TypeError(f"`{name}` must be a number, but {shown(value)} was given.")
     number = _as_float(value)
     if math.isnan(number) or number > 1.0 or number < 0.0 or (number == 0.0 and not zero):
@@ -138,7 +143,7 @@ def check_at_least_zero(name: str, value: object, unit: str = "") -> float:
         TypeError: If `value` is no real number; a bool is no number either.
         ValueError: If it is negative or NaN.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not is_number(value):
         raise TypeError(f"`{name}` must be a number{unit}, but {shown(value)} was given.")
     number = _as_float(value)
     if not number >= 0.0:

@@ -61,14 +61,8 @@ def _named(rows: pd.DataFrame) -> str:
 
 
 def _options(row: pd.Series) -> str:
-    names = (
-        "network",
-        "population_size",
-        "epochs",
-        "training_images",
-        "validation_images",
-        "replays",
-    )
+    sizes = "population_size", "epochs", "training_images", "validation_images", "replays"
+    names = "network", *sizes
     return " ".join(f"--{name.replace('_', '-')} {row[name]}" for name in names)
 
 

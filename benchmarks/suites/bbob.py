@@ -34,10 +34,7 @@ class CocoObjective:
     """
 
     def __init__(self, suite: str, function: int, dimension: int, seed: int) -> None:
-        which = function, dimension, seed + 1
-        self._problem = coco_suite(suite, seed + 1).get_problem_by_function_dimension_instance(
-            *which
-        )
+        self._problem = coco_problem(suite, function, dimension, seed)
         integers = self._problem.number_of_integer_variables
         low, high = self._problem.lower_bounds, self._problem.upper_bounds
         self.space: Mapping[str, BaseDistribution] = {
@@ -46,7 +43,7 @@ class CocoObjective:
             else FloatDistribution(float(low[i]), float(high[i]))
             for i in range(dimension)
         }
-        best = _best(*which)
+        best = _best(function, dimension, seed + 1)
         best[:integers] = _nearest_integers(best[:integers], high[:integers])
         self._optimum = float(self._problem(best))
         assert self._problem.final_target_hit  # Within 1e-8 of the lowest value.
@@ -83,8 +80,26 @@ def _nearest_integers(best: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(nearest, 0, high))
 
 
+def coco_problem(suite: str, function: int, dimension: int, seed: int) -> Any:
+    """Return a function of a suite of COCO, in the instance of a seed.
+
+    Raises:
+        ImportError: If COCO is not installed.
+    """
+    which = function, dimension, seed + 1
+    return _coco_suite(suite, seed + 1).get_problem_by_function_dimension_instance(*which)
+
+
+def floats_of(problem: Any) -> dict[str, BaseDistribution]:
+    """Return the search space of one of COCO's problems of floats alone."""
+    bounds = zip(problem.lower_bounds, problem.upper_bounds, strict=True)
+    return {
+        f"x{i}": FloatDistribution(float(low), float(high)) for i, (low, high) in enumerate(bounds)
+    }
+
+
 @cache
-def coco_suite(name: str, instance: int) -> Any:
+def _coco_suite(name: str, instance: int) -> Any:
     """Return COCO's suite with one instance of each function.
 
     Raises:

@@ -15,9 +15,9 @@ from functools import partial
 
 import numpy as np
 from optuna import Trial
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
-from benchmarks.suites.bbob import coco_suite
+from benchmarks.suites.bbob import coco_problem, floats_of
 from benchmarks.suites.discrete import suggested
 from benchmarks.suites.hypervolume import missing_hypervolume
 from benchmarks.suites.task import Suite, Task
@@ -38,12 +38,8 @@ class BiobjObjective:
     n_objectives = 2
 
     def __init__(self, pair: int, dimension: int, seed: int) -> None:
-        suite = coco_suite("bbob-biobj", seed + 1)
-        self._problem = suite.get_problem_by_function_dimension_instance(pair, dimension, seed + 1)
-        low, high = self._problem.lower_bounds, self._problem.upper_bounds
-        self.space: Mapping[str, BaseDistribution] = {
-            f"x{i}": FloatDistribution(float(low[i]), float(high[i])) for i in range(dimension)
-        }
+        self._problem = coco_problem("bbob-biobj", pair, dimension, seed)
+        self.space: Mapping[str, BaseDistribution] = floats_of(self._problem)
         self._ideal = np.array(_lowest_values(self._problem.name))
         self._nadir = np.array(self._problem.largest_fvalues_of_interest)
 

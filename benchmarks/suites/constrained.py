@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from optuna import Trial
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
-from benchmarks.suites.bbob import coco_suite
+from benchmarks.suites.bbob import coco_problem, floats_of
 from benchmarks.suites.discrete import suggested
 from benchmarks.suites.task import Suite, Task
 
@@ -37,13 +37,8 @@ class ConstrainedObjective:
     """
 
     def __init__(self, function: int, dimension: int, seed: int) -> None:
-        suite = coco_suite("bbob-constrained", seed + 1)
-        which = function, dimension, seed + 1
-        self._problem = suite.get_problem_by_function_dimension_instance(*which)
-        low, high = self._problem.lower_bounds, self._problem.upper_bounds
-        self.space: Mapping[str, BaseDistribution] = {
-            f"x{i}": FloatDistribution(float(low[i]), float(high[i])) for i in range(dimension)
-        }
+        self._problem = coco_problem("bbob-constrained", function, dimension, seed)
+        self.space: Mapping[str, BaseDistribution] = floats_of(self._problem)
 
     def __call__(self, trial: Trial) -> float:
         """Return the function's value, and record the constraints with the trial."""

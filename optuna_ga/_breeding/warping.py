@@ -39,15 +39,15 @@ def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) ->
         for r in ranks
         if r and r.is_candidate and math.isfinite(r.losses[objective])
     ]
-    violations = _violations(ranks)
     if not found:
-        return _standardized(_log_above(violations, quantile))
+        return _standardized(_log_above(_violations(ranks), quantile))
     worst, middle, best = max(found), float(np.median(found)), min(found)
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
     scaled = _log_above(losses.clip(best, worst), quantile)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
     if infeasible.any():
-        scaled[infeasible] = scaled.max() + _above_feasible(violations[infeasible], scaled)
+        violations = _violations(ranks)[infeasible]
+        scaled[infeasible] = scaled.max() + _above_feasible(violations, scaled)
     return _standardized(scaled)
 
 

@@ -226,6 +226,18 @@ class Checkpoints:
                 )
 
 
+def check_checkpoints(value: object) -> None:
+    """Check that an argument is a `Checkpoints` or None.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if not isinstance(value, Checkpoints | None):
+        raise TypeError(
+            f"`checkpoints` must be a `Checkpoints` or None, but {shown(value)} was given."
+        )
+
+
 def _check_running(trial: object) -> None:
     """Check that an argument is a running trial.
 

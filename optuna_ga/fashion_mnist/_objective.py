@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int
-from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.fashion_mnist._data import Data, Images
 from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
 from optuna_ga.fashion_mnist._image_source import ImageSource
@@ -145,10 +145,7 @@ class FashionMNISTObjective:
         self._device = checked_device(device)
         self._precision = _checked_precision(precision, self._device)
         self._dropout = check_bool("dropout", dropout)
-        if not isinstance(checkpoints, Checkpoints | None):
-            raise TypeError(
-                f"`checkpoints` must be a `Checkpoints` or None, but {checkpoints!r} was given."
-            )
+        check_checkpoints(checkpoints)
         self._checkpoints = checkpoints
         self._search_space = SearchSpace(self._epochs, cost=check_bool("cost", cost))
         if cost:

@@ -28,13 +28,17 @@ class _Kept:
     Args:
         get: Returns the user's setting.
         restore: Sets it.
-        nests: Whether whoever leaves before the last restores what he found.
+        early: What a thread restores that leaves before the last: nothing, what it found, or the
+            user's setting.
     """
 
     def __init__(
-        self, get: Callable[[], Any], restore: Callable[[Any], None], *, nests: bool
+        self,
+        get: Callable[[], Any],
+        restore: Callable[[Any], None],
+        early: Literal["nothing", "found", "user's"],
     ) -> None:
-        self._get, self._restore, self._nests = get, restore, nests
+        self._get, self._restore, self._early = get, restore, early
         self._lock = threading.Lock()
         self._n_users = 0
         self._of_user: Any = None
@@ -53,13 +57,14 @@ class _Kept:
         finally:
             with self._lock:
                 self._n_users -= 1
-                if self._n_users == 0:
+                if self._n_users == 0 or self._early == "user's":
                     self._restore(self._of_user)
-                elif self._nests:
+                elif self._early == "found":
                     self._restore(found)
 
 
-_dtype = _Kept(torch.get_default_dtype, torch.set_default_dtype, nests=False)
+_dtype = _Kept(torch.get_default_dtype, torch.set_default_dtype, "nothing")
+_n_threads = _Kept(torch.get_num_threads, torch.set_num_threads, "user's")
 _seeding = threading.RLock()
 
 
@@ -67,11 +72,11 @@ _seeding = threading.RLock()
 def _generator(device: torch.device) -> _Kept:
     """Return the keeper of PyTorch's global generator of a device."""
     if device.type != "cuda":
-        return _Kept(torch.get_rng_state, torch.set_rng_state, nests=True)
+        return _Kept(torch.get_rng_state, torch.set_rng_state, "found")
     return _Kept(
         partial(torch.cuda.get_rng_state, device),
         partial(torch.cuda.set_rng_state, device=device),
-        nests=True,
+        "found",
     )
 
 
@@ -126,45 +131,15 @@ def generator_states(device: torch.device) -> Tensor:
     return torch.cat(states)
 
 
-class _OneThread:
-    """Keeps the user's number of threads while some thread of Python computes with one.
-
-    PyTorch keeps a number for each thread of Python, and another for threads yet to start.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_users = 0
-        self._n_threads = 1
-
-    def enter(self) -> None:
-        with self._lock:
-            if self._n_users == 0:
-                self._n_threads = torch.get_num_threads()
-            self._n_users += 1
-            torch.set_num_threads(1)
-
-    def leave(self) -> None:
-        with self._lock:
-            self._n_users -= 1
-            torch.set_num_threads(self._n_threads)
-
-
-_one_thread = _OneThread()
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute each operation with one thread, which for small ones is faster on any machine.
 
-    This holds in the calling thread of Python. The first to enter saves the user's number of
-    threads, and everyone who leaves restores it.
+    This holds in the calling thread of Python: PyTorch keeps a number for each, and another for
+    threads yet to start. So everyone who leaves restores the user's number.
     """
-    _one_thread.enter()
-    try:
+    with _n_threads.changed(partial(torch.set_num_threads, 1)):
         yield
-    finally:
-        _one_thread.leave()
 
 
 def checked_device(device: str | torch.device | None) -> torch.device:

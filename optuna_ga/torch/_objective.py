@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from optuna import Study, Trial, TrialPruned
 from optuna.study import StudyDirection
 
-from optuna_ga._checks import check_callable, check_text, shown
-from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga._checks import check_callable, check_text, is_number, shown
+from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Epoch
 
@@ -49,11 +48,7 @@ class GenerationObjective:
         check_text("metric", metric)
         if cost is not None:
             check_callable("cost", cost)
-        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
-            raise TypeError(
-                f"`checkpoints` must be a `Checkpoints` or None, but {shown(checkpoints)} was "
-                "given."
-            )
+        check_checkpoints(checkpoints)
         _check_worst(worst)
         _check_metric(metric, trainer.metric_names())
         self._trainer = trainer
@@ -210,7 +205,7 @@ def _check_metric(metric: str, known: Collection[str] | None) -> None:
 def _check_worst(worst: object) -> None:
     if worst is None:
         return
-    if isinstance(worst, bool) or not isinstance(worst, Real):
+    if not is_number(worst):
         raise TypeError(f"`worst` must be a number or None, but {shown(worst)} was given.")
     if math.isnan(worst):
         raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")

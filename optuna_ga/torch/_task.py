@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from optuna_ga._checks import MAX_TRAINING_SEED, check_at_least_zero, check_int, shown
+from optuna_ga._checks import (
+    MAX_TRAINING_SEED,
+    check_at_least_zero,
+    check_int,
+    is_number,
+    shown,
+)
 from optuna_ga.torch._schedules import Schedule, check_schedule
 
 
@@ -80,14 +85,10 @@ class Member:
         check_schedule(self.schedule)
         _check_settings_of_model(self.model)
         betas = self.betas
-        if not (isinstance(betas, Sequence) and all(map(_is_number, betas))):
+        if not (isinstance(betas, Sequence) and all(map(is_number, betas))):
             raise TypeError(f"`betas` must be two numbers, but {shown(betas)} was given.")
         if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"`betas` must lie in [0, 1), but {shown(betas)} was given.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_settings_of_model(model: object) -> None:
