@@ -22,6 +22,7 @@ SUITES = {
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",
     "trade-offs": "benchmarks.suites.trade_offs:TRADE_OFFS",
+    "table-trade-offs": "benchmarks.suites.table_trade_offs:TABLE_TRADE_OFFS",
 }
 
 

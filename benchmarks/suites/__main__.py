@@ -45,6 +45,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("bbob-biobj", "gp"): Limit(n_trials=100, n_seeds=1),
     ("front", "gp"): Limit(n_trials=100, n_seeds=1),
     ("trade-offs", "gp"): Limit(n_trials=100, n_seeds=2),
+    ("table-trade-offs", "gp"): Limit(n_trials=100, n_seeds=3),
 }
 
 

