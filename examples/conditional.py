@@ -3,7 +3,7 @@
 A child inherits the parameters of its model from a parent that has them. If no parent has them,
 they are drawn at random.
 
-    pip install optuna-ga scikit-learn && python examples/conditional.py
+    pip install -e . scikit-learn && python examples/conditional.py
 """
 
 import argparse

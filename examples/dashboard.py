@@ -1,6 +1,6 @@
 """Follow generations, parents and mutations in optuna-dashboard while the search runs.
 
-`DashboardReport` keeps a note and figures up to date in the study's database. The last line of
+`DashboardReport` keeps a note and figures up to date in the study's database. The first line of
 this script's output is the command that opens the dashboard.
 
     pip install -e ".[dashboard]" && python examples/dashboard.py
@@ -32,6 +32,6 @@ if __name__ == "__main__":
         sampler=GASampler(population_size=10, seed=0),
         load_if_exists=True,
     )
+    print(f"optuna-dashboard {options.storage}", flush=True)
     study.optimize(objective, n_trials=options.trials, callbacks=[DashboardReport()])
     print(f"{len(study.trials)} trials, best {study.best_value:.6f} with {study.best_params}")
-    print(f"optuna-dashboard {options.storage}")

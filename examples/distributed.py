@@ -2,7 +2,7 @@
 
 The first command runs whole generations: the same seed gives the same study, for any number of
 workers. With `--free` no worker waits for a generation to end, and workers may join and leave;
-start the script on as many machines as you like.
+start the script on one machine, which creates the study, and then on as many others as you like.
 
     python examples/distributed.py postgresql+psycopg2://user@host/database
     python examples/distributed.py postgresql+psycopg2://user@host/database --free

@@ -30,7 +30,7 @@ if __name__ == "__main__":
         "subset",
         epochs=options.epochs,
         n_training_images=options.images,
-        n_validation_images=options.images,
+        n_validation_images=min(options.images, 2000),
         device=device,
     )
     sampler = GASampler(options.population_size, seed=0)
