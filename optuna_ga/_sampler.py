@@ -225,7 +225,8 @@ class GASampler(BaseSampler):
         name = settings.constructor
         if name == "from_settings":
             return f"{type(self).__name__}.from_settings({settings!r})"
-        names = [one for one in signature(getattr(type(self), name)).parameters if one != "self"]
+        # A subclass may have arguments of its own, which are no settings.
+        names = [one for one in signature(getattr(GASampler, name)).parameters if one != "self"]
         arguments = ", ".join(f"{one}={getattr(settings, one)!r}" for one in names)
         return f"{type(self).__name__}{f'.{name}' * (name != '__init__')}({arguments})"
 

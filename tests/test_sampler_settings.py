@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, replace
 from typing import Any
 
+import optuna
 import pytest
 
 from optuna_ga import AdaptiveSettings, GASampler, PaperSettings
@@ -111,3 +112,21 @@ def test_an_argument_of_other_samplers_names_what_to_use(make: Callable[..., GAS
     """Constraints are set on trials."""
     with pytest.raises(TypeError, match=r"trial\.set_constraint"):
         make(constraints_func=lambda trial: (0.0,))
+
+
+class Talkative(GASampler):
+    """A sampler with an argument of its own."""
+
+    def __init__(self, words: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.words = words
+
+
+def test_a_subclass_may_have_its_own_arguments() -> None:
+    """It shows the sampler's settings."""
+    sampler = Talkative("so", population_size=4, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=9)
+
+    assert repr(sampler).startswith("Talkative(population_size=4, ")
+    assert len(study.trials[8].user_attrs["ga_parents"]) == 2

@@ -23,6 +23,7 @@ from optuna_ga._breeding.surrogate import Surrogate, learnt_rows
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.weightings import distances
 from optuna_ga._population.fronts import fronts
+from optuna_ga._population.hypervolume import added_volumes
 
 _MOST_OBJECTIVES = 4  # Of which the hypervolume is measured.
 # In ranges of the front: how much better a point must be, and how far the reference point is.
@@ -86,29 +87,3 @@ def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
     found, adding = -behind, behind < 0.0
     found[adding] = added_volumes(points[adding], front, reference)
     return np.asarray(found)
-
-
-def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the hypervolumes `(K,)` that each of some points `(K, M)` would add to a front.
-
-    Args:
-        points: Points that no point of the front dominates, better than the reference point.
-        front: Points `(F, M)`, none of which dominates another.
-        reference: The reference point `(M,)`.
-    """
-    if points.shape[1] == 2:
-        return _added_areas(points, front, reference)
-    from moocore import hypervolume  # Only studies with several objectives need it.
-
-    # A point's own volume, less what it shares with the front.
-    shared = [hypervolume(np.maximum(front, point), ref=reference) for point in points]
-    return np.asarray(np.prod(reference - points, axis=1) - shared)
-
-
-def _added_areas(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the added areas `(K,)`, summed over the strips between neighbours on the front."""
-    x, y = front[np.argsort(front[:, 0])].T
-    left, right = np.append(-np.inf, x), np.append(x, reference[0])
-    bottom, top = points[:, 1:], np.append(reference[1], y)
-    widths = np.maximum(right - np.maximum(left, points[:, :1]), 0.0)
-    return np.asarray((widths * np.maximum(top - bottom, 0.0)).sum(axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import locate
-from optuna_ga._population.fitness import first_front, fittest
+from optuna_ga._population.fitness import first_front, fittest, rank
 from optuna_ga._records import CHECKPOINT, shown_sampler
 from optuna_ga._results.final_generation import (
     best_of_final_generation,
@@ -81,7 +82,7 @@ def _best(study: Study, link: str) -> str:
     if len(study.directions) > 1:
         return _front(study.best_trials, link)
     try:
-        return _described(study.best_trial, link)
+        return _described(study.best_trial, study.directions, link)
     except ValueError:
         return "No trial is complete and feasible yet."
 
@@ -90,7 +91,7 @@ def _final(study: Study, link: str) -> str:
     try:
         if len(study.directions) > 1:
             return _front(front_of_final_generation(study), link)
-        return _described(best_of_final_generation(study), link)
+        return _described(best_of_final_generation(study), study.directions, link)
     except ValueError as error:  # No generation has finished, or all its trials failed.
         return str(error)
 
@@ -132,8 +133,9 @@ def _schedule(study: Study, link: str) -> str:
     return _table(["segment", "trial", *map(_code, names), "value"], rows)
 
 
-def _described(trial: FrozenTrial, link: str) -> str:
+def _described(trial: FrozenTrial, directions: Sequence[StudyDirection], link: str) -> str:
     summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(trial.value)}"
+    summary += _reservation(trial, directions)
     edges = ", ".join(f"{_code(name)} ({edge})" for name, edge in edges_of(trial).items())
     hint = f"\n\nAt an end of the range: {edges}. A wider range may hold better values."
     return f"{summary}\n\n{_value_table('parameter', trial.params)}{hint if edges else ''}"
@@ -153,7 +155,10 @@ def _generations(
         front = {trial.number for trial in first_front(finished, directions)}
         summaries = {"in the front": lambda own: str(sum(t.number in front for t in own))}
     else:
-        summaries = {"best": partial(_best_value, directions, link), "median": _median_value}
+        summaries = {
+            "best": partial(_best_value, directions, link),
+            "median": partial(_median_value, directions),
+        }
     rows = [_row(number, generations[number], summaries, link) for number in last]
     if len(generations) > _MAX_ROWS:
         earlier = f"and {len(generations) - _MAX_ROWS} earlier"
@@ -177,13 +182,26 @@ def _best_value(
     directions: Sequence[StudyDirection], link: str, trials: Sequence[FrozenTrial]
 ) -> str:
     best = fittest((trial for trial in trials if trial.state.is_finished()), 1, directions)
-    return "".join(f"[{_number(trial.value)}]({link}{trial.number})" for trial in best)
+    return "".join(
+        f"[{_number(trial.value)}]({link}{trial.number}){_reservation(trial, directions)}"
+        for trial in best
+    )
 
 
-def _median_value(trials: Sequence[FrozenTrial]) -> str:
-    complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
-    values = [trial.value for trial in complete if trial.value is not None]
+def _median_value(directions: Sequence[StudyDirection], trials: Sequence[FrozenTrial]) -> str:
+    """Return the median of the complete and feasible trials, as `plot_fitness` shows it."""
+    ranks = [(trial, rank(trial, directions)) for trial in trials]
+    found = [trial.value for trial, key in ranks if key is not None and key.is_candidate]
+    values = [value for value in found if value is not None and math.isfinite(value)]
     return _number(median(values)) if values else ""
+
+
+def _reservation(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> str:
+    """Return in brackets why a trial cannot be the best of the study, if so."""
+    key = rank(trial, directions)
+    if key is None or key.is_candidate:
+        return ""
+    return " (pruned)" if key.violation == 0.0 else " (infeasible)"
 
 
 def _counts(trials: Sequence[FrozenTrial]) -> list[str]:

@@ -1,6 +1,6 @@
 """The hypervolume that points dominate, by several losses.
 
-Shapes: N points, M objectives.
+Shapes: N points, K other points, F points of a front, M objectives.
 """
 
 from __future__ import annotations
@@ -40,11 +40,53 @@ class Hypervolume:
 
         NaN with more than six objectives.
         """
-        n_objectives = self._scaled.shape[1]
-        if n_objectives > _MOST_OBJECTIVES:
+        if self._takes_too_long:
             return math.nan
         if not len(positions):
             return 0.0
         from moocore import hypervolume  # Only studies with several objectives need it.
 
-        return float(hypervolume(self._scaled[list(positions)], ref=np.ones(n_objectives)))
+        points = self._scaled[list(positions)]
+        return float(hypervolume(points, ref=np.ones(points.shape[1])))
+
+    def added(self, position: int, front: Sequence[int]) -> float:
+        """Return the share that a point adds to the points of a front, given by their positions.
+
+        NaN with more than six objectives.
+        """
+        if self._takes_too_long:
+            return math.nan
+        if not len(front):
+            return self.of([position])
+        point, others = self._scaled[[position]], self._scaled[list(front)]
+        return float(added_volumes(point, others, np.ones(point.shape[1]))[0])
+
+    @property
+    def _takes_too_long(self) -> bool:
+        return len(self._scaled.T) > _MOST_OBJECTIVES
+
+
+def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the hypervolumes `(K,)` that each of some points `(K, M)` would add to a front.
+
+    Args:
+        points: Points that no point of the front dominates, better than the reference point.
+        front: Points `(F, M)`, at least one.
+        reference: The reference point `(M,)`.
+    """
+    if points.shape[1] == 2:
+        return _added_areas(points, front, reference)
+    from moocore import hypervolume  # Only studies with several objectives need it.
+
+    # A point's own volume, less what it shares with the front.
+    shared = [hypervolume(np.maximum(front, point), ref=reference) for point in points]
+    return np.asarray(np.prod(reference - points, axis=1) - shared)
+
+
+def _added_areas(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the added areas `(K,)`, summed over the strips between neighbours on the front."""
+    x, y = front[np.argsort(front[:, 0])].T
+    left, right = np.append(-np.inf, x), np.append(x, reference[0])
+    bottom, top = points[:, 1:], np.minimum.accumulate(np.append(reference[1], y))
+    widths = np.maximum(right - np.maximum(left, points[:, :1]), 0.0)
+    return np.asarray((widths * np.maximum(top - bottom, 0.0)).sum(axis=1))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 
 from optuna_ga._population.fronts import crowding_distances, fronts
-from optuna_ga._results.history import History, Individual, read_history
+from optuna_ga._results.history import History, Individual, read_history, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +22,8 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     """Return a table with one row per finished trial, in the order of trial numbers.
 
     Running and waiting trials are left out. Trials of a sampler with `record=False` have no
-    parents and no mutated genes in the table. The columns are:
+    parents and no mutated genes in the table; trials that were copied from another study have
+    those that they had there. The columns are:
 
     - `number`: The trial's number.
     - `generation`: The trial's `ga_generation`, which was true when it ran, also if the population
@@ -38,8 +41,8 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
       the first.
     - `improved`: Whether this trial is better than all complete and feasible trials before it. The
       first of them counts, unless its value is infinitely bad.
-    - `params_<name>`: One column for each parameter, sorted by name; NaN or None for trials
-      without the parameter.
+    - `params_<name>`: One column for each parameter, sorted by name; NaN for trials without the
+      parameter.
 
     With several objectives, three columns differ and two are new:
 
@@ -81,7 +84,21 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
         _row(individual) | _values(individual, history) | found.get(individual.trial.number, {})
         for individual in individuals
     ]
-    return pd.DataFrame(rows, columns=columns).astype(types)
+    table = pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
+    # A choice of None is no missing number.
+    plain = [f"params_{name}" for name in names if name not in _with_none(individuals)]
+    table[plain] = table[plain].infer_objects()
+    return table
+
+
+def _with_none(individuals: Sequence[Individual]) -> set[str]:
+    """Return the parameters of which None is a choice."""
+    return {
+        name
+        for individual in individuals
+        for name, distribution in individual.trial.distributions.items()
+        if isinstance(distribution, CategoricalDistribution) and None in distribution.choices
+    }
 
 
 def _types(history: History) -> dict[str, str]:
@@ -127,6 +144,6 @@ def _row(individual: Individual) -> dict[str, Any]:
 def _values(individual: Individual, history: History) -> dict[str, float | None]:
     trial = individual.trial
     if not history.has_several:
-        return {"value": trial.value, "best_so_far": individual.best_so_far}
+        return {"value": value_of(trial), "best_so_far": individual.best_so_far}
     values = {f"values_{i}": value for i, value in enumerate(trial.values or ())}
     return {**values, "hypervolume": individual.best_so_far}

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._checks import check_population_size, check_study
-from optuna_ga._population.fitness import Rank, loss_of, rank
-from optuna_ga._population.hypervolume import Hypervolume
+from optuna_ga._population.fitness import loss_of, rank
 from optuna_ga._records import (
     POPULATION_SIZE,
     shown_generation,
@@ -24,6 +22,7 @@ from optuna_ga._records import (
     shown_parents,
     shown_population_size,
 )
+from optuna_ga._results.progress import Progress
 from optuna_ga._sampler import GASampler
 
 ORIGINS = ("start", "crossover", "mutation")
@@ -42,11 +41,11 @@ class Individual(NamedTuple):
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
             mutated genes, "start" if it has no parents.
         is_candidate: Whether the trial is complete and feasible, so that it can be the best.
-        best_so_far: The best value of the candidates up to this trial; with several objectives
-            their hypervolume, see `Hypervolume`. None before the first candidate.
         improved: Whether the trial is better than all candidates before it. The first candidate
             counts, unless its value is infinitely bad. With several objectives: whether the trial
             entered the front, as no candidate before it dominates or equals it.
+        position: The trial's place among the finished trials.
+        progress: The progress of all finished trials.
     """
 
     trial: FrozenTrial
@@ -56,8 +55,17 @@ class Individual(NamedTuple):
     lost: list[int]
     origin: str
     is_candidate: bool
-    best_so_far: float | None
     improved: bool
+    position: int
+    progress: Progress
+
+    @property
+    def best_so_far(self) -> float | None:
+        """The best value of the candidates up to this trial; None before the first.
+
+        With several objectives it is their hypervolume, see `Hypervolume`.
+        """
+        return self.progress.bests[self.position]
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,10 @@ def read_history(study: Study, population_size: int | None) -> History:
         shown = shown_generation(trial) if population_size is None else None
         return trial.number // size if shown is None else shown
 
-    ranks = [rank(trial, directions) for trial in trials]
-    progress = _fronts if len(directions) > 1 else partial(_bests, directions[0])
+    progress = Progress([rank(trial, directions) for trial in trials], directions)
     individuals = [
-        _individual(trial, generation_of(trial), is_candidate(key), *so_far)
-        for trial, key, so_far in zip(trials, ranks, progress(ranks), strict=True)
+        _individual(trial, generation_of(trial), position, progress)
+        for position, trial in enumerate(trials)
     ]
     return History(directions, size, individuals)
 
@@ -151,9 +158,26 @@ def edges_of(trial: FrozenTrial) -> dict[str, str]:
             continue
         assert isinstance(distribution, (FloatDistribution, IntDistribution))
         for edge, end in (("lower", distribution.low), ("upper", distribution.high)):
-            if math.isclose(value, end, rel_tol=1e-9):
+            if _is_end(value, end, distribution):
                 edges[name] = edge
     return edges
+
+
+def value_of(trial: FrozenTrial) -> float | None:
+    """Return a trial's only value; of a pruned trial without a value its last report."""
+    if trial.value is None and trial.state == TrialState.PRUNED and trial.last_step is not None:
+        return trial.intermediate_values[trial.last_step]
+    return trial.value
+
+
+def _is_end(value: float, end: float, distribution: FloatDistribution | IntDistribution) -> bool:
+    """Return whether a value is an end of its range, apart from rounding."""
+    if isinstance(distribution, IntDistribution):
+        return value == end
+    if distribution.log:
+        return math.isclose(value, end, rel_tol=1e-9)
+    half = distribution.high / 2 - distribution.low / 2  # The whole range may overflow.
+    return abs(value / 2 - end / 2) <= 1e-9 * half
 
 
 def median(values: Iterable[float]) -> float:
@@ -174,58 +198,21 @@ def _middle(values: Iterable[float]) -> tuple[float, float]:
     return ordered[-half - 1], ordered[half]
 
 
-def is_candidate(key: Rank | None) -> bool:
-    """Return whether a trial of this rank is complete and feasible, so that it can be the best."""
-    return key is not None and key.is_candidate
-
-
 def _individual(
-    trial: FrozenTrial,
-    generation: int,
-    is_candidate: bool,
-    best_so_far: float | None,
-    improved: bool,
+    trial: FrozenTrial, generation: int, position: int, progress: Progress
 ) -> Individual:
     parents, mutated = shown_parents(trial), shown_mutated(trial)
     origin = "mutation" if mutated else "crossover" if parents else "start"
     lost = [number for number in parents if number in shown_lost(trial)]
     return Individual(
-        trial, generation, parents, mutated, lost, origin, is_candidate, best_so_far, improved
+        trial=trial,
+        generation=generation,
+        parents=parents,
+        mutated=mutated,
+        lost=lost,
+        origin=origin,
+        is_candidate=progress.are_candidates[position],
+        improved=progress.improved[position],
+        position=position,
+        progress=progress,
     )
-
-
-def _bests(
-    direction: StudyDirection, ranks: Sequence[Rank | None]
-) -> Iterator[tuple[float | None, bool]]:
-    """Yield the best value so far, and whether it is that of a trial, for each trial."""
-    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-    best, least = None, math.inf
-    for key in ranks:
-        improved = False
-        if key is not None and key.is_candidate:
-            (loss,) = key.losses
-            improved = loss < least
-            if improved or best is None:
-                best, least = sign * loss, loss
-        yield best, improved
-
-
-def _fronts(ranks: Sequence[Rank | None]) -> Iterator[tuple[float | None, bool]]:
-    """Yield the hypervolume so far, and whether a trial entered the front, for each trial."""
-    losses = [key.losses for key in ranks if key is not None and key.is_candidate]
-    if not losses:
-        yield from ((None, False) for _ in ranks)
-        return
-    points, volume = np.array(losses), Hypervolume(np.array(losses))
-    front: list[int] = []  # Positions among the candidates.
-    n_candidates, share = 0, None
-    for key in ranks:
-        entered = False
-        if key is not None and key.is_candidate:
-            point = points[n_candidates]
-            entered = not (points[front] <= point).all(axis=1).any()
-            if entered:
-                front = [i for i in front if not (point <= points[i]).all()] + [n_candidates]
-                share = volume.of(front)
-            n_candidates += 1
-        yield share, entered

@@ -123,6 +123,8 @@ def _repeated(
     name = f"Repeat {number} of trial {before.trial.number}"
     try:
         value = float(objective(_RepeatTrial(study, before.trial.params, number)))
+        if math.isnan(value):
+            raise ValueError("The objective returned NaN.")
     except Exception as error:
         _logger.warning(f"{name} failed: {error!r}")
         return replace(before, errors=(*before.errors, error))
@@ -159,8 +161,16 @@ def _best(study: Study, n: int) -> list[FrozenTrial]:
         raise ValueError("The study has no complete trial yet.")
     best: list[FrozenTrial] = []
     for trial in fittest(complete, len(complete), study.directions):
-        if all(trial.params != other.params for other in best):
+        if not any(_have_same_params(trial, other) for other in best):
             best.append(trial)
         if len(best) == n:
             break
     return best
+
+
+def _have_same_params(trial: FrozenTrial, other: FrozenTrial) -> bool:
+    """Return whether trials have equal parameters; a choice that is NaN equals itself."""
+    if trial.params.keys() != other.params.keys():
+        return False
+    pairs = ((value, other.params[name]) for name, value in trial.params.items())
+    return all(a == b or (a != a and b != b) for a, b in pairs)

@@ -85,7 +85,8 @@ def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list
             recorded, or if an argument is out of range.
     """
     check_int("epochs", epochs, minimum=1, maximum=MAX_COUNT)
-    return [dict(segment.params) for segment in lineage_of(study, trial) for _ in range(epochs)]
+    lineage = lineage_of(study, trial)
+    return [copy.deepcopy(segment.params) for segment in lineage for _ in range(epochs)]
 
 
 def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
@@ -104,6 +105,11 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
     if number not in trials:
         raise ValueError(f"`trial` must belong to the study, but the study has no trial {number}.")
     child = trials[number]
+    if isinstance(trial, FrozenTrial) and trial.datetime_start != child.datetime_start:
+        raise ValueError(
+            f"`trial` must belong to the study, but the study's trial {number} is another one: it "
+            f"started at {child.datetime_start}, and the given trial at {trial.datetime_start}."
+        )
     lineage = [child]
     while parent := _recorded_parent(child, trials, direction):
         lineage.append(parent)

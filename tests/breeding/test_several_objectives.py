@@ -18,9 +18,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from optuna_ga import GASampler, InParallel, optimize_generations
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.front_surrogate import added_volumes, ratings
+from optuna_ga._breeding.front_surrogate import ratings
 from optuna_ga._breeding.weightings import distances, fittest_by, weighting
 from optuna_ga._population.fitness import Rank, in_order
+from optuna_ga._population.hypervolume import added_volumes
 from tests import several
 from tests.breeding.samplers import ADAPTIVE, KINDS, Make, adaptive, of_every_kind, points
 from tests.several import study_of_two, two_parabolas

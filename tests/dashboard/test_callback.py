@@ -460,3 +460,16 @@ def test_a_bad_interval_is_named(value: Any, error: type[Exception]) -> None:
     """The error shows the value that was given."""
     with pytest.raises(error, match=f"`every` must .* but {value!r} was given"):
         DashboardReport(every=value)
+
+
+def test_the_median_is_that_of_the_trials_that_can_be_best() -> None:
+    """Infeasible and infinite values are left out, and an infeasible best is named so."""
+    violated = {"constraints": {"c": 1.0}}
+    history = [added(100), *(added(value, **violated) for value in (0.1, 0.2)), added(math.inf)]
+    history += [added(value, **violated) for value in (1, 2, 3, 4)]
+    rows = table(reported(study_with(*history)), "generation")
+    link = "(/dashboard/studies/0/trials?numbers="
+
+    assert rows[f"[0]{link}0,1,2,3)"][-2:] == [f"[100]{link}0)", "100"]
+    assert rows[f"[1]{link}4,5,6,7)"][-2:] == [f"[1]{link}4) (infeasible)", ""]
+    assert "value 1 (infeasible)" in reported(study_with(*history))

@@ -11,9 +11,11 @@ import optuna
 import pandas as pd
 import pytest
 from optuna import Study, Trial, TrialPruned
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, generations_dataframe
+from optuna_ga._results.history import edges_of
 from optuna_ga.visualization import plot_genealogy
 from tests.studies import added, failed, of_four, pruned, run, sphere, study_with
 from tests.visualization.figures import FIGURES, child, odd_study, three_generations
@@ -188,3 +190,45 @@ def test_figures_show_all_generations_of_a_changed_population_size() -> None:
     for plot in FIGURES:
         plot(study)
     assert plot_genealogy(study).layout.xaxis.range == (-0.5, 4.5)
+
+
+def test_a_choice_of_none_is_no_missing_value() -> None:
+    """Numbers beside it stay integers; a trial without the parameter has NaN."""
+    choices = optuna.distributions.CategoricalDistribution([None, 1])
+    history = [
+        optuna.create_trial(value=0.0, params={"c": choice}, distributions={"c": choices})
+        for choice in (None, 1)
+    ]
+    found = generations_dataframe(study_with(*history, added(1.0, x=0.5)))["params_c"].tolist()
+
+    assert found[:2] == [None, 1] and type(found[1]) is int
+    assert math.isnan(found[2])
+
+
+def test_an_added_pruned_trial_has_its_last_report() -> None:
+    """Optuna gives a pruned trial that value only if it runs itself."""
+    history = [added(3.0), pruned(intermediate_values={0: 1.0, 1: 2.0}), pruned()]
+    values = generations_dataframe(study_with(*history))["value"].tolist()
+
+    assert values[:2] == [3.0, 2.0] and math.isnan(values[2])
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "edges"),
+    [
+        (optuna.distributions.IntDistribution(4_000_000_000, 4_000_000_005), 4_000_000_002, {}),
+        (optuna.distributions.IntDistribution(1, 5), 5, {"x": "upper"}),
+        (optuna.distributions.FloatDistribution(1e9, 1e9 + 1), 1e9 + 0.5, {}),
+        (optuna.distributions.FloatDistribution(1e9, 1e9 + 1), 1e9 + 1, {"x": "upper"}),
+        (optuna.distributions.FloatDistribution(-1e308, 1e308), -1e308, {"x": "lower"}),
+        (optuna.distributions.FloatDistribution(1e-12, 1.0, log=True), 1e-10, {}),
+        (optuna.distributions.FloatDistribution(1e-12, 1.0, log=True), 1e-12, {"x": "lower"}),
+    ],
+)
+def test_an_end_of_a_range_is_near_by_the_range(
+    distribution: BaseDistribution, value: float, edges: dict[str, str]
+) -> None:
+    """However large the numbers are."""
+    trial = optuna.create_trial(value=0.0, params={"x": value}, distributions={"x": distribution})
+
+    assert edges_of(trial) == edges

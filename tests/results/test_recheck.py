@@ -233,8 +233,8 @@ def test_what_every_repeat_raises_is_passed_on(error: BaseException) -> None:
     assert len(calls) == (1 if isinstance(error, KeyboardInterrupt) else 4)
 
 
-@pytest.mark.parametrize("failure", [TrialPruned("no"), MemoryError("no"), None, "word"])
-def test_a_repeat_that_fails_costs_no_other(failure: Exception | str | None) -> None:
+@pytest.mark.parametrize("failure", [TrialPruned("no"), MemoryError("no"), None, "word", math.nan])
+def test_a_repeat_that_fails_costs_no_other(failure: Exception | str | float | None) -> None:
     """The mean is that of the other repeats, and a trial with no value is last."""
 
     def fails(trial: BaseTrial) -> Any:
@@ -291,3 +291,16 @@ def test_a_deviation_beyond_all_floats_is_infinite() -> None:
     (checked,) = recheck_best(study, lambda trial: (-1) ** trial.number * 1.7e308, n_repeats=2)
 
     assert (checked.mean, checked.standard_error) == (0.0, math.inf)
+
+
+def test_a_choice_that_is_nan_equals_itself() -> None:
+    """Trials with it are evaluated as one."""
+    choices = optuna.distributions.CategoricalDistribution([math.nan, "a"])
+    params: list[dict[str, Any]] = [{"c": float("nan")}, {"c": float("nan")}, {"c": "a"}]
+    history = [
+        optuna.create_trial(value=float(i), params=found, distributions={"c": choices})
+        for i, found in enumerate(params)
+    ]
+    rechecked = recheck_best(study_with(*history), lambda trial: 0.0, n_best=3)
+
+    assert [one.trial.number for one in rechecked] == [0, 2]

@@ -67,3 +67,17 @@ def test_many_objectives_have_no_hypervolume() -> None:
 
     assert table["hypervolume"].isna().all()
     assert table["front"].tolist() == [0] * 8
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_hypervolume_so_far_is_that_of_the_trials_so_far(n: int) -> None:
+    """On a grid, where points repeat, against the count of dominated cells; once infinite."""
+    points = np.random.default_rng(n).integers(0, 4, size=(25, n)).tolist()
+    points[:2] = [[0] + [3] * (n - 1), [3] * (n - 1) + [0]]
+    history = [with_values(*point) for point in points]
+    history.insert(7, with_values(*[math.inf] * n))
+    table = generations_dataframe(study_of_two(of_four(), ["minimize"] * n, history))
+    finite = [*points[:7], [3] * n, *points[7:]]
+    expected = [several.volume(finite[:k], [3] * n) / 3**n for k in range(1, 27)]
+
+    assert table["hypervolume"].tolist() == pytest.approx(expected)

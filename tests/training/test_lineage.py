@@ -245,3 +245,26 @@ def test_the_answer_is_the_best_of_the_final_generation(tmp_path: Path) -> None:
     assert answer.number >= 50
     assert answer.value is not None
     assert answer.value < 0.5 < 2.0 <= min(t.value or 0.0 for t in study.trials[:10])
+
+
+def test_a_trial_of_another_study_has_no_schedule() -> None:
+    """Though the study has a trial of its number."""
+    study, other = walk(8)[0], walk(8)[0]
+
+    with pytest.raises(ValueError, match="trial 7 is another one"):
+        schedule_of(study, other.trials[7])
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution:UserWarning")
+def test_a_schedule_is_the_callers_own() -> None:
+    """A change of a choice changes no trial."""
+    study = run(GASampler.population_based_training(4, seed=0), 1, record_a_list)
+    schedule_of(study, 0)[0]["c"].append(3)
+
+    assert study.trials[0].params == {"c": [1, 2]}
+
+
+def record_a_list(trial: Trial) -> float:
+    """Suggest a list and say that a state was saved."""
+    trial.suggest_categorical("c", [[1, 2]])  # type: ignore[list-item]
+    return 0.0
