@@ -1,4 +1,4 @@
-"""Shared parts of the figures: the history, the axis of generations, markers and hover texts.
+"""Shared parts of the figures: the history, the axis of generations, markers and texts.
 
 The figures contain only plain lists without NaN and infinity, since other readers of their JSON,
 such as optuna-dashboard, may not support these.
@@ -62,13 +62,19 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def generation_position(individual: Individual, population_size: int) -> float:
-    """Return an individual's position on the axis of generations.
+def generation_positions(history: History) -> dict[int, float]:
+    """Return the individuals' positions on the axis of generations, by trial number.
 
     The individuals of a generation are spread around its number, in the order of their numbers.
     """
-    offset = (individual.trial.number % population_size + 0.5) / population_size - 0.5
-    return individual.generation + _GENERATION_WIDTH * offset
+    positions = {}
+    for generation, individuals in by_generation(history.individuals).items():
+        # More than a population show the same generation if the population size was changed.
+        n_places = max(len(individuals), history.population_size)
+        for place, individual in enumerate(individuals):
+            offset = (place + 0.5) / n_places - 0.5
+            positions[individual.trial.number] = generation + _GENERATION_WIDTH * offset
+    return positions
 
 
 def generation_axis(history: History) -> dict[str, Any]:
@@ -87,15 +93,15 @@ def hover_text(individual: Individual, target_name: str) -> str:
     """Return the description of an individual, as lines of HTML."""
     trial = individual.trial
     lines = [f"<b>Trial {trial.number}</b>, generation {individual.generation}"]
-    lines.append(f"{escape(target_name)}: {value_text(individual)}")
+    lines.append(f"{as_html(target_name)}: {value_text(individual)}")
     params = sorted(trial.params.items())
-    lines += [f"{escape(name)}: {param_text(value)}" for name, value in params]
+    lines += [f"{as_html(name)}: {param_text(value)}" for name, value in params]
     if individual.parents:
         lines.append(f"parents: {', '.join(map(str, individual.parents))}")
     if individual.lost:
         lines.append(f"lost states of parents: {', '.join(map(str, individual.lost))}")
     if individual.mutated:
-        lines.append(f"mutated: {escape(', '.join(individual.mutated))}")
+        lines.append(f"mutated: {as_html(', '.join(individual.mutated))}")
     return "<br>".join(lines)
 
 
@@ -110,7 +116,12 @@ def value_text(individual: Individual) -> str:
 
 def param_text(value: object) -> str:
     """Return the value of a parameter as HTML."""
-    return f"{value:.6g}" if isinstance(value, float) else escape(shortened(str(value)))
+    return f"{value:.6g}" if isinstance(value, float) else as_html(shortened(str(value)))
+
+
+def as_html(text: str) -> str:
+    """Return a name or a choice for any text of a figure; Plotly reads all of them as HTML."""
+    return escape(text, quote=False)  # Plotly would show `&quot;` as it is.
 
 
 def shortened(text: str) -> str:

@@ -16,7 +16,7 @@ from optuna_ga.visualization._common import (
     HIGHLIGHT,
     by_generation,
     generation_axis,
-    generation_position,
+    generation_positions,
     hover_text,
     markers,
     origin_markers,
@@ -101,6 +101,7 @@ class _Genealogy:
         choose = first_front if history.has_several else partial(fittest, n=1)
         best = choose(trials, directions=history.directions)
         self.best = [self.members[trial.number] for trial in best]
+        self._positions = generation_positions(history)
         generations = by_generation(history.individuals).values()
         self.max_rank = max(map(len, generations))
         self._n_parents = self._fitting_parents()
@@ -119,7 +120,7 @@ class _Genealogy:
 
     def x(self, individual: Individual) -> float:
         """Return the position of an individual on the axis of generations."""
-        return generation_position(individual, self.history.population_size)
+        return self._positions[individual.trial.number]
 
     def y(self, individual: Individual) -> int:
         """Return the rank of an individual in its generation, 1 for the fittest."""

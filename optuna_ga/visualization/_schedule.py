@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-from typing import Any
 
-from optuna.distributions import CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import MAX_COUNT, check_int, check_text
 from optuna_ga._results.final_generation import best_of_final_generation
 from optuna_ga._training.lineage import lineage_of
-from optuna_ga.visualization._common import GRAY, HIGHLIGHT, finite, param_text, shortened
+from optuna_ga.visualization._common import GRAY, HIGHLIGHT, as_html, finite, param_text
+from optuna_ga.visualization._parameter import Parameter
 from optuna_ga.visualization._plotly import go, make_subplots
 
 _ROW_HEIGHT = 170  # Pixels.
@@ -30,7 +28,9 @@ def plot_schedule(
 
     Each parameter has a plot with a step for each trial of the lineage, from the one that trained
     from scratch to the trial itself; the last plot has their values, each after its segment. It is
-    the figure of `schedule_of`.
+    the figure of `schedule_of`. If a parameter changed its kind or its choices during the study,
+    its plot shows only the trials that agree with the last one. Infinite values are counted in the
+    title but not drawn.
 
     Args:
         study: A study whose sampler was `GASampler.population_based_training` with `record=True`.
@@ -47,16 +47,19 @@ def plot_schedule(
     check_text("target_name", target_name)
     lineage = lineage_of(study, best_of_final_generation(study) if trial is None else trial)
     names = sorted({name for segment in lineage for name in segment.params})
+    parameters = {name: Parameter(name, lineage) for name in names}
+    titles = [parameter.title() for parameter in parameters.values()]
     figure = make_subplots(
         len(names) + 1,
         1,
         shared_xaxes=True,
-        subplot_titles=[*map(escape, names), escape(target_name)],
+        subplot_titles=[*titles, as_html(target_name)],
         vertical_spacing=0.25 / (len(names) + 1),
     )
-    for row, name in enumerate(names, start=1):
-        figure.add_trace(_steps(lineage, name, epochs), row=row, col=1)
-        figure.get_subplot(row, 1).yaxis.update(_axis(lineage, name))
+    for row, (name, parameter) in enumerate(parameters.items(), start=1):
+        figure.add_trace(_steps(lineage, name, parameter, epochs), row=row, col=1)
+        axis = {"type": "category"} if parameter.choices else parameter.axis
+        figure.get_subplot(row, 1).yaxis.update(axis)
     figure.add_trace(_values(lineage, epochs), row=len(names) + 1, col=1)
     figure.update_xaxes(title="Epoch", row=len(names) + 1, col=1)
     figure.update_layout(
@@ -67,18 +70,20 @@ def plot_schedule(
     return figure
 
 
-def _steps(lineage: Sequence[FrozenTrial], name: str, epochs: int) -> go.Scatter:
+def _steps(
+    lineage: Sequence[FrozenTrial], name: str, parameter: Parameter, epochs: int
+) -> go.Scatter:
     """Return a step for each segment; the last value is repeated at the end of its segment."""
-    values = [_drawn(segment, name) for segment in lineage]
+    values = [_drawn(segment, parameter) for segment in lineage]
     hovers = [
-        f"<b>Trial {segment.number}</b><br>{escape(name)}: {param_text(segment.params.get(name))}"
+        f"<b>Trial {segment.number}</b><br>{as_html(name)}: {param_text(segment.params.get(name))}"
         for segment in lineage
     ]
     return go.Scatter(
         x=[epochs * position for position in range(len(lineage) + 1)],
         y=[*values, values[-1]],
         mode="lines+markers",
-        name=name,
+        name=as_html(name),
         line={"color": HIGHLIGHT, "shape": "hv"},
         marker={"size": [7] * len(lineage) + [0]},
         text=[*hovers, hovers[-1]],
@@ -98,19 +103,9 @@ def _values(lineage: Sequence[FrozenTrial], epochs: int) -> go.Scatter:
     )
 
 
-def _drawn(segment: FrozenTrial, name: str) -> float | str | None:
-    """Return a parameter as it is drawn; None if the trial does not have it."""
-    if name not in segment.params:
-        return None
-    value = segment.params[name]
-    if isinstance(segment.distributions[name], CategoricalDistribution):
-        return shortened(str(value))
-    return float(value)
-
-
-def _axis(lineage: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
-    """Return the axis of a parameter, by its last distribution."""
-    last = next(s.distributions[name] for s in reversed(lineage) if name in s.distributions)
-    if isinstance(last, CategoricalDistribution):
-        return {"type": "category"}
-    return {"type": "log" if getattr(last, "log", False) else "linear"}
+def _drawn(segment: FrozenTrial, parameter: Parameter) -> float | str | None:
+    """Return a parameter as it is drawn; None if it is not."""
+    number = parameter.numbers.get(segment.number)
+    if number is None or parameter.choices is None:
+        return number
+    return parameter.choices[int(number)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,50 @@ def test_ticks_of_a_logarithmic_axis_have_whole_labels(smallest: float, labels: 
     figure = plot_genes(gene_study(genes, FloatDistribution(smallest, 1.0, log=True)))
 
     assert list(figure.layout.yaxis.ticktext) == labels
+
+
+@pytest.mark.parametrize(
+    ("distribution", "labels"),
+    [
+        (IntDistribution(10_000, 10_010, log=True), ["10000", "10010"]),
+        (IntDistribution(12_345, 12_999, log=True), ["12345", "12999"]),
+        (FloatDistribution(0.10001, 0.10002, log=True), ["0.10001", "0.10002"]),
+    ],
+)
+def test_ticks_that_differ_have_labels_that_differ(distribution: Any, labels: list[str]) -> None:
+    """With as many digits as that takes; integers are exact."""
+    genes: list[tuple[float, list[int]]] = [(distribution.low, []), (distribution.high, [])]
+    figure = plot_genes(gene_study(genes, distribution))
+
+    assert list(figure.layout.yaxis.ticktext) == labels
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_infinite_genes_are_counted_but_not_drawn(log: bool) -> None:
+    """Optuna evaluates what is enqueued, also beyond the range."""
+    study = run(of_four(), 0)
+    for gene in (math.inf, 1.0, math.inf, 0.1):
+        study.enqueue_trial({"x": gene})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(lambda trial: -trial.suggest_float("x", 0.1, 1.0, log=log), n_trials=4)
+    figure = plot_genes(study)
+
+    assert trace(figure, "Trials").y == (1.0, 0.1)
+    (title,) = figure.layout.annotations
+    assert title.text == "x <sub>not drawn: 2 infinite</sub>"
+    assert "Infinity" not in figure.to_json()
+
+
+def test_a_study_whose_genes_are_all_infinite_has_an_empty_plot() -> None:
+    """Its title says why."""
+    study = run(of_four(), 0)
+    study.enqueue_trial({"x": math.inf})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(lambda trial: -trial.suggest_float("x", 0.1, 1.0, log=True), n_trials=1)
+    figure = plot_genes(study)
+
+    assert trace(figure, "Trials").y == ()
+    assert "not drawn: 1 infinite" in figure.to_json()
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
@@ -210,6 +255,7 @@ def test_the_legend_shows_each_kind_of_trace_once() -> None:
     [
         (["x", "w"], ValueError, r"`params` must name .*\['x', 'y', 'z'\], but 'w' was given"),
         ([1], ValueError, r"`params` must name .* but 1 was given"),
+        ([["x"]], ValueError, r"`params` must name .* but \['x'\] was given"),
         ([], ValueError, r"`params` must name at least one parameter, but \[\] was given"),
         ("x", TypeError, "`params` must be a sequence of names, but 'x' was given"),
     ],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import optuna
 import pytest
-from optuna import Trial
+from optuna import Study, Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from optuna_ga import Checkpoints, best_of_final_generation, schedule_of
-from optuna_ga.visualization import plot_schedule
+from optuna_ga.visualization import plot_genes, plot_schedule
 from tests.studies import run, study_with
 from tests.training.walks import sampler, walk
 from tests.visualization.figures import trace
@@ -42,6 +45,77 @@ def test_parameters_are_drawn_in_their_own_scale() -> None:
     rate, kind = figure.get_subplot(2, 1), figure.get_subplot(1, 1)
     assert (kind.yaxis.type, rate.yaxis.type) in {("category", "log"), ("category", "linear")}
     assert set(trace(figure, "kind").y) <= {"a", "None"}
+
+
+def segments(*steps: tuple[Any, BaseDistribution]) -> Study:
+    """Return a study whose last trial continued all others, with these values of a parameter."""
+    study = optuna.create_study(sampler=sampler())
+    for number, (value, distribution) in enumerate(steps):
+        attrs = {"ga_generation": number, "ga_checkpoint": "key"}
+        parents = {"ga_parents": [number - 1]} if number else {}
+        study.add_trial(
+            optuna.create_trial(
+                value=1.0,
+                params={"p": value},
+                distributions={"p": distribution},
+                user_attrs={**attrs, **parents},
+            )
+        )
+    return study
+
+
+@pytest.mark.parametrize(
+    ("choices", "labels"),
+    [
+        ([1, "1"], ["1", "'1'"]),
+        (["a" * 90 + "1", "a" * 90 + "2"], [f"{n}: '{'a' * 78}…" for n in (0, 1)]),
+        (["<b>x</b>", 'say "x"'], ["&lt;b&gt;x&lt;/b&gt;", 'say "x"']),
+    ],
+)
+def test_choices_have_the_labels_that_plot_genes_gives_them(
+    choices: list[Any], labels: list[str]
+) -> None:
+    """Different choices are drawn apart."""
+    distribution = CategoricalDistribution(choices)
+    study = segments(*[(choice, distribution) for choice in choices])
+
+    assert list(trace(plot_schedule(study, 1), "p").y[:2]) == labels
+    assert list(plot_genes(study).layout.yaxis.ticktext) == labels
+
+
+def test_a_logarithmic_axis_is_for_logarithmic_values_only() -> None:
+    """A value of an earlier, linear range may be zero."""
+    linear, logarithmic = FloatDistribution(0, 1), FloatDistribution(0.1, 1, log=True)
+    figure = plot_schedule(segments((0.0, linear), (0.3, logarithmic)), 1)
+
+    assert figure.layout.yaxis.type == "linear"
+    assert trace(figure, "p").y == (0.0, 0.3, 0.3)
+
+
+def test_a_parameter_is_drawn_in_the_kind_it_has_at_last() -> None:
+    """As by `plot_genes`: an axis has either numbers or choices."""
+    choices = CategoricalDistribution(["a", "b"])
+    figure = plot_schedule(segments(("b", choices), (0.3, FloatDistribution(0, 1))), 1)
+
+    assert trace(figure, "p").y == (None, 0.3, 0.3)
+
+
+def test_an_infinite_value_is_counted_but_not_drawn() -> None:
+    """It can be enqueued."""
+    checkpoints = Checkpoints()
+
+    def objective(trial: Trial) -> float:
+        checkpoints.save(trial, {})
+        return min(trial.suggest_float("rate", 1e-4, 1.0, log=True), 1.0)
+
+    study = run(sampler(), 0)
+    study.enqueue_trial({"rate": math.inf})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(objective, n_trials=1)
+    figure = plot_schedule(study, 0)
+
+    assert trace(figure, "rate").y == (None, None)
+    assert figure.layout.annotations[0].text == "rate <sub>not drawn: 1 infinite</sub>"
 
 
 def test_another_trial_is_drawn_by_its_number() -> None:
