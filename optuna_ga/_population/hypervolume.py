@@ -12,7 +12,7 @@ import numpy as np
 
 from optuna_ga._population.fronts import clipped
 
-_MOST_OBJECTIVES = 6  # Beyond these, the hypervolume takes minutes.
+MOST_OBJECTIVES = 6  # Beyond these, the hypervolume takes minutes.
 
 
 class Hypervolume:
@@ -63,7 +63,7 @@ class Hypervolume:
 
     @property
     def _takes_too_long(self) -> bool:
-        return len(self._scaled.T) > _MOST_OBJECTIVES
+        return len(self._scaled.T) > MOST_OBJECTIVES
 
 
 def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
@@ -14,6 +15,7 @@ from optuna_ga._results.history import Individual, median
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
+    as_html,
     by_generation,
     finite,
     generation_axis,
@@ -24,7 +26,7 @@ from optuna_ga.visualization._common import (
 from optuna_ga.visualization._hypervolume import hypervolume_figure
 from optuna_ga.visualization._plotly import go
 
-_BULK = 0.9  # Share of the trials that an axis shows in any case.
+_BULK = 0.9  # Share of the trials, and of the boxes' trials, that an axis shows in any case.
 _OUTLYING = 3.0  # Times as far from the best as the bulk.
 
 
@@ -33,15 +35,18 @@ def plot_fitness(
 ) -> go.Figure:
     """Plot the values of each generation: a box of all, the best, the median, the best so far.
 
-    Boxes, medians and bests are those of complete and feasible trials with finite values.
-    Infeasible and pruned trials have markers of their own. Trials without a finite value are
-    counted below the title; hover over a generation's best or median for the generation's counts.
-    So are trials beyond the axis, which leaves out the worst tenth if that would flatten the rest.
-    `figure.update_yaxes(type="log")` spreads small values.
+    Boxes, medians and bests are those of complete and feasible trials with finite values; the best
+    so far is that of a generation and all generations before it. Infeasible and pruned trials have
+    markers of their own. Trials without a finite value are counted below the title; hover over a
+    generation's best or median for the generation's counts. So are trials beyond the axis, which
+    leaves out the tenth farthest from the best if that would flatten the rest, but never more than
+    a tenth of the boxes' trials, nor the best so far. `figure.update_yaxes(type="log")` spreads
+    small values.
 
     With several objectives, the figure is the hypervolume of each generation and of all trials so
     far: the share that complete and feasible trials dominate of the box from the best to the worst
-    finite values of such trials in the whole study.
+    finite values of such trials in the whole study. With more than six objectives it is not
+    computed, and the title says so.
 
     Args:
         study: The study.
@@ -68,34 +73,51 @@ def plot_fitness(
     text = partial(hover_text, target_name=target_name)
     figure = go.Figure([_boxes(candidates, text), *_other_markers(drawn, text)])
     best = max if history.directions[0] == StudyDirection.MAXIMIZE else min
+    so_far = _best_so_far(generations, best)
     figure.add_traces(
         [
             _line(generations, "Median", median, color="#56b4e9", dash="dot"),
             _line(generations, "Best of the generation", best, color="#0072b2"),
-            _best_so_far(generations),
+            so_far,
         ]
     )
-    shown = _shown_range([v for one in drawn if (v := one.trial.value) is not None], best)
+    shown = _shown_range(drawn, so_far.y, best)
     figure.update_layout(
         title={"text": "Fitness per Generation" + _subtitle(history.individuals, shown)},
         xaxis=generation_axis(history),
-        yaxis={"title": target_name, "range": shown},
+        yaxis={"title": as_html(target_name), "range": shown},
     )
     return figure
 
 
 def _shown_range(
-    values: Sequence[float], best_of: Callable[[Sequence[float]], float]
+    drawn: Sequence[Individual],
+    best_so_far: Sequence[float | None],
+    best_of: Callable[[Sequence[float]], float],
 ) -> list[float] | None:
-    """Return a range without the worst outliers, where these would flatten all others."""
-    best = best_of(values) if values else 0.0
-    distances = sorted(abs(value - best) for value in values)
-    bulk = distances[math.ceil(_BULK * len(distances)) - 1] if distances else 0.0
-    if not bulk or distances[-1] <= _OUTLYING * bulk or math.isinf(distances[-1]):
+    """Return a range without outliers, where these would flatten all others; else None.
+
+    The bulk of the candidates is shown, and that of all individuals, which may be far from them.
+    """
+    values = [value for individual in drawn if (value := _value(individual)) is not None]
+    if not values:
         return None
-    margin = 0.05 * bulk
-    ends = (best - margin, best + bulk + margin), (best - bulk - margin, best + margin)
-    return list(ends[best_of is max])
+    candidates = _candidates_values(drawn) or values
+    best = best_of(candidates)
+    bulk = max(_reach(candidates, best), _reach(values, best))
+    furthest = max(abs(value - best) for value in values)
+    if not bulk or furthest <= _OUTLYING * bulk or math.isinf(furthest):
+        return None
+    kept = [value for value in values if abs(value - best) <= bulk]
+    kept += [value for value in best_so_far if value is not None]
+    margin = 0.05 * (max(kept) - min(kept))
+    low, high = min(kept) - margin, max(kept) + margin
+    return None if low <= min(values) and max(values) <= high else [low, high]
+
+
+def _reach(values: Sequence[float], best: float) -> float:
+    """Return the distance from the best within which the bulk of some values lies."""
+    return sorted(abs(value - best) for value in values)[math.ceil(_BULK * len(values)) - 1]
 
 
 def _boxes(candidates: Sequence[Individual], text: Callable[[Individual], str]) -> go.Box:
@@ -143,13 +165,12 @@ def _line(
     dash: str = "solid",
 ) -> go.Scatter:
     """Return a line of a statistic of each generation, with gaps where it has no finite value."""
-    values = [
-        statistic(finite_values) if (finite_values := _finite_values(individuals)) else None
-        for individuals in generations.values()
+    finite_values = [
+        list(filter(math.isfinite, _candidates_values(own))) for own in generations.values()
     ]
     return go.Scatter(
         x=list(generations),
-        y=values,
+        y=[statistic(values) if values else None for values in finite_values],
         mode="lines+markers",
         name=name,
         line={"color": color, "dash": dash},
@@ -159,10 +180,16 @@ def _line(
     )
 
 
-def _best_so_far(generations: Mapping[int, Sequence[Individual]]) -> go.Scatter:
+def _best_so_far(
+    generations: Mapping[int, Sequence[Individual]], best_of: Callable[[Sequence[float]], float]
+) -> go.Scatter:
+    """Return the line of the best of each generation and those before it on the axis."""
+    worst = -best_of([-math.inf, math.inf])
+    bests = [best_of([worst, *_candidates_values(own)]) for own in generations.values()]
+    so_far = accumulate(bests, lambda before, own: best_of([before, own]))
     return go.Scatter(
         x=list(generations),
-        y=[finite(individuals[-1].best_so_far) for individuals in generations.values()],
+        y=[finite(value) for value in so_far],
         mode="lines",
         name="Best so far",
         line={"color": HIGHLIGHT, "shape": "hv", "width": 2.5},
@@ -178,9 +205,9 @@ def _value(individual: Individual) -> float | None:
     return individual.trial.value
 
 
-def _finite_values(individuals: Sequence[Individual]) -> list[float]:
+def _candidates_values(individuals: Sequence[Individual]) -> list[float]:
     values = [individual.trial.value for individual in individuals if individual.is_candidate]
-    return [value for value in values if value is not None and math.isfinite(value)]
+    return [value for value in values if value is not None]
 
 
 def _subtitle(individuals: Sequence[Individual], shown: Sequence[float] | None) -> str:

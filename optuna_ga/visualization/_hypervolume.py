@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import compress
 
-from optuna_ga._population.hypervolume import Hypervolume
+from optuna_ga._population.hypervolume import MOST_OBJECTIVES, Hypervolume
 from optuna_ga._results.history import History
 from optuna_ga.visualization._common import HIGHLIGHT, by_generation, finite, generation_axis
 from optuna_ga.visualization._plotly import go
@@ -13,21 +15,15 @@ _TITLE = "Hypervolume, as a share of the box from the best to the worst values"
 
 
 def hypervolume_figure(history: History) -> go.Figure:
-    """Return the hypervolume of each generation, and of all trials up to its end."""
-    generations = by_generation(history.individuals)
-    candidates = [individual for individual in history.individuals if individual.is_candidate]
-    volume = Hypervolume(history.losses(candidates)) if candidates else None
-    members: dict[int, list[int]] = {generation: [] for generation in generations}
-    for position, individual in enumerate(candidates):
-        members[individual.generation].append(position)
+    """Return the hypervolume of each generation, and of all up to it on the axis."""
+    generations = list(by_generation(history.individuals))
+    own, so_far = _shares(history, generations)
     entered = Counter(i.generation for i in history.individuals if i.improved)
-    own = [finite(volume.of(members[g])) if volume and members[g] else None for g in generations]
-    so_far = [finite(individuals[-1].best_so_far) for individuals in generations.values()]
     text = [f"{entered[generation]} entered the front" for generation in generations]
     figure = go.Figure(
         [
             go.Scatter(
-                x=list(generations),
+                x=generations,
                 y=own,
                 mode="lines+markers",
                 name="Hypervolume of the generation",
@@ -37,7 +33,7 @@ def hypervolume_figure(history: History) -> go.Figure:
                 hovertemplate="generation %{x}: %{y:.6g}, %{text}<extra></extra>",
             ),
             go.Scatter(
-                x=list(generations),
+                x=generations,
                 y=so_far,
                 mode="lines",
                 name="Hypervolume so far",
@@ -47,7 +43,41 @@ def hypervolume_figure(history: History) -> go.Figure:
         ]
     )
     return figure.update_layout(
-        title={"text": "Hypervolume per Generation"},
+        title={"text": f"Hypervolume per Generation{why_not_computed(history)}"},
         xaxis=generation_axis(history),
         yaxis={"title": _TITLE, "range": [0, 1.02]},
     )
+
+
+def why_not_computed(history: History) -> str:
+    """Return a second line of the title if the hypervolume is not computed."""
+    if len(history.directions) <= MOST_OBJECTIVES:
+        return ""
+    return "<br><sub>The hypervolume of more than six objectives is not computed</sub>"
+
+
+def _shares(
+    history: History, generations: Iterable[int]
+) -> tuple[list[float | None], list[float | None]]:
+    """Return the hypervolumes of each generation's trials, and of these and all before them."""
+    from moocore import is_nondominated  # Only studies with several objectives need it.
+
+    candidates = [individual for individual in history.individuals if individual.is_candidate]
+    losses = history.losses(candidates)
+    volume = Hypervolume(losses) if candidates else None
+
+    def share(positions: Sequence[int]) -> float | None:
+        return finite(volume.of(positions)) if volume and positions else None
+
+    members = defaultdict(list)
+    for position, individual in enumerate(candidates):
+        members[individual.generation].append(position)
+    own, so_far = [], []
+    front: list[int] = []
+    for generation in generations:
+        if members[generation]:
+            front += members[generation]
+            front = list(compress(front, is_nondominated(losses[front])))
+        own.append(share(members[generation]))
+        so_far.append(share(front))
+    return own, so_far

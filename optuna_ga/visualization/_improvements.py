@@ -12,11 +12,13 @@ from optuna_ga.visualization._common import (
     GRAY,
     HIGHLIGHT,
     ORIGIN_NAMES,
+    as_html,
     finite,
     hover_text,
     origin_markers,
     read_nonempty_history,
 )
+from optuna_ga.visualization._hypervolume import why_not_computed
 from optuna_ga.visualization._plotly import go, make_subplots
 
 _HEADROOM = 1.12  # Leaves room for the number above the highest bar.
@@ -74,9 +76,9 @@ def plot_improvements(
     figure.update_yaxes(title="Share", tickformat=".0%", range=room, row=1, col=1)
     figure.update_xaxes(title="Trial", row=1, col=2)
     share = "Share of the box from the best to the worst values"
-    figure.update_yaxes(title=share if history.has_several else target_name, row=1, col=2)
+    figure.update_yaxes(title=share if history.has_several else as_html(target_name), row=1, col=2)
     figure.update_layout(
-        title="Trials That Entered the Front"
+        title=f"Trials That Entered the Front{why_not_computed(history)}"
         if history.has_several
         else "Improvements of the Best",
         barmode="group",

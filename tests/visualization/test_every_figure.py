@@ -16,8 +16,15 @@ from optuna.samplers import RandomSampler, TPESampler
 
 from optuna_ga import GASampler, generations_dataframe
 from optuna_ga.visualization import plot_genealogy, plot_genes
-from tests.studies import added, failed, of_four, pruned, run, study_with
-from tests.visualization.figures import FIGURES, Plot, numbers, odd_study, three_generations
+from tests.studies import added, failed, of_four, pruned, run, sphere, study_with
+from tests.visualization.figures import (
+    FIGURES,
+    Plot,
+    numbers,
+    odd_study,
+    places,
+    three_generations,
+)
 
 READERS: list[Plot] = [generations_dataframe, *FIGURES]
 each_figure = pytest.mark.parametrize("plot", FIGURES, ids=lambda plot: str(plot.__name__))
@@ -86,6 +93,18 @@ def test_the_objective_has_the_name_that_is_given(plot: Plot) -> None:
 
 
 @each_figure
+def test_no_name_and_no_choice_is_read_as_html(plot: Plot) -> None:
+    """Not in a title, on an axis or in a hover text; quotation marks stay as they are."""
+    name, choice, target = "<i>name</i>", '<b>"choice"</b>', '<u>"target"</u>'
+    study = run(of_four(), 8, lambda trial: len(trial.suggest_categorical(name, [choice, "c"])))
+    text = plot(study, target_name=target).to_json()
+
+    assert not [tag for tag in ("<i>", "\\u003ci", "<u>", "\\u003cu") if tag in text]
+    assert not [leaf for leaf in leaves(plot(study).to_dict()) if choice in str(leaf)]
+    assert "&quot;" not in text
+
+
+@each_figure
 def test_a_study_without_a_finished_trial_has_no_figure(plot: Plot) -> None:
     """A running trial is not enough."""
     study = study_with()
@@ -124,6 +143,22 @@ def test_the_population_size_is_given_or_the_samplers_or_the_recorded_one() -> N
     assert generations_dataframe(study)["generation"].max() == 11 // 5
     study.sampler = TPESampler()
     assert generations_dataframe(study)["generation"].max() == 11 // 4
+
+
+@pytest.mark.parametrize("plot", [plot_genealogy, plot_genes])
+def test_trials_of_one_generation_stand_in_the_order_of_their_numbers(plot: Plot) -> None:
+    """Also after a change of the population size, when a generation has more trials than it."""
+    study = run(of_four(), 12)
+    study.sampler = GASampler(5, seed=0)
+    study.optimize(sphere, n_trials=12)
+    figure = plot(study) if plot is plot_genealogy else plot(study, ["x"])
+    at = sorted((number, x) for (x, _), number in places(figure).items())
+
+    generations = {
+        generation: [x for _, x in at if round(x) == generation] for generation in range(5)
+    }
+    assert [len(own) for own in generations.values()] == [4, 4, 7, 5, 4]
+    assert all(own == sorted(set(own)) for own in generations.values())
 
 
 def python(code: str) -> str:

@@ -102,3 +102,50 @@ def test_outliers_do_not_flatten_the_others(sign: int) -> None:
     assert "2 beyond the axis" in far.layout.title.text
     assert none.layout.yaxis.range is None
     assert "beyond" not in none.layout.title.text
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("least", [0, 9.5])
+def test_the_axis_shows_the_feasible_trials_however_few_they_are(sign: int, least: float) -> None:
+    """Infeasible values may be better than all feasible ones, and are not the best then."""
+    infeasible = [added(sign * (least + n / 95), constraints={"c": 1}) for n in range(95)]
+    history = [added(sign * value) for value in (10, 20, 30, 40, 50)] + infeasible
+    direction = "minimize" if sign == 1 else "maximize"
+    figure = plot_fitness(study_with(*history, direction=direction))
+
+    assert figure.layout.yaxis.range is None
+    assert "beyond the axis" not in figure.layout.title.text
+
+
+def test_infeasible_trials_near_the_feasible_ones_are_shown() -> None:
+    """Also those that would be better; a pruned trial far away is not."""
+    history = [added(1 + n / 10) for n in range(10)] + [added(0.5, constraints={"c": 1})]
+    low, high = plot_fitness(study_with(*history, pruned(value=99))).layout.yaxis.range
+
+    assert (low, high) == pytest.approx((0.5, 1.9), abs=0.1)
+
+
+def test_the_axis_always_shows_the_best_so_far() -> None:
+    """Even if a whole generation was far away."""
+    first, later = [added(50)] * 4, [added(1 + n / 60) for n in range(60)]
+    figure = plot_fitness(study_with(*first, *later, added(90)))
+    low, high = figure.layout.yaxis.range
+
+    assert trace(figure, "Best so far").y[:2] == (50, 1)
+    assert low < 1 < 50 < high < 90
+    assert "1 beyond the axis" in figure.layout.title.text
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_best_so_far_never_gets_worse_from_left_to_right(sign: int) -> None:
+    """The generations that trials show need not be in the order of their numbers."""
+    shown = [(0, 5), (1, 2), (2, 1), (0, 4), (1, 3), (3, math.inf), (4, 3)]
+    history = [
+        added(sign * value, user_attrs={"ga_generation": generation})
+        for generation, value in shown
+    ]
+    direction = "minimize" if sign == 1 else "maximize"
+    line = trace(plot_fitness(study_with(*history, direction=direction)), "Best so far")
+
+    assert line.x == (0, 1, 2, 3, 4)
+    assert line.y == tuple(sign * best for best in (4, 2, 1, 1, 1))

@@ -67,3 +67,26 @@ def test_every_figure_bears_constraints_and_infinite_values(plot: Plot) -> None:
     history.append(with_values(float("-inf"), 3))
     text = plot(study_of_two(of_four(), history=history)).to_json()
     assert "NaN" not in text and "Infinity" not in text
+
+
+def test_the_hypervolume_so_far_never_shrinks_from_left_to_right() -> None:
+    """The generations that trials show need not be in the order of their numbers."""
+    shown = [(0, 4, 4), (1, 2, 2), (2, 1, 3), (0, 3, 4), (1, 4, 3), (3, 4, 0)]
+    history = [with_values(a, b, user_attrs={"ga_generation": g}) for g, a, b in shown]
+    own, so_far = plot_fitness(study_of_two(of_four(), history=history)).data
+
+    # Of the box from (1, 0) to (4, 4), in twelfths.
+    assert own.y == pytest.approx([0, 4 / 12, 3 / 12, 0])
+    assert so_far.y == pytest.approx([0, 4 / 12, 5 / 12, 5 / 12])
+
+
+@pytest.mark.parametrize("plot", [plot_fitness, plot_improvements])
+@pytest.mark.parametrize(("n_objectives", "is_said"), [(6, False), (7, True)])
+def test_figures_say_that_a_hypervolume_is_not_computed(
+    plot: Plot, n_objectives: int, is_said: bool
+) -> None:
+    """It would take minutes."""
+    history = [with_values(*range(n_objectives))] * 4
+    figure = plot(study_of_two(of_four(), ["minimize"] * n_objectives, history))
+
+    assert ("more than six objectives" in figure.to_json()) == is_said
