@@ -61,7 +61,8 @@ class DashboardReport:
     trials: the last generations, as if the study had begun with them. With more than 200 trials, a
     point's hover text is only its trial number and generation. A figure of more than 150,000
     characters gets shorter hover texts, then fewer generations. Genes are shown for the first
-    eight parameters by name, four to a figure. An update within these limits takes about a second.
+    eight parameters by name, four to a figure, up to the last generation that has any of them. An
+    update within these limits takes about a second.
 
     A study that no `GASampler` has worked on has no generations: its note is written every 20
     trials, and it gets no figures.
@@ -175,7 +176,7 @@ def _write_note(
     """Write the note below the user's own text."""
     from optuna_dashboard import get_note, save_note
 
-    user_text = re.split(rf"(?m)^{HEADING}[ \t]*$", get_note(study))[0].rstrip()
+    user_text = re.split(rf"(?m)^{HEADING}\s*$", get_note(study))[0].rstrip()
     separator = "\n\n" if user_text else ""
     save_note(study, user_text + separator + note_text(study, size, missing, running=running))
 
@@ -198,32 +199,56 @@ def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure | None]]:
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     if not finished:
         return
-    plots: dict[str, Callable[..., go.Figure]] = {
+    for name, plot in {
         "fitness": visualization.plot_fitness,
         "genealogy": visualization.plot_genealogy,
         "improvements": visualization.plot_improvements,
-    }
-    names = sorted({name for trial in finished for name in trial.params})
+    }.items():
+        yield name, _bounded(plot, study.directions, finished, size, _last(finished, size))
+    names = _gene_names(finished, size)
     for first in range(0, min(len(names), _MAX_GENES), _GENES_PER_FIGURE):
+        plot_genes = partial(_plot_genes, names=names, first=first)
+        shown = names[first : first + _GENES_PER_FIGURE]
+        last = _last([trial for trial in finished if trial.params.keys() & set(shown)], size)
         name = f"genes-{first // _GENES_PER_FIGURE + 1}" if first else "genes"
-        plots[name] = partial(_plot_genes, first=first)
-    for name, plot in plots.items():
-        yield name, _bounded(plot, study.directions, finished, size)
+        yield name, _bounded(plot_genes, study.directions, finished, size, last)
 
 
-def _plot_genes(study: Study, *, population_size: int, first: int) -> go.Figure:
-    """Plot the parameters by name from the `first` on, as many as are legible."""
+def _gene_names(finished: Sequence[FrozenTrial], size: int) -> list[str]:
+    """Return the sorted names of the parameters of the last generations that have any."""
+    owners = [trial for trial in finished if trial.params]
+    if not owners:
+        return []
+    first = _last(owners, size) + 1 - _most_generations(size)
+    return sorted(
+        {name for trial in owners if trial.number // size >= first for name in trial.params}
+    )
+
+
+def _plot_genes(
+    study: Study, *, population_size: int, names: Sequence[str], first: int
+) -> go.Figure:
+    """Plot the parameters from the `first` on, as many as are legible and as the trials have."""
     from optuna_ga.visualization import plot_genes
 
-    trials = study.get_trials(deepcopy=False)
-    names = sorted({name for trial in trials for name in trial.params})
-    shown = names[first : first + _GENES_PER_FIGURE]
-    figure = plot_genes(study, shown or names[-1:], population_size=population_size)
+    known = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+    legible = names[first : first + _GENES_PER_FIGURE]
+    shown = [name for name in legible if name in known]
+    figure = plot_genes(study, shown, population_size=population_size)
     if len(names) > _GENES_PER_FIGURE:
-        numbers = f"{first + 1} to {first + len(shown)}"
+        numbers = f"{first + 1} to {first + len(legible)}"
         _add_to_title(figure, f"parameters {numbers} of {len(names)}")
     # The rows are too close for axis titles, and the figure's title names the generations.
     return figure.update_xaxes(title=None)
+
+
+def _last(trials: Sequence[FrozenTrial], size: int) -> int:
+    return max(trial.number for trial in trials) // size
+
+
+def _most_generations(size: int) -> int:
+    """Return how many generations a figure may show."""
+    return max(_MAX_TRIALS // size, 1)
 
 
 def _bounded(
@@ -231,20 +256,20 @@ def _bounded(
     directions: Sequence[StudyDirection],
     trials: Sequence[FrozenTrial],
     size: int,
+    last: int,
 ) -> go.Figure | None:
-    """Return the figure of as many of the last generations as the limits allow.
+    """Return the figure of as many generations up to the `last` as the limits allow.
 
     Hover texts are shortened before generations are left out, and the title says what is missing.
     None if a single generation already exceeds the limits.
     """
-    last = max(trial.number for trial in trials) // size
-    n_generations = min(last + 1, max(_MAX_TRIALS // size, 1))
+    n_generations = min(last + 1, _most_generations(size))
     while n_generations:
         first = last + 1 - n_generations
-        drawn = [trial for trial in trials if trial.number // size >= first]
+        drawn = [trial for trial in trials if first <= trial.number // size <= last]
         figure = plot(cast(Study, _LastTrials(directions, drawn)), population_size=size)
         figure.update_layout(_LAYOUT)
-        if first:
+        if len(drawn) < len(trials):
             _add_to_title(figure, f"only generations {first} to {last}")
         many = len(drawn) > _MAX_DETAILED_TRIALS
         for n_lines in _MAX_LINES[-1:] if many else _MAX_LINES:

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna import Study, Trial
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage
@@ -162,6 +163,15 @@ def test_the_users_own_text_stays_however_it_ends(words: str) -> None:
 
     assert note.startswith(f"{words.rstrip()}\n\n# Report of optuna_ga\n\nNew trials come ")
     assert note.count("\n# Report of optuna_ga\n") == 1
+
+
+def test_a_report_with_other_line_ends_is_replaced() -> None:
+    """An editor may have saved the note as on Windows."""
+    study = run(of_four(), 4)
+    note = reported(study)
+    save_note(study, "Mine.\r\n\r\n" + note.replace("\n", "\r\n"))
+
+    assert reported(study) == f"Mine.\n\n{note}"
 
 
 def test_workers_may_be_sent_a_report() -> None:
@@ -387,6 +397,53 @@ def test_figures_stay_small_however_many_genes() -> None:
         layout = shown[name]["layout"]
         assert len({axis for axis in layout if axis.startswith("yaxis")}) == 4
         assert f"Shown: parameters {numbers} of 60" in layout["title"]["text"]
+
+
+def with_genes(*names: str, **options: Any) -> FrozenTrial:
+    """Return a trial to add that has these parameters."""
+    space: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in names}
+    params = dict.fromkeys(names, 0.5)
+    return optuna.create_trial(value=1.0, params=params, distributions=space, **options)
+
+
+def genes_shown(study: Study, figure: str = "ga-genes") -> tuple[list[str], str]:
+    """Return the parameters of a figure of the report and the figure's title."""
+    DashboardReport().write(study)
+    layout = figures(study)[figure]["layout"]
+    return [title["text"] for title in layout["annotations"]], layout["title"]["text"]
+
+
+@pytest.mark.parametrize(("population_size", "n_before"), [(300, 300), (10, 20)])
+def test_the_last_genes_are_shown_where_later_trials_have_none(
+    population_size: int, n_before: int
+) -> None:
+    """Such as where all of them failed at once."""
+    study = optuna.create_study(sampler=GASampler(population_size))
+    study.add_trials([with_genes("x")] * n_before + [with_genes()] * 500)
+    names, title = genes_shown(study)
+
+    assert names[0].startswith("x")
+    assert f"only generations 0 to {n_before // population_size - 1}" in title
+
+
+def test_no_parameter_is_in_two_figures() -> None:
+    """The figures are of the last trials, however many parameters earlier ones had."""
+    study = optuna.create_study(sampler=GASampler(10))
+    study.add_trials([with_genes(*"abcdef")] * 20 + [with_genes("q")] * 500)
+
+    assert genes_shown(study)[0] == ["q"]
+    assert set(figures(study)) == FIGURES
+
+
+def test_the_genes_of_a_second_figure_are_shown_where_they_are() -> None:
+    """Each figure ends with the last generation that has its parameters."""
+    study = optuna.create_study(sampler=GASampler(10))
+    study.add_trials([with_genes(*"abcdef")] * 20 + [with_genes(*"abcd")] * 20)
+
+    assert genes_shown(study)[0] == list("abcd")
+    names, title = genes_shown(study, "ga-genes-2")
+    assert names == list("ef")
+    assert title.endswith("Shown: parameters 5 to 6 of 6, only generations 0 to 1</sub>")
 
 
 def test_a_best_value_at_an_end_of_its_range_is_pointed_out() -> None:
