@@ -11,7 +11,7 @@ from itertools import accumulate
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 
-from optuna_ga._results.history import Individual, median
+from optuna_ga._results.history import Individual, median, value_of
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -65,9 +65,7 @@ def plot_fitness(
         return hypervolume_figure(history)
     generations = by_generation(history.individuals)
     drawn = [
-        individual
-        for individual in history.individuals
-        if finite(individual.trial.value) is not None
+        individual for individual in history.individuals if finite(_value(individual)) is not None
     ]
     candidates = [individual for individual in drawn if individual.is_candidate]
     text = partial(hover_text, target_name=target_name)
@@ -202,17 +200,17 @@ def _generation(individual: Individual) -> int:
 
 
 def _value(individual: Individual) -> float | None:
-    return individual.trial.value
+    return value_of(individual.trial)
 
 
 def _candidates_values(individuals: Sequence[Individual]) -> list[float]:
-    values = [individual.trial.value for individual in individuals if individual.is_candidate]
+    values = [_value(individual) for individual in individuals if individual.is_candidate]
     return [value for value in values if value is not None]
 
 
 def _subtitle(individuals: Sequence[Individual], shown: Sequence[float] | None) -> str:
     """Return a second line of the title that counts the trials that are not seen, if any."""
-    values = [finite(individual.trial.value) for individual in individuals]
+    values = [finite(_value(individual)) for individual in individuals]
     missing = [one for one, value in zip(individuals, values, strict=True) if value is None]
     parts = [f"Without a finite value: {_counts(missing)}"] if missing else []
     if shown is not None:
@@ -230,7 +228,7 @@ def _counts(individuals: Sequence[Individual]) -> str:
 def _kind(individual: Individual) -> str:
     state = individual.trial.state
     if state == TrialState.COMPLETE:
-        if finite(individual.trial.value) is None:
+        if finite(_value(individual)) is None:
             return "infinite"
         return "complete" if individual.is_candidate else "infeasible"
     return {TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}[state]

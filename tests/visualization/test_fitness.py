@@ -149,3 +149,11 @@ def test_the_best_so_far_never_gets_worse_from_left_to_right(sign: int) -> None:
 
     assert line.x == (0, 1, 2, 3, 4)
     assert line.y == tuple(sign * best for best in (4, 2, 1, 1, 1))
+
+
+def test_an_added_pruned_trial_is_drawn_at_its_last_report() -> None:
+    """It has no value, but a fitness."""
+    history = [added(3.0), added(1.0), pruned(intermediate_values={0: 1.0, 1: 2.0}), added(2.5)]
+    traces = {trace.name: trace for trace in plot_fitness(study_with(*history)).data}
+
+    assert list(traces["Pruned"].y) == [2.0]

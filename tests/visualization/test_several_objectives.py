@@ -24,7 +24,7 @@ def test_the_fitness_is_the_hypervolume(study: Study) -> None:
     own, so_far = plot_fitness(study).data
     table = generations_dataframe(study)
 
-    assert list(so_far.y) == list(table["hypervolume"][5::6])
+    assert list(so_far.y) == pytest.approx(table["hypervolume"][5::6].tolist())
     assert all(0.0 <= one <= all_of_them for one, all_of_them in zip(own.y, so_far.y, strict=True))
     assert own.y[0] == so_far.y[0]
 
