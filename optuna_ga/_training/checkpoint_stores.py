@@ -19,6 +19,8 @@ from optuna.storages import BaseStorage
 
 from optuna_ga._training.state_folder import artifact_not_found
 
+_FOLDER = 0x10  # The attribute of folders in an archive.
+
 
 class StateStore(Protocol):
     """Stores states under keys, each of which belongs to one trial of one study."""
@@ -177,11 +179,28 @@ def _loaded(file: BinaryIO) -> Any:
     file.read(1)  # ZipFile calls a file that cannot be read damaged.
     try:
         with ZipFile(file) as archive:
-            if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("it is compressed, so its size is unknown")
+            _check_parts(archive)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # A damaged file can raise anything, even a KeyError.
         raise ValueError(f"is damaged or not a state: {error}") from error
+
+
+def _check_parts(archive: ZipFile) -> None:
+    """Check what PyTorch does not, but relies on: kinds, sizes, places and checksums of parts.
+
+    Raises:
+        ValueError: If a part is compressed, so that its size is unknown, or is damaged.
+        Exception: Other errors of `ZipFile` about a damaged part.
+    """
+    for part in archive.infolist():
+        if part.compress_type != ZIP_STORED:
+            raise ValueError("it is compressed, so its size is unknown")
+        is_folder = part.external_attr & _FOLDER  # PyTorch would return whatever is in memory.
+        # Before its start, the system's error would blame the disk.
+        if is_folder or part.compress_size != part.file_size or part.header_offset < 0:
+            raise ValueError(f"{part.filename} has an impossible header")
+    if damaged := archive.testzip():
+        raise ValueError(f"{damaged} has another checksum")

@@ -209,6 +209,26 @@ def test_any_damage_is_reported_as_damage(tmp_path: Path) -> None:
     assert 0 < n_refused < 1000
 
 
+def test_no_changed_bit_changes_a_state(tmp_path: Path) -> None:
+    """A state with a single bit flipped is refused, or the bit means nothing."""
+    checkpoints, weights = Checkpoints(tmp_path), torch.arange(64.0)
+    trial = saved(checkpoints, {"w": weights, "x": 1.25})
+    (path,) = tmp_path.iterdir()
+    whole, n_refused = path.read_bytes(), 0
+    for position in range(0, len(whole), 2):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position // 2 % 8
+        path.write_bytes(damaged)
+        try:
+            state = checkpoints.load(trial)
+        except ValueError:
+            n_refused += 1
+        else:
+            assert torch.equal(state.pop("w"), weights)
+            assert state == {"x": 1.25}
+    assert n_refused > weights.nbytes / 2
+
+
 @pytest.mark.parametrize("store", [3, object(), ["folder"]])
 def test_only_folders_and_stores_are_stores(store: Any) -> None:
     """The error names the argument."""
