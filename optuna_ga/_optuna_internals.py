@@ -16,6 +16,7 @@ from typing import Any
 
 from optuna import Trial, load_study
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
@@ -27,7 +28,15 @@ _FEW = 4
 _FEW_IN_MEMORY = 64
 _LISTED_AT_ONCE = 256  # Trials that are listed from memory in the time of looking up one.
 _EARLY_RESULT = "ga_early_result"
-_REFUSALS = (TypeError, ValueError, LookupError, UpdateFinishedTrialError)
+_EARLY_STOP = "ga_early_stop"
+_REFUSALS = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    UpdateFinishedTrialError,
+)
 
 
 def locate(study: Study) -> tuple[BaseStorage, int]:
@@ -138,12 +147,14 @@ class ResumedTrial(Trial):
 
     Attributes:
         early_result: The value that `write_early_result` wrote; None if it wrote none.
+        early_stop: Whether `write_early_stop` was called.
     """
 
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
         super().__init__(study, trial._trial_id)
         self._reported = set(trial.intermediate_values)
         self.early_result: Any = trial.system_attrs.get(_EARLY_RESULT)
+        self.early_stop = trial.system_attrs.get(_EARLY_STOP) is True
 
     def report(self, value: float, step: int) -> None:
         """Report an intermediate value unless the step has one."""
@@ -173,6 +184,16 @@ def early_result(trial: Trial) -> Any:
     return trial.early_result if isinstance(trial, ResumedTrial) else None
 
 
+def write_early_stop(trial: Trial) -> None:
+    """Write on a running trial that its study was stopped while it ran."""
+    trial.study._storage.set_trial_system_attr(trial._trial_id, _EARLY_STOP, True)
+
+
+def was_stopped(trial: Trial) -> bool:
+    """Return whether `write_early_stop` was called before the trial was resumed."""
+    return isinstance(trial, ResumedTrial) and trial.early_stop
+
+
 def is_storage_error(error: BaseException) -> bool:
     """Return whether a storage raised the error because it was out of reach.
 
@@ -182,8 +203,18 @@ def is_storage_error(error: BaseException) -> bool:
 
     if isinstance(error, _REFUSALS) or isinstance(error.__cause__, DataError):
         return False
+    return _passed(error, BaseStorage)
+
+
+def is_sampler_error(error: BaseException) -> bool:
+    """Return whether a sampler raised the error."""
+    return _passed(error, BaseSampler)
+
+
+def _passed(error: BaseException, kind: type) -> bool:
+    """Return whether the error passed a method of an object of this kind."""
     frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return any(isinstance(frame.f_locals.get("self"), BaseStorage) for frame in frames)
+    return any(isinstance(frame.f_locals.get("self"), kind) for frame in frames)
 
 
 @contextmanager
@@ -218,12 +249,9 @@ def in_objective(study: Study) -> Iterator[None]:
         study._thread_local.in_optimize_loop = before
 
 
-def is_stopped(study: Study, *, reset: bool = False) -> bool:
-    """Return whether `study.stop()` was called; with `reset`, forget the call."""
-    stopped = study._stop_flag
-    if reset:
-        study._stop_flag = False
-    return stopped
+def is_stopped(study: Study) -> bool:
+    """Return whether `study.stop()` was called."""
+    return study._stop_flag
 
 
 def in_memory(study: Study) -> bool:

@@ -37,7 +37,8 @@ def matched_results(
     """Yield each trial with its result, in the order in which results come.
 
     An exception that the iterator raises is the result of the next trial; if the iterator ends
-    with it, as a generator does, also of the trials that are left.
+    with it, as a generator does, also of the trials that are left. The function of a map may raise
+    a StopIteration, too.
     """
     waiting = {trial.number: trial for trial in trials}
     iterator, error = iter(results), None
@@ -46,9 +47,9 @@ def matched_results(
             try:
                 result = next(iterator)
                 error = None
-            except StopIteration:
-                break
             except Exception as raised:
+                if isinstance(raised, StopIteration) and not _is_of_a_map(iterator, raised):
+                    break
                 if interrupts(raised):
                     raise
                 result = error = raised
@@ -65,6 +66,12 @@ def matched_results(
     finally:
         if isinstance(iterator, Generator):
             iterator.close()
+
+
+def _is_of_a_map(iterator: Iterator[Any], raised: StopIteration) -> bool:
+    """Return whether the function of a map raised it; at the map's own end no frame did."""
+    frame = raised.__traceback__
+    return isinstance(iterator, map) and frame is not None and frame.tb_next is not None
 
 
 def _paired(result: Any) -> tuple[Trial, Any] | None:

@@ -9,8 +9,9 @@ costs no result that has arrived.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor, CancelledError
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from optuna import Trial, TrialPruned
@@ -19,7 +20,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._checks import shown
-from optuna_ga._optuna_internals import early_result, is_storage_error, stored, write_early_result
+from optuna_ga._optuna_internals import (
+    early_result,
+    is_sampler_error,
+    is_stopped,
+    is_storage_error,
+    stored,
+    write_early_result,
+    write_early_stop,
+)
 
 Result: TypeAlias = float | Sequence[float] | BaseException | None
 """Result of a trial: its value or values; an exception or None if it has no value."""
@@ -69,10 +78,10 @@ def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
     if isinstance(result, NoResult):
         return Outcome(TrialState.RUNNING, error=result.error)
     if isinstance(result, TrialPruned):
-        return Outcome(TrialState.PRUNED, reason=str(result))
+        return Outcome(TrialState.PRUNED, reason=text_of(result))
     if isinstance(result, BaseException):
         state = TrialState.RUNNING if interrupts(result) else TrialState.FAIL
-        return Outcome(state, reason=repr(result), error=result)
+        return Outcome(state, reason=text_of(result, repr), error=result)
     if result is None:
         return Outcome(TrialState.FAIL, reason="the result is None")
     values = numbers(result)
@@ -86,6 +95,14 @@ def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
     if any(map(math.isnan, values)):
         return Outcome(TrialState.FAIL, reason=f"the result is {shown(result)}")
     return Outcome(TrialState.COMPLETE, values)
+
+
+def text_of(error: BaseException, form: Callable[[object], str] = str) -> str:
+    """Return the `str` or `repr` of an exception, or another text if its class raises an error."""
+    try:
+        return form(error)
+    except Exception:
+        return shown(error)
 
 
 def interrupts(error: BaseException) -> bool:
@@ -127,15 +144,44 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def keep(trial: Trial, outcome: Outcome) -> None:
-    """Write the outcome of a trial that stays running for now.
+def uncaught(outcome: Outcome, caught: tuple[type[Exception], ...]) -> BaseException | None:
+    """Return the error of an outcome unless it is of a kind that is caught, or there is none."""
+    return None if isinstance(outcome.error, caught) else outcome.error
+
+
+def keep(trial: Trial, outcome: Outcome, caught: tuple[type[Exception], ...]) -> None:
+    """Write the outcome, if it has one, on a trial that stays running for now.
+
+    An error that is not caught is not written, so that its trial is evaluated again after an
+    interruption, and raises it again.
 
     Raises:
         AnotherCallError: If the trial has finished.
     """
+    if not outcome.state.is_finished() or uncaught(outcome, caught) is not None:
+        return
+    keep_stop(trial)
     values = [repr(value) for value in outcome.values or ()]  # JSON knows no infinity.
-    try:
+    with _finished_by_nobody_else(trial):
         write_early_result(trial, [outcome.state.name, values, outcome.reason[:_LONGEST_REASON]])
+
+
+def keep_stop(trial: Trial) -> None:
+    """Write on a running trial that its study was stopped, if it was.
+
+    Raises:
+        AnotherCallError: If the trial has finished.
+    """
+    if is_stopped(trial.study):
+        with _finished_by_nobody_else(trial):
+            write_early_stop(trial)
+
+
+@contextmanager
+def _finished_by_nobody_else(trial: Trial) -> Iterator[None]:
+    """Raise an AnotherCallError if the trial that is written on has finished."""
+    try:
+        yield
     except UpdateFinishedTrialError as error:
         raise AnotherCallError(trial.number) from error
 
@@ -149,7 +195,8 @@ def tell(study: Study, trial: Trial, outcome: Outcome) -> FrozenTrial:
     try:
         return study.tell(trial, outcome.values, outcome.state)
     except ValueError as error:
-        if stored(trial).state.is_finished():
+        # Optuna tells the trial even if the sampler raises an error.
+        if not is_sampler_error(error) and stored(trial).state.is_finished():
             raise AnotherCallError(trial.number) from error
         raise
 

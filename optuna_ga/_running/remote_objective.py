@@ -8,6 +8,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from copy import copy
 from multiprocessing import connection, current_process, parent_process
 from pathlib import Path
 from threading import Lock, Thread
@@ -25,7 +26,7 @@ from optuna_ga._optuna_internals import (
     resumed_trial,
     unpacked,
 )
-from optuna_ga._running.outcome import NoResult, interrupts, plain
+from optuna_ga._running.outcome import NoResult, interrupts, plain, text_of
 
 Objective = Callable[[Trial], Any]
 
@@ -75,7 +76,7 @@ def _error_of_trial(error: Exception) -> Exception:
     """Return an objective's error so that nobody takes it for one of the executor."""
     if not interrupts(error):
         return error
-    own = RuntimeError(f"The objective raised {type(error).__name__}: {error}")
+    own = RuntimeError(f"The objective raised {type(error).__name__}: {text_of(error)}")
     own.__cause__ = error
     return own
 
@@ -114,8 +115,10 @@ class RemoteObjective:
         """
         try:
             objective, study = self._open()
+            # A copy: `study.stop()` is of this trial, not of others in other threads or later.
+            study = copy(study)
             result, _ = evaluate(objective, resumed_trial(study, trial_id))
-            return Evaluation(_sendable(result), stops=is_stopped(study, reset=True))
+            return Evaluation(_sendable(result), stops=is_stopped(study))
         except Exception as error:
             raise _sendable_error(error) from None
 
@@ -195,8 +198,9 @@ def _sendable_error(error: Exception) -> Exception:
     """Return the error, or a picklable substitute, with the worker's traceback as a note."""
     traceback = "".join(format_exception(error))
     if not _is_picklable(error):
-        pruned = TrialPruned(str(error)) if isinstance(error, TrialPruned) else None
-        error = pruned or RuntimeError(f"{type(error).__name__}: {error}")
+        text = text_of(error)
+        pruned = TrialPruned(text) if isinstance(error, TrialPruned) else None
+        error = pruned or RuntimeError(f"{type(error).__name__}: {text}")
     if hasattr(error, "add_note"):  # Since Python 3.11.
         error.add_note(f"In a worker:\n{traceback}")
     return error

@@ -8,11 +8,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import MAX_COUNT, check_int
+from optuna_ga._optuna_internals import optimization_loop
 from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import PARENTS
 from optuna_ga._running.arguments import check_evaluate
+from optuna_ga._running.evaluate_and_tell import Evaluate, evaluate_and_tell
 from optuna_ga._running.in_parallel import InParallel
-from optuna_ga._running.optimize_generations import Evaluate, evaluate_and_tell
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -33,7 +34,7 @@ def replay(
     a pruner: the first trial trains from scratch, each later trial continues the one before it,
     with the parameters of the replayed lineage. All repeats are evaluated together, segment by
     segment. A repeat ends early if it diverges, is pruned or saves no state; an exception ends
-    all repeats. An objective with a fixed seed gives equal repeats.
+    all repeats. `study.stop()` has no effect. An objective with a fixed seed gives equal repeats.
 
     Args:
         study: The study.
@@ -72,7 +73,8 @@ def replay(
             parents = {} if last is None else {PARENTS: [last.number]}
             replayed.enqueue_trial(segment.params, user_attrs=parents)
         trials = [replayed.ask() for _ in repeats]
-        error = evaluate_and_tell(replayed, evaluate, trials)
+        with optimization_loop(replayed):  # So that `study.stop()`, which has no effect, is legal.
+            error = evaluate_and_tell(replayed, evaluate, trials)
         if error is not None:
             raise error
         finished = replayed.get_trials(deepcopy=False)

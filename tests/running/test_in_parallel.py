@@ -22,7 +22,8 @@ from optuna.storages import InMemoryStorage, get_storage
 from sqlalchemy.exc import OperationalError
 
 from optuna_ga import GASampler, InParallel, optimize_generations
-from optuna_ga._optuna_internals import packed
+from optuna_ga._optuna_internals import packed, trial_id
+from optuna_ga._running.remote_objective import RemoteObjective
 from tests.running.evaluations import COMPLETE, FAIL, PRUNED, ending_in_every_way, journal, states
 from tests.servers import opened
 from tests.studies import OpenDatabase, of_four, parents, run, sphere, story
@@ -176,6 +177,31 @@ def test_a_stop_arrives_from_threads_that_share_a_worker(tmp_path: Path) -> None
         optimize_generations(study, InParallel(stopping_at_once, executor), 5)
 
     assert states(study) == [COMPLETE] * 4
+
+
+def test_a_stop_arrives_with_its_own_trial(tmp_path: Path) -> None:
+    """Another trial of the same worker may be lost, and would take the stop with it."""
+    has_stopped, has_ended = threading.Event(), threading.Event()
+
+    def objective(trial: Trial) -> float:
+        if trial.number == 0:
+            trial.study.stop()
+            has_stopped.set()
+            assert has_ended.wait(30)
+        else:
+            assert has_stopped.wait(30)
+        return sphere(trial)
+
+    study = journal(tmp_path)
+    remote = RemoteObjective("key", objective, packed(study), os.getpid())
+    ids = [trial_id(study.ask()) for _ in range(2)]
+    with ThreadPoolExecutor(1) as thread:
+        stopping = thread.submit(remote, ids[0])
+        other = remote(ids[1])
+        has_ended.set()
+
+        assert stopping.result().stops
+        assert not other.stops
 
 
 def test_other_samplers_learn_from_the_generations_before(

@@ -37,7 +37,7 @@ from tests.running.evaluations import (
     journal,
     states,
 )
-from tests.studies import of_four, run, sphere, story
+from tests.studies import OpenDatabase, of_four, run, sphere, story
 
 
 class UnreadableError(Exception):
@@ -51,6 +51,21 @@ def raising_an_unreadable_error(trial: Trial) -> float:
     """Fail in trial 2."""
     if trial.number == 2:
         raise UnreadableError(7, "cannot be read")
+    return sphere(trial)
+
+
+class WordlessError(UnreadableError):
+    """An error that can neither be unpickled nor be shown."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError("no str")
+
+
+def raising_a_wordless_error(trial: Trial) -> float:
+    """Fail in trial 2."""
+    if trial.number == 2:
+        raise WordlessError(7, "cannot be shown")
     return sphere(trial)
 
 
@@ -115,6 +130,14 @@ def test_an_error_that_cannot_be_unpickled_is_quoted(processes: Executor, tmp_pa
     study = journal(tmp_path)
     with pytest.raises(RuntimeError, match="UnreadableError: 7: cannot be read"):
         optimize_generations(study, InParallel(raising_an_unreadable_error, processes), 5)
+
+    assert states(study) == [COMPLETE, COMPLETE, FAIL, COMPLETE]
+
+
+def test_an_error_without_words_is_a_failure(executor: Executor, tmp_path: Path) -> None:
+    """It is no error of the executor, wherever it is raised."""
+    study = journal(tmp_path)
+    optimize_generations(study, InParallel(raising_a_wordless_error, executor), 1, catch=Exception)
 
     assert states(study) == [COMPLETE, COMPLETE, FAIL, COMPLETE]
 
@@ -306,6 +329,38 @@ def test_what_a_storage_refuses_fails_the_trial(executor: Executor, tmp_path: Pa
     study = journal(tmp_path)
     with pytest.raises(TypeError, match="JSON"):
         optimize_generations(study, InParallel(setting_what_json_cannot_hold, executor), 1)
+
+    assert states(study) == [FAIL] * 4
+
+
+def reporting_a_huge_step(trial: Trial) -> float:
+    """Report a step that no database can hold."""
+    trial.report(1.0, 2**70)
+    return sphere(trial)
+
+
+def setting_what_is_nested_too_deeply(trial: Trial) -> float:
+    """Give the storage a list that cannot be encoded."""
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    trial.set_user_attr("what", nested)
+    return sphere(trial)
+
+
+@pytest.mark.parametrize(
+    ("objective", "error"),
+    [(reporting_a_huge_step, OverflowError), (setting_what_is_nested_too_deeply, RecursionError)],
+)
+def test_what_a_database_cannot_hold_fails_the_trial(
+    objective: Callable[[Trial], float],
+    error: type[Exception],
+    executor: Executor,
+    open_database: OpenDatabase,
+) -> None:
+    """The same trials would end the search again and again otherwise."""
+    study = optuna.create_study(sampler=of_four(), storage=open_database())
+    optimize_generations(study, InParallel(objective, executor), 1, catch=error)
 
     assert states(study) == [FAIL] * 4
 

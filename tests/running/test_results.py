@@ -104,6 +104,14 @@ def test_another_error_is_not_caught() -> None:
         after_results(random_study(), ZeroDivisionError(), 1.0, catch=(KeyError, OSError))
 
 
+def test_a_caught_error_hides_no_other() -> None:
+    """The first error that is not caught is raised, though another came before it."""
+    study = random_study()
+    with pytest.raises(ZeroDivisionError):
+        after_results(study, KeyError(), ZeroDivisionError(), 1.0, catch=KeyError)
+    assert states(study) == [FAIL, FAIL, COMPLETE]
+
+
 @pytest.mark.parametrize("catch", [(), OSError])
 def test_an_error_of_the_evaluation_fails_the_generation(catch: Any) -> None:
     """All trials of the generation fail, and none is left running."""
@@ -180,6 +188,57 @@ def test_exceptions_of_a_map_belong_to_their_trials() -> None:
 
     assert states(study) == [COMPLETE, PRUNED, FAIL, COMPLETE]
     assert values(study) == [[0.0], None, None, [3.0]]
+
+
+def running_out_of_data(trial: Trial) -> float:
+    """Raise a StopIteration in trial 1, as an empty data loader does."""
+    return next(iter([])) if trial.number == 1 else sphere(trial)
+
+
+def test_an_iterator_that_ends_in_an_objective_fails_its_trial_alone() -> None:
+    """A map goes on after a StopIteration of its function."""
+    study = random_study()
+    with pytest.raises(StopIteration):
+        optimize_generations(
+            study, lambda trials: map(running_out_of_data, trials), 1, population_size=4
+        )
+
+    assert states(study) == [COMPLETE, FAIL, COMPLETE, COMPLETE]
+
+
+def test_a_map_that_ends_early_fails_the_generation() -> None:
+    """Its own end is no failure of the next trial."""
+    study = random_study()
+    with pytest.raises(ValueError, match="it returned 2"):
+        optimize_generations(study, lambda trials: map(sphere, trials[:2]), 1, population_size=4)
+
+    assert states(study) == [FAIL] * 4
+
+
+class UnnamedError(Exception):
+    """An error that cannot be shown."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        raise RuntimeError("no repr")
+
+
+class UnnamedPruned(TrialPruned):
+    """A pruning that cannot say why."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError("no str")
+
+
+@pytest.mark.parametrize(("error", "state"), [(UnnamedError, FAIL), (UnnamedPruned, PRUNED)])
+def test_an_exception_without_words_costs_no_other_trial_its_value(
+    error: type[Exception], state: TrialState
+) -> None:
+    """The log names its type instead."""
+    study = after_results(random_study(), 0.0, error(), 2.0, catch=UnnamedError)
+
+    assert states(study) == [COMPLETE, state, COMPLETE]
 
 
 def test_pairs_may_come_in_any_order() -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError
+from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,23 @@ from optuna import Study, Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import GASampler, optimize_generations
+from optuna_ga import GASampler, InParallel, optimize_generations
 from tests.processes import exit_codes
 from tests.running.evaluations import (
     COMPLETE,
+    FAIL,
     PRUNED,
     REPORTS,
+    RUNNING,
     Recorder,
     random_study,
     spheres,
     states,
+    stop_at,
     values,
     with_reports,
 )
-from tests.studies import OpenDatabase, of_four, run, sphere, story
+from tests.studies import OpenDatabase, added, of_four, run, sphere, story
 
 slow = partial(pytest.param, marks=pytest.mark.slow)
 
@@ -273,3 +276,172 @@ def test_a_second_call_on_the_same_study_is_named(
     with pytest.raises(RuntimeError, match="Trial 0 has been finished by another call"):
         optimize_generations(study, evaluate, 2)
     assert story(study) == story(run(of_four(), 8))
+
+
+class Interrupted:
+    """An objective that does something in trial 5, and is interrupted in trial 6, once.
+
+    Args:
+        in_trial_five: What it does there.
+    """
+
+    def __init__(self, in_trial_five: Callable[[Trial], object]) -> None:
+        self.calls: list[int] = []
+        self._in_trial_five = in_trial_five
+
+    def __call__(self, trial: Trial) -> float:
+        self.calls.append(trial.number)
+        value = sphere(trial)
+        if trial.number == 5:
+            self._in_trial_five(trial)
+        if trial.number == 6 and self.calls.count(6) == 1:
+            raise KeyboardInterrupt
+        return value
+
+
+def raise_a_bug(trial: Trial) -> None:
+    """Raise an error."""
+    raise ZeroDivisionError("bug")
+
+
+def mapped(objective: Callable[[Trial], float]) -> Callable[[list[Trial]], Any]:
+    """Return an evaluation, trial by trial."""
+    return lambda trials: map(objective, trials)
+
+
+def in_a_thread(objective: Callable[[Trial], float]) -> Callable[[list[Trial]], Any]:
+    """Return an evaluation by a single thread, which goes on after an interruption."""
+    return InParallel(objective, ThreadPoolExecutor(1))
+
+
+def listed(objective: Callable[[Trial], float]) -> Callable[[list[Trial]], Any]:
+    """Return an evaluation that lists results, interruptions among them."""
+
+    def result(trial: Trial) -> Any:
+        try:
+            return objective(trial)
+        except BaseException as error:
+            return error
+
+    return lambda trials: [result(trial) for trial in trials]
+
+
+EVALUATIONS = [mapped, in_a_thread, listed]
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_a_stop_outlives_an_interruption(evaluation: Callable[..., Any]) -> None:
+    """Trial 5, whose result is kept, is not evaluated again to call `study.stop()` again."""
+    objective = Interrupted(lambda trial: trial.study.stop())
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, evaluation(objective), 4)
+    assert states(study) == [COMPLETE] * 4 + [RUNNING] * 4
+
+    optimize_generations(study, evaluation(objective), 4)
+    assert objective.calls.count(5) == 1
+    assert story(study) == story(run(of_four(), 8))
+
+    optimize_generations(study, evaluation(objective), 4)
+    assert story(study) == story(run(of_four(), 16))
+
+
+@pytest.mark.parametrize("stops_in", ["evaluate", "callback"])
+def test_a_stop_outlives_a_kill_between_two_results(
+    stops_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 5 is told, so that only trials that are still running can say it."""
+
+    def evaluate(trials: list[Trial]) -> list[Any]:
+        if trials[0].number == 4 and stops_in == "evaluate":
+            trials[0].study.stop()
+        return spheres(trials)
+
+    study = optuna.create_study(sampler=of_four())
+    finish = study._storage.set_trial_state_values
+    callbacks = [stop_at(5)] if stops_in == "callback" else []
+
+    def dying(trial_id: int, *result: Any) -> bool:
+        if study._storage.get_trial(trial_id).number == 6:
+            raise SystemExit
+        return finish(trial_id, *result)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(study._storage, "set_trial_state_values", dying)
+        optimize_generations(study, evaluate, 4, callbacks=callbacks)
+    assert states(study) == [COMPLETE] * 6 + [RUNNING] * 2
+
+    optimize_generations(study, evaluate, 4)
+    assert story(study) == story(run(of_four(), 8))
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_an_error_that_ends_a_search_ends_it_after_an_interruption(
+    evaluation: Callable[..., Any],
+) -> None:
+    """Its trial is evaluated again, and raises again."""
+    objective = Interrupted(raise_a_bug)
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, evaluation(objective), 4)
+    assert states(study) == [COMPLETE] * 4 + [RUNNING] * 4
+
+    with pytest.raises(ZeroDivisionError, match="bug"):
+        optimize_generations(study, evaluation(objective), 4)
+    assert states(study) == [COMPLETE] * 5 + [FAIL] + [COMPLETE] * 2
+    assert [objective.calls.count(number) for number in (4, 5)] == [1, 2]
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_a_caught_error_is_kept(evaluation: Callable[..., Any]) -> None:
+    """It is a result like any other."""
+    objective = Interrupted(raise_a_bug)
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, evaluation(objective), 2, catch=ZeroDivisionError)
+    optimize_generations(study, evaluation(objective), 2, catch=ZeroDivisionError)
+
+    assert states(study) == [COMPLETE] * 5 + [FAIL] + [COMPLETE] * 2
+    assert objective.calls.count(5) == 1
+
+
+def adding_at_two(study: Study, trial: FrozenTrial) -> None:
+    """Add a finished trial to the study when trial 2 is told."""
+    if trial.number == 2:
+        study.add_trial(added(0.5))
+
+
+def test_trials_that_a_callback_adds_count() -> None:
+    """The next generation is filled up, so that all later ones are whole."""
+    evaluate, study = Recorder(), optuna.create_study(sampler=of_four())
+    optimize_generations(study, evaluate, 4, callbacks=[adding_at_two])
+
+    assert evaluate.calls == [[0, 1, 2, 3], [5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+
+
+def test_a_kill_after_a_callback_has_added_a_trial_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The trial that was not told belongs to an earlier generation than those not yet asked."""
+
+    def kill(study: Study, trial: FrozenTrial) -> None:
+        if trial.number == 2:
+            monkeypatch.setattr(study, "tell", die_softly)
+
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(SystemExit):
+        optimize_generations(study, spheres, 4, callbacks=[adding_at_two, kill])
+    assert states(study) == [COMPLETE] * 3 + [RUNNING, COMPLETE]
+    monkeypatch.undo()
+    evaluate = Recorder()
+    optimize_generations(study, evaluate, 4)
+
+    whole = optuna.create_study(sampler=of_four())
+    optimize_generations(whole, spheres, 4, callbacks=[adding_at_two])
+    assert evaluate.calls == [[3], [5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+    assert story(study) == story(whole)
+
+
+def die_softly(*args: Any, **options: Any) -> None:
+    """Stand in for a method of a process that ends there."""
+    raise SystemExit

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import optuna
 import pytest
 from optuna import Study, Trial, TrialPruned
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import optimize_generations
@@ -153,3 +155,27 @@ def test_a_sampler_error_leaves_none_of_the_trials_it_gave_running(
     optimize_generations(study, spheres, 2, population_size=3)
     assert len(study.trials) == 6
     assert all(state.is_finished() for state in states(study))
+
+
+class Fragile(RandomSampler):
+    """A sampler that raises an error after trials 1 and 3, whatever their results."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(seed=0)
+        self._error = error
+
+    def after_trial(self, study: Study, trial: FrozenTrial, *result: Any) -> None:
+        """Fail."""
+        if trial.number in (1, 3):
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [KeyError("c"), ValueError("NaN")])
+def test_errors_of_a_sampler_cost_no_trial_its_result(error: Exception) -> None:
+    """The first is raised once all trials are told."""
+    study = optuna.create_study(sampler=Fragile(error))
+    with pytest.raises(type(error)) as caught:
+        after_results(study, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+
+    assert caught.value is error
+    assert values(study) == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]

@@ -1,0 +1,172 @@
+"""One generation: evaluated in one call, its results kept as they come and told in trial order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Any
+
+import optuna
+from optuna import Trial
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_ga._optuna_internals import was_stopped
+from optuna_ga._running.arguments import OBJECTIVE_GIVEN
+from optuna_ga._running.matched_results import checked_results, error_of_several, matched_results
+from optuna_ga._running.outcome import (
+    NoResult,
+    Outcome,
+    Result,
+    interrupts,
+    keep,
+    keep_stop,
+    kept,
+    outcome_of,
+    tell,
+    uncaught,
+)
+
+Evaluate = Callable[[list[Trial]], Iterable[Result | NoResult | tuple[Trial, Any]]]
+Callback = Callable[[Study, FrozenTrial], None]
+
+_logger = optuna.logging.get_logger("optuna.generations")
+
+
+def evaluate_and_tell(
+    study: Study,
+    evaluate: Evaluate,
+    trials: Sequence[Trial],
+    observers: Sequence[Callback] = (),
+    caught: tuple[type[Exception], ...] = (),
+) -> BaseException | None:
+    """Evaluate trials together, tell each result, and return the first error that is not caught.
+
+    Trials that got a result before an interruption are not evaluated again. If one of them
+    stopped the study, it is stopped again.
+
+    Args:
+        study: The study, in an optimization loop.
+        evaluate: Evaluates the trials that have no result yet.
+        trials: The trials, in the order of their numbers.
+        observers: Called with the study and each finished trial.
+        caught: Kinds of exceptions that are ordinary results.
+
+    Raises:
+        BaseException: Whatever interrupts the evaluation. Then no trial is told, and the results
+            that have come are kept on their trials.
+    """
+    if any(map(was_stopped, trials)):
+        study.stop()
+    outcomes = {trial.number: found for trial in trials if (found := kept(trial)) is not None}
+    missing = [trial for trial in trials if trial.number not in outcomes]
+    try:
+        outcomes.update(_evaluate(evaluate, missing, caught) if missing else {})
+        _raise_if_lost(missing, outcomes, caught)
+    except BaseException as interruption:
+        _advise(interruption, missing)
+        raise
+    _tell(study, trials, [outcomes[trial.number] for trial in trials], observers)
+    errors = [uncaught(outcomes[trial.number], caught) for trial in trials]
+    return next((error for error in errors if error is not None), None)
+
+
+def _raise_if_lost(
+    trials: Sequence[Trial],
+    outcomes: Mapping[int, Outcome],
+    caught: tuple[type[Exception], ...],
+) -> None:
+    """Raise the first interruption among the outcomes, if any, and keep the others."""
+    found = [(trial, outcomes[trial.number]) for trial in trials]
+    errors = [outcome.error for _, outcome in found if outcome.state == TrialState.RUNNING]
+    if errors and errors[0] is not None:
+        for trial, outcome in found:
+            keep(trial, outcome, caught)
+        raise errors[0]
+
+
+def _advise(interruption: BaseException, trials: Sequence[Trial]) -> None:
+    """Say how to go on after an interruption, in the log and in a note on it."""
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    advice = (
+        f"The evaluation of the trials {numbers} was interrupted. They stay running, and the "
+        "results that have come are kept: run again to evaluate the others and to continue."
+    )
+    _logger.warning(advice)
+    if hasattr(interruption, "add_note"):  # Since Python 3.11.
+        interruption.add_note(advice)
+
+
+def _evaluate(
+    evaluate: Evaluate, trials: Sequence[Trial], caught: tuple[type[Exception], ...]
+) -> dict[int, Outcome]:
+    """Return each trial's outcome by its number; keep on the trials what an iterator yields.
+
+    An exception of `evaluate` is the result of every trial.
+
+    Raises:
+        BaseException: Whatever interrupts `evaluate`.
+        TypeError: If `evaluate` takes its list for a trial.
+    """
+    outcomes: dict[int, Outcome] = {}
+    given = list(trials)  # A copy, since `evaluate` may change its list.
+    try:
+        results = evaluate(given)
+        # An interruption ends the iterator, which cancels trials that wait in an executor.
+        with closing(matched_results(trials, checked_results(results, trials))) as matched:
+            for trial, result in matched:
+                outcome = outcomes[trial.number] = outcome_of(trial, result)
+                if isinstance(results, Iterator):
+                    keep(trial, outcome, caught)
+    except Exception as error:
+        if interrupts(error):
+            raise
+        if isinstance(error, AttributeError) and error.obj is given:
+            raise TypeError(f"{OBJECTIVE_GIVEN}; see the error above.") from error
+        return {trial.number: outcome_of(trial, error_of_several(error)) for trial in trials}
+    return outcomes
+
+
+def _tell(
+    study: Study,
+    trials: Sequence[Trial],
+    outcomes: Sequence[Outcome],
+    observers: Sequence[Callback],
+) -> None:
+    """Tell each trial its result, in trial order."""
+    n_told = 0
+    try:
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            keep_stop(trials[-1])  # The last to be told, should this process be killed meanwhile.
+            finished = tell(study, trial, outcome)
+            n_told += 1
+            _log(study, finished, outcome)
+            for observe in observers:
+                observe(study, finished)
+    finally:  # Even if an observer raises or the user interrupts, no result is lost.
+        for trial, outcome in zip(trials[n_told:], outcomes[n_told:], strict=True):
+            with suppress(Exception):  # The sampler's. The first error is under way already.
+                study.tell(trial, outcome.values, outcome.state, skip_if_finished=True)
+
+
+def _log(study: Study, trial: FrozenTrial, outcome: Outcome) -> None:
+    if outcome.state == TrialState.COMPLETE:
+        if _logger.isEnabledFor(logging.INFO):  # Looking for the best trial may take a query.
+            _logger.info(_completed(study, trial))
+    elif outcome.state == TrialState.PRUNED:
+        _logger.info(f"Trial {trial.number} pruned. {outcome.reason}")
+    else:
+        _logger.warning(
+            f"Trial {trial.number} failed with parameters {trial.params}: {outcome.reason}"
+        )
+
+
+def _completed(study: Study, trial: FrozenTrial) -> str:
+    """Return the line of the log on a complete trial, as `Study.optimize` writes it."""
+    values = f"value: {trial.value}" if len(study.directions) == 1 else f"values: {trial.values}"
+    line = f"Trial {trial.number} finished with {values} and parameters: {trial.params}."
+    with suppress(ValueError, RuntimeError):  # No trial is feasible yet; several objectives.
+        best = study.best_trial
+        line += f" Best is trial {best.number} with value: {best.value}."
+    return line
