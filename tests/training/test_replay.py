@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from optuna import Trial
@@ -62,6 +64,32 @@ def test_an_error_in_a_replay_is_passed_on() -> None:
 
     with pytest.raises(ZeroDivisionError):
         replay(walk(8)[0], 7, raises)
+
+
+def stopping(objective: Callable[[Trial], float]) -> Callable[[Trial], float]:
+    """Return the objective, which also stops its study in every trial."""
+
+    def stops(trial: Trial) -> float:
+        trial.study.stop()
+        return objective(trial)
+
+    return stops
+
+
+def in_a_thread(objective: Callable[[Trial], float]) -> InParallel:
+    """Return an evaluation by a single thread."""
+    return InParallel(objective, ThreadPoolExecutor(1))
+
+
+@pytest.mark.parametrize("evaluation", [one_by_one, in_a_thread])
+def test_an_objective_that_stops_its_study_can_be_replayed(
+    evaluation: Callable[[Callable[[Trial], float]], Any],
+) -> None:
+    """All segments are trained, as without the stop."""
+    study, objective = walk()
+    ended = replay(study, 23, evaluation(stopping(objective)), 2)
+
+    assert [trial.value for trial in ended] == [study.trials[23].value] * 2
 
 
 def test_processes_cannot_replay_in_memory() -> None:
