@@ -42,7 +42,7 @@ def test_readmes_many_workers_run_as_shown(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, env=os.environ | PATHS, check=True, capture_output=True)
     (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/study.db")
 
-    assert study.n_trials == 100
+    assert study.n_trials == 160
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
