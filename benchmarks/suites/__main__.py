@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,26 +26,36 @@ from benchmarks.suites.task import Suite, Task
 
 
 class Limit(NamedTuple):
-    """The most trials and seeds of a sampler."""
+    """The most that a sampler runs.
+
+    Attributes:
+        n_trials: Trials of a study.
+        n_seeds: Seeds with one worker.
+        n_seeds_of_several: Seeds with several workers.
+    """
 
     n_trials: int
     n_seeds: int
+    n_seeds_of_several: int
 
 
 KEY = ("task", "sampler", "workers", "seed", "trials")
+_NOT_AT_ALL = Limit(0, 0, 0)
 # By suite and sampler. A trial takes `gp` 60 to 900 times as long as `random`.
 LIMITS: Mapping[tuple[str, str], Limit] = {
-    ("bbob", "gp"): Limit(n_trials=100, n_seeds=5),
-    ("bbob-mixint", "gp"): Limit(n_trials=100, n_seeds=5),
-    ("discrete", "gp"): Limit(n_trials=100, n_seeds=20),
-    ("conditional", "gp"): Limit(n_trials=100, n_seeds=20),
-    ("sklearn-hpo", "gp"): Limit(n_trials=100, n_seeds=20),
-    ("fashion-mnist-table", "gp"): Limit(n_trials=100, n_seeds=50),
-    ("tables", "gp"): Limit(n_trials=200, n_seeds=9),
-    ("bbob-biobj", "gp"): Limit(n_trials=100, n_seeds=1),
-    ("front", "gp"): Limit(n_trials=100, n_seeds=1),
-    ("trade-offs", "gp"): Limit(n_trials=100, n_seeds=2),
-    ("table-trade-offs", "gp"): Limit(n_trials=100, n_seeds=3),
+    ("bbob", "gp"): Limit(100, 5, 1),
+    ("bbob-mixint", "gp"): Limit(100, 5, 1),
+    ("discrete", "gp"): Limit(100, 20, 20),
+    ("conditional", "gp"): Limit(100, 20, 20),
+    ("sklearn-hpo", "gp"): Limit(100, 20, 20),
+    ("fashion-mnist-table", "gp"): Limit(100, 50, 0),
+    ("tables", "gp"): Limit(200, 9, 9),
+    ("pbo", "gp"): _NOT_AT_ALL,
+    **{("constrained", sampler): _NOT_AT_ALL for sampler in ("gp", "qmc", "cmaes", "de")},
+    ("bbob-biobj", "gp"): Limit(100, 1, 0),
+    ("front", "gp"): Limit(100, 1, 0),
+    ("trade-offs", "gp"): Limit(100, 2, 0),
+    ("table-trade-offs", "gp"): Limit(100, 3, 3),
 }
 
 
@@ -86,8 +96,9 @@ def jobs_of(suite: Suite, settings: Row, options: argparse.Namespace) -> list[Jo
         (task.name, sampler, n_workers, options.first_seed + seed, n_trials)
         for seed in range(options.seeds or suite.n_seeds)
         for task in tasks
-        for sampler, n_trials in _samplers_with(suite, options, seed)
+        for sampler in dict.fromkeys(options.samplers)
         for n_workers in dict.fromkeys(options.workers)
+        if (n_trials := _n_trials(suite, options, sampler, n_workers, seed))
     ]
     return [
         Job(settings | dict(zip(KEY, study, strict=True)), (options.suite, *study))
@@ -105,17 +116,16 @@ def _tasks(suite: Suite, options: argparse.Namespace) -> list[Task]:
     return [task for name, task in tasks.items() if not options.tasks or name in options.tasks]
 
 
-def _samplers_with(
-    suite: Suite, options: argparse.Namespace, seed: int
-) -> Iterator[tuple[str, int]]:
-    """Yield the samplers that run with a seed, each with its number of trials."""
-    n_trials = options.trials or suite.n_trials
-    for sampler in dict.fromkeys(options.samplers):
-        limit = LIMITS.get((options.suite, sampler))
-        if limit is None:
-            yield sampler, n_trials
-        elif seed < limit.n_seeds:
-            yield sampler, min(n_trials, limit.n_trials)
+def _n_trials(
+    suite: Suite, options: argparse.Namespace, sampler: str, n_workers: int, seed: int
+) -> int:
+    """Return the number of trials of a study, 0 if the sampler does not run."""
+    n_trials: int = options.trials or suite.n_trials
+    limit = LIMITS.get((suite.name, sampler))
+    if limit is None:
+        return n_trials
+    n_seeds = limit.n_seeds if n_workers == 1 else limit.n_seeds_of_several
+    return min(n_trials, limit.n_trials) if seed < n_seeds else 0
 
 
 def _order(row: Row) -> tuple[str, int, str, int, int]:

@@ -13,8 +13,8 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import runner
-from benchmarks.rows import read_rows, write_rows
-from benchmarks.runner import Job, in_processes
+from benchmarks.rows import RESULTS, read_rows, write_rows
+from benchmarks.runner import Job, Missing, in_processes
 from benchmarks.samplers import SAMPLERS, Search
 from benchmarks.suites import SUITES
 from benchmarks.suites import __main__ as suites
@@ -133,14 +133,35 @@ def test_a_continued_run_runs_only_what_is_missing(tmp_path: Path, jobs: list[An
 def test_a_slow_sampler_runs_fewer_trials_and_seeds(
     tmp_path: Path, jobs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its limit holds; `--tuning` chooses the tasks to tune on."""
-    monkeypatch.setattr(
-        suites, "LIMITS", {("tiny", "random"): suites.Limit(n_trials=5, n_seeds=1)}
-    )
-    options = ["--samplers", "random", "ga", "--workers", "1", "--tuning"]
+    """Its limit holds, which may be another one with workers; `--tuning` chooses the tasks."""
+    monkeypatch.setattr(suites, "LIMITS", {("tiny", "random"): suites.Limit(5, 2, 1)})
+    options = ["--samplers", "random", "ga", "--tuning"]
     suites.main(["tiny", *options, "--out", str(tmp_path / "rows.csv")])
 
-    assert jobs == [("tuned", "random", 1, 0, 5), *(("tuned", "ga", 1, s, 10) for s in (0, 1))]
+    assert jobs == [
+        ("tuned", "random", 1, 0, 5), ("tuned", "random", 8, 0, 5), ("tuned", "ga", 1, 0, 10),
+        ("tuned", "ga", 8, 0, 10), ("tuned", "random", 1, 1, 5), ("tuned", "ga", 1, 1, 10),
+        ("tuned", "ga", 8, 1, 10),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suites_command_without_options_repeats_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: str
+) -> None:
+    """All of its committed rows are among the studies that it asks for."""
+    asked: set[tuple[str, ...]] = set()
+
+    def ask(missing: Missing, *_: Any) -> None:
+        asked.update(tuple(map(str, job.arguments[1:])) for job in missing.jobs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suites, "run_missing", ask)
+    with pytest.raises(KeyboardInterrupt):
+        suites.main([suite, "--out", str(tmp_path / "rows.csv")])
+    rows = read_rows(RESULTS / f"suite_{suite.replace('-', '_')}.csv")
+
+    assert rows and {tuple(row[key] for key in suites.KEY) for row in rows} <= asked
 
 
 @pytest.mark.parametrize(
