@@ -30,7 +30,7 @@ import optuna
 from tqdm import tqdm
 
 from benchmarks.options import Options
-from benchmarks.rows import RESULTS, Row, environment, write_rows
+from benchmarks.rows import RESULTS, Row, environment, read_rows, write_rows
 from benchmarks.workers.common import TWO
 from benchmarks.workers.free import faults, swarm
 from benchmarks.workers.interrupted import interrupted
@@ -66,14 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiments and write the rows; see `--help`."""
     options = _parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    rows, place = [], environment("CPU")
+    known, place = read_rows(options.out), environment("CPU")
+    rows: list[Row] = []
     for name in tqdm(options.experiments, unit="experiment", disable=None):
         for row in EXPERIMENTS[name]():
             rows.append({"experiment": name, **row, **place})
-            write_rows(options.out, rows)  # A later experiment may fail.
+            write_rows(options.out, _merged(known, rows))  # A later experiment may fail.
             verdict = {True: "holds", False: "FAILS", None: ""}[row["holds"]]
             tqdm.write(f"{name}, {row['case']}: {row['figure']}: {row['value']} {verdict}")
     sys.exit(int(any(row["holds"] is False for row in rows)))
+
+
+def _merged(known: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the known rows of other experiments, in the order of experiments."""
+    done = {row["experiment"] for row in rows}
+    merged = [*(row for row in known if row["experiment"] not in done), *rows]
+    return sorted(merged, key=lambda row: [*EXPERIMENTS].index(row["experiment"]))
 
 
 def _parser() -> Options:

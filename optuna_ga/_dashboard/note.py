@@ -19,7 +19,7 @@ from optuna_ga._results.final_generation import (
     best_of_final_generation,
     front_of_final_generation,
 )
-from optuna_ga._results.history import edges_of, median
+from optuna_ga._results.history import edges_of, median, value_of
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -134,7 +134,7 @@ def _schedule(study: Study, link: str) -> str:
 
 
 def _described(trial: FrozenTrial, directions: Sequence[StudyDirection], link: str) -> str:
-    summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(trial.value)}"
+    summary = f"Trial [{trial.number}]({link}{trial.number}), value {_number(value_of(trial))}"
     summary += _reservation(trial, directions)
     edges = ", ".join(f"{_code(name)} ({edge})" for name, edge in edges_of(trial).items())
     hint = f"\n\nAt an end of the range: {edges}. A wider range may hold better values."
@@ -183,7 +183,7 @@ def _best_value(
 ) -> str:
     best = fittest((trial for trial in trials if trial.state.is_finished()), 1, directions)
     return "".join(
-        f"[{_number(trial.value)}]({link}{trial.number}){_reservation(trial, directions)}"
+        f"[{_number(value_of(trial))}]({link}{trial.number}){_reservation(trial, directions)}"
         for trial in best
     )
 

@@ -63,7 +63,7 @@ class Hypervolume:
 
     @property
     def _takes_too_long(self) -> bool:
-        return len(self._scaled.T) > MOST_OBJECTIVES
+        return bool(self._scaled.shape[1] > MOST_OBJECTIVES)
 
 
 def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -86,7 +86,8 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     ]
     table = pd.DataFrame(rows, columns=columns, dtype=object).astype(types)
     # A choice of None is no missing number.
-    plain = [f"params_{name}" for name in names if name not in _with_none(individuals)]
+    with_none = _with_none(individuals)
+    plain = [f"params_{name}" for name in names if name not in with_none]
     table[plain] = table[plain].infer_objects()
     return table
 

@@ -12,7 +12,7 @@ from optuna import Trial
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import was_stopped
+from optuna_ga._optuna_internals import is_storage_error, was_stopped
 from optuna_ga._running.arguments import OBJECTIVE_GIVEN
 from optuna_ga._running.matched_results import checked_results, error_of_several, matched_results
 from optuna_ga._running.outcome import (
@@ -25,6 +25,7 @@ from optuna_ga._running.outcome import (
     kept,
     outcome_of,
     tell,
+    text_of,
     uncaught,
 )
 
@@ -145,9 +146,23 @@ def _tell(
             for observe in observers:
                 observe(study, finished)
     finally:  # Even if an observer raises or the user interrupts, no result is lost.
-        for trial, outcome in zip(trials[n_told:], outcomes[n_told:], strict=True):
-            with suppress(Exception):  # The sampler's. The first error is under way already.
-                study.tell(trial, outcome.values, outcome.state, skip_if_finished=True)
+        _tell_quietly(study, trials[n_told:], outcomes[n_told:])
+
+
+def _tell_quietly(study: Study, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
+    """Tell each trial its result while an error is under way, past which others do not come."""
+    for position, (trial, outcome) in enumerate(zip(trials, outcomes, strict=True)):
+        try:
+            study.tell(trial, outcome.values, outcome.state, skip_if_finished=True)
+        except Exception as error:
+            if not is_storage_error(error):
+                continue  # The sampler's; the trial is told even so.
+            numbers = ", ".join(str(one.number) for one in trials[position:])
+            _logger.warning(
+                f"The results of the trials {numbers} are lost, since the storage raised "
+                f"{text_of(error, repr)}. They stay running: run again to evaluate them."
+            )
+            return
 
 
 def _log(study: Study, trial: FrozenTrial, outcome: Outcome) -> None:

@@ -38,7 +38,7 @@ def matched_results(
 
     An exception that the iterator raises is the result of the next trial; if the iterator ends
     with it, as a generator does, also of the trials that are left. The function of a map may raise
-    a StopIteration, too.
+    a StopIteration, too; at the end of an iterator that is written in Python the map looks alike.
     """
     waiting = {trial.number: trial for trial in trials}
     iterator, error = iter(results), None

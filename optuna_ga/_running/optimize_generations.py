@@ -76,8 +76,8 @@ def optimize_generations(
             raised once all trials of the generation are told. Interruptions are always raised.
         callbacks: Called with the study and each finished trial, in trial order. Callbacks and
             `evaluate` may call `study.stop()` in this thread; then no further generation starts,
-            not even after an interruption. Trials that callbacks add count as members of the next
-            generation.
+            also after an interruption, unless that comes once all trials are told. Trials that
+            callbacks add count as members of the next generation.
         show_progress_bar: Whether to show the trials done, the time left, the generation and the
             best value, or with several objectives the size of the front, on a terminal or in a
             notebook.

@@ -105,7 +105,7 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
     if number not in trials:
         raise ValueError(f"`trial` must belong to the study, but the study has no trial {number}.")
     child = trials[number]
-    if isinstance(trial, FrozenTrial) and trial.datetime_start != child.datetime_start:
+    if isinstance(trial, FrozenTrial) and not _start_together(trial, child):
         raise ValueError(
             f"`trial` must belong to the study, but the study's trial {number} is another one: it "
             f"started at {child.datetime_start}, and the given trial at {trial.datetime_start}."
@@ -115,6 +115,14 @@ def lineage_of(study: Study, trial: FrozenTrial | int) -> list[FrozenTrial]:
         lineage.append(parent)
         child = parent
     return lineage[::-1]
+
+
+def _start_together(trial: FrozenTrial, other: FrozenTrial) -> bool:
+    """Return whether two trials started at the same time, of which MariaDB keeps whole seconds."""
+    first, second = trial.datetime_start, other.datetime_start
+    if first is None or second is None or (first.microsecond and second.microsecond):
+        return first == second
+    return abs((first - second).total_seconds()) < 1.0
 
 
 def continued_parent(

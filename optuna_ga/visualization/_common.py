@@ -15,7 +15,7 @@ from typing import Any
 from optuna.study import Study
 
 from optuna_ga._checks import check_text
-from optuna_ga._results.history import ORIGINS, History, Individual, read_history
+from optuna_ga._results.history import ORIGINS, History, Individual, read_history, value_of
 from optuna_ga.visualization._plotly import go
 
 HIGHLIGHT = "#d1295a"
@@ -108,7 +108,11 @@ def hover_text(individual: Individual, target_name: str) -> str:
 def value_text(individual: Individual) -> str:
     """Return an individual's values as text, with its state unless it is complete and feasible."""
     state = individual.trial.state.name.lower()
-    text = ", ".join(f"{value:.6g}" for value in individual.trial.values or ()) or "none"
+    values = individual.trial.values
+    if values is None:
+        report = value_of(individual.trial)
+        values = [] if report is None else [report]
+    text = ", ".join(f"{value:.6g}" for value in values) or "none"
     if individual.is_candidate:
         return text
     return f"{text} ({'infeasible' if state == 'complete' else state})"

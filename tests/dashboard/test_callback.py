@@ -530,3 +530,12 @@ def test_the_median_is_that_of_the_trials_that_can_be_best() -> None:
     assert rows[f"[0]{link}0,1,2,3)"][-2:] == [f"[100]{link}0)", "100"]
     assert rows[f"[1]{link}4,5,6,7)"][-2:] == [f"[1]{link}4) (infeasible)", ""]
     assert "value 1 (infeasible)" in reported(study_with(*history))
+
+
+def test_a_generation_whose_fittest_was_pruned_says_so() -> None:
+    """With its last report, which an added trial has instead of a value."""
+    history = [pruned(intermediate_values={0: 3.0}), failed(), failed(), failed()]
+    note = reported(study_with(*history))
+
+    assert "[3](/dashboard/studies/0/trials?numbers=0) (pruned)" in note
+    assert "value 3 (pruned)" in note

@@ -7,8 +7,14 @@ import math
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.study import StudyDirection
 
 from optuna_ga import GASampler, generations_dataframe
+from optuna_ga._population.fitness import Rank
+from optuna_ga._population.hypervolume import Hypervolume
+from optuna_ga._results.progress import Progress
 from tests import several
 from tests.several import study_of_two, two_parabolas, with_values
 from tests.studies import of_four, run
@@ -81,3 +87,23 @@ def test_the_hypervolume_so_far_is_that_of_the_trials_so_far(n: int) -> None:
     expected = [several.volume(finite[:k], [3] * n) / 3**n for k in range(1, 27)]
 
     assert table["hypervolume"].tolist() == pytest.approx(expected)
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from([0.0, 1.0, 2.0, 5.0, math.inf, -math.inf])] * 3),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(2, 3),
+)
+def test_gains_add_up_to_the_hypervolume(points: list[tuple[float, ...]], n: int) -> None:
+    """Point by point, with infinite losses, after which earlier points are behind others."""
+    losses = np.array(points)[:, :n]
+    volume = Hypervolume(losses)
+    shares = Progress(
+        [Rank(0.0, False, 0, tuple(loss), i) for i, loss in enumerate(losses.tolist())],
+        [StudyDirection.MINIMIZE] * n,
+    ).bests
+
+    assert shares == pytest.approx([volume.of(range(k + 1)) for k in range(len(losses))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import optuna
 import pytest
 from optuna import Study, Trial, TrialPruned
 from optuna.samplers import RandomSampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import optimize_generations
@@ -179,3 +181,36 @@ def test_errors_of_a_sampler_cost_no_trial_its_result(error: Exception) -> None:
 
     assert caught.value is error
     assert values(study) == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+
+
+class Away(InMemoryStorage):
+    """A storage that is out of reach once two trials have been told."""
+
+    n_told = 0
+
+    def set_trial_state_values(self, *arguments: Any, **options: Any) -> bool:
+        """Fail from the third trial on."""
+        if self.n_told == 2:
+            raise OSError("away")
+        self.n_told += 1
+        return super().set_trial_state_values(*arguments, **options)
+
+
+def test_results_that_cannot_be_told_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback's error is under way already, so the log says which trials stay running."""
+
+    def fails(study: Study, trial: FrozenTrial) -> None:
+        if trial.number == 1:
+            raise KeyError("callback")
+
+    study = optuna.create_study(storage=Away())
+    logger = optuna.logging.get_logger("optuna.generations")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.WARNING, logger.name), pytest.raises(KeyError, match="callback"):
+        optimize_generations(
+            study, lambda trials: [0.0] * len(trials), 1, population_size=4, callbacks=[fails]
+        )
+    logger.removeHandler(caplog.handler)
+
+    assert "The results of the trials 2, 3 are lost" in caplog.text
+    assert [state.name for state in states(study)] == ["COMPLETE"] * 2 + ["RUNNING"] * 2

@@ -471,3 +471,15 @@ def test_an_address_is_no_folder(
         Checkpoints(kind(address))
 
     assert files(tmp_path) == set()
+
+
+def test_a_state_without_checksums_is_loaded(tmp_path: Path) -> None:
+    """PyTorch can be told to write none."""
+    checkpoints = Checkpoints(tmp_path)
+    torch.serialization.set_crc32_options(False)
+    try:
+        trial = saved(checkpoints, {"w": torch.ones(3), "x": 1.25})
+    finally:
+        torch.serialization.set_crc32_options(True)
+
+    assert checkpoints.load(trial)["x"] == 1.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,19 @@ def record_a_list(trial: Trial) -> float:
     """Suggest a list and say that a state was saved."""
     trial.suggest_categorical("c", [[1, 2]])  # type: ignore[list-item]
     return 0.0
+
+
+@pytest.mark.parametrize(("moved", "is_same"), [(0, True), (1, False)])
+def test_a_trial_may_have_lost_the_parts_of_its_second(moved: int, is_same: bool) -> None:
+    """As on MariaDB, though the study's own copy of it has them."""
+    study = walk(8)[0]
+    trial = study.trials[7]
+    assert trial.datetime_start is not None
+    whole = trial.datetime_start.replace(microsecond=0) - timedelta(seconds=moved)
+    trial.datetime_start = whole
+
+    if is_same:
+        assert schedule_of(study, trial) == schedule_of(study, 7)
+    else:
+        with pytest.raises(ValueError, match="another one"):
+            schedule_of(study, trial)

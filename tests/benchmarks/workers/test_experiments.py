@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rows import Row, read_rows
+from benchmarks.rows import Row, read_rows, write_rows
 from benchmarks.workers import free, interrupted, same_study
 from benchmarks.workers.__main__ import main
 from benchmarks.workers.common import TWO
@@ -49,9 +49,11 @@ def test_a_suggestion_is_timed_in_a_long_study(tmp_path: Path) -> None:
 
 
 def test_rows_say_what_holds(tmp_path: Path) -> None:
-    """The exit status is 0 if every bound holds."""
+    """The exit status is 0 if every bound holds; rows of other experiments stay."""
     path = tmp_path / "workers.csv"
+    write_rows(path, [{"experiment": "suggestion", "value": "1"}, {"experiment": "threads"}])
     with pytest.raises(SystemExit, match="0"):
         main(["--experiments", "threads", "--out", str(path)])
 
-    assert [row["holds"] for row in read_rows(path)] == ["True"]
+    found = [(row["experiment"], row["holds"]) for row in read_rows(path)]
+    assert found == [("threads", "True"), ("suggestion", "")]
