@@ -182,7 +182,7 @@ def test_the_dashboard_shows_the_report(open_database: OpenDatabase, tmp_path: P
     printed = output("dashboard", "--storage", url, "--trials", "20")
     study = get(optuna_dashboard.wsgi(open_database()), "/api/studies/1")
 
-    assert printed.splitlines()[-1] == f"optuna-dashboard {url}"
+    assert printed.splitlines()[0] == f"optuna-dashboard {url}"
     assert len(study["trials"]) == 20
     assert study["note"]["body"]
     assert study["plotly_graph_objects"]
