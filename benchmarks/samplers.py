@@ -154,7 +154,7 @@ def _adaptive(
     def factory(search: Search) -> BaseSampler:
         settings = GASampler.adaptive(screen=screen, seed=search.seed).settings
         assert isinstance(settings, AdaptiveSettings)
-        tuning = replace(settings.tuning, **changes)
+        tuning = replace(settings.constants, **changes)
         if later is None:
             tuning = replace(tuning, later=None)
         elif tuning.later is not None:

@@ -11,11 +11,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, AdaptiveSettings
+from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._breeding.breeder import Breeder
 from optuna_ga._breeding.breeders import Memories, Settings, check_directions, takes
 from optuna_ga._breeding.paper_settings import Mutation, PaperSettings, Selection
-from optuna_ga._checks import check_bool, refuse_constraints_func
+from optuna_ga._checks import refuse_constraints_func
 
 
 class GASampler(BaseSampler):
@@ -122,11 +122,7 @@ class GASampler(BaseSampler):
         """
         return cls.from_settings(
             AdaptiveSettings(
-                population_size=population_size,
-                screen=check_bool("screen", screen),
-                seed=seed,
-                record=record,
-                tuning=SCREENED if screen else MODEL_FREE,
+                population_size=population_size, screen=screen, seed=seed, record=record
             )
         )
 
@@ -228,7 +224,8 @@ class GASampler(BaseSampler):
         # A subclass may have arguments of its own, which are no settings.
         names = [one for one in signature(getattr(GASampler, name)).parameters if one != "self"]
         arguments = ", ".join(f"{one}={getattr(settings, one)!r}" for one in names)
-        return f"{type(self).__name__}{f'.{name}' * (name != '__init__')}({arguments})"
+        method = "" if name == "__init__" else f".{name}"
+        return f"{type(self).__name__}{method}({arguments})"
 
     def reseed_rng(self) -> None:
         """Do nothing: draws are keyed by trial number, so workers never share them."""

@@ -47,7 +47,9 @@ def test_threads_never_draw_the_same() -> None:
 
 def sphere_when_all_have_a_trial(trial: Trial) -> float:
     """Hold a worker's first trial until each of four workers has one."""
+    end = time.monotonic() + 60
     while len(trial.study.get_trials(deepcopy=False)) < 4:
+        assert time.monotonic() < end
         time.sleep(0.01)
     return sphere(trial)
 

@@ -46,6 +46,16 @@ def test_settings_make_the_same_sampler_again(make: Callable[..., GASampler]) ->
     assert story(run(again, 16)) == story(run(sampler, 16))
 
 
+def test_changed_settings_take_the_constants_of_their_kind() -> None:
+    """As the argument of the same name does."""
+    settings = replace(GASampler.adaptive(seed=0).settings, screen=False)
+
+    assert settings == GASampler.adaptive(seed=0, screen=False).settings
+    assert story(run(GASampler.from_settings(settings), 20)) == story(
+        run(GASampler.adaptive(seed=0, screen=False), 20)
+    )
+
+
 @every_sampler
 def test_settings_are_read_only(make: Callable[..., GASampler]) -> None:
     """A sampler cannot become another in the middle of a study."""
@@ -69,6 +79,39 @@ def test_changed_settings_are_checked(
     """As the arguments are."""
     with pytest.raises(error, match=f"^`{name}` must be "):
         replace(make(seed=0).settings, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value", "rule"),
+    [
+        (GASampler, "selection", "truncation", "'generational' where .* is False"),
+        (GASampler, "mutation", "perturb", "'resample' where .* is False"),
+        (GASampler.population_based_training, "elitism", True, "False where .* is True"),
+        (GASampler.population_based_training, "avoid_duplicates", True, "False where .* is True"),
+    ],
+)
+def test_a_setting_of_the_other_sampler_is_refused(
+    make: Callable[..., GASampler], name: str, value: Any, rule: str
+) -> None:
+    """No setting is ignored."""
+    with pytest.raises(ValueError, match=f"^`{name}` must be {rule}, but {value!r} was given"):
+        replace(make(seed=0).settings, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "rule"),
+    [
+        (GASampler, "population_based_training", "True or False"),
+        (GASampler.adaptive, "tuning", "a Tuning or None"),
+    ],
+)
+def test_settings_that_no_constructor_has_are_checked(
+    make: Callable[..., GASampler], name: str, rule: str
+) -> None:
+    """Before a trial fails by them."""
+    wrong: dict[str, Any] = {name: "no"}
+    with pytest.raises(TypeError, match=f"^`{name}` must be {rule}, but 'no' was given"):
+        replace(make(seed=0).settings, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +143,7 @@ def test_a_tuned_sampler_shows_its_constants() -> None:
     """No constructor has them as arguments."""
     settings = GASampler.adaptive(seed=1).settings
     assert isinstance(settings, AdaptiveSettings)
-    tuned = replace(settings, tuning=replace(settings.tuning, n_parents=5))
+    tuned = replace(settings, tuning=replace(settings.constants, n_parents=5))
 
     assert repr(GASampler.from_settings(tuned)) == f"GASampler.from_settings({tuned!r})"
 

@@ -52,9 +52,9 @@ class AdaptiveProposer(Proposer):
 
     def __init__(self, settings: AdaptiveSettings, seed: int, n_objectives: int) -> None:
         several = n_objectives > 1
-        n_fittest = MAX_TRIALS if settings.screen or several else settings.tuning.n_parents
+        n_fittest = MAX_TRIALS if settings.screen or several else settings.constants.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
-        self._tuning = replace(settings.tuning, later=None) if several else settings.tuning
+        self._tuning = replace(settings.constants, later=None) if several else settings.constants
         self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
         self._front_surrogate: FrontSurrogate | None = None

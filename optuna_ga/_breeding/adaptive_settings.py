@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked
+from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked, shown
 
 MAX_TRIALS = 200
 """The trials that the model learns from at most, which bounds its cost."""
@@ -93,7 +93,8 @@ class AdaptiveSettings:
         screen: Whether a Gaussian process chooses among candidates.
         seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
-        tuning: Constants of the operators and of the model, to be changed by experiments only.
+        tuning: Constants of the operators and of the model, changed by experiments only; None:
+            the usual ones.
 
     Raises:
         TypeError: If a setting has the wrong type; a bool is no number.
@@ -104,9 +105,13 @@ class AdaptiveSettings:
     screen: bool
     seed: int | None
     record: bool
-    tuning: Tuning
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tuning, Tuning | None):
+            raise TypeError(
+                f"`tuning` must be a Tuning or None, but {shown(self.tuning)} was given."
+            )
         set_checked(
             self,
             population_size=check_population_size(self.population_size),
@@ -118,5 +123,9 @@ class AdaptiveSettings:
     @property
     def constructor(self) -> str:
         """The name of the sampler's method that has these settings as arguments."""
-        usual = SCREENED if self.screen else MODEL_FREE
-        return "adaptive" if self.tuning == usual else "from_settings"
+        return "adaptive" if self.tuning is None else "from_settings"
+
+    @property
+    def constants(self) -> Tuning:
+        """The constants of the operators and of the model."""
+        return self.tuning or (SCREENED if self.screen else MODEL_FREE)

@@ -32,18 +32,23 @@ class PaperSettings:
         population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1].
         mutation_prob: Probability of a mutation for each gene, in [0, 1].
-        mutation: "resample" draws a gene afresh; "perturb" moves it a little.
+        mutation: "resample" draws a gene afresh; "perturb", in population-based training only,
+            moves it a little.
         selection: "generational" lets children of two parents replace the population;
-            "truncation" lets copies of the fittest trials replace the least fit.
-        elitism: Whether parents are the best of all earlier generations rather than of the last.
-        avoid_duplicates: Whether children that repeat the parameters of a trial are passed over.
+            "truncation", in population-based training only, lets copies of the fittest trials
+            replace the least fit.
+        elitism: Whether parents are the best of all earlier generations rather than of the last;
+            not in population-based training.
+        avoid_duplicates: Whether children that repeat the parameters of a trial are passed over;
+            not in population-based training.
         population_based_training: Whether trials resume the training of their fitter parent.
         seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
 
     Raises:
         TypeError: If a setting has the wrong type; a bool is no number.
-        ValueError: If a setting is out of its range, or makes too few parents.
+        ValueError: If a setting is out of its range, makes too few parents or belongs to the
+            other of the two samplers.
     """
 
     population_size: int
@@ -69,7 +74,11 @@ class PaperSettings:
             record=check_bool("record", self.record),
             seed=check_seed(self.seed),
             avoid_duplicates=check_bool("avoid_duplicates", self.avoid_duplicates),
+            population_based_training=check_bool(
+                "population_based_training", self.population_based_training
+            ),
         )
+        self._check_belonging()
         if self.selection == "truncation":
             self._check_truncation()
         elif self.n_parents < 2:
@@ -77,6 +86,16 @@ class PaperSettings:
                 "`parent_fraction * population_size` must be at least 2, since crossover takes "
                 f"two parents, but {self.parent_fraction!r} * {self.population_size!r} was given."
             )
+
+    def _check_belonging(self) -> None:
+        resumes = self.population_based_training
+        for name in ("elitism", "avoid_duplicates") if resumes else ("mutation", "selection"):
+            value, usual = getattr(self, name), getattr(type(self), name)
+            if value != usual:
+                raise ValueError(
+                    f"`{name}` must be {usual!r} where `population_based_training` is {resumes}, "
+                    f"but {value!r} was given."
+                )
 
     def _check_truncation(self) -> None:
         if self.parent_fraction > 0.5:

@@ -26,7 +26,7 @@ def test_a_setting_is_changed_in_both_stages_or_in_the_later_one_alone() -> None
     for name, factory in {**ABLATIONS, **STAGES}.items():
         sampler = factory(Search(0))
         if isinstance(sampler, GASampler) and isinstance(sampler.settings, AdaptiveSettings):
-            found[name] = sampler.settings.tuning
+            found[name] = sampler.settings.constants
 
     both, alone = found["14-parents"], found["no-quadratic"]
     assert both.n_parents == 14

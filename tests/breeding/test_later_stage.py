@@ -35,7 +35,7 @@ def with_later(later: Tuning | None, seed: int = 0) -> GASampler:
     """Return a sampler with other constants of the later stage; None: without that stage."""
     settings = GASampler.adaptive(seed=seed).settings
     assert isinstance(settings, AdaptiveSettings)
-    tuning = replace(settings.tuning, later=later)
+    tuning = replace(settings.constants, later=later)
     return GASampler.from_settings(replace(settings, tuning=tuning))
 
 
