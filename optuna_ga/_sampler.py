@@ -110,7 +110,8 @@ class GASampler(BaseSampler):
         need the same seed, or none. See `docs/explanation/algorithm.md`.
 
         Args:
-            population_size: Trials in a generation, 2 to 1,000,000.
+            population_size: Number of first trials, a Latin hypercube, 2 to 1,000,000. Later
+                trials are grouped by it, and `optimize_generations` runs so many together.
             screen: Whether a model chooses among candidates. False takes the first new candidate,
                 which costs less.
             seed: Seed of all draws, at least 0. None: the study's own, as for `GASampler`.

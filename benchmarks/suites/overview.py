@@ -8,7 +8,7 @@ Ranks are those of the suites' own reports.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,14 @@ from benchmarks.markdown import paragraph, table
 from benchmarks.options import Options
 from benchmarks.rows import RESULTS, read_frame, replacing
 from benchmarks.suites import SUITES
+from benchmarks.suites.in_brief import N_TRIALS, Suites, figure_in_brief, table_in_brief
 from benchmarks.suites.plot import Curves, ranks, set_trial_ticks
 from benchmarks.suites.ranks import MeanRank, mean_ranks, nearly_complete, scores_after, signs
 from benchmarks.suites.report import BUDGETS
 
 OURS = "adaptive", "adaptive-model-free"
-IN_BRIEF = {
-    "adaptive": "`GASampler.adaptive()`",
-    "ga": "`GASampler()`",
-    "gp": "GP",
-    "tpe": "TPE",
-    "cmaes": "CMA-ES",
-    "nsga2": "NSGA-II",
-}  # The samplers of the first table and their titles in it.
-TRIALS_IN_BRIEF = 100
 N_COLUMNS = 4  # Of panels.
 SHOWN = (*OURS, "gp", "tpe", "cmaes", "nsga2-sbx", "random")  # The others are grey.
-
-Suites = Mapping[str, pd.DataFrame]  # Rows by name.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with replacing(folder / "suites.md") as file:
         file.write(text)
     draw(suites, _workers(suites)).savefig(folder / "suites.png", dpi=100)
-    draw(suites, [1]).savefig(folder / "convergence.png", dpi=100)
+    figure_in_brief(suites).savefig(folder / "convergence.png", dpi=120)
     print(text)
 
 
@@ -67,8 +57,8 @@ def overview(suites: Suites) -> str:
     parts = ["# The adaptive samplers on all suites\n", _explanation()]
     parts += ["![Mean ranks over trials](suites.png)\n"]
     for n_workers in _workers(suites):
-        title = f"## After {TRIALS_IN_BRIEF} trials, with {_counted(n_workers)}\n"
-        parts += [title, in_brief(suites, n_workers)]
+        title = f"## After {N_TRIALS} trials, with {_counted(n_workers)}\n"
+        parts += [title, table_in_brief(suites, n_workers)]
     for n_workers in _workers(suites):
         parts += [f"## With {_counted(n_workers)}\n"]
         for ours in OURS:
@@ -80,25 +70,6 @@ def overview(suites: Suites) -> str:
             header = ["suite", "trials", "tasks / pairs", "place", "mean rank", "best other"]
             parts += [f"### `{ours}`\n", table([*header, "against `gp`"], lines)]
     return "\n".join(parts)
-
-
-def in_brief(suites: Suites, n_workers: int) -> str:
-    """Return a table of mean ranks, a line for each suite; the lowest are bold."""
-    lines = []
-    for name, rows in suites.items():
-        field = nearly_complete(scores_after(rows, n_workers, TRIALS_IN_BRIEF))
-        if field is None:
-            continue
-        means = {ours: f"{rank.mean:.2f}" for ours, rank in mean_ranks(field).items()}
-        shown = [means.get(sampler, "-") for sampler in IN_BRIEF]
-        lowest = min((rank for rank in shown if rank != "-"), key=float)
-        cells = [f"**{rank}**" if rank == lowest else rank for rank in shown]
-        n_seeds = field.groupby(level="task").size()
-        n_tasks, least, most = len(n_seeds), int(n_seeds.min()), int(n_seeds.max())
-        seeds = f"{least} to {most}" if least < most else str(most)
-        tasks = f"{n_tasks} task{'s' * (n_tasks > 1)}, {seeds} seed{'s' * (most > 1)}"
-        lines.append([f"`{name}`, {tasks}", *cells])
-    return table(["", *IN_BRIEF.values()], lines)
 
 
 def _counted(n_workers: int) -> str:
