@@ -48,7 +48,9 @@ def test_settings_make_the_same_sampler_again(make: Callable[..., GASampler]) ->
 
 def test_changed_settings_take_the_constants_of_their_kind() -> None:
     """As the argument of the same name does."""
-    settings = replace(GASampler.adaptive(seed=0).settings, screen=False)
+    settings = GASampler.adaptive(seed=0).settings
+    assert isinstance(settings, AdaptiveSettings)
+    settings = replace(settings, screen=False)
 
     assert settings == GASampler.adaptive(seed=0, screen=False).settings
     assert story(run(GASampler.from_settings(settings), 20)) == story(

@@ -49,7 +49,8 @@ class Recorder:
             return
         if unfinished is not None:
             record_unfinished(study, trial, unfinished)
-        if not self._has_sampler:
+        # Another sampler may have run since: looked up once for each generation.
+        if not self._has_sampler or trial.number % self._population_size == 0:
             record_population_size(study, self._population_size)
             record_sampler(study, repr(sampler))
             self._has_sampler = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -48,6 +49,13 @@ class Hypervolume:
 
         points = self._scaled[list(positions)]
         return float(hypervolume(points, ref=np.ones(points.shape[1])))
+
+    def front(self, positions: Sequence[int]) -> list[int]:
+        """Return those of some positions whose points no other dominates or equals."""
+        from moocore import is_nondominated  # Only studies with several objectives need it.
+
+        # Scaled, since infinite losses crash it or make it err.
+        return list(compress(positions, is_nondominated(self._scaled[list(positions)])))
 
     def added(self, position: int, front: Sequence[int]) -> float:
         """Return the share that a point adds to the points of a front, given by their positions.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import compress
 
 from optuna_ga._population.hypervolume import MOST_OBJECTIVES, Hypervolume
 from optuna_ga._results.history import History
@@ -60,11 +59,8 @@ def _shares(
     history: History, generations: Iterable[int]
 ) -> tuple[list[float | None], list[float | None]]:
     """Return the hypervolumes of each generation's trials, and of these and all before them."""
-    from moocore import is_nondominated  # Only studies with several objectives need it.
-
     candidates = [individual for individual in history.individuals if individual.is_candidate]
-    losses = history.losses(candidates)
-    volume = Hypervolume(losses) if candidates else None
+    volume = Hypervolume(history.losses(candidates)) if candidates else None
 
     def share(positions: Sequence[int]) -> float | None:
         return finite(volume.of(positions)) if volume and positions else None
@@ -75,9 +71,8 @@ def _shares(
     own, so_far = [], []
     front: list[int] = []
     for generation in generations:
-        if members[generation]:
-            front += members[generation]
-            front = list(compress(front, is_nondominated(losses[front])))
+        if volume and members[generation]:
+            front = volume.front([*front, *members[generation]])
         own.append(share(members[generation]))
         so_far.append(share(front))
     return own, so_far

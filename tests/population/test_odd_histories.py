@@ -154,6 +154,18 @@ def test_the_population_size_may_change_on_resumption() -> None:
     assert study.user_attrs == {"ga_population_size": 6, "ga_sampler": repr(study.sampler)}
 
 
+def test_the_study_shows_the_sampler_that_ran_last() -> None:
+    """Also if it ran before another one."""
+    first, second = of_four(), GASampler(6, seed=0)
+    study = run(first, 8)
+    study.sampler = second
+    study.optimize(sphere, n_trials=4)
+    study.sampler = first
+    study.optimize(sphere, n_trials=1)
+
+    assert study.user_attrs == {"ga_population_size": 4, "ga_sampler": repr(first)}
+
+
 @pytest.mark.parametrize("elitism", [False, True])
 def test_a_copied_study_continues_like_the_original(elitism: bool) -> None:
     """Parents are recorded by number, which a copy keeps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from optuna import Study
 
@@ -67,6 +68,21 @@ def test_every_figure_bears_constraints_and_infinite_values(plot: Plot) -> None:
     history.append(with_values(float("-inf"), 3))
     text = plot(study_of_two(of_four(), history=history)).to_json()
     assert "NaN" not in text and "Infinity" not in text
+
+
+@pytest.mark.parametrize("n_objectives", [3, 5])
+def test_the_hypervolume_of_infinite_values_is_the_tables(n_objectives: int) -> None:
+    """A value may be infinitely good or bad in any objective."""
+    rng = np.random.default_rng(n_objectives)
+    values = rng.normal(size=(80, n_objectives))
+    values[rng.random(values.shape) < 0.05] = -np.inf
+    values[rng.random(values.shape) < 0.05] = np.inf
+    history = [with_values(*each.tolist()) for each in values]
+    study = study_of_two(of_four(), ["minimize"] * n_objectives, history)
+    _, so_far = plot_fitness(study).data
+    table = generations_dataframe(study, population_size=4)
+
+    assert list(so_far.y) == pytest.approx(table["hypervolume"][3::4].tolist())
 
 
 def test_the_hypervolume_so_far_never_shrinks_from_left_to_right() -> None:
