@@ -29,7 +29,7 @@ if __name__ == "__main__":
     study = optuna.create_study(
         study_name="dashboard",
         storage=options.storage,
-        sampler=GASampler(population_size=10, seed=0),
+        sampler=GASampler.adaptive(seed=0),
         load_if_exists=True,
     )
     print(f"optuna-dashboard {options.storage}", flush=True)

@@ -28,7 +28,7 @@ def objective(trial: optuna.Trial) -> float:
 
 def open_study(url: str) -> optuna.Study:
     """Return the study; the first worker creates it."""
-    sampler = GASampler(population_size=POPULATION_SIZE, elitism=True, seed=0)
+    sampler = GASampler.adaptive(POPULATION_SIZE, seed=0)
     name = "distributed"
     return optuna.create_study(study_name=name, storage=url, sampler=sampler, load_if_exists=True)
 

@@ -14,7 +14,7 @@ import time
 import optuna
 import torch
 
-from optuna_ga import GASampler, best_of_final_generation, optimize_generations
+from optuna_ga import GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
 if __name__ == "__main__":
@@ -33,11 +33,11 @@ if __name__ == "__main__":
         n_validation_images=min(options.images, 2000),
         device=device,
     )
-    sampler = GASampler(options.population_size, seed=0)
+    sampler = GASampler.adaptive(options.population_size, seed=0)
     study = optuna.create_study(sampler=sampler)
     start = time.perf_counter()
     optimize_generations(study, objective.evaluate_generation, options.generations)
     seconds = time.perf_counter() - start
-    best = best_of_final_generation(study)
     print(f"{len(study.trials)} networks in {seconds:.1f} s on {device}")
+    best = study.best_trial
     print(f"Accuracy {best.user_attrs['validation_accuracy']:.3f} with {best.params}")

@@ -1,10 +1,10 @@
-"""Prune bad trials early: Hyperband with the genetic algorithm.
+"""Prune bad trials early: Hyperband with the adaptive search.
 
-Hyperband assigns trials to brackets that prune earlier or later. A generation spans all brackets.
-Pruned trials can become parents, but complete trials rank before them, and among pruned trials
-the one with the later last step ranks first.
+Hyperband assigns trials to brackets that prune earlier or later. Pruned trials can become
+parents, but complete trials rank before them, and among pruned trials the one with the later last
+step ranks first.
 
-    python examples/pruning.py
+    pip install -e . scikit-learn && python examples/pruning.py
 """
 
 import argparse
@@ -46,7 +46,7 @@ if __name__ == "__main__":
     parser.add_argument("--trials", type=int, default=100, help="number of trials")
     options = parser.parse_args()
     pruner = HyperbandPruner(min_resource=1, max_resource=N_EPOCHS, reduction_factor=3)
-    study = optuna.create_study(sampler=GASampler(seed=0), pruner=pruner)
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=0), pruner=pruner)
     study.optimize(objective, n_trials=options.trials)
     n_epochs = sum(len(trial.intermediate_values) for trial in study.trials)
     n_pruned = len(study.get_trials(states=[TrialState.PRUNED]))

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from optuna_ga import GASampler, best_of_final_generation, optimize_generations
+from optuna_ga import GASampler, optimize_generations
 from optuna_ga.torch import Member, PopulationTrainer, TensorData
 
 
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     x, y = (torch.tensor(each) for each in load_digits(return_X_y=True))
     train, test = (TensorData(x[p].float() / 16, y[p]) for p in (slice(1200), slice(1200, None)))
     trainer = PopulationTrainer(Digits(), train=train, validation=test, optimizer="sgd", **options)
-    study = optuna.create_study(sampler=GASampler(population_size=10, seed=0))
+    study = optuna.create_study(sampler=GASampler.adaptive(population_size=10, seed=0))
     optimize_generations(study, trainer.objective(suggest, metric="errors"), n_generations=n)
-    best = best_of_final_generation(study)
+    best = study.best_trial
     print(f"Errors {best.value:.3f} with {best.params}")

@@ -53,7 +53,7 @@ if __name__ == "__main__":
     ids = torch.rand(1536, 16, generator=torch.Generator().manual_seed(0)).argsort(1)
     data = [TensorData({"input_ids": x, "labels": x.argmin(1) // 8}) for x in ids.split(1024)]
     trainer = PopulationTrainer(Halves(), train=data[0], validation=data[1], **options)
-    study = optuna.create_study(sampler=GASampler(8, seed=0))
-    rate = ("rate", 1e-4, 3e-2)
-    optimize_generations(study, trainer.objective(lambda t: Member(t.suggest_float(*rate))), n)
+    study = optuna.create_study(sampler=GASampler.adaptive(8, seed=0))
+    objective = trainer.objective(lambda t: Member(t.suggest_float("rate", 1e-4, 3e-2, log=True)))
+    optimize_generations(study, objective, n)
     print(f"Loss {study.best_value:.3f} with {study.best_params}")

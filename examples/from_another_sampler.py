@@ -1,12 +1,10 @@
-"""Continue another sampler's study with the genetic algorithm; every earlier trial counts.
+"""Continue another sampler's study; every earlier trial counts.
 
-Load the study with `GASampler` and optimize. A trial's number decides its generation, whichever
-sampler suggested it, so earlier trials can become parents: the best of all with `elitism=True`,
-otherwise the best of the last generation. A program that uses `NSGAIISampler` for one objective
-needs no change but the sampler.
+Load the study with `GASampler.adaptive()` and optimize. Whichever sampler suggested the earlier
+trials, the fittest of them are parents, and the model learns from all.
 
-    python examples/moving.py
-    python examples/moving.py --first NSGAIISampler
+    python examples/from_another_sampler.py
+    python examples/from_another_sampler.py --first NSGAIISampler
 """
 
 import argparse
@@ -29,7 +27,7 @@ def objective(trial: optuna.Trial) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storage", default="sqlite:///moving.db", help="URL of the database")
+    parser.add_argument("--storage", default="sqlite:///study.db", help="URL of the database")
     parser.add_argument(
         "--first", choices=sorted(SAMPLERS), default="TPESampler", help="first sampler"
     )
@@ -43,9 +41,9 @@ if __name__ == "__main__":
     study = optuna.load_study(
         study_name=first.study_name,
         storage=options.storage,
-        sampler=GASampler(population_size=20, elitism=True, seed=0),
+        sampler=GASampler.adaptive(seed=0),
     )
     study.optimize(objective, n_trials=options.trials)
-    print(f"GASampler: {study.best_value:.3f} after {len(study.trials)} trials")
+    print(f"GASampler.adaptive: {study.best_value:.3f} after {len(study.trials)} trials")
     for trial in study.trials[options.trials :: 10]:
-        print(f"Trial {trial.number} is a child of {trial.user_attrs.get('ga_parents')}")
+        print(f"Trial {trial.number} has the parents {trial.user_attrs.get('ga_parents')}")
