@@ -1,4 +1,4 @@
-"""Hypothesis strategies for Optuna's search spaces."""
+"""Hypothesis strategies for Optuna's search spaces, and Optuna's check of a value."""
 
 from __future__ import annotations
 
@@ -85,3 +85,8 @@ def grids() -> st.SearchStrategy[FloatDistribution | IntDistribution]:
 def units() -> st.SearchStrategy[float]:
     """Positions in [0, 1), its ends among them."""
     return st.just(0.0) | st.just(1 - 2**-53) | st.integers(0, 2**53 - 1).map(lambda k: k / 2**53)
+
+
+def contains(distribution: BaseDistribution, value: object) -> bool:
+    """Return whether a distribution contains a value by Optuna's own check."""
+    return distribution._contains(distribution.to_internal_repr(value))

@@ -32,7 +32,7 @@ from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
-from optuna_ga._population.genes import resolved
+from optuna_ga._population.unit_scale import snapped_to_grid
 
 if TYPE_CHECKING:
     from optuna_ga._breeding.front_surrogate import FrontSurrogate
@@ -109,7 +109,7 @@ class AdaptiveProposer(Proposer):
         rng = generator(self.seed, "start", name)
         strata = rng.permutation(size)
         unit = (strata[number] + rng.random(size)[number]) / size
-        return float(resolved(distribution, np.array([unit]))[0])
+        return float(snapped_to_grid(distribution, np.array([unit]))[0])
 
 
 def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:

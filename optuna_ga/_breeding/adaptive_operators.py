@@ -29,7 +29,8 @@ from numpy.random import Generator
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from optuna_ga._breeding.adaptive_settings import Tuning
-from optuna_ga._population.genes import n_cells, resolved
+from optuna_ga._population.genes import n_cells
+from optuna_ga._population.unit_scale import snapped_to_grid
 
 
 class Plan(NamedTuple):
@@ -140,7 +141,7 @@ def express(
     genes = np.where(fresh, uniforms[2], np.where(choices[:, None], picked, numbers))
     for position, distribution in enumerate(distributions):
         if cells[position] is not None:
-            genes[position] = resolved(distribution, genes[position])
+            genes[position] = snapped_to_grid(distribution, genes[position])
     return genes, fresh
 
 

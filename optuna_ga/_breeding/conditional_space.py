@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._population.genes import DIGITS, n_cells
+from optuna_ga._population.genes import n_cells
+from optuna_ga._population.unit_scale import DIGITS
 
 
 class _Split(NamedTuple):

@@ -25,8 +25,10 @@ from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.tried import Tried
 from optuna_ga._breeding.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params
+from optuna_ga._population.choices import find_choice
 from optuna_ga._population.draws import generator
-from optuna_ga._population.genes import Gene, find_choice, grid, n_values, resolved
+from optuna_ga._population.genes import Gene, n_values
+from optuna_ga._population.unit_scale import grid, snapped_to_grid
 
 Genes = Mapping[str, float]
 
@@ -261,7 +263,7 @@ class KnownTrials:
     def _random(self, seed: int, number: int, n: int) -> np.ndarray:
         """Return random children `(n, D)`."""
         columns = [
-            resolved(distribution, generator(seed, number, "random", name).random(n))
+            snapped_to_grid(distribution, generator(seed, number, "random", name).random(n))
             for name, distribution in self.matrix.distributions.items()
         ]
         return np.column_stack(columns)

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial
 from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.paper_settings import Mutation, PaperSettings
+from optuna_ga._breeding.perturbation import perturbed
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, OutdatedError, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._optuna_internals import enqueued_params
@@ -34,14 +35,8 @@ from optuna_ga._population.draws import (
     trial_draws,
 )
 from optuna_ga._population.generations import Generations
-from optuna_ga._population.genes import (
-    Gene,
-    fit,
-    from_unit,
-    is_inheritable,
-    perturbed,
-    resolved,
-)
+from optuna_ga._population.genes import Gene, is_inheritable, nearest_value
+from optuna_ga._population.unit_scale import from_unit, snapped_to_grid
 from optuna_ga._records import recorded_parents, shown_parents
 
 
@@ -216,7 +211,7 @@ def mutant(
 
 
 def _crossed(distribution: BaseDistribution, values: Sequence[Gene], draws: GeneDraws) -> Gene:
-    return fit(distribution, values[int(draws.crossover * len(values))])
+    return nearest_value(distribution, values[int(draws.crossover * len(values))])
 
 
 class PaperProposer(Proposer):
@@ -308,7 +303,7 @@ class _Siblings(Candidates):
         """
         uniforms = generator(self.seed, self.number, name).random((3, self.n))
         present = pair[~np.isnan(pair)]
-        fresh = resolved(distribution, uniforms[0])
+        fresh = snapped_to_grid(distribution, uniforms[0])
         if not len(present):
             return fresh, np.ones(self.n, bool)
         inherited = present[(uniforms[1] * len(present)).astype(int)]

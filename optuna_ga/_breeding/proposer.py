@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.draws import generator
-from optuna_ga._population.genes import resolved
+from optuna_ga._population.unit_scale import snapped_to_grid
 
 N_UNSCREENED = 8  # Candidates where no model chooses and the first new one is taken.
 
@@ -89,4 +89,4 @@ class Proposer(ABC):
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene of the numbered trial that is drawn at random."""
         unit = generator(self.seed, number, name).random()
-        return float(resolved(distribution, np.array([unit]))[0])
+        return float(snapped_to_grid(distribution, np.array([unit]))[0])

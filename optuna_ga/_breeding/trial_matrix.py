@@ -13,16 +13,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._population.choices import are_equal
 from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
-from optuna_ga._population.genes import (
-    Gene,
-    are_equal,
-    encoder,
-    fit,
-    inherited,
-    is_inheritable,
-)
+from optuna_ga._population.genes import Gene, is_inheritable, nearest_value
+from optuna_ga._population.unit_scale import encoder, inherited
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -118,7 +113,9 @@ class TrialMatrix:
             if distribution is not None and is_inheritable(
                 value, distributions[name], distribution
             ):
-                units[self._columns[name]] = self._encoders[name](fit(distribution, value))
+                units[self._columns[name]] = self._encoders[name](
+                    nearest_value(distribution, value)
+                )
         return units
 
     def holds(self, trial: FrozenTrial) -> bool:
@@ -128,7 +125,7 @@ class TrialMatrix:
         """
         return all(
             is_inheritable(value, trial.distributions[name], distribution)
-            and fit(distribution, value) == value
+            and nearest_value(distribution, value) == value
             if (distribution := self.distributions.get(name)) is not None
             else not self.lacks_columns
             for name, value in trial.params.items()

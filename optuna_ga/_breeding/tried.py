@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optuna_ga._population.genes import DIGITS
+from optuna_ga._population.unit_scale import DIGITS
 
 
 class Tried:

@@ -20,15 +20,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._population.genes import (
-    Gene,
-    are_equal,
-    fit,
-    from_unit,
-    n_cells,
-    n_values,
-    stored_choices,
-)
+from optuna_ga._population.choices import are_equal, stored_choices
+from optuna_ga._population.genes import Gene, n_cells, n_values, nearest_value
+from optuna_ga._population.unit_scale import from_unit
 
 _DIGITS = 12  # Numbers that agree to so many significant digits are equal.
 
@@ -161,7 +155,7 @@ def _alternatives(
     step = distribution.step
     for distance in range(1, n + 2):
         for neighbour in (value - distance * step, value + distance * step):
-            yield fit(distribution, neighbour)  # Beyond an end of the range: the end.
+            yield nearest_value(distribution, neighbour)  # Beyond an end of the range: the end.
 
 
 def _hashable(value: Gene, distribution: BaseDistribution) -> Hashable:

@@ -28,8 +28,10 @@ from optuna.trial import FrozenTrial
 from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
 from optuna_ga._breeding.known_trials import KnownTrials, overwritten
 from optuna_ga._breeding.proposer import Candidates, OutdatedError, Proposer
+from optuna_ga._population.choices import are_equal
 from optuna_ga._population.generations import Generations
-from optuna_ga._population.genes import Gene, are_equal, from_unit
+from optuna_ga._population.genes import Gene
+from optuna_ga._population.unit_scale import from_unit
 
 _MOST_RUNNING = 256
 

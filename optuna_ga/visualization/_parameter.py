@@ -9,7 +9,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-from optuna_ga._population.genes import find_choice, is_inheritable
+from optuna_ga._population.choices import find_choice
+from optuna_ga._population.genes import is_inheritable
 from optuna_ga.visualization._common import as_html, shortened
 
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.

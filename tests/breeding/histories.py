@@ -16,7 +16,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga._population.genes import from_unit
+from optuna_ga._population.unit_scale import from_unit
 from tests.studies import added, failed, pruned
 
 MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE

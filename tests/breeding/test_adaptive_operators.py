@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from optuna_ga._breeding import adaptive_operators
 from optuna_ga._breeding.adaptive_settings import SCREENED, Tuning
-from optuna_ga._population.genes import resolved
+from optuna_ga._population.unit_scale import snapped_to_grid
 from tests.breeding.histories import UNIT
 from tests.strategies import distributions, units
 
@@ -130,7 +130,7 @@ def test_a_gene_does_not_depend_on_the_others(
 @pytest.mark.parametrize("distribution", [UNIT, IntDistribution(1, 9), IntDistribution(0, 1)])
 def test_a_step_leaves_its_parent(distribution: BaseDistribution) -> None:
     """Parents that agree have children that differ from them, on a coarse grid too."""
-    parent = float(resolved(distribution, np.array([0.6]))[0])
+    parent = float(snapped_to_grid(distribution, np.array([0.6]))[0])
     genes = children([parent] * 3, distribution, only(STEP))
 
     assert np.mean(genes != parent) > 0.1
@@ -144,11 +144,11 @@ def test_genes_are_positions_of_values(
     distribution: BaseDistribution, parents: list[float]
 ) -> None:
     """Whatever the parents have, a child's gene lies inside the range and on its grid."""
-    genes = children(resolved(distribution, np.nan_to_num(parents)), distribution, SCREENED)
+    genes = children(snapped_to_grid(distribution, np.nan_to_num(parents)), distribution, SCREENED)
     lacking = children(parents, distribution, SCREENED)
     for found in (genes, lacking):
         assert ((found >= 0.0) & (found <= 1.0)).all()
-        np.testing.assert_allclose(resolved(distribution, found), found, atol=1e-9)
+        np.testing.assert_allclose(snapped_to_grid(distribution, found), found, atol=1e-9)
 
 
 @pytest.mark.parametrize("parents", [[math.nan, 0.3], [0.3, math.nan, math.nan], [math.nan] * 4])

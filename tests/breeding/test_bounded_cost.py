@@ -194,7 +194,7 @@ def test_a_study_is_taken_over_at_little_cost_per_trial(monkeypatch: pytest.Monk
     """Values are fitted to a distribution with the first trial only, and no trees are learnt."""
     study = run(RandomSampler(seed=0), 100)
     study.sampler = model_free(seed=0)
-    fitted = arguments_of(monkeypatch, trial_matrix, "fit")
+    fitted = arguments_of(monkeypatch, trial_matrix, "nearest_value")
     compared = arguments_of(monkeypatch, ConditionalSpace, "present")
     study.optimize(sphere, n_trials=1)
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._breeding import known_trials
 from optuna_ga._breeding.conditional_space import ConditionalSpace
 from optuna_ga._breeding.known_trials import KnownTrials
-from optuna_ga._population.genes import from_unit, resolved
+from optuna_ga._population.unit_scale import from_unit, snapped_to_grid
 from tests.breeding.histories import MINIMIZE, TWO_LEVELS, UNIT, branching, two_levels
 from tests.breeding.test_known_trials import trial_with
 
@@ -61,7 +61,7 @@ def test_the_parameters_of_a_child_are_predicted(
 ) -> None:
     """After 60 random trials the parameters of any child are predicted without an error."""
     rng = np.random.default_rng(0)
-    genes = np.column_stack([resolved(found, rng.random(260)) for found in space.values()])
+    genes = np.column_stack([snapped_to_grid(found, rng.random(260)) for found in space.values()])
     values = [
         {name: from_unit(space[name], u) for name, u in zip(space, row, strict=True)}
         for row in genes.tolist()
@@ -76,7 +76,7 @@ def random_children(known: KnownTrials, n: int = 200) -> np.ndarray:
     """Return positions of values of all known parameters."""
     rng = np.random.default_rng(2)
     kinds = known.matrix.distributions.values()
-    return np.column_stack([resolved(kind, rng.random(n)) for kind in kinds])
+    return np.column_stack([snapped_to_grid(kind, rng.random(n)) for kind in kinds])
 
 
 @pytest.mark.parametrize(("recent", "nodes"), [(15, 5000), (500, 5000), (500, 20)])

@@ -17,7 +17,7 @@ from optuna.distributions import (
 )
 
 from optuna_ga._breeding.features import Features
-from optuna_ga._population.genes import grid
+from optuna_ga._population.unit_scale import grid
 from tests.breeding.histories import UNIT
 
 ABC = CategoricalDistribution("abc")

@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population import fitness
-from optuna_ga._population.genes import fit, from_unit, to_unit
+from optuna_ga._population.genes import nearest_value
+from optuna_ga._population.unit_scale import from_unit, to_unit
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT, branching, random_trials
 
 
@@ -87,7 +88,7 @@ def position(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> f
     """Return the position of a parameter, or of the nearest value inside; NaN if it is missing."""
     if name not in trial.params:
         return math.nan
-    return to_unit(distribution, fit(distribution, trial.params[name]))
+    return to_unit(distribution, nearest_value(distribution, trial.params[name]))
 
 
 def test_genes_are_those_of_one_range() -> None:

@@ -16,8 +16,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._population.genes import fit, from_unit, n_cells, perturbed, resolved
+from optuna_ga._population.genes import n_cells, nearest_value
+from optuna_ga._population.unit_scale import from_unit, snapped_to_grid
 from tests.strategies import (
+    contains,
     distributions,
     grids,
     log_floats,
@@ -29,11 +31,6 @@ from tests.strategies import (
 )
 
 LAST = 1 - 2**-53  # The largest position that is drawn.
-
-
-def contains(distribution: BaseDistribution, value: object) -> bool:
-    """Return whether a distribution contains a value by Optuna's own check."""
-    return distribution._contains(distribution.to_internal_repr(value))
 
 
 def values_of(grid: FloatDistribution | IntDistribution) -> list[float]:
@@ -131,7 +128,7 @@ def test_a_logarithmic_integer_has_the_share_of_its_rounding_interval() -> None:
 def test_a_contained_value_fits_as_it_is(distribution: BaseDistribution, u: float) -> None:
     """An inherited gene keeps its bits and its type."""
     value = from_unit(distribution, u)
-    fitted = fit(distribution, value)
+    fitted = nearest_value(distribution, value)
 
     assert fitted is value or (type(fitted) is type(value) and fitted == value)
 
@@ -144,14 +141,14 @@ def test_the_last_value_of_a_grid_is_its_high_end(u: float) -> None:
 
 def test_a_value_that_a_grid_contains_but_for_rounding_fits_as_it_is() -> None:
     """Optuna takes 0.3 for the third multiple of 0.1, and so does inheritance."""
-    assert fit(FloatDistribution(0.0, 1.0, step=0.1), 0.3) == 0.3 != 3 * 0.1
+    assert nearest_value(FloatDistribution(0.0, 1.0, step=0.1), 0.3) == 0.3 != 3 * 0.1
 
 
 def test_an_equal_choice_becomes_the_one_that_was_given() -> None:
     """A choice has the type that the distribution gives it."""
     distribution = CategoricalDistribution((1.0, 2.0))
 
-    assert fit(distribution, 2) is distribution.choices[1]
+    assert nearest_value(distribution, 2) is distribution.choices[1]
 
 
 @given(grids(), st.data())
@@ -165,7 +162,7 @@ def test_another_value_becomes_the_nearest_of_a_grid(
         if isinstance(grid, IntDistribution)
         else st.floats(grid.low - margin, grid.high + margin)
     )
-    fitted = fit(grid, value)
+    fitted = nearest_value(grid, value)
 
     assert isinstance(fitted, (float, int)) and contains(grid, fitted)
     distance = min(abs(other - value) for other in values_of(grid))
@@ -180,14 +177,14 @@ def test_another_value_becomes_the_nearest_end_of_a_range(
     assume(not distribution.low <= value <= distribution.high)
     nearest = distribution.low if value < distribution.low else distribution.high
 
-    assert fit(distribution, value) == nearest
+    assert nearest_value(distribution, value) == nearest
 
 
 def test_not_a_number_is_a_choice_that_fits() -> None:
     """NaN, which does not equal itself, is inherited like any choice."""
     distribution = CategoricalDistribution((1.0, math.nan, "nan"))
 
-    assert fit(distribution, math.nan) is distribution.choices[1]
+    assert nearest_value(distribution, math.nan) is distribution.choices[1]
 
 
 @pytest.mark.parametrize("high", [2**53, 2**53 + 1, 2**63 - 1])
@@ -195,12 +192,12 @@ def test_not_a_number_is_a_choice_that_fits() -> None:
 def test_ends_of_huge_integer_ranges_are_exact(low: int, high: int) -> None:
     """Positions of such ranges round to the ends, and the ends are never passed."""
     distribution = IntDistribution(low, high)
-    last = float(resolved(distribution, np.array([LAST]))[0])
+    last = float(snapped_to_grid(distribution, np.array([LAST]))[0])
 
     assert from_unit(distribution, 0.0) == low
     assert from_unit(distribution, last) in range(low, high + 1)
     assert from_unit(distribution, 1.0) == high
-    assert fit(distribution, high + 5) == high
+    assert nearest_value(distribution, high + 5) == high
     assert n_cells(distribution) == high - low + 1
 
 
@@ -211,43 +208,3 @@ def test_the_ends_of_the_scale_are_the_bounds(low: float, high: float, log: bool
     distribution = FloatDistribution(low, high, log=log)
 
     assert (from_unit(distribution, 0.0), from_unit(distribution, 1.0)) == (low, high)
-
-
-@given(distributions(), units(), units())
-def test_a_perturbed_value_is_a_value_of_the_distribution(
-    distribution: BaseDistribution, u: float, direction: float
-) -> None:
-    """It is inside its range and on its grid, whatever it was."""
-    assert contains(distribution, perturbed(distribution, from_unit(distribution, u), direction))
-
-
-@pytest.mark.parametrize(
-    ("distribution", "value", "less", "more"),
-    [
-        (FloatDistribution(1e-4, 1.0, log=True), 0.01, 0.008, 0.012),
-        (FloatDistribution(0.0, 0.9), 0.5, 0.4, 0.6),
-        (FloatDistribution(0.0, 0.9), 0.0, 0.0, 0.09),
-        (FloatDistribution(0.0, 0.9), 0.9, 0.72, 0.9),
-        (FloatDistribution(-1.0, 1.0), 0.0, -0.2, 0.2),
-        (FloatDistribution(0.0, 1.0, step=0.25), 0.25, 0.0, 0.5),
-        (IntDistribution(1, 100), 50, 40, 60),
-        (IntDistribution(1, 64, log=True), 2, 1, 3),
-        (IntDistribution(0, 100, step=10), 10, 0, 20),
-        (FloatDistribution(-1.7e308, 1.7e308), 1.7e308, 1.36e308, 1.7e308),
-    ],
-    ids=repr,
-)
-def test_a_perturbed_number_is_a_fifth_less_or_more(
-    distribution: FloatDistribution | IntDistribution, value: float, less: float, more: float
-) -> None:
-    """On a grid at least one step; at 0 and in ranges with negative values a tenth of these."""
-    assert perturbed(distribution, value, 0.25) == pytest.approx(less)
-    assert perturbed(distribution, value, 0.75) == pytest.approx(more)
-
-
-def test_a_perturbed_choice_is_drawn_among_all() -> None:
-    """Choices have no order."""
-    kinds = CategoricalDistribution(("a", "b", "c", "d"))
-    found = {perturbed(kinds, "a", u) for u in (0.1, 0.3, 0.6, 0.9)}
-
-    assert found == {"a", "b", "c", "d"}

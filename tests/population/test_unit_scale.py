@@ -16,7 +16,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._population.genes import fit, from_unit, grid, n_cells, resolved, to_unit
+from optuna_ga._population.genes import n_cells, nearest_value
+from optuna_ga._population.unit_scale import from_unit, grid, snapped_to_grid, to_unit
 from tests.strategies import (
     categoricals,
     distributions,
@@ -75,35 +76,35 @@ def test_every_value_has_a_position(distribution: BaseDistribution, u: float) ->
 
 
 @given(grids() | categoricals(), st.integers(0, 10**6), st.floats(0.01, 0.99))
-def test_positions_are_resolved_to_the_middle_of_their_share(
+def test_positions_are_snapped_to_the_middle_of_their_share(
     distribution: BaseDistribution, k: int, inside: float
 ) -> None:
     """The middle is the position of the value that the share stands for."""
     cells = n_cells(distribution)
     assert cells is not None
     u = (k % cells + inside) / cells
-    found = resolved(distribution, np.array([u]))
+    found = snapped_to_grid(distribution, np.array([u]))
 
     assert found == pytest.approx([(k % cells + 0.5) / cells])
     assert found == pytest.approx([to_unit(distribution, from_unit(distribution, u))])
 
 
 @given(log_ints(), units())
-def test_positions_of_logarithmic_integers_are_resolved_to_integers(
+def test_positions_of_logarithmic_integers_are_snapped_to_integers(
     distribution: IntDistribution, u: float
 ) -> None:
     """Integers stand at their logarithms; the ends stand inside of their shares."""
-    found = resolved(distribution, np.array([u]))
+    found = snapped_to_grid(distribution, np.array([u]))
 
     assert found == pytest.approx([to_unit(distribution, from_unit(distribution, u))])
 
 
 @given(plain_floats() | log_floats(), units())
-def test_positions_of_a_continuous_range_are_resolved_as_they_are(
+def test_positions_of_a_continuous_range_stay_as_they_are(
     distribution: FloatDistribution, u: float
 ) -> None:
     """Every position is the position of a value."""
-    assert resolved(distribution, np.array([u])) == [u]
+    assert snapped_to_grid(distribution, np.array([u])) == [u]
     assert grid(distribution) is None
 
 
@@ -114,7 +115,7 @@ def test_a_grid_lists_the_positions_of_all_values(
     """Positions are in the order of the values, each once."""
     step = distribution.step or 1
     n = round((distribution.high - distribution.low) / step) + 1
-    values = [fit(distribution, distribution.low + k * step) for k in range(n)]
+    values = [nearest_value(distribution, distribution.low + k * step) for k in range(n)]
 
     assert n_cells(distribution) == n
     assert grid(distribution) == pytest.approx([to_unit(distribution, v) for v in values])
