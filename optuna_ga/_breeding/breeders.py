@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial
 from optuna_ga._breeding.adaptive import AdaptiveProposer
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._breeding.breeder import Breeder
-from optuna_ga._breeding.paper import PaperBreeder, PaperProposer
+from optuna_ga._breeding.paper import PaperBreeder
+from optuna_ga._breeding.paper_proposer import PaperProposer
 from optuna_ga._breeding.paper_settings import PaperSettings
 from optuna_ga._breeding.population_based_training import ContinuingBreeder
 from optuna_ga._breeding.recorder import Recorder

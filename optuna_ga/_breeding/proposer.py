@@ -1,7 +1,7 @@
 """The seam inside `UnrepeatedBreeder`: a `Proposer` breeds many candidates for one trial.
 
-The breeder decides which candidates are new. The proposer, `paper.PaperProposer` or
-`adaptive.AdaptiveProposer`, breeds the candidates and chooses the best new candidate.
+The breeder decides which candidates are new. The proposer, `PaperProposer` or `AdaptiveProposer`,
+breeds the candidates and chooses the best new candidate.
 
 Shapes: K candidates, D parameters. Genes are positions on the unit scale.
 """
