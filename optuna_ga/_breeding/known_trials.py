@@ -10,33 +10,24 @@ scale.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from optuna_ga._breeding.conditional_space import ConditionalSpace
+from optuna_ga._breeding.learnt_space import LearntSpace
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.tried import Tried
 from optuna_ga._breeding.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params
 from optuna_ga._population.choices import find_choice
 from optuna_ga._population.draws import generator
-from optuna_ga._population.genes import Gene, n_values
-from optuna_ga._population.unit_scale import grid, snapped_to_grid
+from optuna_ga._population.genes import Gene
 
 Genes = Mapping[str, float]
-
-_RECENT = 500  # The conditional space is learnt from so many of the latest trials.
-_MOST_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
-_RELEARNT_AFTER = 1.25  # Later they are learnt anew after so many times the trials.
-_N_RANDOM = 256
-_MOST_ENUMERATED = 10_000  # So many points are looked at where a space is nearly exhausted.
 
 
 class KnownTrials:
@@ -58,6 +49,7 @@ class KnownTrials:
     ) -> None:
         self.finished = finished
         self.matrix = TrialMatrix(directions, n_fittest)
+        self._space = LearntSpace(self.matrix)
         self.running = np.zeros((0, 0))
         self._tried = Tried()
         self._given_up = Tried()
@@ -67,18 +59,14 @@ class KnownTrials:
         self._version = 0
         # Of running trials, by number, count of parameters and version of the matrix.
         self._encoded: dict[tuple[int, int, int], np.ndarray] = {}
-        self._space: ConditionalSpace | None = None  # None: to be learnt when it is needed.
-        self._space_of = 0, 0  # The version and length of the matrix it is learnt from.
-        self._latest_complete = -1  # The row of the latest complete trial.
-        self._is_checked = False  # Whether a trial has been compared with it.
-        self._n_nodes = 0  # The nodes of all spaces with which trials have been compared.
 
     def take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last call, and return them."""
         known = len(self.matrix)
         arrived = self.finished[known:]
         for trial in arrived:
-            self._add(trial)
+            self.matrix.add(trial)
+            self._space.follow()
         if self.matrix.version != self._version:
             self._version, known = self.matrix.version, 0
             self._tried, self._given_up = Tried(), Tried()
@@ -113,7 +101,7 @@ class KnownTrials:
 
     def masked(self, units: np.ndarray) -> np.ndarray:
         """Return children's genes `(K, D)`, NaN for parameters they are predicted not to have."""
-        space = self._learnt()
+        space = self._space.current
         return units if space.always else np.where(space.present(units), units, np.nan)
 
     def new(self, units: np.ndarray) -> np.ndarray:
@@ -139,25 +127,6 @@ class KnownTrials:
             if name in distributions and _is_value(value, distributions[name])
         }
         return self.matrix.encoded(found, distributions)
-
-    def untried(self, seed: int, number: int, fixed: np.ndarray) -> np.ndarray:
-        """Return random children `(K, D)` for trial `number` that repeat no known trial.
-
-        They are taken from 256 random children. If none of these is new in a discrete space, they
-        are all points that are left, of more than 10,000 those among 10,000 random children. K is
-        0 if nothing was found.
-
-        Args:
-            seed: Seed of all draws.
-            number: The trial's number.
-            fixed: Genes `(D,)` that are given, NaN for free genes.
-        """
-        children = overwritten(self._random(seed, number, _N_RANDOM), fixed)
-        new = self.new(children)
-        if not new.any():
-            children = overwritten(self._many(seed, number), fixed)
-            new = self.new(children)
-        return np.asarray(children[new])
 
     def unexhausted(
         self, value: Gene, trial: FrozenTrial, name: str, distribution: BaseDistribution, seed: int
@@ -197,56 +166,9 @@ class KnownTrials:
             return np.ones(len(trials), bool)
         return np.array([self.matrix.holds(trial) for trial in trials], bool)
 
-    def _add(self, trial: FrozenTrial) -> None:
-        """Take in a finished trial, after which the conditional space may have to be learnt anew.
-
-        This depends on the trials and their order of arrival alone, not on when the space is
-        needed.
-        """
-        row = len(self.matrix)
-        some_complete = self._latest_complete >= max(row - _RECENT, 0)
-        self.matrix.add(trial)
-        if trial.state == TrialState.COMPLETE:
-            self._latest_complete = row
-        if self._space_of[0] != self.matrix.version or self._is_outdated(some_complete):
-            self._space, self._space_of = None, (self.matrix.version, len(self.matrix))
-            self._is_checked = False
-
-    def _is_outdated(self, some_complete: bool) -> bool:
-        """Return whether the conditional space did not predict the latest trial.
-
-        A failed or pruned trial may lack some of its branch's parameters: it is ignored if there
-        are complete trials among the latest before it. Once learning has cost much, the answer is
-        whether there are a quarter more trials.
-
-        Args:
-            some_complete: Whether there are such complete trials.
-        """
-        n = len(self.matrix)
-        if self._n_nodes > _MOST_NODES:
-            return n >= _RELEARNT_AFTER * self._space_of[1]
-        if some_complete and not self.matrix.complete[n - 1]:
-            return False
-        space = self._learnt()
-        if not self._is_checked:
-            self._is_checked = True
-            self._n_nodes += space.n_nodes
-        return not space.agrees(self.matrix.units[n - 1])
-
-    def _learnt(self) -> ConditionalSpace:
-        """Return the conditional space that the known trials reveal."""
-        if self._space is None:
-            _, n = self._space_of
-            latest = slice(max(n - _RECENT, 0), n)
-            units, complete = self.matrix.units[latest], self.matrix.complete[latest]
-            informative = units[complete] if complete.any() else units
-            distributions = list(self.matrix.distributions.values())
-            self._space = ConditionalSpace(informative, distributions)
-        return self._space
-
     def _present(self, units: np.ndarray) -> np.ndarray:
         """Return which parameters children are predicted to have, as booleans `(K, D)`."""
-        return self._learnt().present(units)
+        return self._space.current.present(units)
 
     def _suggested(self, running: Sequence[FrozenTrial]) -> np.ndarray:
         """Return the genes `(R, D)` that running trials have so far, NaN for the others."""
@@ -259,35 +181,6 @@ class KnownTrials:
             self._encoded[key] = units
         shape = len(running), len(self.matrix.distributions)
         return np.array(list(self._encoded.values())).reshape(shape)
-
-    def _random(self, seed: int, number: int, n: int) -> np.ndarray:
-        """Return random children `(n, D)`."""
-        columns = [
-            snapped_to_grid(distribution, generator(seed, number, "random", name).random(n))
-            for name, distribution in self.matrix.distributions.items()
-        ]
-        return np.column_stack(columns)
-
-    def _many(self, seed: int, number: int) -> np.ndarray:
-        """Return all points of a discrete space `(K, D)` in random order, or many of a large one.
-
-        Points of branches that exclude each other count as many times as there are combinations
-        of their parameters, so that a space may be smaller than it seems.
-        """
-        distributions = self.matrix.distributions.values()
-        cells = [n_values(distribution) for distribution in distributions]
-        if None in cells:
-            return np.zeros((0, len(cells)))
-        if math.prod(n for n in cells if n is not None) > _MOST_ENUMERATED:
-            return self._random(seed, number, _MOST_ENUMERATED)
-        grids = [positions for d in distributions if (positions := grid(d)) is not None]
-        points = np.array(list(product(*grids)))
-        return np.asarray(generator(seed, number, "order").permutation(points))
-
-
-def overwritten(children: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Return children `(K, D)` with the given genes `(D,)`, which are NaN where free."""
-    return np.where(np.isnan(fixed), children, fixed)
 
 
 def _joined(first: Point | None, second: Point) -> Point:

@@ -26,8 +26,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
-from optuna_ga._breeding.known_trials import KnownTrials, overwritten
+from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._breeding.proposer import Candidates, OutdatedError, Proposer
+from optuna_ga._breeding.untried import overwritten, untried_children
 from optuna_ga._population.choices import are_equal
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene
@@ -172,7 +173,7 @@ class UnrepeatedBreeder(Breeder):
         new = np.flatnonzero(self._known.new(bred))
         children = bred[new]
         if len(new) < candidates.n_wanted:
-            untried = self._known.untried(self._proposer.seed, number, fixed)
+            untried = untried_children(self._known, self._proposer.seed, number, fixed)
             children = np.vstack([children, untried])
         if not len(children):  # Everything has been tried.
             new, children = np.arange(len(bred)), bred
@@ -198,7 +199,7 @@ class UnrepeatedBreeder(Breeder):
         ]
         children = overwritten(np.array([drawn]), fixed)
         if not self._known.new(children).all():
-            untried = self._known.untried(self._proposer.seed, number, fixed)
+            untried = untried_children(self._known, self._proposer.seed, number, fixed)
             children = np.vstack([untried, children])
         return self._child(children[0])
 

@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding import known_trials
+from optuna_ga._breeding import learnt_space
 from optuna_ga._breeding.conditional_space import ConditionalSpace
 from optuna_ga._breeding.known_trials import KnownTrials
 from optuna_ga._population.unit_scale import from_unit, snapped_to_grid
@@ -84,8 +84,8 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
     monkeypatch: pytest.MonkeyPatch, recent: int, nodes: int
 ) -> None:
     """Trials added one by one lead to the same predictions as all trials at once."""
-    monkeypatch.setattr(known_trials, "_RECENT", recent)
-    monkeypatch.setattr(known_trials, "_MOST_NODES", nodes)
+    monkeypatch.setattr(learnt_space, "_RECENT", recent)
+    monkeypatch.setattr(learnt_space, "_MOST_NODES", nodes)
     finished: list[FrozenTrial] = []
     followed = KnownTrials([MINIMIZE], 10, finished)
     for trial in branching(80):
@@ -111,7 +111,7 @@ def test_branches_agree_with_every_complete_trial() -> None:
 
 def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """An objective may have other branches from some trial on."""
-    monkeypatch.setattr(known_trials, "_RECENT", 20)
+    monkeypatch.setattr(learnt_space, "_RECENT", 20)
     before = [trial_with(c="a", x=0.5), trial_with(c="b")] * 15
     since = [trial_with(c="a"), trial_with(c="b", x=0.5)] * 15
     known = KnownTrials([MINIMIZE], 10, before + since)
@@ -125,7 +125,7 @@ def test_failed_trials_show_branches_where_no_recent_trial_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without recent complete trials, failed ones are all there is to predict from."""
-    monkeypatch.setattr(known_trials, "_RECENT", 5)
+    monkeypatch.setattr(learnt_space, "_RECENT", 5)
     failure = trial_with(TrialState.FAIL, x=0.5, y=0.5)
     for n_failures, y in [(4, math.nan), (6, 0.5)]:
         known = KnownTrials([MINIMIZE], 10, [trial_with(x=0.5), *[failure] * n_failures])

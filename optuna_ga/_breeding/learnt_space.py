@@ -1,0 +1,69 @@
+"""The conditional space that the trials of a matrix reveal, learnt anew when it is outdated.
+
+It depends on the trials and their order of arrival alone, not on when it is needed.
+"""
+
+from __future__ import annotations
+
+from optuna_ga._breeding.conditional_space import ConditionalSpace
+from optuna_ga._breeding.trial_matrix import TrialMatrix
+
+_RECENT = 500  # The space is learnt from so many of the latest trials.
+_MOST_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
+_RELEARNT_AFTER = 1.25  # Later they are learnt anew after so many times the trials.
+
+
+class LearntSpace:
+    """The conditional space of a matrix that grows.
+
+    Args:
+        matrix: The finished trials.
+    """
+
+    def __init__(self, matrix: TrialMatrix) -> None:
+        self._matrix = matrix
+        self._space: ConditionalSpace | None = None  # None: to be learnt when it is needed.
+        self._learnt_from = 0, 0  # The version and length of the matrix it is learnt from.
+        self._latest_complete = -1  # The row of the latest complete trial.
+        self._is_checked = False  # Whether a trial has been compared with it.
+        self._n_nodes = 0  # The nodes of all spaces with which trials have been compared.
+
+    @property
+    def current(self) -> ConditionalSpace:
+        """The conditional space; it is learnt here if it has to be."""
+        if self._space is None:
+            _, n = self._learnt_from
+            latest = slice(max(n - _RECENT, 0), n)
+            units, complete = self._matrix.units[latest], self._matrix.complete[latest]
+            informative = units[complete] if complete.any() else units
+            distributions = list(self._matrix.distributions.values())
+            self._space = ConditionalSpace(informative, distributions)
+        return self._space
+
+    def follow(self) -> None:
+        """Note that the matrix has got one more trial."""
+        if self._learnt_from[0] != self._matrix.version or self._is_outdated():
+            self._space = None
+            self._learnt_from = self._matrix.version, len(self._matrix)
+            self._is_checked = False
+        row = len(self._matrix) - 1
+        if self._matrix.complete[row]:
+            self._latest_complete = row
+
+    def _is_outdated(self) -> bool:
+        """Return whether the space did not predict the latest trial.
+
+        A failed or pruned trial may lack some of its branch's parameters: it is ignored if there
+        are complete trials among the latest before it. Once learning has cost much, the answer is
+        whether there are a quarter more trials.
+        """
+        n = len(self._matrix)
+        if self._n_nodes > _MOST_NODES:
+            return n >= _RELEARNT_AFTER * self._learnt_from[1]
+        some_complete = self._latest_complete >= max(n - 1 - _RECENT, 0)
+        if some_complete and not self._matrix.complete[n - 1]:
+            return False
+        if not self._is_checked:
+            self._is_checked = True
+            self._n_nodes += self.current.n_nodes
+        return not self.current.agrees(self._matrix.units[n - 1])
