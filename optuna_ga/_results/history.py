@@ -22,7 +22,7 @@ from optuna_ga._records import (
     shown_parents,
     shown_population_size,
 )
-from optuna_ga._results.progress import Progress
+from optuna_ga._results.improvements import Improvements
 from optuna_ga._sampler import GASampler
 
 ORIGINS = ("start", "crossover", "mutation")
@@ -45,7 +45,7 @@ class Individual(NamedTuple):
             counts, unless its value is infinitely bad. With several objectives: whether the trial
             entered the front, as no candidate before it dominates or equals it.
         position: The trial's place among the finished trials.
-        progress: The progress of all finished trials.
+        improvements: The improvements among all finished trials.
     """
 
     trial: FrozenTrial
@@ -57,7 +57,7 @@ class Individual(NamedTuple):
     is_candidate: bool
     improved: bool
     position: int
-    progress: Progress
+    improvements: Improvements
 
     @property
     def best_so_far(self) -> float | None:
@@ -65,7 +65,7 @@ class Individual(NamedTuple):
 
         With several objectives it is their hypervolume, see `Hypervolume`.
         """
-        return self.progress.bests[self.position]
+        return self.improvements.bests[self.position]
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def read_history(study: Study, population_size: int | None) -> History:
         shown = shown_generation(trial) if population_size is None else None
         return trial.number // size if shown is None else shown
 
-    progress = Progress([rank(trial, directions) for trial in trials], directions)
+    improvements = Improvements([rank(trial, directions) for trial in trials], directions)
     individuals = [
-        _individual(trial, generation_of(trial), position, progress)
+        _individual(trial, generation_of(trial), position, improvements)
         for position, trial in enumerate(trials)
     ]
     return History(directions, size, individuals)
@@ -199,7 +199,7 @@ def _middle(values: Iterable[float]) -> tuple[float, float]:
 
 
 def _individual(
-    trial: FrozenTrial, generation: int, position: int, progress: Progress
+    trial: FrozenTrial, generation: int, position: int, improvements: Improvements
 ) -> Individual:
     parents, mutated = shown_parents(trial), shown_mutated(trial)
     origin = "mutation" if mutated else "crossover" if parents else "start"
@@ -211,8 +211,8 @@ def _individual(
         mutated=mutated,
         lost=lost,
         origin=origin,
-        is_candidate=progress.are_candidates[position],
-        improved=progress.improved[position],
+        is_candidate=improvements.are_candidates[position],
+        improved=improvements.improved[position],
         position=position,
-        progress=progress,
+        improvements=improvements,
     )

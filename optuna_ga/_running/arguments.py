@@ -66,7 +66,7 @@ def functions(callbacks: object) -> tuple[Callable[..., Any], ...]:
     return several
 
 
-def population_size_of(study: Study, given: int | None) -> int:
+def generation_size_of(study: Study, given: int | None) -> int:
     """Return the given population size, or that of the study's sampler.
 
     Raises:

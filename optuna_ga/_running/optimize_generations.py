@@ -17,12 +17,12 @@ from optuna_ga._running.arguments import (
     check_evaluate,
     exceptions,
     functions,
-    population_size_of,
+    generation_size_of,
 )
 from optuna_ga._running.evaluate_and_tell import Callback, Evaluate, evaluate_and_tell
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.outcome import interrupts
-from optuna_ga._running.progress import advancing, progress_bar
+from optuna_ga._running.progress_bar import advancing, progress_bar
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _STARTED = (TrialState.RUNNING, *_FINISHED)
@@ -97,7 +97,7 @@ def optimize_generations(
     """
     check_study(study)
     check_evaluate(evaluate)
-    size = population_size_of(study, population_size)
+    size = generation_size_of(study, population_size)
     total = size * check_int("n_generations", n_generations, minimum=1)
     limit = math.inf if timeout is None else timeout
     end = monotonic() + check_at_least_zero("timeout", limit, " of seconds")

@@ -14,7 +14,7 @@ import torch
 from optuna import Trial
 
 from optuna_ga._checks import check_bool, check_callable, check_int, check_text, shown
-from optuna_ga._running.progress import progress_bar
+from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData

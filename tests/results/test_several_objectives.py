@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna_ga import GASampler, generations_dataframe
 from optuna_ga._population.fitness import Rank
 from optuna_ga._population.hypervolume import Hypervolume
-from optuna_ga._results.progress import Progress
+from optuna_ga._results.improvements import Improvements
 from tests import several
 from tests.several import study_of_two, two_parabolas, with_values
 from tests.studies import of_four, run
@@ -101,7 +101,7 @@ def test_gains_add_up_to_the_hypervolume(points: list[tuple[float, ...]], n: int
     """Point by point, with infinite losses, after which earlier points are behind others."""
     losses = np.array(points)[:, :n]
     volume = Hypervolume(losses)
-    shares = Progress(
+    shares = Improvements(
         [Rank(0.0, False, 0, tuple(loss), i) for i, loss in enumerate(losses.tolist())],
         [StudyDirection.MINIMIZE] * n,
     ).bests

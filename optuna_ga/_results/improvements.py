@@ -1,4 +1,4 @@
-"""The progress of a search: which trials improved it, and the best value after each trial.
+"""Which trials improved a search, and the best value after each trial.
 
 Shapes: C candidates, M objectives.
 """
@@ -15,8 +15,8 @@ from optuna_ga._population.fitness import Rank
 from optuna_ga._population.hypervolume import Hypervolume
 
 
-class Progress:
-    """The progress from finished trial to finished trial.
+class Improvements:
+    """The improvements from finished trial to finished trial.
 
     A candidate is a complete and feasible trial.
 
