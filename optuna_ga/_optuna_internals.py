@@ -109,7 +109,7 @@ def is_retry(trial: FrozenTrial) -> bool:
     return "failed_trial" in trial.system_attrs  # Written by Optuna's retry callback.
 
 
-def current(study: Study, trial: FrozenTrial) -> FrozenTrial:
+def stored(study: Study, trial: Trial | FrozenTrial) -> FrozenTrial:
     """Return a trial as it is in the storage now; Optuna hands samplers an older copy."""
     return study._storage.get_trial(trial._trial_id)
 
@@ -278,11 +278,6 @@ def unpacked(study: bytes) -> Study:
     """Return the study that was packed, opened anew."""
     storage, name, sampler, pruner = pickle.loads(study)
     return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-
-
-def stored(trial: Trial) -> FrozenTrial:
-    """Return a trial as it is in the storage now, rather than as it started."""
-    return trial.study._storage.get_trial(trial._trial_id)
 
 
 def trial_id(trial: Trial) -> int:

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import MAX_COUNT, MAX_SEED
 from optuna_ga._optuna_internals import (
-    current,
     is_retry,
+    stored,
     study_attr,
     write_hidden_on_trial,
     write_on_study,
@@ -114,7 +114,7 @@ def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:
     it has parameters, another sampler object may have chosen them and recorded the parents since
     Optuna made the copy that it hands on, so the storage is read.
     """
-    return shown_parents(current(study, trial) if trial.params else trial)
+    return shown_parents(stored(study, trial) if trial.params else trial)
 
 
 def shown_parents(trial: FrozenTrial) -> list[int]:

@@ -196,7 +196,7 @@ def tell(study: Study, trial: Trial, outcome: Outcome) -> FrozenTrial:
         return study.tell(trial, outcome.values, outcome.state)
     except ValueError as error:
         # Optuna tells the trial even if the sampler raises an error.
-        if not is_sampler_error(error) and stored(trial).state.is_finished():
+        if not is_sampler_error(error) and stored(trial.study, trial).state.is_finished():
             raise AnotherCallError(trial.number) from error
         raise
 

@@ -154,7 +154,7 @@ class Checkpoints:
             _logger.warning(
                 f"Trial {trial.number} trains from scratch, since no parent's state is left."
             )
-        record_lost(trial.study, stored(trial), lost)
+        record_lost(trial.study, stored(trial.study, trial), lost)
         return state
 
     def load(self, trial: FrozenTrial, map_location: Any = None) -> Any:
@@ -244,7 +244,7 @@ def _check_running(trial: object) -> None:
     Raises:
         TypeError: If it is none.
     """
-    if not isinstance(trial, Trial) or stored(trial).state != TrialState.RUNNING:
+    if not isinstance(trial, Trial) or stored(trial.study, trial).state != TrialState.RUNNING:
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")
 
 

@@ -46,7 +46,7 @@ def parent_to_continue(trial: Trial) -> FrozenTrial | None:
     """
     if not isinstance(trial, Trial):
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")
-    lost = shown_lost(stored(trial))
+    lost = shown_lost(stored(trial.study, trial))
     left = [parent for parent in parents_by_fitness(trial) if parent.number not in lost]
     return copy.deepcopy(left[0]) if left else None
 
@@ -59,7 +59,7 @@ def parents_by_fitness(trial: Trial) -> list[FrozenTrial]:
     """
     study = trial.study
     direction = only_direction(study, "`parent_to_continue`", "Train each trial from scratch.")
-    parents = continuing_breeder(study).origin(study, stored(trial)).parents
+    parents = continuing_breeder(study).origin(study, stored(study, trial)).parents
     return fittest(parents, len(parents), [direction])
 
 

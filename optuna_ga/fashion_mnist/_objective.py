@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from optuna import Trial, TrialPruned
@@ -25,12 +25,16 @@ from optuna_ga.fashion_mnist._own_network import check_network, load_weights
 from optuna_ga.fashion_mnist._paper_trainer import paper_trainer
 from optuna_ga.fashion_mnist._search_space import SearchSpace
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
-from optuna_ga.torch._environment import Precision, checked_device, seeded, usual_settings
+from optuna_ga.torch._environment import (
+    PRECISIONS,
+    Precision,
+    checked_device,
+    seeded,
+    usual_settings,
+)
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._trainer import PopulationTrainer
-
-PRECISIONS = get_args(Precision)
 
 DIVERGED_LOSS = FASHION_MNIST.diverged_loss
 
