@@ -16,7 +16,7 @@ from typing import Any
 
 from optuna import Trial, load_study
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import Study, StudyDirection
@@ -102,6 +102,16 @@ def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the parameters enqueued with a trial, whether or not they are suggested yet."""
     fixed = trial.system_attrs.get("fixed_params")
     return fixed if isinstance(fixed, dict) else {}
+
+
+def given_params(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters whose values are given: enqueued, or fixed by the study's sampler."""
+    given: dict[str, Any] = {}
+    sampler = getattr(study, "sampler", None)
+    while isinstance(sampler, PartialFixedSampler):
+        given = sampler._fixed_params | given
+        sampler = sampler._base_sampler
+    return given | enqueued_params(trial)
 
 
 def is_retry(trial: FrozenTrial) -> bool:

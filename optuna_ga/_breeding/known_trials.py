@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.learnt_space import LearntSpace
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.tried import Tried
 from optuna_ga._breeding.tried_values import Point, TriedValues, point
-from optuna_ga._optuna_internals import enqueued_params
+from optuna_ga._optuna_internals import enqueued_params, given_params
 from optuna_ga._population.choices import find_choice
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import Gene
@@ -118,12 +118,12 @@ class KnownTrials:
             repeats |= running.repeats(units)
         return ~repeats
 
-    def enqueued(self, trial: FrozenTrial) -> np.ndarray:
-        """Return the genes `(D,)` that were enqueued with a trial, NaN for free genes."""
+    def given(self, study: Study, trial: FrozenTrial) -> np.ndarray:
+        """Return a trial's genes `(D,)` that are enqueued or fixed, NaN for free genes."""
         distributions = self.matrix.distributions
         found = {
             name: value
-            for name, value in enqueued_params(trial).items()
+            for name, value in given_params(study, trial).items()
             if name in distributions and _is_value(value, distributions[name])
         }
         return self.matrix.encoded(found, distributions)
@@ -162,7 +162,13 @@ class KnownTrials:
 
     def _held(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
         """Return for which trials `(N,)` positions on the unit scale stand for their values."""
-        if not (self.matrix.ranges_vary or self.matrix.lacks_columns):
+        matrix = self.matrix
+        if not (
+            matrix.ranges_vary
+            or matrix.lacks_columns
+            or matrix.has_outside_values
+            or any(map(enqueued_params, trials))
+        ):
             return np.ones(len(trials), bool)
         return np.array([self.matrix.holds(trial) for trial in trials], bool)
 
@@ -190,7 +196,7 @@ def _joined(first: Point | None, second: Point) -> Point:
 
 
 def _is_value(value: Gene, distribution: BaseDistribution) -> bool:
-    """Return whether an enqueued value can be a value of the distribution."""
+    """Return whether a given value can be a value of the distribution."""
     if not isinstance(distribution, CategoricalDistribution):
         return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
     return find_choice(distribution, value) >= 0

@@ -46,6 +46,8 @@ class TrialMatrix:
         version: Changes whenever genes are encoded anew.
         ranges_vary: Whether a parameter has had two distributions.
         lacks_columns: Whether a trial has had a parameter without a column.
+        has_outside_values: Whether a trial has had a number outside of its own range, as enqueued
+            trials may.
     """
 
     def __init__(self, directions: Sequence[StudyDirection], n_fittest: int) -> None:
@@ -68,6 +70,7 @@ class TrialMatrix:
         self.version = 0
         self.ranges_vary = False
         self.lacks_columns = False
+        self.has_outside_values = False
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -89,10 +92,15 @@ class TrialMatrix:
         self._rows[trial.number] = row
         self._grow()
         self._complete[row] = trial.state == TrialState.COMPLETE
+        inside = {
+            name: nearest_value(distribution, trial.params[name])
+            for name, distribution in trial.distributions.items()
+        }
+        self.has_outside_values |= _differ(inside, trial)
         if self._follow(trial.distributions):
             self._units[row] = self.encoded(trial.params, trial.distributions)
         else:
-            for name, value in trial.params.items():
+            for name, value in inside.items():
                 self._units[row, self._columns[name]] = self._encoders[name](value)
         key = rank(trial, self._directions)
         self.ranks.append(key)
@@ -224,3 +232,12 @@ class TrialMatrix:
             self._units[: len(self.trials), self._columns[name]] = [
                 inherited(trial, name, distribution) for trial in self.trials
             ]
+
+
+def _differ(values: Mapping[str, Gene], trial: FrozenTrial) -> bool:
+    """Return whether some numbers are others than a trial's."""
+    return any(
+        value != trial.params[name]
+        and not isinstance(trial.distributions[name], CategoricalDistribution)
+        for name, value in values.items()
+    )

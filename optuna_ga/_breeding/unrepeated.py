@@ -138,7 +138,7 @@ class UnrepeatedBreeder(Breeder):
         if child is not None:
             return child
         candidates = self._proposer.candidates(study, trial.number, self._known.matrix)
-        fixed = self._known.enqueued(trial)
+        fixed = self._known.given(study, trial)
         child = self._new_child(trial.number, candidates, fixed)
         if foreign := self._foreign(child, trial):
             has = self._known.matrix.encoded(foreign, trial.distributions)

@@ -45,7 +45,7 @@ def nearest_value(distribution: BaseDistribution, value: Gene) -> Gene:
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
     assert value is not None
     if isinstance(distribution, IntDistribution):
-        whole = min(max(int(value), distribution.low), distribution.high)
+        whole = int(min(max(value, distribution.low), distribution.high))
         remainder = (whole - distribution.low) % distribution.step
         down = 2 * remainder < distribution.step
         return whole - remainder if down else whole - remainder + distribution.step

@@ -41,17 +41,67 @@ def corner(trial: Trial) -> float:
 
 @of_every_kind
 @pytest.mark.parametrize("fix", ["enqueued", "partially fixed"])
-def test_fixed_and_enqueued_genes_count_as_the_trials_own(make: Make, fix: str) -> None:
-    """Where a gene is fixed, the other genes are chosen so that the trial is new."""
+@pytest.mark.parametrize(("name", "other", "n_left"), [("n", "m", 4), ("m", "n", 3)])
+def test_fixed_and_enqueued_genes_count_as_the_trials_own(
+    make: Make, fix: str, name: str, other: str, n_left: int
+) -> None:
+    """Where a gene is fixed, the other genes are chosen so that the trial is new.
+
+    It may be suggested first, as "n" is, or last.
+    """
     study = run(make(4, seed=0), 1, corner)
     if fix == "enqueued":
-        for _ in range(4):
-            study.enqueue_trial({"n": 1})
+        for _ in range(n_left):
+            study.enqueue_trial({name: 1})
     else:
-        study.sampler = PartialFixedSampler({"n": 1}, study.sampler)
-    study.optimize(corner, n_trials=4)
+        study.sampler = PartialFixedSampler({name: 1}, study.sampler)
+    study.optimize(corner, n_trials=n_left)
 
-    assert {t.params["m"] for t in study.trials if t.params["n"] == 1} == {0, 1, 2, 3}
+    assert {t.params[other] for t in study.trials if t.params[name] == 1} == {*range(n_left)}
+
+
+@of_every_kind
+@pytest.mark.filterwarnings("ignore:Fixed parameter")
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 1e300, -5.0])
+@pytest.mark.parametrize("when", [0, 8])
+def test_an_enqueued_value_outside_of_its_range_ends_no_search(
+    make: Make, value: Any, when: int
+) -> None:
+    """Optuna evaluates it; its children are inside, and the ends of the range stay untried."""
+
+    def objective(trial: Trial) -> float:
+        low = trial.suggest_float("low", 0.5, 4.5, step=1.0)
+        return low + math.log10(trial.suggest_float("log", 1e-3, 10.0, log=True))
+
+    study = run(make(4, seed=0), when, objective)
+    study.enqueue_trial({"low": value})
+    study.enqueue_trial({"log": abs(value)})
+    study.optimize(objective, n_trials=16)
+    outside = {when, when + 1}
+
+    assert study.trials[when].params["low"] == value
+    assert study.trials[when + 1].params["log"] == abs(value)
+    assert len(study.trials) == when + 16
+    assert all(0.5 <= t.params["low"] <= 4.5 for t in study.trials if t.number not in outside)
+
+
+@of_every_kind
+@pytest.mark.filterwarnings("ignore:Fixed parameter")
+@pytest.mark.parametrize("value", [15, 10**30])
+@pytest.mark.parametrize("when", [0, 4])
+def test_a_value_outside_of_its_range_does_not_stand_for_the_end(
+    make: Make, value: int, when: int
+) -> None:
+    """Every value of the range is tried."""
+
+    def objective(trial: Trial) -> float:
+        return -trial.suggest_int("n", 0, 10)
+
+    study = run(make(4, seed=0), when, objective)
+    study.enqueue_trial({"n": value})
+    study.optimize(objective, n_trials=12 - when)
+
+    assert {trial.params["n"] for trial in study.trials} >= {*range(11)}
 
 
 @of_every_kind
