@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna_ga._population.genes import n_cells
 
 N_BEST = 30
-LEAST_WIDTH = 1e-9  # Closer positions are equal; see `genes.DIGITS`.
+LEAST_WIDTH = 1e-9  # Closer positions are equal; see `unit_scale.DIGITS`.
 
 
 class Features:

@@ -118,12 +118,12 @@ class TrialMatrix:
         units = np.full(len(self.distributions), np.nan)
         for name, value in params.items():
             distribution = self.distributions.get(name)
-            if distribution is not None and is_inheritable(
+            if distribution is None or not is_inheritable(
                 value, distributions[name], distribution
             ):
-                units[self._columns[name]] = self._encoders[name](
-                    nearest_value(distribution, value)
-                )
+                continue
+            nearest = nearest_value(distribution, value)
+            units[self._columns[name]] = self._encoders[name](nearest)
         return units
 
     def holds(self, trial: FrozenTrial) -> bool:
@@ -131,13 +131,17 @@ class TrialMatrix:
 
         A parameter that no finished trial has had is ignored.
         """
-        return all(
-            is_inheritable(value, trial.distributions[name], distribution)
-            and nearest_value(distribution, value) == value
-            if (distribution := self.distributions.get(name)) is not None
-            else not self.lacks_columns
-            for name, value in trial.params.items()
-        )
+        for name, value in trial.params.items():
+            distribution = self.distributions.get(name)
+            if distribution is None:
+                if self.lacks_columns:
+                    return False
+            elif not (
+                is_inheritable(value, trial.distributions[name], distribution)
+                and nearest_value(distribution, value) == value
+            ):
+                return False
+        return True
 
     def fittest(self, name: str | None = None) -> list[int]:
         """Return the rows of the fittest trials, or of the fittest with a parameter."""
@@ -192,10 +196,19 @@ class TrialMatrix:
         if not others:
             return False
         self.ranges_vary |= any(name in self.distributions for name in others)
+        self._take_over(self._due(others))
+        self.lacks_columns |= any(name not in self.distributions for name in others)
+        return True
+
+    def _due(self, others: Distributions) -> Distributions:
+        """Return which of the latest trial's new distributions are to be taken over now.
+
+        If names, kinds or choices are among them, the change is counted.
+        """
+        changes_due = self._n_changes < _MOST_CHANGES or self._is_tenth_since(self._changed_at)
         ranges = {
             name for name, distribution in others.items() if self._is_range(name, distribution)
         }
-        changes_due = self._n_changes < _MOST_CHANGES or self._is_tenth_since(self._changed_at)
         due = {
             name: distribution
             for name, distribution in others.items()
@@ -204,9 +217,7 @@ class TrialMatrix:
         if not ranges.issuperset(due):
             self._n_changes += 1
             self._changed_at = len(self.trials)
-        self._take_over(due)
-        self.lacks_columns |= any(name not in self.distributions for name in others)
-        return True
+        return due
 
     def _is_range(self, name: str, distribution: BaseDistribution) -> bool:
         """Return whether a distribution differs from its column's in the range of numbers only."""
