@@ -13,7 +13,7 @@ MAX_TRIALS = 200
 """The trials that the model learns from at most, which bounds its cost."""
 
 # Before the later stage of a search.
-_LEAST_EARLY_TRIALS, _EARLY_TRIALS_PER_PARAMETER = 30, 10
+_MIN_EARLY_TRIALS, _EARLY_TRIALS_PER_PARAMETER = 30, 10
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Tuning:
         They are those of the later stage if every parameter with more than one value is a
         continuous number, and if there are ten trials for each of these, and thirty in all.
         """
-        if self.later is None or n_trials < _LEAST_EARLY_TRIALS:
+        if self.later is None or n_trials < _MIN_EARLY_TRIALS:
             return self
         free = [each for each in distributions.values() if not each.single()]
         is_continuous = all(

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene
 
-_MOST_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 
 T = TypeVar("T")
 
@@ -99,5 +99,5 @@ class TrialMemory(dict[int, T], Generic[T]):
 
     def __setitem__(self, number: int, fact: T) -> None:
         super().__setitem__(number, fact)
-        if len(self) > _MOST_REMEMBERED:
+        if len(self) > _MAX_REMEMBERED:
             del self[min(self)]

@@ -27,7 +27,7 @@ from optuna_ga._population.generations import Generations
 
 Settings = PaperSettings | AdaptiveSettings
 
-_MOST_REMEMBERED = 64  # Studies; beyond these a study is read again.
+_MAX_REMEMBERED = 64  # Studies; beyond these a study is read again.
 
 
 def takes(study: Study, settings: Settings) -> bool:
@@ -117,7 +117,7 @@ class Memories:
             memories = self._memories.setdefault(storage, {})
             if study_id not in memories:
                 memories[study_id] = self._new(study, seed)
-                if len(memories) > _MOST_REMEMBERED:
+                if len(memories) > _MAX_REMEMBERED:
                     del memories[next(iter(memories))]
             return memories[study_id]
 

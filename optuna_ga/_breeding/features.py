@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna_ga._population.genes import n_cells
 
 N_BEST = 30
-LEAST_WIDTH = 1e-9  # Closer positions are equal; see `unit_scale.DIGITS`.
+MIN_WIDTH = 1e-9  # Closer positions are equal; see `unit_scale.DIGITS`.
 
 
 class Features:
@@ -63,7 +63,7 @@ class Features:
             *_, axes = np.linalg.svd(deviations, full_matrices=True)
             self._axes = np.eye(len(cells))
             self._axes[np.ix_(turned, turned)] = axes
-            self._width[turned] = np.maximum(np.ptp(deviations @ axes.T, axis=0), LEAST_WIDTH)
+            self._width[turned] = np.maximum(np.ptp(deviations @ axes.T, axis=0), MIN_WIDTH)
 
     def __call__(self, genes: np.ndarray) -> np.ndarray:
         """Return the features `(n, D)` of genes `(n, D)`.
@@ -94,4 +94,4 @@ def _region(best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     most = np.where(present, best, -np.inf).max(axis=0, initial=-np.inf)
     least = np.where(present, best, np.inf).min(axis=0, initial=np.inf)
     width = np.where(few, 1.0, most - least)
-    return np.where(few, 0.5, centre), np.maximum(width, LEAST_WIDTH)
+    return np.where(few, 0.5, centre), np.maximum(width, MIN_WIDTH)

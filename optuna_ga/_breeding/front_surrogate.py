@@ -25,9 +25,9 @@ from optuna_ga._breeding.weightings import distances
 from optuna_ga._population.fronts import fronts
 from optuna_ga._population.hypervolume import added_volumes
 
-_MOST_OBJECTIVES = 4  # Of which the hypervolume is measured.
+_MAX_OBJECTIVES = 4  # Of which the hypervolume is measured.
 # In ranges of the front: how much better a point must be, and how far the reference point is.
-_LEAST_GAIN, _MARGIN = 0.03, 0.1
+_MIN_GAIN, _MARGIN = 0.03, 0.1
 
 
 class FrontSurrogate:
@@ -65,7 +65,7 @@ class FrontSurrogate:
                 for mean, deviation in (predict(candidates) for predict in predictions)
             ]
             points = np.column_stack(columns)
-            if len(self._models) > _MOST_OBJECTIVES:
+            if len(self._models) > _MAX_OBJECTIVES:
                 return -distances(points, front, weights)
             return ratings(points, front)
 
@@ -80,7 +80,7 @@ def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
     losses must shrink until it does.
     """
     width = np.ptp(front, axis=0)
-    front = front - _LEAST_GAIN * width
+    front = front - _MIN_GAIN * width
     reference = front.max(axis=0) + _MARGIN * np.where(width > 0.0, width, 1.0)
     behind = (points[:, None] - front).min(axis=2).max(axis=1)
     behind = np.maximum(behind, (points - reference).max(axis=1))

@@ -27,7 +27,7 @@ NOISES = 1e-6, 1.0
 LENGTHS = 0.05, 20.0
 _START = 1.0, 0.01, 0.5  # Variance, noise and lengths at which the fit starts.
 _JITTER = 1e-8
-_LEAST_VARIANCE = 1e-12
+_MIN_VARIANCE = 1e-12
 _SQRT_5 = math.sqrt(5.0)
 
 
@@ -75,7 +75,7 @@ class GaussianProcess:
         covariance = self._covariance(points, self._x)
         explained = solve_triangular(self._factor, covariance.T, lower=True, check_finite=False)
         variance = self._kernel.variance - (explained * explained).sum(axis=0)
-        return covariance @ self._weights, np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
+        return covariance @ self._weights, np.sqrt(np.maximum(variance, _MIN_VARIANCE))
 
     def _covariance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return the function's covariances `(n, m)` between points `(n, F)` and `(m, F)`."""

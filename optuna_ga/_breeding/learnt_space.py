@@ -9,7 +9,7 @@ from optuna_ga._breeding.conditional_space import ConditionalSpace
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 
 _RECENT = 500  # The space is learnt from so many of the latest trials.
-_MOST_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
+_MAX_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.
 _RELEARNT_AFTER = 1.25  # Later they are learnt anew after so many times the trials.
 
 
@@ -58,7 +58,7 @@ class LearntSpace:
         whether there are a quarter more trials.
         """
         n = len(self._matrix)
-        if self._n_nodes > _MOST_NODES:
+        if self._n_nodes > _MAX_NODES:
             return n >= _RELEARNT_AFTER * self._learnt_from[1]
         some_complete = self._latest_complete >= max(n - 1 - _RECENT, 0)
         if some_complete and not self._matrix.complete[n - 1]:

@@ -19,10 +19,10 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
-from optuna_ga._breeding.features import LEAST_WIDTH
+from optuna_ga._breeding.features import MIN_WIDTH
 
-_TRIALS_PER_COEFFICIENT, _LEAST_RESIDUALS = 1.3, 5
-_LEAST_EXPLAINED = 0.9  # Share of the losses' variance, adjusted for the number of coefficients.
+_TRIALS_PER_COEFFICIENT, _MIN_RESIDUALS = 1.3, 5
+_MIN_EXPLAINED = 0.9  # Share of the losses' variance, adjusted for the number of coefficients.
 
 
 def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
@@ -46,7 +46,7 @@ def lowest_point(genes: np.ndarray, losses: np.ndarray) -> np.ndarray | None:
     genes = genes[:count, varies]
     _, widths, axes = np.linalg.svd(genes - genes[0], full_matrices=False)
     deviations = widths / math.sqrt(count)
-    axes, deviations = axes[deviations > LEAST_WIDTH], deviations[deviations > LEAST_WIDTH]
+    axes, deviations = axes[deviations > MIN_WIDTH], deviations[deviations > MIN_WIDTH]
     if not len(axes):
         return None
     places = (genes - genes[0]) @ axes.T / deviations
@@ -75,7 +75,7 @@ def _size(n_trials: int, n_parameters: int) -> tuple[int, bool]:
 def _least(n_coefficients: int) -> int:
     """Return the least number of trials for so many coefficients."""
     wanted = math.ceil(_TRIALS_PER_COEFFICIENT * n_coefficients)
-    return max(wanted, n_coefficients + _LEAST_RESIDUALS)
+    return max(wanted, n_coefficients + _MIN_RESIDUALS)
 
 
 def _fitted(
@@ -96,7 +96,7 @@ def _fitted(
     coefficients = np.linalg.lstsq(terms, losses, rcond=1e-10)[0]
     n, n_terms = terms.shape
     unexplained = ((losses - terms @ coefficients) ** 2).sum() / (n - n_terms)
-    if unexplained > (1.0 - _LEAST_EXPLAINED) * losses.var(ddof=1):
+    if unexplained > (1.0 - _MIN_EXPLAINED) * losses.var(ddof=1):
         return None
     half = np.zeros((n_axes, n_axes))
     half[first, second] = coefficients[n_axes + 1 :]

@@ -22,7 +22,7 @@ from optuna_ga._population.unit_scale import encoder, inherited
 Distributions = Mapping[str, BaseDistribution]
 
 _RENEWED_AFTER = 0.1
-_MOST_CHANGES = 64
+_MAX_CHANGES = 64
 
 
 class TrialMatrix:
@@ -205,7 +205,7 @@ class TrialMatrix:
 
         If names, kinds or choices are among them, the change is counted.
         """
-        changes_due = self._n_changes < _MOST_CHANGES or self._is_tenth_since(self._changed_at)
+        changes_due = self._n_changes < _MAX_CHANGES or self._is_tenth_since(self._changed_at)
         ranges = {
             name for name, distribution in others.items() if self._is_range(name, distribution)
         }

@@ -34,7 +34,7 @@ from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene
 from optuna_ga._population.unit_scale import from_unit
 
-_MOST_RUNNING = 256
+_MAX_RUNNING = 256
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class UnrepeatedBreeder(Breeder):
     def __init__(self, study: Study, generations: Generations, proposer: Proposer) -> None:
         super().__init__(generations)
         self._proposer = proposer
-        self._n_running = max(_MOST_RUNNING, proposer.population_size)
+        self._n_running = max(_MAX_RUNNING, proposer.population_size)
         self._new_known = partial(KnownTrials, study.directions, proposer.n_fittest)
         self._known = self._new_known([])
         self._children: TrialMemory[Child] = TrialMemory()

@@ -20,7 +20,7 @@ from optuna_ga._population.unit_scale import grid, snapped_to_grid
 Distributions = Mapping[str, BaseDistribution]
 
 _N_RANDOM = 256
-_MOST_ENUMERATED = 10_000  # So many points are looked at where a space is nearly exhausted.
+_MAX_ENUMERATED = 10_000  # So many points are looked at where a space is nearly exhausted.
 
 
 def untried_children(known: KnownTrials, seed: int, number: int, fixed: np.ndarray) -> np.ndarray:
@@ -69,8 +69,8 @@ def _many_points(distributions: Distributions, seed: int, number: int) -> np.nda
     cells = [n_values(kind) for kind in kinds]
     if None in cells:
         return np.zeros((0, len(cells)))
-    if math.prod(n for n in cells if n is not None) > _MOST_ENUMERATED:
-        return _random_children(distributions, seed, number, _MOST_ENUMERATED)
+    if math.prod(n for n in cells if n is not None) > _MAX_ENUMERATED:
+        return _random_children(distributions, seed, number, _MAX_ENUMERATED)
     grids = [positions for kind in kinds if (positions := grid(kind)) is not None]
     points = np.array(list(product(*grids)))
     return np.asarray(generator(seed, number, "order").permutation(points))

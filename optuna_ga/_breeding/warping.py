@@ -17,7 +17,7 @@ import numpy as np
 
 from optuna_ga._population.fitness import Rank
 
-_GREATEST = sys.float_info.max / 8  # Violation, so that sums do not overflow.
+_MAX_VIOLATION = sys.float_info.max / 8  # So that sums do not overflow.
 
 
 def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) -> np.ndarray:
@@ -62,7 +62,7 @@ def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
     """Return the violations `(n,)`; failed and infinite ones count as the greatest."""
     known = [rank.violation for rank in ranks if rank]
     finite = max(filter(math.isfinite, known), default=0.0)
-    greatest = min(finite, _GREATEST) or float(math.inf in known)
+    greatest = min(finite, _MAX_VIOLATION) or float(math.inf in known)
     return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from optuna_ga._population.fronts import clipped
 
-MOST_OBJECTIVES = 6  # Beyond these, the hypervolume takes minutes.
+MAX_OBJECTIVES = 6  # Beyond these, the hypervolume takes minutes.
 
 
 class Hypervolume:
@@ -71,7 +71,7 @@ class Hypervolume:
 
     @property
     def _takes_too_long(self) -> bool:
-        return bool(self._scaled.shape[1] > MOST_OBJECTIVES)
+        return bool(self._scaled.shape[1] > MAX_OBJECTIVES)
 
 
 def added_volumes(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from optuna_ga._checks import check_callable, shown
 from optuna_ga.fashion_mnist._dataset_info import DatasetInfo
 from optuna_ga.torch._environment import seeded, usual_settings
 
-SMALLEST_SIDE = 6  # Of images for the paper's network, which pools after two convolutions.
+MIN_SIDE = 6  # Of images for the paper's network, which pools after two convolutions.
 
 
 def check_network(
@@ -26,9 +26,9 @@ def check_network(
             logit for each class, or if `dropout`, the paper's, is asked of another network.
     """
     if network is None:
-        if min(info.image_shape[1:]) < SMALLEST_SIDE:
+        if min(info.image_shape[1:]) < MIN_SIDE:
             raise ValueError(
-                f"`data` must have images of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels "
+                f"`data` must have images of at least {MIN_SIDE} x {MIN_SIDE} pixels "
                 f"for the paper's network, but their shape is {info.image_shape}."
             )
         return

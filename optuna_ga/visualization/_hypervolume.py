@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from optuna_ga._population.hypervolume import MOST_OBJECTIVES, Hypervolume
+from optuna_ga._population.hypervolume import MAX_OBJECTIVES, Hypervolume
 from optuna_ga._results.history import History
 from optuna_ga.visualization._common import HIGHLIGHT, by_generation, finite, generation_axis
 from optuna_ga.visualization._plotly import go
@@ -50,7 +50,7 @@ def hypervolume_figure(history: History) -> go.Figure:
 
 def why_not_computed(history: History) -> str:
     """Return a second line of the title if the hypervolume is not computed."""
-    if len(history.directions) <= MOST_OBJECTIVES:
+    if len(history.directions) <= MAX_OBJECTIVES:
         return ""
     return "<br><sub>The hypervolume of more than six objectives is not computed</sub>"
 

@@ -15,7 +15,7 @@ from optuna_ga.visualization._common import as_html, shortened
 
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
 _MIN_TICKS = 3
-_FEWEST_DIGITS, _ALL_DIGITS = 3, 17  # Of a tick; 17 tell any two floats apart.
+_MIN_DIGITS, _ALL_DIGITS = 3, 17  # Of a tick; 17 tell any two floats apart.
 
 
 class Parameter:
@@ -110,7 +110,7 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
     >>> tick_labels([0.1, 1.0, 100000.0]), tick_labels([10000, 10010])
     (['0.1', '1', '1e+05'], ['10000', '10010'])
     """
-    for digits in range(_FEWEST_DIGITS, _ALL_DIGITS + 1):
+    for digits in range(_MIN_DIGITS, _ALL_DIGITS + 1):
         found = [str(one) if isinstance(one, int) else f"{one:.{digits}g}" for one in ticks]
         if len(set(found)) == len(found):
             break

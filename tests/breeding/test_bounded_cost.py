@@ -80,7 +80,7 @@ def generation(evaluated: Callable[[list[Trial]], list[Trial]]) -> Study:
 
 def test_a_large_generation_is_the_same_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """All running trials of the own generation are known, even if they are more than 256."""
-    monkeypatch.setattr(unrepeated, "_MOST_RUNNING", 3)
+    monkeypatch.setattr(unrepeated, "_MAX_RUNNING", 3)
 
     assert story(generation(list)) == story(generation(lambda trials: trials[::-1]))
 

@@ -85,7 +85,7 @@ def test_branches_are_the_same_whenever_they_are_looked_at(
 ) -> None:
     """Trials added one by one lead to the same predictions as all trials at once."""
     monkeypatch.setattr(learnt_space, "_RECENT", recent)
-    monkeypatch.setattr(learnt_space, "_MOST_NODES", nodes)
+    monkeypatch.setattr(learnt_space, "_MAX_NODES", nodes)
     finished: list[FrozenTrial] = []
     followed = KnownTrials([MINIMIZE], 10, finished)
     for trial in branching(80):

@@ -39,7 +39,7 @@ from optuna_ga.torch._randomness import member_key
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Epoch, Training
 
-_LARGEST_KEPT = 8  # Stacks, each with its graphs and their memory.
+_MAX_KEPT = 8  # Stacks, each with its graphs and their memory.
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class StackBackend:
         if stack is None:
             stack = _Stack(self._recipe, self._method, self._capturer, kind, members[0])
         self._stacks[kind] = stack  # The latest is the last.
-        if len(self._stacks) > _LARGEST_KEPT:
+        if len(self._stacks) > _MAX_KEPT:
             self._stacks.popitem(last=False)
         return stack
 
