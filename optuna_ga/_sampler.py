@@ -290,5 +290,5 @@ class GASampler(BaseSampler):
 
 
 def breeder_of(sampler: GASampler, study: Study) -> Breeder:
-    """Return the breeder of a study's trials, for the other rooms of this package."""
+    """Return the breeder of a study's trials, for the other folders of this package."""
     return sampler._memories.of(study).breeder
