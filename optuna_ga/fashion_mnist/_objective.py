@@ -25,6 +25,7 @@ from optuna_ga.fashion_mnist._own_network import check_network, load_weights
 from optuna_ga.fashion_mnist._paper_trainer import paper_trainer
 from optuna_ga.fashion_mnist._search_space import SearchSpace
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
+from optuna_ga.torch._arguments import check_tf32
 from optuna_ga.torch._environment import (
     PRECISIONS,
     Precision,
@@ -344,8 +345,5 @@ def _checked_precision(precision: Precision | None, device: torch.device) -> Pre
         return "bfloat16" if device.type == "cuda" else "float32"
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {PRECISIONS}, but {precision!r} was given.")
-    if precision == "tf32" and device.type != "cuda":
-        raise ValueError(
-            f"`precision` must not be {precision!r} on {device}, because TF32 needs a GPU."
-        )
+    check_tf32(precision, device)
     return precision

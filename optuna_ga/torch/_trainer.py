@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -13,9 +12,17 @@ from typing import Any
 import torch
 from optuna import Trial
 
-from optuna_ga._checks import check_bool, check_callable, check_int, check_text, shown
+from optuna_ga._checks import check_bool, check_callable, check_int, shown
 from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga.torch._arguments import (
+    check_members,
+    check_one_of,
+    check_tf32,
+    checked_dropped,
+    checked_states,
+    takes_a_seed_alone,
+)
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher, MakeBackend
@@ -140,14 +147,13 @@ class PopulationTrainer:
         check_task(task)
         check_schedule(schedule)
         self.epochs = check_int("epochs", epochs, minimum=1)
-        _check_one_of("optimizer", optimizer, OPTIMIZERS)
-        _check_one_of("precision", precision, PRECISIONS)
+        check_one_of("optimizer", optimizer, OPTIMIZERS)
+        check_one_of("precision", precision, PRECISIONS)
         if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
-            _check_one_of("backend", backend, ["auto", *BACKENDS])
+            check_one_of("backend", backend, ["auto", *BACKENDS])
         self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
         place = checked_device(device)
-        if precision == "tf32" and place.type != "cuda":
-            raise ValueError(f"`precision` must not be 'tf32' on a device like {place}.")
+        check_tf32(precision, place)
         with usual_settings(place):
             data = {
                 name: as_data(name, each, place)
@@ -165,7 +171,7 @@ class PopulationTrainer:
         )
         self._dispatcher = Dispatcher(self._recipe, backend)
         self._multiply_adds = MultiplyAdds(self._recipe, self._dispatcher.model)
-        if not callable(backend) and _takes_a_seed_alone(task.model):
+        if not callable(backend) and takes_a_seed_alone(task.model):
             with self._settings():
                 self._dispatcher.verdict(self._dispatcher.start(Member(0.0)))
 
@@ -245,8 +251,8 @@ class PopulationTrainer:
             ValueError: If networks cannot be trained separately, or not by this backend; or if
                 there are not as many states as members.
         """
-        _check_members(members)
-        states = _checked_states(states, len(members))
+        check_members(members)
+        states = checked_states(states, len(members))
         if after_epoch is not None:
             check_callable("after_epoch", after_epoch)
         with self._settings():
@@ -277,7 +283,7 @@ class PopulationTrainer:
                 results[position] = result if _is_finite(result) else None
                 if _is_finite(result):
                     ended[position].epochs.append(result)
-            dropped = _checked_dropped(after_epoch(epoch, results) if after_epoch else None)
+            dropped = checked_dropped(after_epoch(epoch, results) if after_epoch else None)
             yield
             for position, training in list(alive.items()):
                 is_lost = results[position] is None or position in dropped
@@ -332,54 +338,3 @@ class PopulationTrainer:
 
 def _is_finite(epoch: Epoch) -> bool:
     return all(map(math.isfinite, (epoch.training_loss, *epoch.metrics.values())))
-
-
-def _check_members(members: object) -> None:
-    if not isinstance(members, Sequence) or isinstance(members, str | bytes):
-        raise TypeError(f"`members` must be a list of `Member`, but {shown(members)} was given.")
-    for member in members:
-        if not isinstance(member, Member):
-            raise TypeError(f"`members` must be a list of `Member`, but it has {shown(member)}.")
-
-
-def _checked_states(states: Any, n_members: int) -> Sequence[Mapping[str, Any] | None]:
-    if states is None:
-        return [None] * n_members
-    if not isinstance(states, Sequence):
-        raise TypeError(f"`states` must be a list of states, but {shown(states)} was given.")
-    if len(states) != n_members:
-        raise ValueError(
-            f"`states` must be as many as `members`, {n_members}, but {len(states)} were given."
-        )
-    for state in states:
-        if state is not None and not isinstance(state, Mapping):
-            raise TypeError(
-                f"`states` must have a `Trained.state` or None for each member, but it has "
-                f"{shown(state)}."
-            )
-    return states
-
-
-def _checked_dropped(dropped: object) -> Collection[int]:
-    if dropped is None:
-        return ()
-    if not isinstance(dropped, Collection):
-        raise TypeError(
-            "`after_epoch` must return the positions of members to train no further, or None, "
-            f"but it returned {shown(dropped)}."
-        )
-    return dropped
-
-
-def _takes_a_seed_alone(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind(0)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _check_one_of(name: str, value: object, known: Collection[str]) -> None:
-    check_text(name, value)
-    if value not in known:
-        raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")

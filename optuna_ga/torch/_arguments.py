@@ -1,0 +1,96 @@
+"""The arguments of `PopulationTrainer`, checked before anything trains."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from optuna_ga._checks import check_text, shown
+from optuna_ga.torch._task import Member
+
+
+def check_one_of(name: str, value: object, known: Collection[str]) -> None:
+    """Check that a text is one of several.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it is another text.
+    """
+    check_text(name, value)
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")
+
+
+def check_tf32(precision: str, device: torch.device) -> None:
+    """Check that a precision is not "tf32" on a device without it.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(f"`precision` must not be 'tf32' on {device}, because TF32 needs a GPU.")
+
+
+def check_members(members: object) -> None:
+    """Check the members to train.
+
+    Raises:
+        TypeError: If they are not several `Member`.
+    """
+    if not isinstance(members, Sequence) or isinstance(members, str | bytes):
+        raise TypeError(f"`members` must be a list of `Member`, but {shown(members)} was given.")
+    for member in members:
+        if not isinstance(member, Member):
+            raise TypeError(f"`members` must be a list of `Member`, but it has {shown(member)}.")
+
+
+def checked_states(states: Any, n_members: int) -> Sequence[Mapping[str, Any] | None]:
+    """Return the states of members to resume, None for those that begin anew.
+
+    Raises:
+        TypeError: If they are not several states.
+        ValueError: If there are not as many as members.
+    """
+    if states is None:
+        return [None] * n_members
+    if not isinstance(states, Sequence):
+        raise TypeError(f"`states` must be a list of states, but {shown(states)} was given.")
+    if len(states) != n_members:
+        raise ValueError(
+            f"`states` must be as many as `members`, {n_members}, but {len(states)} were given."
+        )
+    for state in states:
+        if state is not None and not isinstance(state, Mapping):
+            raise TypeError(
+                f"`states` must have a `Trained.state` or None for each member, but it has "
+                f"{shown(state)}."
+            )
+    return states
+
+
+def checked_dropped(dropped: object) -> Collection[int]:
+    """Return the positions of members to train no further.
+
+    Raises:
+        TypeError: If they are neither positions nor None.
+    """
+    if dropped is None:
+        return ()
+    if not isinstance(dropped, Collection):
+        raise TypeError(
+            "`after_epoch` must return the positions of members to train no further, or None, "
+            f"but it returned {shown(dropped)}."
+        )
+    return dropped
+
+
+def takes_a_seed_alone(function: Callable[..., Any]) -> bool:
+    """Return whether a function can be called with one argument, as far as its signature shows."""
+    try:
+        inspect.signature(function).bind(0)
+    except (TypeError, ValueError):
+        return False
+    return True
