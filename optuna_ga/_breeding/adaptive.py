@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
@@ -87,7 +87,18 @@ class AdaptiveProposer(Proposer):
             lowest = self._surrogate.lowest_point(matrix)
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
-        return _Relatives(tuning, self.seed, number, rows, plans, rating, lowest)
+        untried = self._untried_choices(matrix)
+        return _Relatives(tuning, self.seed, number, rows, plans, untried, rating, lowest)
+
+    def _untried_choices(self, matrix: TrialMatrix) -> Mapping[str, np.ndarray]:
+        """Return the choices that no trial has, where a parameter has more than generation 0."""
+        found = {
+            name: matrix.untried_choices(name)
+            for name, distribution in matrix.distributions.items()
+            if isinstance(distribution, CategoricalDistribution)
+            and len(distribution.choices) > self.population_size
+        }
+        return {name: genes for name, genes in found.items() if len(genes)}
 
     def _parents(self, matrix: TrialMatrix, rng: Generator) -> tuple[Sequence[int], Rating | None]:
         """Return the rows of a child's parents, the fittest first, and its model's ratings."""
@@ -127,6 +138,7 @@ class _Relatives(Candidates):
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
+        untried: By name, the genes of choices that no trial has, where these come first.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
         lowest: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
             is chosen; None: all candidates have their plans' genes.
@@ -137,6 +149,7 @@ class _Relatives(Candidates):
     number: int
     rows: Sequence[int]
     plan: Plan
+    untried: Mapping[str, np.ndarray]
     rating: Rating | None = None
     lowest: np.ndarray | None = None
 
@@ -158,11 +171,20 @@ class _Relatives(Candidates):
 
         parents = matrix.genes(self.rows, distributions)
         rngs = [generator(self.seed, self.number, name) for name in names]
+        are_known = distributions is matrix.distributions
+        untried = {names.index(name): left for name, left in self.untried.items() if are_known}
         genes, fresh = express(
-            self.plan, parents, donors, list(distributions.values()), self.tuning, rngs
+            self.plan,
+            parents,
+            donors,
+            list(distributions.values()),
+            self.tuning,
+            rngs,
+            untried,
+            self.tuning.new_choice_prob if self.rating is None else 0.0,
         )
         # A parameter that becomes known later has its plan's gene.
-        if self.lowest is not None and distributions is matrix.distributions:
+        if self.lowest is not None and are_known:
             genes[:, 0], fresh[:, 0] = self.lowest, False
         return genes, fresh
 

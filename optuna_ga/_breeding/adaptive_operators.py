@@ -12,6 +12,7 @@ everywhere:
   itself, so that the search continues where all parents agree.
 
 Choices have no distances: each comes from one of two parents, whichever operator makes numbers.
+Where a parameter has many choices, fresh draws are among those that no trial has.
 
 Shapes: K candidates, E parents, the fittest first, D parameters. Genes are positions on the unit
 scale.
@@ -20,7 +21,7 @@ scale.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -107,6 +108,8 @@ def express(
     distributions: Sequence[BaseDistribution],
     tuning: Tuning,
     rngs: Sequence[Generator],
+    untried: Mapping[int, np.ndarray],
+    new_choice_prob: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the genes of every candidate `(D, K)`, and which are drawn afresh `(D, K)`.
 
@@ -118,6 +121,9 @@ def express(
         distributions: The parameters' distributions `(D,)`.
         tuning: Constants of the operators.
         rngs: Generators of the child's draws, one for each parameter `(D,)`.
+        untried: By a parameter's position, the genes among which it is drawn afresh if not among
+            all: choices that no trial has.
+        new_choice_prob: The least probability of a fresh draw of these parameters.
     """
     uniforms, normals = _draws(rngs, len(plan.first))
     cells = [n_cells(distribution) for distribution in distributions]
@@ -130,6 +136,9 @@ def express(
         # Few values hold little information on where to search.
         few = np.where(n_donors > 0, np.maximum(fresh_prob, 0.5), 1.0)
         fresh_prob = np.where(n_donors < parents.shape[1], few, fresh_prob)
+    for position, genes in untried.items():
+        uniforms[2, position] = genes[(uniforms[2, position] * len(genes)).astype(int)]
+        fresh_prob[position] = max(fresh_prob[position], new_choice_prob)
     picked = np.where(uniforms[0] < 0.5, first, second)
     # A step leaves its cell, where there are cells.
     least = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])[:, None]

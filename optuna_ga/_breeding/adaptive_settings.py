@@ -36,6 +36,8 @@ class Tuning:
             of the parents.
         fresh_prob: Probability of a fresh draw of a numerical gene.
         fresh_choice_prob: Probability of a fresh draw of a categorical gene.
+        new_choice_prob: Probability of a choice that no trial has, in a child that no model
+            chooses, where a parameter has more choices than generation 0 has trials.
         principal_axes: Whether the model sees continuous numbers along the principal axes of the
             best trials rather than one by one.
         quadratic_prob: Probability of the lowest point of a quadratic model instead of a child.
@@ -55,6 +57,7 @@ class Tuning:
     log_spread: tuple[float, float] = (-1.0, 0.3)
     fresh_prob: float = 0.02
     fresh_choice_prob: float = 0.1
+    new_choice_prob: float = 1.0
     principal_axes: bool = False
     quadratic_prob: float = 0.0
     later: Tuning | None = None
@@ -81,7 +84,7 @@ _LATER = replace(
     _EARLY, warp_quantile=0.7, log_spread=(-1.0, 1.0), principal_axes=True, quadratic_prob=0.15
 )
 SCREENED = replace(_EARLY, later=_LATER)
-MODEL_FREE = Tuning(step_prob=0.5, fresh_prob=0.05)
+MODEL_FREE = Tuning(step_prob=0.5, fresh_prob=0.05, new_choice_prob=0.2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from optuna_ga._population.choices import are_equal
 from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
 from optuna_ga._population.genes import Gene, is_inheritable, nearest_value
-from optuna_ga._population.unit_scale import encoder, inherited
+from optuna_ga._population.unit_scale import encoder, grid, inherited
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -60,6 +60,8 @@ class TrialMatrix:
         self._rows: dict[int, int] = {}
         self._columns: dict[str, int] = {}
         self._encoders: dict[str, Callable[[Gene], float]] = {}
+        # By name, the choices that none of the first trials has, and how many trials these are.
+        self._untried_choices: dict[str, tuple[np.ndarray, int]] = {}
         self._taken_over: dict[str, int] = {}  # Number of trials when a column was encoded.
         self._n_changes = 0  # Trials with which names, kinds or choices were taken over,
         self._changed_at = 0  # and the number of trials at the last of them.
@@ -142,6 +144,19 @@ class TrialMatrix:
             ):
                 return False
         return True
+
+    def untried_choices(self, name: str) -> np.ndarray:
+        """Return the genes `(n,)` of those choices of a parameter that no trial has, ascending."""
+        known = self._untried_choices.get(name)
+        if known is None:
+            choices = grid(self.distributions[name])
+            assert choices is not None
+            known = choices, 0
+        left, n_seen = known
+        genes = self._units[n_seen : len(self.trials), self._columns[name]]
+        left = np.setdiff1d(left, genes)
+        self._untried_choices[name] = left, len(self.trials)
+        return left
 
     def fittest(self, name: str | None = None) -> list[int]:
         """Return the rows of the fittest trials, or of the fittest with a parameter."""
@@ -239,6 +254,7 @@ class TrialMatrix:
             self.distributions[name] = distribution
             self._encoders[name] = encoder(distribution)
             self._taken_over[name] = len(self.trials)
+            self._untried_choices.pop(name, None)
             self.version += 1
             self._units[: len(self.trials), self._columns[name]] = [
                 inherited(trial, name, distribution) for trial in self.trials

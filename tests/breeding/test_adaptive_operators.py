@@ -46,6 +46,8 @@ def children(
         [distribution],
         settings,
         [np.random.default_rng(2)],
+        {},
+        0.0,
     )
     assert found.shape == fresh.shape == (1, n)
     return np.asarray(found[0])
@@ -118,6 +120,8 @@ def test_a_gene_does_not_depend_on_the_others(
             [kinds[position] for position in positions],
             SCREENED,
             [np.random.default_rng(position) for position in positions],
+            {},
+            0.0,
         )
         return np.stack([genes, fresh])
 
@@ -125,6 +129,31 @@ def test_a_gene_does_not_depend_on_the_others(
     alone = [expressed([position])[:, 0] for position in range(len(kinds))]
 
     np.testing.assert_array_equal(together, np.stack(alone, axis=1))
+
+
+@pytest.mark.parametrize("prob", [0.0, 0.25, 1.0])
+def test_fresh_choices_are_among_those_that_no_trial_has(prob: float) -> None:
+    """They are drawn with at least the given probability, each of them as often."""
+    kinds = CategoricalDistribution(tuple("abcdefgh"))
+    untried = np.array([1.5, 6.5]) / 8
+    tuning = only(0.0)
+    plan = adaptive_operators.plan(4000, 2, tuning, np.random.default_rng(1))
+    genes, fresh = adaptive_operators.express(
+        plan,
+        np.array([[0.5 / 8, 2.5 / 8]]),
+        lambda position: np.zeros(0),
+        [kinds],
+        tuning,
+        [np.random.default_rng(2)],
+        {0: untried},
+        prob,
+    )
+
+    assert set(genes[~fresh]) <= {0.5 / 8, 2.5 / 8}
+    assert set(genes[fresh]) == ({*untried} if prob else set())
+    assert fresh.mean() == pytest.approx(prob, abs=0.03)
+    for gene in untried:
+        assert (genes == gene).mean() == pytest.approx(prob / 2, abs=0.03)
 
 
 @pytest.mark.parametrize("distribution", [UNIT, IntDistribution(1, 9), IntDistribution(0, 1)])

@@ -137,3 +137,24 @@ def test_genes_can_be_had_in_any_range(name: str) -> None:
     genes = matrix_of(trials).genes(range(30), {name: distribution})
 
     np.testing.assert_allclose(genes, [[position(trial, name, distribution) for trial in trials]])
+
+
+def test_choices_that_no_trial_has_are_known_without_looking_twice() -> None:
+    """Also where the list of choices changes, and choices that Python holds equal are one."""
+    matrix = TrialMatrix([MINIMIZE], 8)
+    kinds = CategoricalDistribution((1, True, "b", None))
+    other = CategoricalDistribution(("b", None, "c"))
+
+    def with_kind(number: int, kind: Any, choices: CategoricalDistribution) -> FrozenTrial:
+        trial = create_trial(value=0.0, params={"kind": kind}, distributions={"kind": choices})
+        trial.number = number
+        return trial
+
+    matrix.add(with_kind(0, "b", kinds))
+    assert matrix.untried_choices("kind").tolist() == [0.125, 0.875]
+    matrix.add(with_kind(1, True, kinds))
+    assert matrix.untried_choices("kind").tolist() == [0.875]
+    matrix.add(with_kind(2, "c", other))
+    assert matrix.untried_choices("kind").tolist() == [0.5]
+    matrix.add(with_kind(3, None, other))
+    assert matrix.untried_choices("kind").tolist() == []
