@@ -2,6 +2,8 @@
 
 Each trial has two values, the accuracy of a network on digits that it was not trained on, and the
 number of its weights. The answer is a front: no network on it is beaten in both.
+
+    pip install -e . scikit-learn && python examples/several_objectives.py
 """
 
 from __future__ import annotations

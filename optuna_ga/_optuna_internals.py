@@ -26,7 +26,7 @@ from optuna_ga._checks import check_study
 
 _FEW = 4
 _FEW_IN_MEMORY = 64
-_LISTED_AT_ONCE = 256  # Trials that are listed from memory in the time of looking up one.
+_LISTED_AT_ONCE = 256  # Looking up a trial in memory takes as long as listing so many.
 _EARLY_RESULT = "ga_early_result"
 _EARLY_STOP = "ga_early_stop"
 _REFUSALS = (

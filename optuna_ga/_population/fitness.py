@@ -101,7 +101,7 @@ def fittest(
 def first_front(
     trials: Iterable[FrozenTrial], directions: Sequence[StudyDirection]
 ) -> list[FrozenTrial]:
-    """Return the finished trials that no other is fitter than but for crowding and number.
+    """Return the best finished trials: those beaten at most by crowding distance or number.
 
     With several objectives they are front 0, in the order of `fittest`; with one, the trials of
     the best value.

@@ -56,8 +56,8 @@ def front_of_final_generation(
 ) -> list[FrozenTrial]:
     """Return the best compromises of the last generation whose trials have all finished.
 
-    They are the trials that no other trial of the generation dominates: which is no worse in any
-    objective and better in one. Feasible trials precede infeasible trials, of which only those
+    They are the trials that no other trial of the generation dominates. A trial dominates another
+    if it is no worse in every objective and better in one. Feasible trials precede infeasible trials, of which only those
     with the smallest total violation are compared. Trials at the ends of the front and in its
     sparse parts come first. `study.best_trials` is the front of all generations; it is the answer
     of `GASampler(elitism=True)` and of `GASampler.adaptive()`.

@@ -37,8 +37,8 @@ def matched_results(
     """Yield each trial with its result, in the order in which results come.
 
     An exception that the iterator raises is the result of the next trial; if the iterator ends
-    with it, as a generator does, also of the trials that are left. The function of a map may raise
-    a StopIteration, too; at the end of an iterator that is written in Python the map looks alike.
+    with it, as a generator does, also of the trials that are left. A StopIteration of a map's
+    function is a result, too; it cannot be told from the end of an iterator written in Python.
     """
     waiting = {trial.number: trial for trial in trials}
     iterator, error = iter(results), None
