@@ -57,10 +57,10 @@ def front_of_final_generation(
     """Return the best compromises of the last generation whose trials have all finished.
 
     They are the trials that no other trial of the generation dominates. A trial dominates another
-    if it is no worse in every objective and better in one. Feasible trials precede infeasible trials, of which only those
-    with the smallest total violation are compared. Trials at the ends of the front and in its
-    sparse parts come first. `study.best_trials` is the front of all generations; it is the answer
-    of `GASampler(elitism=True)` and of `GASampler.adaptive()`.
+    if it is no worse in every objective and better in one. Feasible trials precede infeasible
+    trials, of which only those with the smallest total violation are compared. Trials at the ends
+    of the front and in its sparse parts come first. `study.best_trials` is the front of all
+    generations; it is the answer of `GASampler(elitism=True)` and of `GASampler.adaptive()`.
 
     Args:
         study: The study. With one objective, the front is the trials of the best value.
