@@ -3,7 +3,8 @@
 Generation 0 is a Latin hypercube. Every later child is chosen among candidates that are bred from
 the fittest trials known at its first gene, so results count at once. A model of the finished
 trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
-without a model, the first new candidate is taken.
+without a model, the first new candidate is taken. While all trials are equally fit, children are
+drawn at random.
 
 The later stage of a search for one loss over continuous numbers begins with ten trials for each,
 and thirty in all: then the model sees the principal axes of the best trials, and some trials are
@@ -69,8 +70,11 @@ class AdaptiveProposer(Proposer):
             self._surrogate = Surrogate(self._tuning)
 
     def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
-        """Return candidates bred from the fittest of all trials."""
-        if number < self.population_size or matrix.n_fit < 2:
+        """Return candidates bred from the fittest of all trials.
+
+        There are none while all trials are equally fit: then they do not say where to search.
+        """
+        if number < self.population_size or not matrix.differ:
             return None
         tuning = self._tuning.at(len(matrix), matrix.distributions)
         rng = generator(self.seed, number)

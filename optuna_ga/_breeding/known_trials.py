@@ -166,7 +166,7 @@ class KnownTrials:
         if not (
             matrix.ranges_vary
             or matrix.lacks_columns
-            or matrix.has_outside_values
+            or matrix.has_foreign_values
             or any(map(enqueued_params, trials))
         ):
             return np.ones(len(trials), bool)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._population.choices import are_equal
 from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
-from optuna_ga._population.genes import Gene, is_inheritable, nearest_value
+from optuna_ga._population.genes import Gene, is_inheritable, is_own_value, nearest_value
 from optuna_ga._population.unit_scale import encoder, grid, inherited
 
 Distributions = Mapping[str, BaseDistribution]
@@ -41,13 +41,13 @@ class TrialMatrix:
     Attributes:
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
-        n_fit: How many have a fitness.
+        differ: Whether some trials are fitter than others.
         distributions: The parameters' distributions, by column.
         version: Changes whenever genes are encoded anew.
         ranges_vary: Whether a parameter has had two distributions.
         lacks_columns: Whether a trial has had a parameter without a column.
-        has_outside_values: Whether a trial has had a number outside of its own range, as enqueued
-            trials may.
+        has_foreign_values: Whether a trial has had a number that its own distribution lacks, as
+            enqueued trials may.
     """
 
     def __init__(self, directions: Sequence[StudyDirection], n_fittest: int) -> None:
@@ -67,12 +67,13 @@ class TrialMatrix:
         self._changed_at = 0  # and the number of trials at the last of them.
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
-        self.n_fit = 0
+        self.differ = False
+        self._level: tuple[object, ...] | None = None  # Of the first trial with a fitness.
         self.distributions: dict[str, BaseDistribution] = {}
         self.version = 0
         self.ranges_vary = False
         self.lacks_columns = False
-        self.has_outside_values = False
+        self.has_foreign_values = False
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -94,21 +95,22 @@ class TrialMatrix:
         self._rows[trial.number] = row
         self._grow()
         self._complete[row] = trial.state == TrialState.COMPLETE
-        inside = {
-            name: nearest_value(distribution, trial.params[name])
+        is_foreign = any(
+            not is_own_value(distribution, trial.params[name])
             for name, distribution in trial.distributions.items()
-        }
-        self.has_outside_values |= _differ(inside, trial)
-        if self._follow(trial.distributions):
+        )
+        self.has_foreign_values |= is_foreign
+        if self._follow(trial.distributions) or is_foreign:
             self._units[row] = self.encoded(trial.params, trial.distributions)
         else:
-            for name, value in inside.items():
+            for name, value in trial.params.items():
                 self._units[row, self._columns[name]] = self._encoders[name](value)
         key = rank(trial, self._directions)
         self.ranks.append(key)
         if key is None:
             return
-        self.n_fit += 1
+        self._level = self._level or key.level
+        self.differ |= key.level != self._level
         self._fittest.add(key)
         for name in trial.params:
             if name not in self._fittest_with:
@@ -259,12 +261,3 @@ class TrialMatrix:
             self._units[: len(self.trials), self._columns[name]] = [
                 inherited(trial, name, distribution) for trial in self.trials
             ]
-
-
-def _differ(values: Mapping[str, Gene], trial: FrozenTrial) -> bool:
-    """Return whether some numbers are others than a trial's."""
-    return any(
-        value != trial.params[name]
-        and not isinstance(trial.distributions[name], CategoricalDistribution)
-        for name, value in values.items()
-    )

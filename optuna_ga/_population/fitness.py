@@ -41,6 +41,11 @@ class Rank(NamedTuple):
     number: int
 
     @property
+    def level(self) -> tuple[object, ...]:
+        """What distinguishes it from others: of an infeasible trial, the violation alone."""
+        return self[:-1] if self.violation == 0 else self[:1]
+
+    @property
     def is_candidate(self) -> bool:
         """Whether the trial is complete and feasible, so that it can be the best."""
         return self.violation == 0 and not self.pruned

@@ -30,6 +30,18 @@ def is_inheritable(
     return type(parents) is type(childs)
 
 
+def is_own_value(distribution: BaseDistribution, value: Gene) -> bool:
+    """Return whether a value is one of its distribution's, as enqueued numbers need not be."""
+    if isinstance(distribution, CategoricalDistribution):
+        return True
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    if not distribution.low <= value <= distribution.high:  # type: ignore[operator]
+        return False
+    if distribution.step is None or (isinstance(value, int) and distribution.step == 1):
+        return True
+    return nearest_value(distribution, value) == value
+
+
 def nearest_value(distribution: BaseDistribution, value: Gene) -> Gene:
     """Return `value` if the distribution contains it, otherwise the nearest value that it does.
 

@@ -202,6 +202,48 @@ def test_the_population_size_is_the_length_of_generation_0() -> None:
         assert bred(study)[0].number == size
 
 
+def needle(trial: Trial) -> float:
+    """Return the distance from a point if it is small, else 1."""
+    x, y = (trial.suggest_float(name, 0.0, 1.0) for name in "xy")
+    return min(1.0, 7 * math.dist((x, y), (0.7, 0.2)))
+
+
+def rarely_feasible(trial: Trial) -> float:
+    """Return a value that says nothing of where the small feasible region is."""
+    value = needle(trial)
+    trial.set_constraint("c", 1.0 if value == 1.0 else -1.0)
+    return float(trial.params["x"])
+
+
+def rarely_finite(trial: Trial) -> tuple[float, float]:
+    """Return two infinite values, or two finite ones near a point."""
+    value = needle(trial)
+    return (math.inf, math.inf) if value == 1.0 else (value, -value)
+
+
+@adaptive
+@pytest.mark.parametrize(
+    ("objective", "n_objectives"), [(needle, 1), (rarely_feasible, 1), (rarely_finite, 2)]
+)
+def test_trials_are_random_while_all_are_equally_fit(
+    make: Make, objective: Callable[[Trial], Any], n_objectives: int
+) -> None:
+    """Then no trial says where to search; from the first that differs on, trials are bred."""
+    study = run(make(4, seed=2), 40, objective, directions=["minimize"] * n_objectives)
+    found = next(t.number for t in study.trials if 7 * math.dist(points_of(t), (0.7, 0.2)) < 1)
+    genes = sorted(t.params["x"] for t in study.trials[4 : found + 1])
+
+    assert found == 18
+    assert all(trial.number > found for trial in bred(study))
+    assert bred(study)[0].number == found + 1
+    assert max(np.diff([0.0, *genes, 1.0])) < 0.3
+
+
+def points_of(trial: optuna.trial.FrozenTrial) -> tuple[float, float]:
+    """Return the two parameters of a trial."""
+    return trial.params["x"], trial.params["y"]
+
+
 @adaptive
 def test_fresh_draws_of_many_choices_are_new(make: Make) -> None:
     """No trial has them, until every choice has been tried: more than generation 0 could try."""

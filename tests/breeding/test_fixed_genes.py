@@ -62,7 +62,7 @@ def test_fixed_and_enqueued_genes_count_as_the_trials_own(
 
 @of_every_kind
 @pytest.mark.filterwarnings("ignore:Fixed parameter")
-@pytest.mark.parametrize("value", [math.inf, -math.inf, 1e300, -5.0])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 1e300, -5.0, 1.2])
 @pytest.mark.parametrize("when", [0, 8])
 def test_an_enqueued_value_outside_of_its_range_ends_no_search(
     make: Make, value: Any, when: int
