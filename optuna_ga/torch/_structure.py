@@ -88,7 +88,7 @@ class Structure:
         """Return the parameters `(..., *shape)` in rows `(..., W)`."""
         return {
             name: weights.narrow(-1, self._offsets[name], shape.numel()).view(
-                *weights.shape[:-1], *shape
+                (*weights.shape[:-1], *shape)
             )
             for name, shape in self._shapes.items()
         }

@@ -80,6 +80,38 @@ def test_each_optimizer_equals_that_of_pytorch(optimizer: str, backend: str) -> 
             assert (end.state["weights"][name] - weights).abs().max().item() < 1e-9
 
 
+class Scaled(nn.Module):
+    """A layer with a learnt temperature, and a parameter without numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.nothing = nn.Parameter(torch.empty(0, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled outputs."""
+        outputs: Tensor = self.layer(x) * self.scale + self.nothing.sum()
+        return outputs
+
+
+UNUSUAL: dict[str, Callable[[], nn.Module]] = {"scalar parameter": Scaled}
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches", "auto"])
+@pytest.mark.parametrize("network", UNUSUAL)
+def test_an_unusual_network_trains_as_by_pytorch(network: str, backend: str) -> None:
+    """Weights and buffers are those of a plain loop, within 1e-9."""
+    task = Classes(UNUSUAL[network])
+    ended = trained(task, rows, backend=backend)
+
+    for member, end in zip(MEMBERS, ended, strict=True):
+        assert end.state is not None
+        expected = by_hand(task, rows(30), member, "sgd", 2).state_dict()
+        for name, tensor in {**end.state["weights"], **end.state["buffers"]}.items():
+            assert torch.allclose(tensor, expected[name], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("backend", ["threads", "vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
