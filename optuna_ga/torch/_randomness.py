@@ -86,22 +86,42 @@ class MemberRandomness(TorchFunctionMode):
     def _dropout(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
+        _check_probability(p)
         return self._masked(input, p, input.shape, inplace) if training else input
 
     def _dropout1d(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, (*input.shape[:-1], 1), inplace) if training else input
+        _check_probability(p)
+        if input.dim() not in (2, 3):
+            raise RuntimeError(f"dropout1d takes 2 or 3 dimensions, but got {input.dim()}.")
+        n_outer = 1 if input.dim() == 2 else 2
+        return self._without_channels(input, p, training, inplace, n_outer)
 
     def _dropout2d(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, (*input.shape[:-2], 1, 1), inplace) if training else input
+        _check_probability(p)
+        if training and input.dim() < 2:
+            raise RuntimeError(f"dropout2d takes 2 or more dimensions, but got {input.dim()}.")
+        # The first two are those of examples and channels, also without a batch: PyTorch's way.
+        return self._without_channels(input, p, training, inplace, 2)
 
     def _dropout3d(
         self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        return self._masked(input, p, (*input.shape[:-3], 1, 1, 1), inplace) if training else input
+        _check_probability(p)
+        n_outer = 2 if input.dim() == 5 else 1
+        return self._without_channels(input, p, training, inplace, n_outer)
+
+    def _without_channels(
+        self, hidden: Tensor, p: Any, training: bool, inplace: bool, n_outer: int
+    ) -> Tensor:
+        """Drop channels as a whole, which the first `n_outer` dimensions tell apart."""
+        if not training:
+            return hidden
+        n_inner = hidden.dim() - n_outer
+        return self._masked(hidden, p, (*hidden.shape[:n_outer], *[1] * n_inner), inplace)
 
     def _masked(self, hidden: Tensor, p: Any, shape: tuple[int, ...], inplace: bool) -> Tensor:
         if not isinstance(p, Tensor) and p in (0, 1):
@@ -155,6 +175,11 @@ class MemberRandomness(TorchFunctionMode):
         function = FunctionType(original.__code__, names, argdefs=original.__defaults__)
         function.__kwdefaults__ = original.__kwdefaults__
         return function(*args, **kwargs)
+
+
+def _check_probability(p: Any) -> None:
+    if not isinstance(p, Tensor) and not 0 <= p <= 1:
+        raise ValueError(f"A dropout probability must lie in [0, 1], but {p} was given.")
 
 
 def _mixed(bits: Tensor) -> Tensor:
