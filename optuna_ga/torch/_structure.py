@@ -74,12 +74,13 @@ class Structure:
             self._offsets[name] = self.width
             self.width += math.ceil(parameter.numel() / _ALIGNMENT) * _ALIGNMENT
         self.template = model.to(device)
+        self._places = dict(_places(model))
         self._half = precision == "bfloat16"
         self._statistics = {
-            f"{prefix}.{name}"
+            name
             for prefix, module in model.named_modules()
             if isinstance(module, _NormBase)
-            for name, _ in module.named_buffers(recurse=False)
+            for name, _ in module.named_buffers(prefix, recurse=False)
         }
         if self._half:
             compute_in_bfloat16(self.template)
@@ -150,13 +151,13 @@ class Structure:
         Returns:
             The result, and the buffers afterwards.
         """
-        state = {_Call.prefix + name: tensor.clone() for name, tensor in buffers.items()}
-        state |= {_Call.prefix + name: tensor for name, tensor in parameters.items()}
+        named = {name: tensor.clone() for name, tensor in buffers.items()} | dict(parameters)
         if self._half:
-            state = {name: self._halved(name, tensor) for name, tensor in state.items()}
+            named = {name: self._halved(name, tensor) for name, tensor in named.items()}
+        state = {_Call.prefix + place: named[name] for place, name in self._places.items()}
         call = _Call(self.template if model is None else model, function)
         with self.randomness(key, step), Float32Statistics() if self._half else nullcontext():
-            result = functional_call(call, state, (batch,))
+            result = functional_call(call, state, (batch,), tie_weights=False)
         after = {name: state[_Call.prefix + name].detach() for name in buffers}
         return result, {name: after[name].to(buffers[name].dtype) for name in buffers}
 
@@ -171,8 +172,26 @@ class Structure:
         self.has_drawn |= mode.was_needed
 
     def _halved(self, name: str, tensor: Tensor) -> Tensor:
-        is_statistic = name.removeprefix(_Call.prefix) in self._statistics
+        is_statistic = name in self._statistics
         return tensor.bfloat16() if tensor.is_floating_point() and not is_statistic else tensor
+
+
+def _places(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield each place of a tensor in a network once, and the tensor's name.
+
+    A module with two names is one place, which `functional_call` must fill once, or it would not
+    find its way back; tied tensors have one name, and two places.
+    """
+    names = {id(tensor): name for name, tensor in _tensors(model)}
+    for prefix, module in model.named_modules():
+        options = {"prefix": prefix, "recurse": False, "remove_duplicate": False}
+        for place, tensor in _tensors(module, **options):
+            yield place, names[id(tensor)]
+
+
+def _tensors(module: nn.Module, **options: Any) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(**options)
+    yield from module.named_buffers(**options)
 
 
 class _Call(nn.Module):

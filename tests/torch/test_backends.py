@@ -95,7 +95,26 @@ class Scaled(nn.Module):
         return outputs
 
 
-UNUSUAL: dict[str, Callable[[], nn.Module]] = {"scalar parameter": Scaled}
+class Shared(nn.Module):
+    """Layers that several names share, and a statistic that two layers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.again = self.first
+        self.norms = nn.ModuleList([nn.BatchNorm1d(6), nn.BatchNorm1d(6)])
+        self.norms[1].running_mean = self.norms[0].running_mean
+        self.norm = self.norms[0]
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        hidden = self.norms[1](self.norms[0](self.again(self.first(x).tanh())))
+        logits: Tensor = self.head(self.norm(hidden))
+        return logits
+
+
+UNUSUAL: dict[str, Callable[[], nn.Module]] = {"scalar parameter": Scaled, "shared layers": Shared}
 
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches", "auto"])
