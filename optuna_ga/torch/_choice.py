@@ -6,6 +6,7 @@ is to be repeatable.
 
 from __future__ import annotations
 
+import copy
 import math
 import traceback
 import warnings
@@ -24,6 +25,7 @@ from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import generator_states, seeded
+from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Training
 
 # Below, overhead on a CPU outweighs arithmetic. Measured with twenty networks and batches of 64:
@@ -67,31 +69,18 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
         ValueError: If a member's gradient depends on the other member, or if `vmap` computes
             another gradient than PyTorch without it.
     """
-    separately = ByBranches(torch.device("cpu"))
-    found = []
     structure = pair[0].structure
     structure.changes_batch = False  # As far as is known.
-    with _counted_products(structure.template) as (convolutions, others), _watched(recipe) as drew:
+    with _watched(recipe) as drew:
         first_batch, *shorter = _batches(recipe, pair[0])
-        _computed(recipe, separately, pair[:1], first_batch)
+    convolution, products = _checked_products(recipe, drew, pair, first_batch)
     for batch in shorter:
         # What fails here may never be trained on, since a member has a batch size of its own.
-        with _watched(recipe, drew), suppress(Exception):
-            _computed(recipe, separately, pair[:1], batch)
-    n_examples = n_rows(first_batch)
-    convolution = sum(convolutions) // n_examples
-    products = max(structure.width, convolution + sum(others) // n_examples)
-    for members in ([pair[0]], [pair[1]], [pair[0]], pair):
-        with _watched(recipe, drew):
-            found.append(_computed(recipe, separately, members, first_batch))
+        with suppress(Exception), _copied(structure):
+            _separately(recipe, drew, pair[:1], batch)
+    # A first call leaves the same whoever makes it, such as positions, which `vmap` cannot keep.
+    separate = _separately(recipe, drew, pair, first_batch)
     structure.draws = structure.has_drawn
-    first, _, again, separate = found
-    if _difference(first, again) > _SAME:
-        raise ValueError(
-            "`task` must keep all of a network's state in its parameters and buffers, but a "
-            "gradient changed when another network was trained in between. Look for what is kept "
-            "in attributes, globals or the task."
-        )
     if drew:
         return Verdict("they draw from PyTorch's global generator", "")
     try:
@@ -114,6 +103,34 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
             f"itself: they differ by {100 * difference:.2g} %."
         )
     return Verdict("", "", convolution, products)
+
+
+def _checked_products(
+    recipe: Recipe, drew: list[bool], pair: Sequence[Training], batch: Any
+) -> tuple[int, int]:
+    """Return the products of convolutions and all products of an example, forward.
+
+    Raises:
+        ValueError: If a gradient depends on what was computed before.
+    """
+    structure, one, other = pair[0].structure, pair[:1], pair[1:]
+    with _copied(structure):
+        with _counted_products(structure.template) as (convolutions, others):
+            first = _separately(recipe, drew, one, batch)
+        again = _separately(recipe, drew, one, batch)
+    with _copied(structure):
+        with suppress(Exception):  # Half the examples may fail where all do not.
+            _separately(recipe, drew, other, _halves_twice(batch))
+        later = _separately(recipe, drew, one, batch)
+    if max(_difference(first, again), _difference(first, later)) > _SAME:
+        raise ValueError(
+            "`task` must keep all of a network's state in its parameters and buffers, but a "
+            "gradient changed when another network was trained before, or the same one. Look for "
+            "what is kept in attributes, globals or the task, such as what the first call sets."
+        )
+    n_examples = n_rows(batch)
+    convolution = sum(convolutions) // n_examples
+    return convolution, max(structure.width, convolution + sum(others) // n_examples)
 
 
 def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
@@ -182,6 +199,22 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
 
 
 @contextmanager
+def _copied(structure: Structure) -> Iterator[None]:
+    """Compute with a copy of the template, which stays as it is."""
+    template = structure.template
+    structure.template = copy.deepcopy(template)
+    try:
+        yield
+    finally:
+        structure.template = template
+
+
+def _halves_twice(batch: Any) -> Any:
+    """Return a batch as large, of the first half of the examples."""
+    return tree_map(lambda rows: rows[torch.arange(len(rows), device=rows.device) // 2], batch)
+
+
+@contextmanager
 def _watched(recipe: Recipe, drew: list[bool] | None = None) -> Iterator[list[bool]]:
     """Seed PyTorch's global generators, and yield a list that gets an entry if they are used."""
     drew = [] if drew is None else drew
@@ -201,10 +234,18 @@ def _batches(recipe: Recipe, training: Training) -> list[Any]:
     return [first, *(data.first_batch(length) for length in {*lengths} - {n_rows(first)})]
 
 
+def _separately(
+    recipe: Recipe, drew: list[bool], members: Sequence[Training], batch: Any
+) -> list[Tensor]:
+    """Compute each member by itself; see `_computed` and `_watched`."""
+    with _watched(recipe, drew):
+        return _computed(recipe, ByBranches(torch.device("cpu")), members, batch)
+
+
 def _computed(
     recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
 ) -> list[Tensor]:
-    """Return gradients, losses and buffers after a batch; the metrics must not fail."""
+    """Return gradients, losses, weights and buffers after a batch; metrics must not fail."""
     structure, device = members[0].structure, recipe.device
     buffers = {
         name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
@@ -225,7 +266,7 @@ def _computed(
     structure.metric_names = sorted(metrics)
     pairs = zip(tree_leaves(own), tree_leaves((batch, judged)), strict=True)
     structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)
-    return [gradient, losses, *after.values()]
+    return [gradient, losses, numbers.weights, *after.values()]
 
 
 def first_line(error: Exception) -> str:

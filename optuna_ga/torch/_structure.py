@@ -75,6 +75,7 @@ class Structure:
             self.width += math.ceil(parameter.numel() / _ALIGNMENT) * _ALIGNMENT
         self.template = model.to(device)
         self._places = dict(_places(model))
+        self._kept = {*self._places.values()} - {*trained}  # Not what a first call registers.
         self._half = precision == "bfloat16"
         self._statistics = {
             name
@@ -125,7 +126,7 @@ class Structure:
     def buffers(self, model: nn.Module) -> dict[str, Tensor]:
         """Return a model's buffers and its parameters that are not trained."""
         state = [*model.named_buffers(), *model.named_parameters()]
-        return {name: tensor.detach() for name, tensor in state if name not in self._shapes}
+        return {name: tensor.detach() for name, tensor in state if name in self._kept}
 
     def compute(
         self,

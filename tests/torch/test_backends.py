@@ -114,7 +114,34 @@ class Shared(nn.Module):
         return logits
 
 
-UNUSUAL: dict[str, Callable[[], nn.Module]] = {"scalar parameter": Scaled, "shared layers": Shared}
+class Positioned(nn.Module):
+    """A layer whose positions the first call makes."""
+
+    def __init__(self, is_buffer: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.is_buffer = is_buffer
+        self.made: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        if self.made is None:
+            made = torch.linspace(0, 1, 6).to(x)
+            if self.is_buffer:
+                del self.made
+                self.register_buffer("made", made)
+            else:
+                self.made = made
+        logits: Tensor = self.layer(x + self.made)
+        return logits
+
+
+UNUSUAL: dict[str, Callable[[], nn.Module]] = {
+    "scalar parameter": Scaled,
+    "shared layers": Shared,
+    "attribute of a first call": partial(Positioned, False),
+    "buffer of a first call": partial(Positioned, True),
+}
 
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches", "auto"])

@@ -118,6 +118,39 @@ def test_a_network_that_cannot_be_trained_is_refused(
         trainer(Classes(network), backend=backend)
 
 
+class Remembering(nn.Module):
+    """A layer that the first call scales, shifts by its weights, or by its examples' mean."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.first = first
+        self.shift: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's outputs, shifted."""
+        outputs: Tensor = self.layer(x)
+        if self.shift is None:
+            made = {
+                "weights": self.layer.weight.mean(),
+                "examples": x.mean(),
+                "scale": 0 * x[0, 0],
+            }
+            self.shift = made[self.first].detach().clone()
+            if self.first == "scale":
+                with torch.no_grad():
+                    self.layer.weight.copy_(self.layer.weight / outputs.std())
+        return outputs * (1 + self.shift)
+
+
+@pytest.mark.parametrize("backend", ["auto", "loop", "threads", "vmap", "branches"])
+@pytest.mark.parametrize("first", ["weights", "examples", "scale"])
+def test_a_network_that_keeps_what_its_first_call_saw_is_refused(first: str, backend: str) -> None:
+    """Every epoch of every member would take what the first one of all saw."""
+    with pytest.raises(ValueError, match="must keep all of a network's state"):
+        trainer(Classes(partial(Remembering, first)), backend=backend)
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_the_old_form_of_weight_norm_is_refused_and_the_new_one_trains() -> None:
     """As the error says."""
