@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.utils._pytree import tree_leaves, tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
@@ -42,6 +43,7 @@ _LARGE_CONVOLUTION = 1_000_000
 # rounding to bfloat16. True differences are of the size of the gradient.
 _SAME, _ALIKE, _ALIKE_IN_HALF = 1e-4, 1e-2, 0.3
 _SMALL = 1e-6
+_RECOMPUTES = "It computes parts again for their gradients."
 _STEERS = ("data-dependent control flow", ".item()")  # Of functorch's messages.
 
 
@@ -73,6 +75,7 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     structure.changes_batch = False  # As far as is known.
     with _watched(recipe) as drew:
         first_batch, *shorter = _batches(recipe, pair[0])
+    _check_checkpoints(recipe, drew, pair[:1], first_batch)
     convolution, products = _checked_products(recipe, drew, pair, first_batch)
     for batch in shorter:
         # What fails here may never be trained on, since a member has a batch size of its own.
@@ -103,6 +106,37 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
             f"itself: they differ by {100 * difference:.2g} %."
         )
     return Verdict("", "", convolution, products)
+
+
+def _check_checkpoints(
+    recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
+) -> None:
+    """Check that nothing is computed again for gradients that would then be another.
+
+    Raises:
+        ValueError: If `torch.utils.checkpoint` is used together with dropout, whose numbers
+            PyTorch would draw itself the second time, or in the way that takes no gradients of
+            single tensors.
+    """
+    structure = one[0].structure
+    try:
+        with _copied(structure), disable_saved_tensors_hooks(_RECOMPUTES):
+            _separately(recipe, drew, one, batch)
+            return
+    except RuntimeError as error:
+        if "use_reentrant" in str(error):
+            raise ValueError(
+                "`task` must call `torch.utils.checkpoint` with `use_reentrant=False`."
+            ) from error
+        if _RECOMPUTES not in str(error):
+            raise
+    with suppress(Exception), _copied(structure):
+        _separately(recipe, drew, one, batch)
+    if structure.has_drawn:
+        raise ValueError(
+            "`task` must not use `torch.utils.checkpoint`, or other hooks on saved tensors, "
+            "together with dropout or `rand_like`: what is computed again would draw anew."
+        )
 
 
 def _checked_products(

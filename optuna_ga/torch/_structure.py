@@ -169,8 +169,10 @@ class Structure:
             yield
             return
         with MemberRandomness(key, step) as mode:
-            yield
-        self.has_drawn |= mode.was_needed
+            try:
+                yield
+            finally:
+                self.has_drawn |= mode.was_needed
 
     def _halved(self, name: str, tensor: Tensor) -> Tensor:
         is_statistic = name in self._statistics

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.utils.checkpoint import checkpoint
 
 from optuna_ga.torch import Constant, Cosine, Member, PopulationTrainer, StepDecay, TensorData
 from tests.torch.tasks import (
@@ -132,7 +133,8 @@ class Positioned(nn.Module):
                 self.register_buffer("made", made)
             else:
                 self.made = made
-        logits: Tensor = self.layer(x + self.made)
+        positions: Any = self.made
+        logits: Tensor = self.layer(x + positions)
         return logits
 
 
@@ -156,6 +158,77 @@ def test_an_unusual_network_trains_as_by_pytorch(network: str, backend: str) -> 
         expected = by_hand(task, rows(30), member, "sgd", 2).state_dict()
         for name, tensor in {**end.state["weights"], **end.state["buffers"]}.items():
             assert torch.allclose(tensor, expected[name], rtol=0, atol=1e-9)
+
+
+class Checkpointed(nn.Module):
+    """A network of which a part may be computed again for its gradient."""
+
+    def __init__(self, is_again: bool = True, dropout: float = 0.0, reentrant: bool = False):
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.part = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh())
+        self.part.append(nn.Dropout(dropout) if dropout else nn.Identity())
+        self.head = nn.Linear(8, 3)
+        self.is_again, self.reentrant = is_again, reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        hidden = self.first(x)
+        if self.is_again and self.training:
+            hidden = checkpoint(self.part, hidden, use_reentrant=self.reentrant)
+        else:
+            hidden = self.part(hidden)
+        logits: Tensor = self.head(hidden)
+        return logits
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "branches", "auto"])
+@pytest.mark.filterwarnings("ignore:Networks are trained separately. vmap refuses")
+def test_a_checkpointed_network_trains_as_by_pytorch(backend: str) -> None:
+    """What is computed again has the member's numbers, not those of another network."""
+    task = Classes(Checkpointed)
+    ended = trained(task, rows, backend=backend)
+
+    for member, end in zip(MEMBERS, ended, strict=True):
+        assert end.state is not None
+        model = by_hand(task, rows(30), member, "sgd", 2)
+        for name, weights in model.named_parameters():
+            assert (end.state["weights"][name] - weights).abs().max().item() < 1e-9
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "branches"])
+def test_a_checkpointed_network_trains_in_bfloat16(backend: str) -> None:
+    """To the bit as without checkpoints."""
+
+    class Unnormalised(Checkpointed):
+        def __init__(self, is_again: bool) -> None:
+            super().__init__(is_again)
+            self.part[1] = nn.Identity()
+
+    again, once = (
+        trained(
+            Classes(partial(Unnormalised, is_again), torch.float32),
+            partial(rows, dtype=torch.float32),
+            backend=backend,
+            precision="bfloat16",
+        )
+        for is_again in (True, False)
+    )
+
+    assert difference(again, once) == 0.0
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "branches", "auto"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"dropout": 0.5}, "must not use.*dropout"), ({"reentrant": True}, "use_reentrant=False")],
+)
+def test_a_checkpoint_that_would_compute_otherwise_is_refused(
+    options: Any, words: str, backend: str
+) -> None:
+    """With dropout the second computation would draw other numbers."""
+    with pytest.raises(ValueError, match=words):
+        trained(Classes(partial(Checkpointed, **options)), rows, backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["threads", "vmap", "branches"])

@@ -49,11 +49,16 @@ class ByBranches:
                 for name, view in structure.views(weights[row]).items()
             }
             own = structure.own(batch) if shared else tree_map(lambda tensor: tensor[row], batch)
-            value, after = structure.compute(
-                loss, leaves, _row(numbers.buffers, row), own, numbers.keys[row], numbers.step
+
+            def differentiated(model: Any, batch: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+                # Here, since `torch.utils.checkpoint` computes with the model again.
+                value = check_loss(loss(model, batch))
+                return value, torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+
+            buffers, key = _row(numbers.buffers, row), numbers.keys[row]
+            (value, found), after = structure.compute(
+                differentiated, leaves, buffers, own, key, numbers.step
             )
-            check_loss(value)
-            found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
             gradients = dict(zip(leaves, found, strict=True))
             _check_dense(gradients)
             unused = frozenset(name for name, each in gradients.items() if each is None)

@@ -149,15 +149,20 @@ class _Run:
         member = self._before.member
         self._optimizer.param_groups[0]["lr"] = self._rates[self._n_steps]
         self._optimizer.zero_grad()
-        loss = self._call(self._recipe.task.loss, batch)
-        loss.backward()
+        loss = self._call(self._differentiated, batch)
         if member.clip_norm < float("inf"):
             nn.utils.clip_grad_norm_(self._parameters.values(), member.clip_norm)
         self._optimizer.step()
         self._step += 1
         self._n_steps += 1
         self._n_rows += n_rows(batch)
-        self._loss += loss.detach() * n_rows(batch)
+        self._loss += loss * n_rows(batch)
+
+    def _differentiated(self, model: Any, batch: Any) -> Tensor:
+        """Return the loss, whose gradient is taken where a checkpoint can compute again."""
+        loss = self._recipe.task.loss(model, batch)
+        loss.backward()
+        return loss.detach()
 
     def evaluate(self, batches: Iterable[Any]) -> None:
         """Add up the metrics of each batch, unless the loss has diverged."""
