@@ -190,18 +190,20 @@ def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
 def _counted_products(model: nn.Module) -> Iterator[tuple[list[int], list[int]]]:
     """Yield lists that get the products of convolutions and of other layers, for a batch.
 
-    Those of training are counted, not those of evaluation.
+    Those of training are counted, not those of evaluation, nor what cannot be read.
     """
     convolutions: list[int] = []
     others: list[int] = []
 
-    def count(module: Any, inputs: Any, output: Any) -> None:
+    def count(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         if module.training:
             counts = convolutions if isinstance(module, nn.modules.conv._ConvNd) else others
-            counts.append(_products(module, inputs, output))
+            with suppress(Exception):  # A subclass may take and return anything.
+                counts.append(_products(module, [*args, *kwargs.values()], output))
 
     kinds = nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase
-    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, kinds)]
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    handles = [layer.register_forward_hook(count, with_kwargs=True) for layer in layers]
     try:
         yield convolutions, others
     finally:
@@ -214,7 +216,7 @@ def _products(module: Any, inputs: Any, output: Any) -> int:
     if isinstance(module, nn.MultiheadAttention):  # Its projections are no layers of their own.
         return int(output[0].numel() * 4 * module.embed_dim)
     if isinstance(module, nn.RNNBase):
-        n_steps = inputs[0].numel() // module.input_size
+        n_steps = inputs[0].data.numel() // module.input_size  # Those of a packed sequence, too.
         return int(n_steps * sum(weight.numel() for weight in module.parameters()))
     return int(output.numel() * module.weight[0].numel())
 

@@ -138,9 +138,35 @@ class Positioned(nn.Module):
         return logits
 
 
+class Named(nn.Module):
+    """Layers that are called by names of arguments, and one that returns a pair."""
+
+    class Pair(nn.Linear):
+        """A layer that returns its regularisation, too."""
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            """Return the outputs, and the weights' square."""
+            return super().forward(x), self.weight.square().sum()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(2, 4, batch_first=True)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.head = self.Pair(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        hidden = self.cells(input=x.view(-1, 3, 2))[0]
+        hidden = self.attention(query=hidden, key=hidden, value=hidden, need_weights=False)[0]
+        logits, penalty = self.head(hidden[:, -1])
+        result: Tensor = logits + penalty
+        return result
+
+
 UNUSUAL: dict[str, Callable[[], nn.Module]] = {
     "scalar parameter": Scaled,
     "shared layers": Shared,
+    "arguments by name": Named,
     "attribute of a first call": partial(Positioned, False),
     "buffer of a first call": partial(Positioned, True),
 }
@@ -182,11 +208,28 @@ class Checkpointed(nn.Module):
         return logits
 
 
+class Packed(nn.Module):
+    """A recurrent network over packed sequences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(2, 4, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        lengths = torch.arange(len(x)) % 3 + 1
+        packed = nn.utils.rnn.pack_padded_sequence(x.view(-1, 3, 2), lengths, True, False)
+        logits: Tensor = self.head(self.cells(packed)[1][0][-1])
+        return logits
+
+
+@pytest.mark.parametrize("network", [Checkpointed, Packed])
 @pytest.mark.parametrize("backend", ["loop", "threads", "branches", "auto"])
-@pytest.mark.filterwarnings("ignore:Networks are trained separately. vmap refuses")
-def test_a_checkpointed_network_trains_as_by_pytorch(backend: str) -> None:
-    """What is computed again has the member's numbers, not those of another network."""
-    task = Classes(Checkpointed)
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+def test_a_network_that_vmap_refuses_trains_as_by_pytorch(network: Any, backend: str) -> None:
+    """What is computed again for gradients has the member's numbers, not another network's."""
+    task = Classes(network)
     ended = trained(task, rows, backend=backend)
 
     for member, end in zip(MEMBERS, ended, strict=True):
