@@ -151,6 +151,9 @@ class Structure:
 
         Returns:
             The result, and the buffers afterwards.
+
+        Raises:
+            ValueError: If a buffer changes its type or shape.
         """
         named = {name: tensor.clone() for name, tensor in buffers.items()} | dict(parameters)
         if self._half:
@@ -160,6 +163,8 @@ class Structure:
         with self.randomness(key, step), Float32Statistics() if self._half else nullcontext():
             result = functional_call(call, state, (batch,), tie_weights=False)
         after = {name: state[_Call.prefix + name].detach() for name in buffers}
+        for name, tensor in after.items():
+            self._check_layout(name, tensor, named[name])
         return result, {name: after[name].to(buffers[name].dtype) for name in buffers}
 
     @contextmanager
@@ -173,6 +178,15 @@ class Structure:
                 yield
             finally:
                 self.has_drawn |= mode.was_needed
+
+    def _check_layout(self, name: str, tensor: Tensor, before: Tensor) -> None:
+        is_rounded = self._half and tensor.is_floating_point() and before.is_floating_point()
+        if tensor.shape != before.shape or (tensor.dtype != before.dtype and not is_rounded):
+            raise ValueError(
+                f"`task` must keep the type and the shape of each buffer, but `{name}` changes "
+                f"from {before.dtype} {tuple(before.shape)} to {tensor.dtype} "
+                f"{tuple(tensor.shape)}."
+            )
 
     def _halved(self, name: str, tensor: Tensor) -> Tensor:
         is_statistic = name in self._statistics

@@ -40,7 +40,10 @@ class Task(Protocol):
         """Return the mean loss `()` of a batch to train on."""
 
     def metrics(self, model: Any, batch: Any) -> dict[str, Tensor]:
-        """Return sums `()` over a batch of what is to be averaged over the examples."""
+        """Return sums `()` over a batch of what is to be averaged over the examples.
+
+        Changes of buffers are not kept.
+        """
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -163,10 +164,31 @@ class Named(nn.Module):
         return result
 
 
+class Counted(nn.Module):
+    """A layer that counts its calls, and averages its inputs, in evaluation, too."""
+
+    calls: Tensor
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("calls", torch.tensor(0))
+        self.register_buffer("mean", torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        self.calls += 1
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        logits: Tensor = self.layer(x - self.mean) * (1 + 0.1 * self.calls)
+        return logits
+
+
 UNUSUAL: dict[str, Callable[[], nn.Module]] = {
     "scalar parameter": Scaled,
     "shared layers": Shared,
     "arguments by name": Named,
+    "buffers that every call changes": Counted,
     "attribute of a first call": partial(Positioned, False),
     "buffer of a first call": partial(Positioned, True),
 }
@@ -175,13 +197,17 @@ UNUSUAL: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches", "auto"])
 @pytest.mark.parametrize("network", UNUSUAL)
 def test_an_unusual_network_trains_as_by_pytorch(network: str, backend: str) -> None:
-    """Weights and buffers are those of a plain loop, within 1e-9."""
+    """Weights, buffers and losses are those of a plain loop whose evaluation changes nothing."""
     task = Classes(UNUSUAL[network])
     ended = trained(task, rows, backend=backend)
 
     for member, end in zip(MEMBERS, ended, strict=True):
         assert end.state is not None
-        expected = by_hand(task, rows(30), member, "sgd", 2).state_dict()
+        model = by_hand(task, rows(30), member, "sgd", 2).eval()
+        expected = copy.deepcopy(model.state_dict())
+        losses = [task.metrics(copy.deepcopy(model), b)["loss"] for b in rows(20).batches(8)]
+        loss = torch.stack(losses).sum().item() / 20
+        assert end.epochs[-1].metrics["loss"] == pytest.approx(loss, abs=1e-9)
         for name, tensor in {**end.state["weights"], **end.state["buffers"]}.items():
             assert torch.allclose(tensor, expected[name], rtol=0, atol=1e-9)
 

@@ -118,6 +118,31 @@ def test_a_network_that_cannot_be_trained_is_refused(
         trainer(Classes(network), backend=backend)
 
 
+class Retyped(nn.Module):
+    """A layer with a buffer that becomes another."""
+
+    def __init__(self, after: Tensor) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("steps", torch.tensor(0))
+        self.after = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's outputs."""
+        if self.training:
+            self.steps = self.after
+        outputs: Tensor = self.layer(x)
+        return outputs
+
+
+@pytest.mark.parametrize("after", [torch.tensor(0.5), torch.tensor([1])])
+@pytest.mark.parametrize("backend", ["auto", "loop", "vmap"])
+def test_a_buffer_that_changes_its_type_or_shape_is_refused(after: Tensor, backend: str) -> None:
+    """It would be rounded, or spread, where members are stacked."""
+    with pytest.raises(ValueError, match=r"must keep the type and the shape.*`steps`"):
+        trainer(Classes(partial(Retyped, after)), backend=backend)
+
+
 class Remembering(nn.Module):
     """A layer that the first call scales, shifts by its weights, or by its examples' mean."""
 

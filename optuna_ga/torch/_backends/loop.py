@@ -169,9 +169,11 @@ class _Run:
         if self._has_diverged():
             return
         self._model.eval()
+        before = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
         for batch in batches:
             with torch.no_grad():
                 metrics = self._call(self._recipe.task.metrics, batch)
+                _copy(before, dict(self._model.named_buffers()))  # Evaluation changes nothing.
             for name, value in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.item()
             self._n_evaluated += n_rows(batch)
