@@ -228,9 +228,10 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
     """
     found = [0.0]
     for mine, theirs in zip(one, other, strict=True):
-        difference = (mine.double() - theirs.double()).norm().item()
+        wide = torch.complex128 if mine.is_complex() else torch.float64
+        difference = (mine.to(wide) - theirs.to(wide)).norm().item()
         if math.isfinite(difference):  # Gradients that are not finite cannot be compared.
-            found.append(difference / (mine.double().norm().item() + _SMALL))
+            found.append(difference / (mine.to(wide).norm().item() + _SMALL))
     return max(found)
 
 

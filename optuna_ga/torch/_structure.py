@@ -44,7 +44,7 @@ class Structure:
         unused: Names of the parameters that get no gradient, by the number of examples of a
             batch; a layer may be for the last batch alone.
         width: W, the parameters and the gaps between them.
-        dtype: Of the weights.
+        dtype: Of the rows, which is real.
 
     Raises:
         ValueError: If the model has no parameters to train, or such of several types.
@@ -66,13 +66,15 @@ class Structure:
                 "`task.model` must return a network whose parameters to train have one type, but "
                 f"they have {sorted(map(str, types)) or 'none'}."
             )
-        (self.dtype,) = types
-        self._shapes = {name: p.shape for name, p in trained.items()}
+        self.dtype = types.pop().to_real()
+        # A complex number is two in a row, as it is for PyTorch's optimizers.
+        self._shapes = {name: _as_real(p).shape for name, p in trained.items()}
+        self._is_complex = any(p.is_complex() for p in trained.values())
         self._offsets: dict[str, int] = {}
         self.width = 0
-        for name, parameter in trained.items():
+        for name, shape in self._shapes.items():
             self._offsets[name] = self.width
-            self.width += math.ceil(parameter.numel() / _ALIGNMENT) * _ALIGNMENT
+            self.width += math.ceil(shape.numel() / _ALIGNMENT) * _ALIGNMENT
         self.template = model.to(device)
         self._places = dict(_places(model))
         self._kept = {*self._places.values()} - {*trained}  # Not what a first call registers.
@@ -88,18 +90,21 @@ class Structure:
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Return the parameters `(..., *shape)` in rows `(..., W)`."""
-        return {
+        real = {
             name: weights.narrow(-1, self._offsets[name], shape.numel()).view(
                 (*weights.shape[:-1], *shape)
             )
             for name, shape in self._shapes.items()
         }
+        if not self._is_complex:
+            return real
+        return {name: torch.view_as_complex(view) for name, view in real.items()}
 
     def rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return parameters `(..., *shape)` as rows `(..., W)`, with zeros in the gaps."""
         pieces = []
         for name, shape in self._shapes.items():
-            tensor = parameters[name]
+            tensor = _as_real(parameters[name])
             batch = tensor.shape[: tensor.dim() - len(shape)]
             pieces.append(tensor.reshape(*batch, -1))
             if gap := -shape.numel() % _ALIGNMENT:
@@ -191,6 +196,10 @@ class Structure:
     def _halved(self, name: str, tensor: Tensor) -> Tensor:
         is_statistic = name in self._statistics
         return tensor.bfloat16() if tensor.is_floating_point() and not is_statistic else tensor
+
+
+def _as_real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _places(model: nn.Module) -> Iterator[tuple[str, str]]:

@@ -300,6 +300,39 @@ def test_a_checkpoint_that_would_compute_otherwise_is_refused(
         trained(Classes(partial(Checkpointed, **options)), rows, backend=backend)
 
 
+class Waves(nn.Module):
+    """Two layers of complex numbers."""
+
+    turn: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(6, 8, dtype=torch.complex128) / 3)
+        self.second = nn.Parameter(torch.randn(8, 3, dtype=torch.complex128) / 3)
+        self.register_buffer("turn", torch.tensor(1j, dtype=torch.complex128))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        hidden = (x.to(torch.complex128) @ self.first).tanh().conj() * self.turn
+        return (hidden @ self.second).abs()
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+@pytest.mark.parametrize("optimizer", KINDS)
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_complex_weights_train_as_by_pytorch(optimizer: str, backend: str) -> None:
+    """Their real and imaginary parts have moments of their own: within 1e-9."""
+    members = [replace(each, momentum=each.momentum or 0.1) for each in MEMBERS]
+    task = Classes(Waves, torch.complex128)
+    ended = trained(task, rows, members, optimizer=optimizer, epochs=3, backend=backend)
+
+    for member, end in zip(members, ended, strict=True):
+        assert end.state is not None
+        model = by_hand(task, rows(30), member, optimizer, 3)
+        for name, weights in model.named_parameters():
+            assert (end.state["weights"][name] - weights).abs().max().item() < 1e-9
+
+
 @pytest.mark.parametrize("backend", ["threads", "vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
