@@ -86,9 +86,14 @@ class LoaderData:
             n += 1
             self._check_batch(n, batch, before)
             before = batch
-            yield tree_map(lambda rows: rows.to(self.device, non_blocking=True), batch)
+            yield tree_map(self._placed, batch)
         if n != self._length:
             raise ValueError(self._wrong_length(f"only {n} of"))
+
+    def _placed(self, rows: Tensor) -> Tensor:
+        """Return a tensor on the device, one that gradients can be taken of."""
+        rows = rows.to(self.device, non_blocking=True)
+        return rows.clone() if rows.is_inference() else rows
 
     def _batches_of_loader(self, epoch: int) -> Iterator[Any]:
         """Yield what the loader yields, with a random state of its own."""

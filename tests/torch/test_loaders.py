@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from optuna_ga.torch import Capturer, Member, PopulationTrainer, Trained
@@ -254,3 +254,46 @@ def test_worker_processes_give_the_same_batches() -> None:
     ]
 
     assert difference(*ended) == 0.0
+
+
+class Doubled(Classes):
+    """A task that changes its batches in place."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(model, (batch[0].mul_(2), batch[1]))
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return super().metrics(model, (batch[0].mul_(2), batch[1]))
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_a_task_that_changes_its_batch_leaves_the_users_tensors(backend: str) -> None:
+    """It trains as on doubled tensors."""
+
+    def ended(task: Classes, factor: int) -> tuple[list[Trained], list[Any]]:
+        batches = [(factor * x, y) for x, y in rows(30).batches(8)]
+        trainer = PopulationTrainer(
+            task, train=batches, validation=batches, epochs=2, backend=backend, device="cpu"
+        )
+        return trainer.train(MEMBERS), batches
+
+    changed, given = ended(Doubled(mlp), 1)
+
+    assert difference(changed, ended(Classes(mlp), 2)[0]) < 1e-12
+    assert all(torch.equal(x, y[0]) for (x, _), y in zip(given, rows(30).batches(8), strict=True))
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_batches_made_in_inference_mode_train_as_others(backend: str) -> None:
+    """Though PyTorch takes no gradients of such tensors."""
+
+    def ended(batches: list[Any]) -> list[Trained]:
+        trainer = PopulationTrainer(
+            Classes(mlp), train=batches, validation=batches, epochs=2, backend=backend
+        )
+        return trainer.train(MEMBERS)
+
+    with torch.inference_mode():
+        inferred = list(rows(30).batches(8))
+
+    assert difference(ended(inferred), ended(list(rows(30).batches(8)))) == 0.0

@@ -35,6 +35,7 @@ class ByVmap:
             value, after = structure.compute(loss, parameters, buffers, batch, key, numbers.step)
             return value, (value.detach(), after)
 
+        batch = structure.own(batch) if shared else batch
         gradient_of_each = vmap(grad(loss_of_one, has_aux=True), (0, 0, 0, None if shared else 0))
         views = structure.views(structure.rounded(numbers.weights))
         with _plain_attention():
@@ -52,9 +53,8 @@ class ByVmap:
             parameters: dict[str, Tensor], buffers: dict[str, Tensor], key: Tensor
         ) -> Any:
             def with_a_number(number: Tensor) -> Any:
-                value, _ = structure.compute(
-                    metrics, parameters, buffers, batch, key, numbers.step
-                )
+                own = structure.own(batch)  # Here, since tensors from outside must stay.
+                value, _ = structure.compute(metrics, parameters, buffers, own, key, numbers.step)
                 return number, value
 
             # Recurrent cells can be mapped only where a gradient is taken, be it of nothing.
