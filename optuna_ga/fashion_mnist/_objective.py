@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from optuna import Trial, TrialPruned
+from optuna import Trial
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 from torch import nn
@@ -199,13 +199,13 @@ class FashionMNISTObjective:
         # Another network may draw from PyTorch's global generator, which threads share.
         with nullcontext() if self._network is None else _one_at_a_time:
             (result,) = self._evaluate([trial], "loop")
-        if isinstance(result, TrialPruned):
+        if isinstance(result, Exception):
             raise result
         return result
 
     def evaluate_generation(
         self, trials: Sequence[Trial]
-    ) -> Sequence[float | tuple[float, float] | TrialPruned]:
+    ) -> Sequence[float | tuple[float, float] | Exception]:
         """Train a whole generation together and return one result per trial.
 
         Pass this method to `optimize_generations`. Reports, attributes and losses are those of
@@ -299,7 +299,7 @@ class FashionMNISTObjective:
 
     def _evaluate(
         self, trials: Sequence[Trial], backend: str | None
-    ) -> Sequence[float | tuple[float, float] | TrialPruned]:
+    ) -> Sequence[float | tuple[float, float] | Exception]:
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._search_space.check_directions(study)
         if backend not in self._evaluators:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna import Study, Trial, TrialPruned
 from optuna.study import StudyDirection
@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna_ga._checks import check_callable, check_text, is_number, shown
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.torch._task import Member
-from optuna_ga.torch._training import Epoch
+from optuna_ga.torch._training import Epoch, Training
 
 if TYPE_CHECKING:
     from optuna_ga.torch._trainer import PopulationTrainer
@@ -60,7 +60,7 @@ class GenerationObjective:
 
     def __call__(
         self, trials: Sequence[Trial]
-    ) -> Sequence[float | tuple[float, float] | TrialPruned]:
+    ) -> Sequence[float | tuple[float, float] | Exception]:
         """Train the trials' members together.
 
         Args:
@@ -69,37 +69,55 @@ class GenerationObjective:
         Returns:
             For each trial its metric after the last epoch; the worst value if its training
             diverged; or an `optuna.TrialPruned` if the study's pruner ended it. With a cost, the
-            metric or worst value and the cost.
+            metric or worst value and the cost. What `suggest`, the cost or `task.model` raises
+            for a trial is the result of that trial.
 
         Raises:
-            TypeError: If `suggest` returns something else than a `Member`.
             ValueError: If the study has another number of directions than each trial values, if
                 it maximizes the cost, or if the task has no such metric.
         """
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._check_directions(study)
-        members = [_checked_member(self._suggest(trial)) for trial in trials]
-        if members:
-            _check_metric(self._metric, self._trainer.metric_names(members[0]))
-        # Before the training, which an error here would waste.
-        costs = None if self._cost is None else [float(self._cost(member)) for member in members]
+        prepared = [self._prepared(trial) for trial in trials]
+        ready = {n: each for n, each in enumerate(prepared) if isinstance(each, _Ready)}
+        results: dict[int, Any] = {**dict(enumerate(prepared)), **self._trained(trials, ready)}
+        return list(results.values())
+
+    def _prepared(self, trial: Trial) -> _Ready | Exception:
+        """Return what a trial is trained from, or why it fails alone."""
+        try:
+            member = _checked_member(self._suggest(trial))
+            # Before the training, which an error here would waste.
+            cost = None if self._cost is None else float(self._cost(member))
+            return _Ready(self._trainer.started(member, self._start(trial)), cost)
+        except Exception as error:  # Of the user's functions, or of the network.
+            return error
+
+    def _trained(
+        self, trials: Sequence[Trial], ready: Mapping[int, _Ready]
+    ) -> dict[int, float | tuple[float, float] | TrialPruned]:
+        """Return the results of the trials that can be trained, by their positions."""
+        if not ready:
+            return {}
+        _check_metric(self._metric, self._trainer.metric_names())
+        chosen = [trials[position] for position in ready]
+        starts = [each.start for each in ready.values()]
         reporter = _Reporter(
-            trials,
-            [member.epochs or self._trainer.epochs for member in members],
+            chosen,
+            [start.member.epochs or self._trainer.epochs for start in starts],
             self._metric,
             self._worst,
-            reports=costs is None,
+            reports=self._cost is None,
         )
-        ended = self._trainer.train(
-            members, states=[self._start(trial) for trial in trials], after_epoch=reporter
-        )
+        ended = self._trainer.train_started(starts, reporter)
         if self._checkpoints is not None:
-            for trial, trained in zip(trials, ended, strict=True):
+            for trial, trained in zip(chosen, ended, strict=True):
                 if trained.state is not None:
                     self._checkpoints.save(trial, trained.state)
-        if costs is None:
-            return reporter.results
-        return list(zip(reporter.values, costs, strict=True))
+        if self._cost is None:
+            return dict(zip(ready, reporter.results, strict=True))
+        costs = [each.cost for each in ready.values() if each.cost is not None]
+        return dict(zip(ready, zip(reporter.values, costs, strict=True), strict=True))
 
     def _check_directions(self, study: Study) -> None:
         wanted = "one direction" if self._cost is None else 'two directions, the second "minimize"'
@@ -116,6 +134,13 @@ class GenerationObjective:
         if self._checkpoints is not None:
             state = self._checkpoints.load_parent(trial)
         return state
+
+
+class _Ready(NamedTuple):
+    """A trial's member before its training, and its cost if there is one."""
+
+    start: Training
+    cost: float | None
 
 
 class _Reporter:

@@ -256,13 +256,36 @@ class PopulationTrainer:
         if after_epoch is not None:
             check_callable("after_epoch", after_epoch)
         with self._settings():
+            pairs = zip(members, states, strict=True)
+            starts = [self._dispatcher.start(member, state) for member, state in pairs]
+        return self.train_started(starts, after_epoch)
+
+    def started(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
+        """Return a member, new or resumed, for `train_started`.
+
+        Args:
+            member: Its settings.
+            state: The `Trained.state` to resume; None begins anew.
+
+        Raises:
+            Exception: Whatever keeps this member alone from being trained.
+        """
+        with self._settings():
+            training = self._dispatcher.start(member, state)
+            self._dispatcher.verdict(training)
+            return training
+
+    def train_started(
+        self, starts: Sequence[Training], after_epoch: AfterEpoch | None = None
+    ) -> list[Trained]:
+        """Train members that have been started; see `train`."""
+        with self._settings():
             groups: dict[Hashable, dict[int, Training]] = {}
-            for position, (member, state) in enumerate(zip(members, states, strict=True)):
-                start = self._dispatcher.start(member, state)
+            for position, start in enumerate(starts):
                 groups.setdefault(self._recipe.group(start), {})[position] = start
             self._warn_of_idle(each for group in groups.values() for each in group.values())
-            ended = [Trained([], None) for _ in members]
-            words = f"training {len(members)} network{'s' * (len(members) > 1)}"
+            ended = [Trained([], None) for _ in starts]
+            words = f"training {len(starts)} network{'s' * (len(starts) > 1)}"
             with progress_bar(
                 self._shows_progress, total=sum(map(self._n_epochs, groups.values())),
                 desc=words, unit="epoch", leave=False,
@@ -310,7 +333,7 @@ class PopulationTrainer:
                     f"but {shown(each.member.schedule or recipe.schedule)} has 0 in the last "
                     f"{n_idle} of {epochs} epochs after {each.n_epochs}, which teach nothing.",
                     RuntimeWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
                 return
 

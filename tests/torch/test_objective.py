@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import optuna
 import pytest
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
+from torch import nn
 
 from optuna_ga import Checkpoints, GASampler, best_of_final_generation, optimize_generations
 from optuna_ga.torch import Member, PopulationTrainer
@@ -36,8 +38,9 @@ def search(objective: Any, n: int = 2, **options: Any) -> Study:
     """Return a study of generations of six."""
     nothing: Any = optuna.pruners.NopPruner()
     options = {"sampler": GASampler(6, seed=0), "pruner": nothing, **options}
+    catch = options.pop("catch", ())
     study = optuna.create_study(**options)
-    optimize_generations(study, objective, n)
+    optimize_generations(study, objective, n, catch=catch)
     return study
 
 
@@ -190,3 +193,56 @@ def test_wrong_directions_are_refused_before_training(
     with pytest.raises(ValueError, match=message):
         search(objective, 1, directions=directions)
     assert started == []
+
+
+class Narrow(Classes):
+    """A task whose widest networks cannot be made."""
+
+    def model(self, seed: int, *, width: int = 4) -> nn.Module:  # type: ignore[override]
+        if width > 4:
+            raise RuntimeError("too wide")
+        return super().model(seed, width=width)
+
+
+@pytest.mark.parametrize("place", ["suggest", "member", "model", "cost", "pruned"])
+def test_a_trial_that_cannot_be_trained_fails_alone(place: str) -> None:
+    """The other trials have the values that they have without it."""
+
+    def faulty(trial: Trial, is_faulty: bool = True) -> Any:
+        member = suggest(trial)
+        if trial.number != 1 or not is_faulty:
+            return member
+        if place in ("suggest", "pruned"):
+            raise optuna.TrialPruned if place == "pruned" else RuntimeError("no")
+        return {"member": None, "model": replace(member, model={"width": 9})}.get(place, member)
+
+    def cost(member: Member) -> float:
+        costs.append(1.0)
+        return 1 / (len(costs) != 2)
+
+    costs: list[float] = []
+    trainer = PopulationTrainer(
+        Narrow(mlp), train=rows(30), validation=rows(20), epochs=2, optimizer="sgd", device="cpu"
+    )
+    study, whole = (
+        search(
+            trainer.objective(each, cost=costs_of),
+            1,
+            directions=["minimize"] * (1 + (place == "cost")),
+            catch=(RuntimeError, TypeError, ZeroDivisionError),
+        )
+        for each, costs_of in (
+            (faulty, cost if place == "cost" else None),
+            (partial(faulty, is_faulty=False), (lambda _: 1.0) if place == "cost" else None),
+        )
+    )
+
+    expected = TrialState.PRUNED if place == "pruned" else TrialState.FAIL
+    assert [trial.state for trial in study.trials] == [
+        expected if n == 1 else TrialState.COMPLETE for n in range(6)
+    ]
+    assert all(
+        one.values == other.values
+        for one, other in zip(study.trials, whole.trials, strict=True)
+        if one.number != 1
+    )

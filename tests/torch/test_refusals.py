@@ -283,22 +283,25 @@ class Wide(Classes):
         return super().model(seed, width=width)
 
 
-@pytest.mark.parametrize(
-    ("suggest", "error", "words"),
-    [
-        (lambda trial: 0.1, TypeError, "`suggest` must return a `Member`.*0.1"),
-        (lambda trial: Member(0.1, model={"width": 4}), ValueError, "`metric` must be one of"),
-    ],
-)
-def test_what_the_first_trials_show_is_refused_before_training(
-    suggest: Any, error: Any, words: str, monkeypatch: pytest.MonkeyPatch
+def test_a_metric_that_does_not_exist_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not after an epoch of it."""
     subject = trainer(Wide(mlp))
+    suggest = lambda trial: Member(0.1, model={"width": 4})  # noqa: E731
     objective = subject.objective(suggest, metric="error")
-    monkeypatch.setattr(subject, "train", lambda *_, **__: pytest.fail("It trains."))
-    with pytest.raises(error, match=words):
+    monkeypatch.setattr(subject, "train_started", lambda *_, **__: pytest.fail("It trains."))
+    with pytest.raises(ValueError, match="`metric` must be one of"):
         objective([optuna.create_study().ask()])
+
+
+def test_a_trial_without_a_member_says_what_was_returned() -> None:
+    """As its own result."""
+    objective = trainer().objective(lambda trial: 0.1)  # type: ignore[arg-type,return-value]
+    (error,) = objective([optuna.create_study().ask()])
+
+    assert isinstance(error, TypeError)
+    assert str(error) == "`suggest` must return a `Member`, but it returned 0.1."
 
 
 def sawtooth(epoch: float, epochs: int) -> float:
