@@ -84,7 +84,7 @@ def schedule_of(study: Study, trial: FrozenTrial | int, epochs: int = 1) -> list
         ValueError: If the study has no such trial or several objectives, if the lineage was not
             recorded, or if an argument is out of range.
     """
-    check_int("epochs", epochs, minimum=1, maximum=MAX_COUNT)
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_COUNT)
     lineage = lineage_of(study, trial)
     return [copy.deepcopy(segment.params) for segment in lineage for _ in range(epochs)]
 

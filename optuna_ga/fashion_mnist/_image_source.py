@@ -46,7 +46,7 @@ class ImageSource:
         self._n_images = {"training": n_training, "validation": n_validation}
         for part, n in self._n_images.items():
             if n is not None:
-                check_int(f"n_{part}_images", n, minimum=1)
+                self._n_images[part] = check_int(f"n_{part}_images", n, minimum=1)
         if not isinstance(folder, str | PathLike | None):
             raise TypeError(f"`folder` must be a path or None, but {shown(folder)} was given.")
         self._folder = None if folder is None else Path(folder)

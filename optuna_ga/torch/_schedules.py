@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from optuna_ga._checks import check_at_least_zero, check_int, shown
+from optuna_ga._checks import check_at_least_zero, check_int, set_checked, shown
 
 Schedule: TypeAlias = Callable[[float, int], float]
 
@@ -62,8 +62,11 @@ class StepDecay:
     every: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least_zero("factor", self.factor)
-        check_int("every", self.every, minimum=1)
+        set_checked(
+            self,
+            factor=check_at_least_zero("factor", self.factor),
+            every=check_int("every", self.every, minimum=1),
+        )
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the factor."""
@@ -92,7 +95,7 @@ class Cosine:
     warm_up: float = 0.0
 
     def __post_init__(self) -> None:
-        check_at_least_zero("warm_up", self.warm_up)
+        set_checked(self, warm_up=check_at_least_zero("warm_up", self.warm_up))
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the factor; 0 once the epochs are over."""

@@ -15,6 +15,7 @@ from optuna_ga._checks import (
     check_at_least_zero,
     check_int,
     is_number,
+    set_checked,
     shown,
 )
 from optuna_ga.torch._schedules import Schedule, check_schedule
@@ -79,12 +80,14 @@ class Member:
     model: Mapping[str, Hashable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_int("seed", self.seed, minimum=0, maximum=MAX_TRAINING_SEED)
-        for name in ("batch_size", "epochs"):
-            if getattr(self, name) is not None:
-                check_int(name, getattr(self, name), minimum=1)
-        for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):
-            check_at_least_zero(name, getattr(self, name))
+        numbers = ("learning_rate", "momentum", "weight_decay", "clip_norm")
+        counts = [name for name in ("batch_size", "epochs") if getattr(self, name) is not None]
+        set_checked(
+            self,
+            seed=check_int("seed", self.seed, minimum=0, maximum=MAX_TRAINING_SEED),
+            **{name: check_int(name, getattr(self, name), minimum=1) for name in counts},
+            **{name: check_at_least_zero(name, getattr(self, name)) for name in numbers},
+        )
         check_schedule(self.schedule)
         _check_settings_of_model(self.model)
         betas = self.betas
@@ -92,6 +95,7 @@ class Member:
             raise TypeError(f"`betas` must be two numbers, but {shown(betas)} was given.")
         if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"`betas` must lie in [0, 1), but {shown(betas)} was given.")
+        set_checked(self, betas=tuple(map(float, betas)))
 
 
 def _check_settings_of_model(model: object) -> None:

@@ -43,7 +43,7 @@ def plot_schedule(
         ValueError: If the study has no such trial, no finished generation or several objectives,
             if the lineage was not recorded, or if an argument is out of range.
     """
-    check_int("epochs", epochs, minimum=1, maximum=MAX_COUNT)
+    epochs = check_int("epochs", epochs, minimum=1, maximum=MAX_COUNT)
     check_text("target_name", target_name)
     lineage = lineage_of(study, best_of_final_generation(study) if trial is None else trial)
     names = sorted({name for segment in lineage for name in segment.params})

@@ -9,6 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -204,6 +205,23 @@ def test_a_setting_of_the_wrong_type_is_named(settings: Any) -> None:
     (name,) = settings
     with pytest.raises(TypeError, match=f"^`{name}` must "):
         Member(**{"learning_rate": 0.1, **settings})
+
+
+def test_settings_of_numpy_train_as_those_of_python() -> None:
+    """Only Python's numbers seed PyTorch and are part of a state."""
+    given: dict[str, Any] = {
+        "learning_rate": np.float32(0.5), "betas": (np.float64(0.5), np.float32(0.25)),
+        "seed": np.int64(3), "batch_size": np.int64(8), "epochs": np.int32(1),
+    }  # fmt: skip
+    decay: dict[str, Any] = {"factor": np.float32(0.5), "every": np.int8(1)}
+    plain = {name: each.item() for name, each in given.items() if name != "betas"}
+    subject = trainer(backend="loop", optimizer="adam")
+    (one,) = subject.train([Member(**given, schedule=StepDecay(**decay))])
+    (other,) = subject.train([Member(**plain, betas=(0.5, 0.25), schedule=StepDecay(0.5))])
+
+    assert one.epochs == other.epochs
+    assert one.state is not None
+    assert {type(one.state[name]) for name in ("seed", "n_epochs", "n_steps")} == {int}
 
 
 @pytest.mark.parametrize(
