@@ -94,3 +94,9 @@ def takes_a_seed_alone(function: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def takes_any_settings(function: Callable[..., Any]) -> bool:
+    """Return whether a function takes any keyword, which it may forward."""
+    kinds = {each.kind for each in inspect.signature(function).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds

@@ -22,6 +22,7 @@ from optuna_ga.torch._arguments import (
     checked_dropped,
     checked_states,
     takes_a_seed_alone,
+    takes_any_settings,
 )
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
@@ -172,8 +173,18 @@ class PopulationTrainer:
         self._dispatcher = Dispatcher(self._recipe, backend)
         self._multiply_adds = MultiplyAdds(self._recipe, self._dispatcher.model)
         if not callable(backend) and takes_a_seed_alone(task.model):
-            with self._settings():
-                self._dispatcher.verdict(self._dispatcher.start(Member(0.0)))
+            self._examine()
+
+    def _examine(self) -> None:
+        """Examine the network that needs but a seed, unless its task forwards more settings."""
+        with self._settings():
+            try:
+                start = self._dispatcher.start(Member(0.0))
+            except (KeyError, TypeError):
+                if takes_any_settings(self._recipe.task.model):
+                    return  # A setting is missing, so the first members show the network.
+                raise
+            self._dispatcher.verdict(start)
 
     def objective(
         self,

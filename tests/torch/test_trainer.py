@@ -527,3 +527,20 @@ def test_products_of_a_layer_that_an_example_uses_often_count_each_time(
     (verdict,) = subject._dispatcher.verdicts.values()
 
     assert verdict.products == products + 8 * width * 3
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_task_may_forward_settings_that_its_network_needs(is_named: bool) -> None:
+    """Its networks are examined as the first ones train."""
+
+    def network(**settings: Any) -> nn.Module:
+        return named(**settings) if is_named else mlp(settings["width"])
+
+    def named(*, width: int) -> nn.Module:
+        return mlp(width)
+
+    task = Classes(network)
+    (ended,) = trainer(task, backend="loop").train([Member(0.1, model={"width": 5})])
+    (expected,) = trainer(Classes(partial(mlp, 5)), backend="loop").train([Member(0.1)])
+
+    assert ended.epochs == expected.epochs
