@@ -31,7 +31,7 @@ def load_objective(reference: str) -> Evaluate:
     """
     module, _, name = reference.partition(":")
     if not module or not name:
-        raise ValueError(f"argument --objective: must be module:name, but {reference} was given")
+        raise ValueError(f"argument --objective: must be module:name, but {reference!r} was given")
     objective = getattr(import_module(module), name, None)
     together = _evaluates_generations(objective)
     if together is not None:

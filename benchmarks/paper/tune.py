@@ -53,7 +53,8 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
     storage = _storage(parser, url)
-    problem = parser.checked(_own_problem if options.objective else _problem, options)
+    has_own = options.objective is not None
+    problem = parser.checked(_own_problem if has_own else _problem, options)
     budget = f"{problem.n_trials} trials per study on the {problem.device}"
     print(textwrap.fill(f"{problem.name}: {budget}", WIDTH), flush=True)
     searches = [
@@ -61,7 +62,7 @@ def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
         for seed in dict.fromkeys(options.seeds)
         for name in dict.fromkeys(options.samplers)
     ]
-    if not options.objective:
+    if not has_own:
         _warm_up(options.device)
         if n_trainings := n_missing(searches, storage):
             print(_expected_time(options, n_trainings), flush=True)
@@ -167,7 +168,11 @@ def _parser() -> Options:
     parser.add("--seeds", "seeds of the samplers", [0], nargs="+", type=at_least(0))
     parser.add("--population-size", "trials in a generation, at least 4", 5, type=at_least(4))
     parser.add("--generations", "generations in a study", 4, type=at_least(1))
-    parser.add("--objective", "module:name of an objective in the place of the paper's CNN")
+    parser.add(
+        "--objective",
+        "module:name of an objective in the place of the paper's CNN, with its own images, device "
+        "and epochs",
+    )
     parser.add(
         "--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"]
     )

@@ -89,6 +89,7 @@ def test_the_example_is_an_objective() -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
+        ("", "must be module:name"),
         ("parabola", "must be module:name"),
         ("no_such_module:f", "No module named 'no_such_module'"),
         (f"{HERE}:absent", "has no function or object 'absent'"),
