@@ -46,7 +46,9 @@ if __name__ == "__main__":
     parser.add_argument("--trials", type=int, default=100, help="number of trials")
     options = parser.parse_args()
     pruner = HyperbandPruner(min_resource=1, max_resource=N_EPOCHS, reduction_factor=3)
-    study = optuna.create_study(sampler=GASampler.adaptive(seed=0), pruner=pruner)
+    # Hyperband assigns brackets by the study's name.
+    sampler = GASampler.adaptive(seed=0)
+    study = optuna.create_study(study_name="pruning", sampler=sampler, pruner=pruner)
     study.optimize(objective, n_trials=options.trials)
     n_epochs = sum(len(trial.intermediate_values) for trial in study.trials)
     n_pruned = len(study.get_trials(states=[TrialState.PRUNED]))

@@ -105,14 +105,14 @@ def test_networks_of_any_kind_train_at_once(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_hyperband_saves_a_third_of_the_epochs() -> None:
+def test_hyperband_saves_most_of_the_epochs() -> None:
     """Some trials are pruned, and others trained to the end."""
     pruned, epochs, best = output("pruning", "--trials", "40").splitlines()
     n_pruned = int(pruned.split()[0])
     n_epochs, n_all = map(int, re.findall(r"\d+", epochs))
 
     assert 0 < n_pruned < 40
-    assert (40 - n_pruned) * 27 < n_epochs < n_all * 2 / 3
+    assert (40 - n_pruned) * 27 < n_epochs < n_all / 2
     assert float(best.split()[1]) < 0.2
 
 
