@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmarks.samplers import ABLATIONS, RIVALS, STAGES
+from benchmarks.samplers import ABLATIONS, RIVALS, SEVERAL_SAMPLERS, STAGES
 
 
 class Kind(NamedTuple):
@@ -51,8 +51,8 @@ KINDS: Mapping[str, Kind] = {
         samplers=_BEST,
     ),
     "long": Kind(
-        "compare the samplers that are best in long searches",
+        "compare in long searches the samplers that are best, with several objectives all but `gp`",
         samplers=_BEST,
-        several=("tpe", "nsga2-sbx", "pymoo-sms-emoa", "adaptive-model-free", "adaptive"),
+        several=tuple(name for name in SEVERAL_SAMPLERS if name != "gp"),
     ),
 }
