@@ -51,7 +51,7 @@ KINDS: Mapping[str, Kind] = {
         samplers=_BEST,
     ),
     "long": Kind(
-        "compare in long searches the samplers that are best, with several objectives all but `gp`",
+        "compare the best samplers in long searches; with several objectives, all but `gp`",
         samplers=_BEST,
         several=tuple(name for name in SEVERAL_SAMPLERS if name != "gp"),
     ),
