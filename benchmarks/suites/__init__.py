@@ -19,6 +19,7 @@ SUITES = {
     "sklearn-hpo": "benchmarks.suites.sklearn_hpo:SKLEARN_HPO",
     "conditional": "benchmarks.suites.conditional:CONDITIONAL",
     "constrained": "benchmarks.suites.constrained:CONSTRAINED",
+    "needles": "benchmarks.suites.needles:NEEDLES",
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",
     "trade-offs": "benchmarks.suites.trade_offs:TRADE_OFFS",
