@@ -33,11 +33,13 @@ from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
-from optuna_ga._population.unit_scale import snapped_to_grid
+from optuna_ga._population.unit_scale import grid, snapped_to_grid
 
 if TYPE_CHECKING:
     from optuna_ga._breeding.front_surrogate import FrontSurrogate
     from optuna_ga._breeding.surrogate import Surrogate
+
+_ELSEWHERE_CHOICE_PROB = 0.5  # Not 1, so that of several parameters one may change alone.
 
 Rating = Callable[[TrialMatrix, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
@@ -91,18 +93,28 @@ class AdaptiveProposer(Proposer):
             lowest = self._surrogate.lowest_point(matrix)
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
-        untried = self._untried_choices(matrix)
-        return _Relatives(tuning, self.seed, number, rows, plans, untried, rating, lowest)
+        menus = self._menus(matrix)
+        elsewhere = bool(menus) and self._is_elsewhere(matrix, number)
+        choices = _fresh_choices(matrix, menus, rows[0] if elsewhere else None)
+        return _Relatives(
+            tuning, self.seed, number, rows, plans, choices, rating, lowest, elsewhere
+        )
 
-    def _untried_choices(self, matrix: TrialMatrix) -> Mapping[str, np.ndarray]:
-        """Return the choices that no trial has, where a parameter has more than generation 0."""
-        found = {
-            name: matrix.untried_choices(name)
+    def _menus(self, matrix: TrialMatrix) -> list[str]:
+        """Return the parameters that have more choices than generation 0 has trials."""
+        return [
+            name
             for name, distribution in matrix.distributions.items()
             if isinstance(distribution, CategoricalDistribution)
             and len(distribution.choices) > self.population_size
-        }
-        return {name: genes for name, genes in found.items() if len(genes)}
+        ]
+
+    def _is_elsewhere(self, matrix: TrialMatrix, number: int) -> bool:
+        """Return whether a child has to have another choice than the best trial."""
+        if self._n_objectives > 1 or not matrix.best_losses.stand_still(self.population_size):
+            return False
+        drawn = generator(self.seed, number, "elsewhere").random()
+        return bool(drawn < self._tuning.elsewhere_prob)
 
     def _parents(self, matrix: TrialMatrix, rng: Generator) -> tuple[Sequence[int], Rating | None]:
         """Return the rows of a child's parents, the fittest first, and its model's ratings."""
@@ -127,6 +139,28 @@ class AdaptiveProposer(Proposer):
         return float(snapped_to_grid(distribution, np.array([unit]))[0])
 
 
+def _fresh_choices(
+    matrix: TrialMatrix, menus: Sequence[str], best: int | None
+) -> Mapping[str, np.ndarray]:
+    """Return the genes of the choices among which parameters are drawn afresh, by name.
+
+    They are the choices that no trial has, and if there is none all but that of the best trial.
+
+    Args:
+        matrix: The finished trials.
+        menus: The parameters.
+        best: The row of the best trial; None: only choices that no trial has are returned.
+    """
+    found = {name: matrix.untried_choices(name) for name in menus}
+    for name, untried in found.items():
+        if best is not None and not len(untried):
+            choices = grid(matrix.distributions[name])
+            assert choices is not None
+            column = [*matrix.distributions].index(name)
+            found[name] = choices[choices != matrix.units[best, column]]
+    return {name: genes for name, genes in found.items() if len(genes)}
+
+
 def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
     """Return the largest number of parameters that one of these trials has."""
     return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
@@ -142,10 +176,13 @@ class _Relatives(Candidates):
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
-        untried: By name, the genes of choices that no trial has, where these come first.
+        fresh_choices: By name, the genes of the choices among which there are fresh draws, if not
+            among all.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
         lowest: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
             is chosen; None: all candidates have their plans' genes.
+        elsewhere: Whether a candidate with another choice than the best trial's is to be taken,
+            among those of `fresh_choices`.
     """
 
     tuning: Tuning
@@ -153,9 +190,10 @@ class _Relatives(Candidates):
     number: int
     rows: Sequence[int]
     plan: Plan
-    untried: Mapping[str, np.ndarray]
+    fresh_choices: Mapping[str, np.ndarray]
     rating: Rating | None = None
     lowest: np.ndarray | None = None
+    elsewhere: bool = False
 
     @property
     def n_wanted(self) -> int:
@@ -176,7 +214,9 @@ class _Relatives(Candidates):
         parents = matrix.genes(self.rows, distributions)
         rngs = [generator(self.seed, self.number, name) for name in names]
         are_known = distributions is matrix.distributions
-        untried = {names.index(name): left for name, left in self.untried.items() if are_known}
+        choices = {
+            names.index(name): left for name, left in self.fresh_choices.items() if are_known
+        }
         genes, fresh = express(
             self.plan,
             parents,
@@ -184,8 +224,8 @@ class _Relatives(Candidates):
             list(distributions.values()),
             self.tuning,
             rngs,
-            untried,
-            self.tuning.new_choice_prob if self.rating is None else 0.0,
+            choices,
+            self._fresh_choice_prob,
         )
         # A parameter that becomes known later has its plan's gene.
         if self.lowest is not None and are_known:
@@ -195,10 +235,30 @@ class _Relatives(Candidates):
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
         """Return the lowest point, else the child that a model rates highest, else the first."""
         is_lowest = self.lowest is not None and (children[0] == self.lowest).all()
-        if is_lowest or self.rating is None:
+        if is_lowest or (self.rating is None and not self.elsewhere):
             return 0
+        masked = known.masked(children)
+        eligible = self._eligible(known.matrix, masked)
+        if self.rating is None:
+            return int(eligible[0])
         rate = self.rating(known.matrix, known.running)
-        return int(np.argmax(rate(known.masked(children))))
+        return int(eligible[np.argmax(rate(masked[eligible]))])
+
+    def _eligible(self, matrix: TrialMatrix, children: np.ndarray) -> np.ndarray:
+        """Return which children `(n,)` may be taken: all, if none has what is looked for."""
+        if self.elsewhere:
+            names = [*matrix.distributions]
+            columns = [names.index(name) for name in self.fresh_choices]
+            best = matrix.units[self.rows[0], columns]
+            differs = (children[:, columns] != best) & ~np.isnan(children[:, columns])
+            if differs.any():
+                return np.flatnonzero(differs.any(axis=1))
+        return np.arange(len(children))
+
+    @property
+    def _fresh_choice_prob(self) -> float:
+        new = self.tuning.new_choice_prob if self.rating is None else 0.0
+        return max(new, _ELSEWHERE_CHOICE_PROB) if self.elsewhere else new
 
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""

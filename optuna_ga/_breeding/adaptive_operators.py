@@ -108,8 +108,8 @@ def express(
     distributions: Sequence[BaseDistribution],
     tuning: Tuning,
     rngs: Sequence[Generator],
-    untried: Mapping[int, np.ndarray],
-    new_choice_prob: float,
+    fresh_choices: Mapping[int, np.ndarray],
+    least_fresh_prob: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the genes of every candidate `(D, K)`, and which are drawn afresh `(D, K)`.
 
@@ -121,9 +121,9 @@ def express(
         distributions: The parameters' distributions `(D,)`.
         tuning: Constants of the operators.
         rngs: Generators of the child's draws, one for each parameter `(D,)`.
-        untried: By a parameter's position, the genes among which it is drawn afresh if not among
-            all: choices that no trial has.
-        new_choice_prob: The least probability of a fresh draw of these parameters.
+        fresh_choices: By a parameter's position, the genes `(n,)` among which it is drawn afresh,
+            if not among all.
+        least_fresh_prob: The least probability of a fresh draw of these parameters.
     """
     uniforms, normals = _draws(rngs, len(plan.first))
     cells = [n_cells(distribution) for distribution in distributions]
@@ -136,9 +136,9 @@ def express(
         # Few values hold little information on where to search.
         few = np.where(n_donors > 0, np.maximum(fresh_prob, 0.5), 1.0)
         fresh_prob = np.where(n_donors < parents.shape[1], few, fresh_prob)
-    for position, genes in untried.items():
+    for position, genes in fresh_choices.items():
         uniforms[2, position] = genes[(uniforms[2, position] * len(genes)).astype(int)]
-        fresh_prob[position] = max(fresh_prob[position], new_choice_prob)
+        fresh_prob[position] = max(fresh_prob[position], least_fresh_prob)
     picked = np.where(uniforms[0] < 0.5, first, second)
     # A step leaves its cell, where there are cells.
     least = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])[:, None]

@@ -38,6 +38,8 @@ class Tuning:
         fresh_choice_prob: Probability of a fresh draw of a categorical gene.
         new_choice_prob: Probability of a choice that no trial has, in a child that no model
             chooses, where a parameter has more choices than generation 0 has trials.
+        elsewhere_prob: Probability of another such choice than the best trial's, while the best
+            loss stands still.
         principal_axes: Whether the model sees continuous numbers along the principal axes of the
             best trials rather than one by one.
         quadratic_prob: Probability of the lowest point of a quadratic model instead of a child.
@@ -58,6 +60,7 @@ class Tuning:
     fresh_prob: float = 0.02
     fresh_choice_prob: float = 0.1
     new_choice_prob: float = 1.0
+    elsewhere_prob: float = 0.5
     principal_axes: bool = False
     quadratic_prob: float = 0.0
     later: Tuning | None = None

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._breeding.best_losses import BestLosses
 from optuna_ga._population.choices import are_equal
 from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
@@ -42,6 +43,7 @@ class TrialMatrix:
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
         differ: Whether some trials are fitter than others.
+        best_losses: The lowest loss after each trial.
         distributions: The parameters' distributions, by column.
         version: Changes whenever genes are encoded anew.
         ranges_vary: Whether a parameter has had two distributions.
@@ -68,6 +70,7 @@ class TrialMatrix:
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.differ = False
+        self.best_losses = BestLosses()
         self._level: tuple[object, ...] | None = None  # Of the first trial with a fitness.
         self.distributions: dict[str, BaseDistribution] = {}
         self.version = 0
@@ -107,6 +110,7 @@ class TrialMatrix:
                 self._units[row, self._columns[name]] = self._encoders[name](value)
         key = rank(trial, self._directions)
         self.ranks.append(key)
+        self.best_losses.add(key)
         if key is None:
             return
         self._level = self._level or key.level

@@ -244,23 +244,6 @@ def points_of(trial: optuna.trial.FrozenTrial) -> tuple[float, float]:
     return trial.params["x"], trial.params["y"]
 
 
-@adaptive
-def test_fresh_draws_of_many_choices_are_new(make: Make) -> None:
-    """No trial has them, until every choice has been tried: more than generation 0 could try."""
-    choices = string.ascii_lowercase
-
-    def objective(trial: Trial) -> float:
-        return choice(trial, choices) / 26 + trial.suggest_float("x", 0.0, 1.0) ** 2
-
-    trials = run(make(4, seed=0), 60, objective).trials
-    kinds = [trial.params["choice"] for trial in trials]
-    fresh = [t.number for t in trials if "choice" in t.user_attrs.get("ga_mutated", ())]
-    early = [number for number in fresh if {*kinds[:number]} != {*choices}]
-
-    assert not any(kinds[number] in kinds[:number] for number in early)
-    assert len({*kinds}) > 12
-
-
 def test_a_model_chooses_by_default() -> None:
     """`screen=True` need not be said."""
     default, screened = (
