@@ -25,8 +25,8 @@ CHOICES = string.ascii_lowercase
 def branch(trial: Trial) -> float:
     """Return a value whose lowest depends on the choice, and is 0 for the last."""
     kind = CHOICES[choice(trial, CHOICES)]
-    x = trial.suggest_float(f"x_{kind}", 0.0, 1.0)
-    return (25 - CHOICES.index(kind)) / 100 + (x - 0.7) * (x - 0.7)
+    away = trial.suggest_float(f"x_{kind}", 0.0, 1.0) - 0.7
+    return (25 - CHOICES.index(kind)) / 100 + away * away
 
 
 def standing(trial: Trial) -> float:
