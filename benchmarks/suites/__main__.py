@@ -51,7 +51,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("fashion-mnist-table", "gp"): Limit(100, 50, 0),
     ("tables", "gp"): Limit(200, 9, 9),
     ("pbo", "gp"): _NOT_AT_ALL,
-    ("needles", "gp"): Limit(100, 5, 0),
+    ("needles", "gp"): Limit(100, 15, 0),
     **{("constrained", sampler): _NOT_AT_ALL for sampler in ("gp", "qmc", "cmaes", "de")},
     ("bbob-biobj", "gp"): Limit(100, 1, 0),
     ("front", "gp"): Limit(100, 1, 0),
