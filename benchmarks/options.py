@@ -94,7 +94,7 @@ class Options(ArgumentParser):
             make: Returns the report; a `TooFewRowsError` of it is reported as a wrong option.
             *texts: Columns of texts; see `read_frame`.
         """
-        if (frame := read_frame(path, *texts)).empty:
+        if (frame := self.checked(read_frame, path, *texts)).empty:
             self.error(f"argument --out: there are no rows in {path.name} to report on")
         try:
             text = make(frame)

@@ -59,11 +59,24 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file as texts, none if there is no file."""
+    """Return the rows of a file as texts, none if there is no file.
+
+    Raises:
+        ValueError: If a line has not as many cells as the first, as in a file that was cut off.
+    """
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"every line of {path.name!r} must have as many cells as its first, but line "
+                    f"{reader.line_num} has not"
+                )
+            rows.append(row)
+        return rows
 
 
 def read_frame(path: Path, *texts: str) -> pd.DataFrame:

@@ -33,6 +33,15 @@ from benchmarks.trainings import PRECISIONS, default_device, expected_time
 from optuna_ga import DashboardReport, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import FashionMNISTObjective
 
+_OF_TRAINING = [
+    "data",
+    "training_images",
+    "epochs",
+    "training_seed",
+    "precision",
+    "device",
+    "folder",
+]
 ROWS, CURVES, STUDIES = "rows.csv", "curves.png", "studies.db"
 
 
@@ -40,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then report; see `--help`."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.objective is not None:
+        _check_own(parser, options)
     url = options.storage or f"sqlite:///{(options.out / STUDIES).as_posix()}"
     if options.step != "report":
         _run(parser, options, url)
@@ -47,6 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _report(parser, options.out)
     shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
     print(f"\nLook at the studies:  optuna-dashboard {shlex.quote(shown)}")
+
+
+def _check_own(parser: Options, options: argparse.Namespace) -> None:
+    """End with an error if an option of the CNN's training goes with an objective of one's own."""
+    for name in _OF_TRAINING:
+        if getattr(options, name) != parser.get_default(name):
+            option = "--" + name.replace("_", "-")
+            parser.error(f"argument {option}: is not for --objective, which has its own training")
 
 
 def _run(parser: Options, options: argparse.Namespace, url: str) -> None:
@@ -85,7 +104,8 @@ def _report_evolution(report: Callback) -> Callback:
 def _report(parser: Options, out: Path) -> None:
     if not (out / ROWS).exists():
         parser.error(f"argument --out: there is no {ROWS} in {str(out)!r} to report on")
-    for number, (problem, runs) in enumerate(read_runs(out / ROWS).items()):
+    runs_of = parser.checked(read_runs, out / ROWS)
+    for number, (problem, runs) in enumerate(runs_of.items()):
         path = out / (f"curves-{number}.png" if number else CURVES)
         plot(runs, problem, path)
         print(f"\n{textwrap.fill(problem, WIDTH)}\n\n{table(runs)}\nCurves: {path}")
@@ -171,7 +191,7 @@ def _parser() -> Options:
     parser.add(
         "--objective",
         "module:name of an objective in the place of the paper's CNN, with its own images, device "
-        "and epochs",
+        "and epochs; the options of training are not for it",
     )
     parser.add(
         "--data", "6,000 + 2,000 shipped images, or all", "subset", choices=["subset", "full"]

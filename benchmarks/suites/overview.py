@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Options("python -m benchmarks.suites.overview", __doc__)
     parser.add("--results", "folder of the rows", RESULTS, type=Path)
     folder: Path = parser.parse_args(arguments).results
-    suites = read_suites(folder)
+    suites = parser.checked(read_suites, folder)
     if not suites:
         parser.error(f"argument --results: there are no rows in {folder.name!r}")
     text = overview(suites)

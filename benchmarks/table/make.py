@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = default_device()
     path = options.out or RESULTS / f"fashion_mnist_table_{device.type}.csv"
     if options.step == "table":
-        if not (rows := read_rows(path)):
+        if not (rows := parser.checked(read_rows, path)):
             parser.error(f"argument --out: there are no rows in {path.name}")
         table_of(rows).save(path.with_suffix(".npz"))
         return

@@ -64,9 +64,10 @@ EXPERIMENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiments and write the rows; see `--help`."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    known, place = read_rows(options.out), environment("CPU")
+    known, place = parser.checked(read_rows, options.out), environment("CPU")
     rows: list[Row] = []
     for name in tqdm(options.experiments, unit="experiment", disable=None):
         for row in EXPERIMENTS[name]():

@@ -42,6 +42,16 @@ def test_a_file_is_replaced_only_when_it_is_whole(tmp_path: Path) -> None:
         assert path.read_text() == text
 
 
+@pytest.mark.parametrize("last", ["2,ga", "2,ga,0.5,7"])
+def test_a_damaged_line_is_an_error(last: str, tmp_path: Path) -> None:
+    """A file that was cut off, or one with a line too long, makes no report."""
+    path = tmp_path / "rows.csv"
+    path.write_text(f"seed,sampler,loss\n1,ga,0.5\n{last}\n")
+
+    with pytest.raises(ValueError, match=r"as many cells as its first, but line 3 has not"):
+        read_frame(path)
+
+
 def test_columns_are_numbers_booleans_or_texts(tmp_path: Path) -> None:
     """Numbers are exact to the last bit; versions and commits stay texts."""
     path = tmp_path / "rows.csv"

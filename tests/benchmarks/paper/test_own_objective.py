@@ -103,3 +103,29 @@ def test_a_wrong_reference_is_a_clear_error(
     with pytest.raises(SystemExit):
         main(["--objective", reference, "--out", str(tmp_path)])
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--data", "full"], ["--epochs", "3"], ["--training-images", "9"], ["--device", "cpu"]],
+)
+def test_options_of_the_cnns_training_are_refused(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An objective of one's own would ignore them."""
+    with pytest.raises(SystemExit):
+        main(["--objective", f"{HERE}:parabola", "--out", str(tmp_path), *options])
+
+    assert f"argument {options[0]}: is not for --objective" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_damaged_file_of_rows_is_a_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has been cut off in its last line."""
+    (tmp_path / "rows.csv").write_text("problem,sampler,seed,trial,state,value\np,ga,0,0,COMP")
+    with pytest.raises(SystemExit):
+        main(["report", "--out", str(tmp_path)])
+
+    assert "line 2 has not" in capsys.readouterr().err
