@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import textwrap
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -70,12 +69,12 @@ HYDRA = {
     "conf/config.yaml": """
 defaults: [_self_, model: small]
 optimizer: {lr: 0.1}
-train: {_target_: training.train, lr: "${optimizer.lr}", width: "${model.width}"}
+train: {_target_: hydra_training.train, lr: "${optimizer.lr}", width: "${model.width}"}
 sampler: {_target_: optuna_ga.GASampler.adaptive, population_size: 20, seed: 0}
 """,
     "conf/model/small.yaml": "width: 8",
     "conf/model/large.yaml": "width: 64",
-    "training.py": "def train(lr, width): return (lr - 0.01) ** 2 + 1 / width",
+    "hydra_training.py": "def train(lr, width): return (lr - 0.01) ** 2 + 1 / width",
 }
 
 
@@ -157,12 +156,8 @@ trainer = PopulationTrainer(Task(), train=datas[0], validation=datas[1], epochs=
 
 
 def code_of(page: str) -> str:
-    """Return a page's code; what is indented is the body of a function."""
-    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    return "\n".join(
-        f"def body(width, depth):\n{block}" if block.startswith(" ") else textwrap.dedent(block)
-        for block in blocks
-    )
+    """Return a page's code."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE))
 
 
 def test_each_page_with_code_is_tried() -> None:

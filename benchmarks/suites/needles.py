@@ -1,8 +1,8 @@
 """Suite `needles`: tasks in closed form where most trials do not say where the best point is.
 
-Either a choice is one of many, or most of the space is equally bad, infeasible or infinite. Every
-cost is 0 at its best point, which the seed moves. Tasks come in pairs of a kind; nothing may be
-tuned on the second of a pair.
+A choice is one of many, or decides on the other parameters; or trials are equally bad, infeasible
+or infinite in most of the space; or a cost has few values. Every cost is 0 at its best point,
+which the seed moves. Tasks come in pairs of a kind; nothing may be tuned on the second of a pair.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from benchmarks.suites.task import Suite, Task, suggest
 Space = Mapping[str, BaseDistribution]
 Params = Mapping[str, Any]
 Cost = Callable[[Params], float]
-WORST = 1.0  # The cost that the answer has where the value of a trial is infinite.
+WORST = 1.0  # The score of infeasible parameters and of infinite costs.
 UNIT = FloatDistribution(0, 1)
 RATE = FloatDistribution(1e-6, 100, log=True)
 
 
 class Needle:
-    """A cost, of which a trial may see less than the score does.
+    """A cost with at most one constraint, whose size a trial does not see.
 
     Args:
         space: Every parameter that a trial may have.
         cost: Cost of parameters, 0 at the best point; infinite where the trial fails to tell.
-        feasible: Whether parameters are feasible. A trial learns no more of its constraint.
+        feasible: Whether parameters are feasible; None if all are.
         branch: The parameter on which the others depend: of these a trial has those alone whose
             names begin with its choice. None if it has all parameters.
     """
@@ -144,7 +144,8 @@ def box(rng: np.random.Generator) -> Needle:
     def feasible(params: Params) -> bool:
         return all(abs(params[name] - best[name]) <= 0.06 for name in "wx")
 
-    return Needle(dict.fromkeys("wxyz", UNIT), lambda params: _away(params, best) ** 2, feasible)
+    space = dict.fromkeys("wxyz", UNIT)
+    return Needle(space, lambda params: _away(params, best) ** 2 / 4, feasible)
 
 
 def ball(rng: np.random.Generator) -> Needle:

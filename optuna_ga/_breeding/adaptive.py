@@ -4,7 +4,8 @@ Generation 0 is a Latin hypercube. Every later child is chosen among candidates 
 the fittest trials known at its first gene, so results count at once. A model of the finished
 trials chooses four children in five, once there are as many trials as parameters. Otherwise, and
 without a model, the first new candidate is taken. While all trials are equally fit, children are
-drawn at random.
+drawn at random. While the best loss stands still, half of the children have another choice than
+the best trial for a parameter that has many.
 
 The later stage of a search for one loss over continuous numbers begins with ten trials for each,
 and thirty in all: then the model sees the principal axes of the best trials, and some trials are
@@ -16,6 +17,7 @@ parents.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,23 +25,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings, Tuning
 from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.many_choices import FreshChoices, fresh_choices, with_more_choices
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
-from optuna_ga._population.unit_scale import grid, snapped_to_grid
+from optuna_ga._population.unit_scale import snapped_to_grid
 
 if TYPE_CHECKING:
     from optuna_ga._breeding.front_surrogate import FrontSurrogate
     from optuna_ga._breeding.surrogate import Surrogate
-
-_ELSEWHERE_CHOICE_PROB = 0.5  # Not 1, so that of several parameters one may change alone.
 
 Rating = Callable[[TrialMatrix, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
@@ -93,28 +94,20 @@ class AdaptiveProposer(Proposer):
             lowest = self._surrogate.lowest_point(matrix)
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
-        menus = self._menus(matrix)
-        elsewhere = bool(menus) and self._is_elsewhere(matrix, number)
-        choices = _fresh_choices(matrix, menus, rows[0] if elsewhere else None)
-        return _Relatives(
-            tuning, self.seed, number, rows, plans, choices, rating, lowest, elsewhere
-        )
+        names = with_more_choices(matrix, tuning.many_choices)
+        others = names if names and self._wants_another_choice(matrix, number) else []
+        others = [name for name in others if not math.isnan(matrix.gene(rows[0], name))]
+        new_choice_prob = 0.0 if rating else tuning.new_choice_prob
+        choices = fresh_choices(matrix, names, others, new_choice_prob)
+        return _Relatives(tuning, self.seed, number, rows, plans, choices, rating, lowest, others)
 
-    def _menus(self, matrix: TrialMatrix) -> list[str]:
-        """Return the parameters that have more choices than generation 0 has trials."""
-        return [
-            name
-            for name, distribution in matrix.distributions.items()
-            if isinstance(distribution, CategoricalDistribution)
-            and len(distribution.choices) > self.population_size
-        ]
-
-    def _is_elsewhere(self, matrix: TrialMatrix, number: int) -> bool:
-        """Return whether a child has to have another choice than the best trial."""
-        if self._n_objectives > 1 or not matrix.best_losses.stand_still(self.population_size):
+    def _wants_another_choice(self, matrix: TrialMatrix, number: int) -> bool:
+        """Return whether a child is to have another choice than the best trial."""
+        tuning = self._tuning
+        if self._n_objectives > 1 or not matrix.best_losses.stand_still(tuning.still_trials):
             return False
-        drawn = generator(self.seed, number, "elsewhere").random()
-        return bool(drawn < self._tuning.elsewhere_prob)
+        drawn = generator(self.seed, "another choice", number).random()
+        return bool(drawn < tuning.other_choice_prob)
 
     def _parents(self, matrix: TrialMatrix, rng: Generator) -> tuple[Sequence[int], Rating | None]:
         """Return the rows of a child's parents, the fittest first, and its model's ratings."""
@@ -139,28 +132,6 @@ class AdaptiveProposer(Proposer):
         return float(snapped_to_grid(distribution, np.array([unit]))[0])
 
 
-def _fresh_choices(
-    matrix: TrialMatrix, menus: Sequence[str], best: int | None
-) -> Mapping[str, np.ndarray]:
-    """Return the genes of the choices among which parameters are drawn afresh, by name.
-
-    They are the choices that no trial has, and if there is none all but that of the best trial.
-
-    Args:
-        matrix: The finished trials.
-        menus: The parameters.
-        best: The row of the best trial; None: only choices that no trial has are returned.
-    """
-    found = {name: matrix.untried_choices(name) for name in menus}
-    for name, untried in found.items():
-        if best is not None and not len(untried):
-            choices = grid(matrix.distributions[name])
-            assert choices is not None
-            column = [*matrix.distributions].index(name)
-            found[name] = choices[choices != matrix.units[best, column]]
-    return {name: genes for name, genes in found.items() if len(genes)}
-
-
 def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
     """Return the largest number of parameters that one of these trials has."""
     return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
@@ -176,13 +147,12 @@ class _Relatives(Candidates):
         number: The trial's number.
         rows: The rows of the parents, the fittest first.
         plan: The candidates' plans.
-        fresh_choices: By name, the genes of the choices among which there are fresh draws, if not
-            among all.
+        fresh_choices: By name, the choices among which there are fresh draws, if not among all.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
         lowest: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
             is chosen; None: all candidates have their plans' genes.
-        elsewhere: Whether a candidate with another choice than the best trial's is to be taken,
-            among those of `fresh_choices`.
+        others: The parameters of which one is to have another choice than the fittest parent; none
+            if there is no such demand.
     """
 
     tuning: Tuning
@@ -190,10 +160,10 @@ class _Relatives(Candidates):
     number: int
     rows: Sequence[int]
     plan: Plan
-    fresh_choices: Mapping[str, np.ndarray]
+    fresh_choices: Mapping[str, FreshChoices]
     rating: Rating | None = None
     lowest: np.ndarray | None = None
-    elsewhere: bool = False
+    others: Sequence[str] = ()
 
     @property
     def n_wanted(self) -> int:
@@ -225,7 +195,6 @@ class _Relatives(Candidates):
             self.tuning,
             rngs,
             choices,
-            self._fresh_choice_prob,
         )
         # A parameter that becomes known later has its plan's gene.
         if self.lowest is not None and are_known:
@@ -233,9 +202,13 @@ class _Relatives(Candidates):
         return genes, fresh
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
-        """Return the lowest point, else the child that a model rates highest, else the first."""
+        """Return the lowest point, else the child that a model rates highest, else the first.
+
+        If there is a child with another choice than the fittest parent, where that is demanded,
+        it is among such children.
+        """
         is_lowest = self.lowest is not None and (children[0] == self.lowest).all()
-        if is_lowest or (self.rating is None and not self.elsewhere):
+        if is_lowest or (self.rating is None and not self.others):
             return 0
         masked = known.masked(children)
         eligible = self._eligible(known.matrix, masked)
@@ -245,20 +218,13 @@ class _Relatives(Candidates):
         return int(eligible[np.argmax(rate(masked[eligible]))])
 
     def _eligible(self, matrix: TrialMatrix, children: np.ndarray) -> np.ndarray:
-        """Return which children `(n,)` may be taken: all, if none has what is looked for."""
-        if self.elsewhere:
-            names = [*matrix.distributions]
-            columns = [names.index(name) for name in self.fresh_choices]
-            best = matrix.units[self.rows[0], columns]
-            differs = (children[:, columns] != best) & ~np.isnan(children[:, columns])
-            if differs.any():
-                return np.flatnonzero(differs.any(axis=1))
-        return np.arange(len(children))
-
-    @property
-    def _fresh_choice_prob(self) -> float:
-        new = self.tuning.new_choice_prob if self.rating is None else 0.0
-        return max(new, _ELSEWHERE_CHOICE_PROB) if self.elsewhere else new
+        """Return the positions `(n,)` of the children `(K, D)` that may be taken."""
+        names = [*matrix.distributions]
+        columns = [names.index(name) for name in self.others]
+        genes = children[:, columns]
+        differs = ~np.isnan(genes) & (genes != matrix.units[self.rows[0], columns])
+        has_other = differs.any(axis=1)
+        return np.flatnonzero(has_other if has_other.any() else np.ones(len(children), bool))
 
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""

@@ -12,7 +12,7 @@ everywhere:
   itself, so that the search continues where all parents agree.
 
 Choices have no distances: each comes from one of two parents, whichever operator makes numbers.
-Where a parameter has many choices, fresh draws are among those that no trial has.
+Where a parameter has many choices, fresh draws may be among some of these alone.
 
 Shapes: K candidates, E parents, the fittest first, D parameters. Genes are positions on the unit
 scale.
@@ -30,6 +30,7 @@ from numpy.random import Generator
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from optuna_ga._breeding.adaptive_settings import Tuning
+from optuna_ga._breeding.many_choices import FreshChoices
 from optuna_ga._population.genes import n_cells
 from optuna_ga._population.unit_scale import snapped_to_grid
 
@@ -108,8 +109,7 @@ def express(
     distributions: Sequence[BaseDistribution],
     tuning: Tuning,
     rngs: Sequence[Generator],
-    fresh_choices: Mapping[int, np.ndarray],
-    least_fresh_prob: float,
+    fresh_choices: Mapping[int, FreshChoices],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the genes of every candidate `(D, K)`, and which are drawn afresh `(D, K)`.
 
@@ -121,9 +121,8 @@ def express(
         distributions: The parameters' distributions `(D,)`.
         tuning: Constants of the operators.
         rngs: Generators of the child's draws, one for each parameter `(D,)`.
-        fresh_choices: By a parameter's position, the genes `(n,)` among which it is drawn afresh,
-            if not among all.
-        least_fresh_prob: The least probability of a fresh draw of these parameters.
+        fresh_choices: By a parameter's position, the choices among which it is drawn afresh, if
+            not among all.
     """
     uniforms, normals = _draws(rngs, len(plan.first))
     cells = [n_cells(distribution) for distribution in distributions]
@@ -136,9 +135,9 @@ def express(
         # Few values hold little information on where to search.
         few = np.where(n_donors > 0, np.maximum(fresh_prob, 0.5), 1.0)
         fresh_prob = np.where(n_donors < parents.shape[1], few, fresh_prob)
-    for position, genes in fresh_choices.items():
-        uniforms[2, position] = genes[(uniforms[2, position] * len(genes)).astype(int)]
-        fresh_prob[position] = max(fresh_prob[position], least_fresh_prob)
+    for position, (among, least_prob) in fresh_choices.items():
+        uniforms[2, position] = among[(uniforms[2, position] * len(among)).astype(int)]
+        fresh_prob[position] = max(fresh_prob[position], least_prob)
     picked = np.where(uniforms[0] < 0.5, first, second)
     # A step leaves its cell, where there are cells.
     least = np.array([0.5 / n_values if n_values else 0.0 for n_values in cells])[:, None]

@@ -36,10 +36,12 @@ class Tuning:
             of the parents.
         fresh_prob: Probability of a fresh draw of a numerical gene.
         fresh_choice_prob: Probability of a fresh draw of a categorical gene.
-        new_choice_prob: Probability of a choice that no trial has, in a child that no model
-            chooses, where a parameter has more choices than generation 0 has trials.
-        elsewhere_prob: Probability of another such choice than the best trial's, while the best
-            loss stands still.
+        many_choices: A parameter has many choices if it has more than this.
+        new_choice_prob: Probability of a choice that no trial has, for a parameter with many
+            choices in a child that no model chooses.
+        still_trials: The best loss stands still if this many trials hardly lowered it.
+        other_choice_prob: Probability that a child then has to have another choice than the best
+            trial for a parameter with many choices.
         principal_axes: Whether the model sees continuous numbers along the principal axes of the
             best trials rather than one by one.
         quadratic_prob: Probability of the lowest point of a quadratic model instead of a child.
@@ -59,8 +61,10 @@ class Tuning:
     log_spread: tuple[float, float] = (-1.0, 0.3)
     fresh_prob: float = 0.02
     fresh_choice_prob: float = 0.1
+    many_choices: int = 10
     new_choice_prob: float = 1.0
-    elsewhere_prob: float = 0.5
+    still_trials: int = 10
+    other_choice_prob: float = 0.5
     principal_axes: bool = False
     quadratic_prob: float = 0.0
     later: Tuning | None = None

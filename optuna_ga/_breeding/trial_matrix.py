@@ -43,7 +43,7 @@ class TrialMatrix:
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
         differ: Whether some trials are fitter than others.
-        best_losses: The lowest loss after each trial.
+        best_losses: The lowest loss after each trial, of the first objective.
         distributions: The parameters' distributions, by column.
         version: Changes whenever genes are encoded anew.
         ranges_vary: Whether a parameter has had two distributions.
@@ -150,6 +150,10 @@ class TrialMatrix:
             ):
                 return False
         return True
+
+    def gene(self, row: int, name: str) -> float:
+        """Return a trial's gene for a parameter with a column, NaN if it has none."""
+        return float(self._units[row, self._columns[name]])
 
     def untried_choices(self, name: str) -> np.ndarray:
         """Return the genes `(n,)` of those choices of a parameter that no trial has, ascending."""

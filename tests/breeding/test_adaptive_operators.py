@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from optuna_ga._breeding import adaptive_operators
 from optuna_ga._breeding.adaptive_settings import SCREENED, Tuning
+from optuna_ga._breeding.many_choices import FreshChoices
 from optuna_ga._population.unit_scale import snapped_to_grid
 from tests.breeding.histories import UNIT
 from tests.strategies import distributions, units
@@ -47,7 +48,6 @@ def children(
         settings,
         [np.random.default_rng(2)],
         {},
-        0.0,
     )
     assert found.shape == fresh.shape == (1, n)
     return np.asarray(found[0])
@@ -121,7 +121,6 @@ def test_a_gene_does_not_depend_on_the_others(
             SCREENED,
             [np.random.default_rng(position) for position in positions],
             {},
-            0.0,
         )
         return np.stack([genes, fresh])
 
@@ -132,7 +131,7 @@ def test_a_gene_does_not_depend_on_the_others(
 
 
 @pytest.mark.parametrize("prob", [0.0, 0.25, 1.0])
-def test_fresh_choices_are_among_those_that_no_trial_has(prob: float) -> None:
+def test_fresh_choices_may_be_among_some_alone(prob: float) -> None:
     """They are drawn with at least the given probability, each of them as often."""
     kinds = CategoricalDistribution(tuple("abcdefgh"))
     untried = np.array([1.5, 6.5]) / 8
@@ -145,8 +144,7 @@ def test_fresh_choices_are_among_those_that_no_trial_has(prob: float) -> None:
         [kinds],
         tuning,
         [np.random.default_rng(2)],
-        {0: untried},
-        prob,
+        {0: FreshChoices(untried, prob)},
     )
 
     assert set(genes[~fresh]) <= {0.5 / 8, 2.5 / 8}

@@ -1,9 +1,11 @@
-"""The adaptive search where a parameter has more choices than generation 0 has trials."""
+"""The adaptive search where a parameter has more than ten choices."""
 
 from __future__ import annotations
 
 import math
 import string
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +18,7 @@ from optuna_ga import AdaptiveSettings, GASampler
 from optuna_ga._breeding.best_losses import BestLosses
 from optuna_ga._population.fitness import rank
 from tests.breeding.histories import MINIMIZE
-from tests.breeding.samplers import Make, adaptive, choice
+from tests.breeding.samplers import KINDS, Make, adaptive, choice
 from tests.studies import run, story
 
 CHOICES = string.ascii_lowercase
@@ -67,7 +69,7 @@ def without_rule(make: Make, seed: int) -> GASampler:
     settings = make(4, seed=seed).settings
     assert isinstance(settings, AdaptiveSettings)
     return GASampler.from_settings(
-        replace(settings, tuning=replace(settings.constants, elsewhere_prob=0.0))
+        replace(settings, tuning=replace(settings.constants, other_choice_prob=0.0))
     )
 
 
@@ -82,24 +84,92 @@ def test_half_of_the_trials_have_another_choice_once_the_search_stands_still(mak
     assert story(better) == story(same)
 
 
-@adaptive
-def test_a_search_that_stood_still_in_another_branch_finds_the_best(make: Make) -> None:
+def test_a_search_that_stood_still_in_another_branch_finds_the_best() -> None:
     """Of eight searches more reach the best branch, where the others' lowest values are 0.01."""
+    make = KINDS["screened"]
     samplers = {
         "with": [make(4, seed=seed) for seed in range(8)],
         "without": [without_rule(make, seed) for seed in range(8)],
     }
     reached = {
-        rule: sum(run(sampler, 100, branch).best_value < 0.009 for sampler in of_rule)
+        rule: sum(run(sampler, 120, branch).best_value < 0.009 for sampler in of_rule)
         for rule, of_rule in samplers.items()
     }
 
     assert reached["with"] >= reached["without"] + 3
 
 
+def two_menus(trial: Trial) -> float:
+    """Return the sum of the positions of two choices, which a number does not change."""
+    trial.suggest_float("x", 0.0, 1.0)
+    return float(choice(trial, CHOICES[:12]) + choice(trial, CHOICES[:12], "second"))
+
+
+@adaptive
+def test_of_several_parameters_one_may_change_alone(make: Make) -> None:
+    """While the search stands still at the best of both, some trials differ in either or both."""
+    trials = run(make(4, seed=0), 300, two_menus).trials[-150:]
+    differ = Counter((t.params["choice"] != "a", t.params["second"] != "a") for t in trials)
+
+    assert 60 < differ[True, False] + differ[False, True] + differ[True, True] < 110
+    assert differ[True, False] + differ[False, True] > differ[True, True] > 0
+
+
+def nested(trial: Trial) -> float:
+    """Return a value that is lowest in the branch without many choices."""
+    if trial.suggest_categorical("kind", ["plain", "net"]) == "net":
+        return 2.0 + standing(trial) / 26
+    return float(trial.suggest_float("y", 0.0, 1.0))
+
+
+@adaptive
+def test_a_parameter_that_the_best_trial_lacks_makes_no_demand(make: Make) -> None:
+    """The search is that without the rule, though it stands still."""
+    study, same = run(make(4, seed=0), 90, nested), run(without_rule(make, 0), 90, nested)
+
+    assert study.best_params["kind"] == "plain"
+    assert story(study) == story(same)
+
+
+@adaptive
+@pytest.mark.parametrize(
+    ("objective", "directions"),
+    [
+        (lambda trial: (standing(trial), 0.0), ["minimize"] * 2),
+        (lambda trial: float(choice(trial, CHOICES[:10])) + trial.number // 4, ["minimize"]),
+    ],
+)
+def test_elsewhere_the_rule_changes_nothing(
+    make: Make, objective: Callable[[Trial], Any], directions: list[str]
+) -> None:
+    """With several objectives, and with ten choices or fewer in however small a population."""
+    study = run(make(4, seed=0), 60, objective, directions=directions)
+    same = run(without_rule(make, 0), 60, objective, directions=directions)
+
+    assert story(study) == story(same)
+
+
+def net(trial: Trial) -> float:
+    """Return a value that is lowest in the branch with many choices."""
+    if trial.suggest_categorical("kind", ["plain", "net"]) == "net":
+        return standing(trial) / 26
+    return 2.0 + trial.suggest_float("y", 0.0, 1.0)
+
+
+@adaptive
+def test_a_trial_of_another_branch_has_no_other_choice(make: Make) -> None:
+    """Of the trials more have another choice than the best, and no more are in another branch."""
+    study, plain = run(make(4, seed=0), 200, net), run(without_rule(make, 0), 200, net)
+    late, without = study.trials[-100:], plain.trials[-100:]
+    kinds = [Counter(t.params["kind"] for t in trials)["plain"] for trials in (late, without)]
+
+    assert sum(t.params.get("choice", "a") != "a" for t in late) > 30
+    assert kinds[0] <= kinds[1]
+
+
 @adaptive
 def test_the_search_continues_with_another_sampler_object(make: Make) -> None:
-    """Whether it stands still follows from the finished trials alone."""
+    """Whether it stands still follows from the finished trials and their order."""
     expected = run(make(4, seed=1), 90, branch)
     study = run(make(4, seed=1), 45, branch)
     study.sampler = make(4, seed=1)
@@ -122,10 +192,9 @@ def finished(
     value: float, state: TrialState = TrialState.COMPLETE, violation: float = 0.0
 ) -> FrozenTrial:
     """Return a finished trial."""
-    attrs: dict[str, Any] = {"constraints": [violation]}
     if state == TrialState.PRUNED:
-        return create_trial(state=state, intermediate_values={0: value}, system_attrs=attrs)
-    return create_trial(state=state, value=value, system_attrs=attrs)
+        return create_trial(state=state, intermediate_values={0: value})
+    return create_trial(state=state, value=value, constraints={"c": violation})
 
 
 BETTER_BUT_PRUNED = finished(-9.0, TrialState.PRUNED)
