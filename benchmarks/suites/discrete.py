@@ -7,7 +7,6 @@ may be tuned on the second of a pair.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from math import log2
 from typing import Any
 from zlib import crc32
@@ -21,7 +20,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from benchmarks.suites.task import Suite, Task, suggest
+from benchmarks.suites.task import Suite, paired_tasks, suggest
 
 Space = Mapping[str, BaseDistribution]
 Cost = Callable[[Mapping[str, Any]], float]
@@ -214,10 +213,7 @@ def _objective(name: str, seed: int) -> GridObjective:
 
 DISCRETE = Suite(
     "discrete",
-    tuple(
-        Task(name, held_out=i % 2 == 1, objective=partial(_objective, name))
-        for i, name in enumerate(_GRIDS)
-    ),
+    paired_tasks(_objective, _GRIDS),
     n_trials=200,
     n_seeds=20,
     optimum=0.0,

@@ -22,7 +22,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from benchmarks.suites.task import Suite, Task, suggest
+from benchmarks.suites.task import Suite, paired_tasks, suggest
 
 Space = Mapping[str, BaseDistribution]
 Params = Mapping[str, Any]
@@ -239,10 +239,7 @@ def _objective(name: str, seed: int) -> Needle:
 
 NEEDLES = Suite(
     "needles",
-    tuple(
-        Task(name, held_out=i % 2 == 1, objective=partial(_objective, name))
-        for i, name in enumerate(_MAKERS)
-    ),
+    paired_tasks(_objective, _MAKERS),
     n_trials=200,
     n_seeds=20,
     optimum=0.0,

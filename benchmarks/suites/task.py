@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -101,6 +101,19 @@ def tasks_of(
     return tuple(
         Task(name, name in held_out, partial(objective, problem))
         for name, problem in problems.items()
+    )
+
+
+def paired_tasks(objective: Callable[[str, int], Any], names: Iterable[str]) -> tuple[Task, ...]:
+    """Return tasks that come in pairs of a kind; the second of each pair is held out.
+
+    Args:
+        objective: Returns the objective of a name and a seed, as that of a `Task`.
+        names: The tasks' names.
+    """
+    return tuple(
+        Task(name, held_out=number % 2 == 1, objective=partial(objective, name))
+        for number, name in enumerate(names)
     )
 
 
