@@ -340,9 +340,9 @@ class PopulationTrainer:
             n_steps = recipe.train.n_batches(recipe.batch_size(each.member))
             if n_idle := each.idle_epochs(recipe.schedule, epochs, n_steps):
                 warnings.warn(
-                    f"`schedule` must have a learning rate above 0 where a training is resumed, "
-                    f"but {shown(each.member.schedule or recipe.schedule)} has 0 in the last "
-                    f"{n_idle} of {epochs} epochs after {each.n_epochs}, which teach nothing.",
+                    f"`schedule` must have a learning rate above 0 in all epochs of a resumed "
+                    f"training, but {shown(each.member.schedule or recipe.schedule)} has 0 in the "
+                    f"last {n_idle} of {epochs}: networks of {each.n_epochs} epochs learn nothing.",
                     RuntimeWarning,
                     stacklevel=4,
                 )
