@@ -342,7 +342,7 @@ class PopulationTrainer:
                 warnings.warn(
                     f"`schedule` must have a learning rate above 0 in all epochs of a resumed "
                     f"training, but {shown(each.member.schedule or recipe.schedule)} has 0 in the "
-                    f"last {n_idle} of {epochs}: networks of {each.n_epochs} epochs learn nothing.",
+                    f"last {n_idle} of {epochs}: networks of age {each.n_epochs} learn nothing.",
                     RuntimeWarning,
                     stacklevel=4,
                 )
