@@ -7,9 +7,9 @@ may be tuned on the second of a pair.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import log2
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from optuna import Trial
@@ -205,15 +205,15 @@ _GRIDS: dict[str, tuple[Callable[[np.random.Generator], Cost], Space]] = {
 }
 
 
-def _objective(name: str, seed: int) -> GridObjective:
-    make, space = _GRIDS[name]
-    # The name is part of the key, so that tasks of a kind do not have the same best point.
-    return GridObjective(space, make(np.random.default_rng((seed, crc32(name.encode())))))
+def _objective(
+    make: Callable[[np.random.Generator], Cost], space: Space, rng: np.random.Generator
+) -> GridObjective:
+    return GridObjective(space, make(rng))
 
 
 DISCRETE = Suite(
     "discrete",
-    paired_tasks(_objective, _GRIDS),
+    paired_tasks({name: partial(_objective, *grid) for name, grid in _GRIDS.items()}),
     n_trials=200,
     n_seeds=20,
     optimum=0.0,

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from optuna import Trial
@@ -98,13 +97,18 @@ def _point(rng: np.random.Generator, names: str, margin: float = 0.0) -> dict[st
     return dict(zip(names, rng.uniform(margin, 1 - margin, len(names)).tolist(), strict=True))
 
 
+def _off(params: Params, rate: float) -> float:
+    """Return the cost of the distance to the best rate, given by its decimal logarithm."""
+    return (math.log10(params["rate"]) - rate) ** 2 / 20
+
+
 def menu(rng: np.random.Generator) -> Needle:
     """Return a menu of 30 choices beside three numbers."""
     costs, best, rate = _costs(rng, 30), _point(rng, "xy"), rng.uniform(-5, 1)
 
     def cost(params: Params) -> float:
-        decades = math.log10(params["rate"]) - rate
-        return float(costs[_chosen(params["menu"])] + _away(params, best) ** 2 + decades**2 / 20)
+        chosen = costs[_chosen(params["menu"])]
+        return float(chosen + _away(params, best) ** 2 + _off(params, rate))
 
     return Needle({"menu": _menu(30), "x": UNIT, "y": UNIT, "rate": RATE}, cost)
 
@@ -118,7 +122,7 @@ def menus(rng: np.random.Generator) -> Needle:
         chosen = first[_chosen(params["first"])] + second[_chosen(params["second"])]
         wider = abs(math.log2(params["units"]) - units)
         wider = max(0.0, wider - 0.5)  # Some integer is always as good as the best number.
-        return float(chosen + wider**2 / 20 + (math.log10(params["rate"]) - rate) ** 2 / 20)
+        return float(chosen + wider**2 / 20 + _off(params, rate))
 
     units_of = IntDistribution(4, 2048, log=True)
     return Needle({"first": _menu(40), "second": _menu(16), "units": units_of, "rate": RATE}, cost)
@@ -208,7 +212,7 @@ def accuracy(rng: np.random.Generator) -> Needle:
 
     def cost(params: Params) -> float:
         error = _away(params, best) ** 2 / 4 + kinds[_chosen(params["kind"])]
-        error += (math.log10(params["rate"]) - rate) ** 2 / 20
+        error += _off(params, rate)
         error += abs(params["layers"] - layers) / 20
         return math.floor(50 * min(1.0, float(error))) / 50
 
@@ -232,14 +236,9 @@ _MAKERS: dict[str, Callable[[np.random.Generator], Needle]] = {
 }
 
 
-def _objective(name: str, seed: int) -> Needle:
-    # The name is part of the key, so that tasks of a kind do not have the same best point.
-    return _MAKERS[name](np.random.default_rng((seed, crc32(name.encode()))))
-
-
 NEEDLES = Suite(
     "needles",
-    paired_tasks(_objective, _MAKERS),
+    paired_tasks(_MAKERS),
     n_trials=200,
     n_seeds=20,
     optimum=0.0,

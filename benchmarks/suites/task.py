@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
+from zlib import crc32
 
 import numpy as np
 from optuna import Trial
@@ -104,16 +105,21 @@ def tasks_of(
     )
 
 
-def paired_tasks(objective: Callable[[str, int], Any], names: Iterable[str]) -> tuple[Task, ...]:
+def paired_tasks(makers: Mapping[str, Callable[[np.random.Generator], Any]]) -> tuple[Task, ...]:
     """Return tasks that come in pairs of a kind; the second of each pair is held out.
 
     Args:
-        objective: Returns the objective of a name and a seed, as that of a `Task`.
-        names: The tasks' names.
+        makers: By the tasks' names, functions that return an objective, as that of a `Task`, of a
+            random generator. The name is part of its key, so that tasks of a kind do not have the
+            same best point.
     """
+
+    def objective(name: str, seed: int) -> Any:
+        return makers[name](np.random.default_rng((seed, crc32(name.encode()))))
+
     return tuple(
         Task(name, held_out=number % 2 == 1, objective=partial(objective, name))
-        for number, name in enumerate(names)
+        for number, name in enumerate(makers)
     )
 
 

@@ -12,7 +12,7 @@ _LEAST_SHARE = 0.01
 class BestLosses:
     """The lowest loss of the complete feasible trials, after each trial in order of arrival.
 
-    There is one objective.
+    It is that of the first objective.
     """
 
     def __init__(self) -> None:

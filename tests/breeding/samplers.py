@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from optuna import Study, Trial
 
-from optuna_ga import GASampler
+from optuna_ga import AdaptiveSettings, GASampler
 from tests.studies import Objective, sphere
 
 Make = Callable[..., GASampler]
@@ -34,6 +36,15 @@ def mixed(trial: Trial) -> float:
     depth = trial.suggest_int("depth", 1, 9) - 4
     penalty = {"a": 0.2, "b": 0.0, "c": 0.4}[trial.suggest_categorical("kind", "abc")]
     return sphere(trial) + rate**2 / 9 + (width / 64) ** 2 + (depth / 9) ** 2 + penalty
+
+
+def tuned(sampler: GASampler, **changes: Any) -> GASampler:
+    """Return an adaptive sampler with some of its constants changed."""
+    settings = sampler.settings
+    assert isinstance(settings, AdaptiveSettings)
+    return GASampler.from_settings(
+        replace(settings, tuning=replace(settings.constants, **changes))
+    )
 
 
 def choice(trial: Trial, choices: str, name: str = "choice") -> int:

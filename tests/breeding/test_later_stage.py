@@ -19,13 +19,13 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga import AdaptiveSettings, GASampler
+from optuna_ga import GASampler
 from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Tuning
 from optuna_ga._breeding.quadratic import lowest_point
 from optuna_ga._breeding.surrogate import Surrogate, scheduled
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from tests.breeding.histories import MINIMIZE
-from tests.breeding.samplers import ask_together, points
+from tests.breeding.samplers import ask_together, points, tuned
 from tests.studies import parents, run, story
 
 UNIT = FloatDistribution(0.0, 1.0)
@@ -33,10 +33,7 @@ UNIT = FloatDistribution(0.0, 1.0)
 
 def with_later(later: Tuning | None, seed: int = 0) -> GASampler:
     """Return a sampler with other constants of the later stage; None: without that stage."""
-    settings = GASampler.adaptive(seed=seed).settings
-    assert isinstance(settings, AdaptiveSettings)
-    tuning = replace(settings.constants, later=later)
-    return GASampler.from_settings(replace(settings, tuning=tuning))
+    return tuned(GASampler.adaptive(seed=seed), later=later)
 
 
 def valley(trial: Trial) -> float:

@@ -6,7 +6,6 @@ import math
 import string
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ from optuna import Study, Trial
 from optuna.samplers import PartialFixedSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga import AdaptiveSettings, GASampler
+from optuna_ga import GASampler
 from optuna_ga._breeding.best_losses import BestLosses
 from optuna_ga._population.fitness import rank
 from tests.breeding.histories import MINIMIZE
-from tests.breeding.samplers import KINDS, Make, adaptive, choice
+from tests.breeding.samplers import KINDS, Make, adaptive, choice, tuned
 from tests.studies import run, story
 
 CHOICES = string.ascii_lowercase
@@ -66,11 +65,7 @@ def test_fresh_draws_are_new(make: Make) -> None:
 
 def without_rule(make: Make, seed: int) -> GASampler:
     """Return a sampler that never looks for another choice."""
-    settings = make(4, seed=seed).settings
-    assert isinstance(settings, AdaptiveSettings)
-    return GASampler.from_settings(
-        replace(settings, tuning=replace(settings.constants, other_choice_prob=0.0))
-    )
+    return tuned(make(4, seed=seed), other_choice_prob=0.0)
 
 
 @adaptive
