@@ -62,13 +62,14 @@ diverged, and {np.nansum(failed) - np.isinf(losses).sum():,.0f} ended at the los
 
 **Where and when.** {"; ".join(devices)}; {"; ".join(versions)}; {_dates(made.parts)}.
 
-**Model.** Two Gaussian processes predict the losses of trainings that succeed and the shares of
-those that fail. By {tried[0]["folds"]}-fold cross-validation over the settings, beside other
-regressors: first the losses of successes; `low` is the quarter with the lowest, `noise` the error
-there of the mean over the seeds, whose common deviation the model learns, too. `failures` is the
-mean squared error of the predicted share of failures; with the same share everywhere it would be
-{tried[0]["failures_constant"]}. The mean loss is what searches minimize: a failure counts as
-guessing, and whether one or two trainings fail is luck (`python -m benchmarks.table.model`):
+**Model.** One Gaussian process predicts the losses of trainings that succeed, a second how many
+fail, a third how many of the failures diverge. By {tried[0]["folds"]}-fold cross-validation over
+the settings, beside other regressors: first the losses of successes; `low` is the quarter with the
+lowest, `noise` the error there of the mean over the seeds, whose common deviation the model
+learns, too. `failures` is the mean squared error of the predicted share of failures; with the same
+share everywhere it would be {tried[0]["failures_constant"]}. The mean loss is what searches
+minimize: a failure counts as guessing, and whether one or two trainings fail is luck (`python -m
+benchmarks.table.model`):
 
 {_table(tried)}
 
@@ -78,12 +79,9 @@ guessing, and whether one or two trainings fail is luck (`python -m benchmarks.t
 often than not. Quantiles of the mean loss, a failure counting as guessing: {quantiles}.
 
 **Limits.** The lowest learning rate is {made.settings[:, 0].min():.2g}; below it, in
-{100 * below:.1f} % of the search space, the model tends to the mean of all losses. It is a model:
-which trainings fail at high learning rates depends on the least detail, and is luck here. Where no
-training fails, the predicted share of failures adds some thousandths to the loss, so that regrets
-below 0.01 are partly the model's. Where more trainings are predicted to diverge than to fail, in
-5 % of the search space, the mean loss is up to 0.14 below that of trials with noise. A Gaussian
-process as the truth may flatter samplers that use one. Few images and epochs make another
+{100 * below:.1f} % of the search space, the losses are those at this rate. It is a model:
+which trainings fail at high learning rates depends on the least detail, and is luck here. A
+Gaussian process as the truth may flatter samplers that use one. Few images and epochs make another
 problem than the paper's full data."""
     return "\n".join(_filled(part) for part in text.split("\n\n"))
 

@@ -12,7 +12,7 @@ log 10. It is infinite where at least half of the trainings are predicted to div
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from scipy.spatial import KDTree
 
 from benchmarks.rows import RESULTS
 from benchmarks.table.surrogate import Predicted, Surrogate, failures
-from benchmarks.table.table import TABLE, Table, read_table
+from benchmarks.table.table import TABLE, read_table
 from benchmarks.trainings import GUESSING
 from optuna_ga.fashion_mnist import SEARCH_SPACE
 
@@ -121,7 +121,7 @@ class TableProblem:
         predicted = self.predicted(setting[None])
         ((failed, diverged),) = predicted.shares
         luck = rng.random()
-        if luck < max(failed, diverged):
+        if luck < failed:
             return np.full(self.epochs, np.inf if luck < diverged else GUESSING)
         (place,) = self._model.surrogate.scaled(setting[None])
         _, nearest = self._model.nearest.query(place)
@@ -132,32 +132,36 @@ class TableProblem:
         return np.asarray(np.exp(predicted.log_losses[0] + residual))
 
 
-class _Model(NamedTuple):
-    """A table with its model.
+class _Model:
+    """What all problems on a table share: the table with its model.
 
     Attributes:
         table: The table.
         facts: What `benchmarks.table.model` wrote.
-        surrogate: The Gaussian processes.
-        nearest: Finds settings at which every seed was trained and succeeded.
-        logs: Logarithms of their losses `(n, seeds, epochs)`.
+        logs: Logarithms of the losses `(n, seeds, epochs)` at the settings at which every seed was
+            trained and succeeded.
     """
 
-    table: Table
-    facts: dict[str, Any]
-    surrogate: Surrogate
-    nearest: KDTree
-    logs: np.ndarray
+    def __init__(self, path: Path) -> None:
+        self.table = read_table(path)
+        self.facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        self._complete = (failures(self.table) == 0).all(axis=1)
+        self.logs = np.log(self.table.outcomes.loss[self._complete])
+
+    @cached_property
+    def surrogate(self) -> Surrogate:
+        """The Gaussian processes, which take some seconds once."""
+        return Surrogate(self.table, self.facts["theta"])
+
+    @cached_property
+    def nearest(self) -> KDTree:
+        """Finds the nearest of the settings of the logarithms."""
+        return KDTree(self.surrogate.scaled(self.table.settings[self._complete]))
 
 
 @lru_cache(maxsize=2)
 def _model(path: Path) -> _Model:
-    """Return what all problems on a table share."""
-    table, facts = read_table(path), json.loads(path.with_suffix(".json").read_text())
-    surrogate = Surrogate(table, facts["theta"])
-    complete = (failures(table) == 0).all(axis=1)
-    nearest = KDTree(surrogate.scaled(table.settings[complete]))
-    return _Model(table, facts, surrogate, nearest, np.log(table.outcomes.loss[complete]))
+    return _Model(path)
 
 
 def fingerprint(path: Path) -> str:
