@@ -20,6 +20,7 @@ SUITES = {
     "conditional": "benchmarks.suites.conditional:CONDITIONAL",
     "constrained": "benchmarks.suites.constrained:CONSTRAINED",
     "needles": "benchmarks.suites.needles:NEEDLES",
+    "pruned": "benchmarks.suites.pruned:PRUNED",
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",
     "trade-offs": "benchmarks.suites.trade_offs:TRADE_OFFS",

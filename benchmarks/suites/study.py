@@ -62,17 +62,21 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     answer = _answer(objective)
     study = optuna.create_study(
-        sampler=sampler, pruner=NopPruner(), directions=["minimize"] * n_objectives(objective)
+        study_name="study",  # Hyperband's brackets depend on it.
+        sampler=sampler,
+        pruner=getattr(objective, "pruner", NopPruner()),
+        directions=["minimize"] * n_objectives(objective),
     )
     stopwatch = _Stopwatch()
-    running: deque[tuple[Trial, Sequence[float]]] = deque()
+    running: deque[tuple[Trial, Sequence[float] | None]] = deque()
     best = {}
     for n_finished in range(1, n_trials + 1):
         while len(running) < min(n_workers, n_trials - n_finished + 1):
             running.append(_evaluated(study, objective, stopwatch))
         trial, values = running.popleft()
         _tell(study, trial, values, stopwatch)
-        answer.note(trial, values)
+        if values is not None:
+            answer.note(trial, values)
         if n_finished in CHECKPOINTS:
             best[n_finished] = answer.score()
     return Outcome(best, stopwatch.seconds)
@@ -105,8 +109,9 @@ class _BestTrial:
             self._best, self._least = trial, key
 
     def score(self) -> float:
-        """Return the score of the best trial."""
-        assert self._best is not None
+        """Return the score of the best trial, infinite while all are pruned."""
+        if self._best is None:
+            return math.inf
         if self._scored is not self._best:
             self._scored, self._score = self._best, self._objective.score(self._best.params)
         return self._score
@@ -177,7 +182,10 @@ class _Stopwatch:
 
 
 class _TimedTrial:
-    """A trial with its methods timed, since many samplers draw a parameter in its suggestion."""
+    """A trial with its methods timed, since many samplers draw a parameter in its suggestion.
+
+    Methods of pruners are not.
+    """
 
     def __init__(self, trial: Trial, stopwatch: _Stopwatch) -> None:
         self._trial = trial
@@ -185,23 +193,29 @@ class _TimedTrial:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._trial, name)
-        return self._stopwatch.timed(found) if callable(found) else found
+        is_timed = callable(found) and name not in ("report", "should_prune")
+        return self._stopwatch.timed(found) if is_timed else found
 
 
 def _evaluated(
     study: optuna.Study, objective: Objective | SeveralObjectives, stopwatch: _Stopwatch
-) -> tuple[Trial, Sequence[float]]:
-    """Return a new trial with its values, which are not recorded yet."""
+) -> tuple[Trial, Sequence[float] | None]:
+    """Return a new trial with its values, None if it is pruned; they are not recorded yet."""
     trial = stopwatch.timed(study.ask)()
-    values = objective(cast("Trial", _TimedTrial(trial, stopwatch)))
+    try:
+        values = objective(cast("Trial", _TimedTrial(trial, stopwatch)))
+    except optuna.TrialPruned:
+        return trial, None
     return trial, values if isinstance(values, Sequence) else [values]
 
 
 def _tell(
-    study: optuna.Study, trial: Trial, values: Sequence[float], stopwatch: _Stopwatch
+    study: optuna.Study, trial: Trial, values: Sequence[float] | None, stopwatch: _Stopwatch
 ) -> None:
     tell = stopwatch.timed(study.tell)
-    if any(map(math.isnan, values)):
+    if values is None:
+        tell(trial, state=TrialState.PRUNED)
+    elif any(map(math.isnan, values)):
         tell(trial, state=TrialState.FAIL)
     else:
         tell(trial, values)

@@ -24,6 +24,7 @@ import numpy as np
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.features import N_BEST, Features
 from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.pruned_losses import with_expected_losses
 from optuna_ga._breeding.quadratic import lowest_point
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.warping import warped
@@ -110,6 +111,9 @@ class Surrogate:
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
         ranks = [matrix.ranks[row] for row in rows]
+        if len(matrix.directions) == 1:  # Optuna prunes with one objective only.
+            trials = [matrix.trials[row] for row in rows]
+            ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         return warped(ranks, self._stage(matrix).warp_quantile, self._objective)
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:

@@ -53,7 +53,7 @@ class TrialMatrix:
     """
 
     def __init__(self, directions: Sequence[StudyDirection], n_fittest: int) -> None:
-        self._directions = directions
+        self.directions = directions
         self._n_fittest = n_fittest
         self._fittest = self._new_fittest()
         self._fittest_with: dict[str, Fittest | Archive] = {}
@@ -108,7 +108,7 @@ class TrialMatrix:
         else:
             for name, value in trial.params.items():
                 self._units[row, self._columns[name]] = self._encoders[name](value)
-        key = rank(trial, self._directions)
+        key = rank(trial, self.directions)
         self.ranks.append(key)
         self.best_losses.add(key)
         if key is None:
@@ -203,7 +203,7 @@ class TrialMatrix:
         return found
 
     def _new_fittest(self) -> Fittest | Archive:
-        several = len(self._directions) > 1
+        several = len(self.directions) > 1
         return Archive(self._n_fittest) if several else Fittest(self._n_fittest)
 
     def _grow(self) -> None:
