@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna import Study, Trial, TrialPruned
@@ -69,8 +70,8 @@ class GenerationObjective:
         Returns:
             For each trial its metric after the last epoch; the worst value if its training
             diverged; or an `optuna.TrialPruned` if the study's pruner ended it. With a cost, the
-            metric or worst value and the cost. What `suggest`, the cost or `task.model` raises
-            for a trial is the result of that trial.
+            metric or worst value and the cost. An exception that keeps a trial from being
+            trained, or its state from being saved, is the result of that trial alone.
 
         Raises:
             ValueError: If the study has another number of directions than each trial values, if
@@ -95,7 +96,7 @@ class GenerationObjective:
 
     def _trained(
         self, trials: Sequence[Trial], ready: Mapping[int, _Ready]
-    ) -> dict[int, float | tuple[float, float] | TrialPruned]:
+    ) -> dict[int, float | tuple[float, float] | Exception]:
         """Return the results of the trials that can be trained, by their positions."""
         if not ready:
             return {}
@@ -109,15 +110,22 @@ class GenerationObjective:
             self._worst,
             reports=self._cost is None,
         )
-        ended = self._trainer.train_started(starts, reporter)
-        if self._checkpoints is not None:
-            for trial, trained in zip(chosen, ended, strict=True):
-                if trained.state is not None:
-                    self._checkpoints.save(trial, trained.state)
-        if self._cost is None:
-            return dict(zip(ready, reporter.results, strict=True))
-        costs = [each.cost for each in ready.values() if each.cost is not None]
-        return dict(zip(ready, zip(reporter.values, costs, strict=True), strict=True))
+        ended = self._trainer.train_started(starts, reporter, reporter.fail)
+        for position, trained in enumerate(ended):
+            with reporter.failing_alone(position):
+                self._save(chosen[position], trained.state)
+        together = zip(ready.items(), reporter.results, strict=True)
+        return {
+            position: value
+            if each.cost is None or isinstance(value, Exception)
+            else (value, each.cost)
+            for (position, each), value in together
+        }
+
+    def _save(self, trial: Trial, state: Mapping[str, Any] | None) -> None:
+        """Leave a trial's state to its children."""
+        if self._checkpoints is not None and state is not None:
+            self._checkpoints.save(trial, state)
 
     def _check_directions(self, study: Study) -> None:
         wanted = "one direction" if self._cost is None else 'two directions, the second "minimize"'
@@ -167,8 +175,8 @@ class _Reporter:
             trial.study.directions[0] == StudyDirection.MINIMIZE for trial in trials
         )
         self._worst = worst if worst is not None else math.inf if self._is_loss else -math.inf
-        self.values = [self._worst] * len(trials)
-        self._pruned: set[int] = set()
+        self._values = [self._worst] * len(trials)
+        self._exceptions: dict[int, Exception] = {}
         self._trials = trials
         self._epochs = epochs
         self._metric = metric
@@ -177,24 +185,35 @@ class _Reporter:
         self._start = time.perf_counter()
 
     @property
-    def results(self) -> list[float | TrialPruned]:
-        """The value of each trial, or that it was pruned."""
-        return [
-            TrialPruned() if position in self._pruned else value
-            for position, value in enumerate(self.values)
-        ]
+    def results(self) -> list[float | Exception]:
+        """The value of each trial, or the exception that ended it, such as a TrialPruned."""
+        return [self._exceptions.get(n, value) for n, value in enumerate(self._values)]
+
+    def fail(self, position: int, error: Exception) -> None:
+        """Take an exception as the result of a trial, unless it has another one."""
+        self._exceptions.setdefault(position, error)
+
+    @contextmanager
+    def failing_alone(self, position: int) -> Iterator[None]:
+        """Take an exception in the context as the result of a trial."""
+        try:
+            yield
+        except Exception as error:  # Of the storage, the pruner or the place of states.
+            self.fail(position, error)
 
     def __call__(self, epoch: int, ended: Mapping[int, Epoch | None]) -> Collection[int]:
-        """Report; return the positions of the pruned trials."""
+        """Report; return the positions of the trials that are pruned or have failed."""
         share = (time.perf_counter() - self._start) / len(ended)
         for position, result in ended.items():
             self._seconds[position] += share
             if result is not None and self._reports:
-                self._trials[position].report(self._value(result), step=epoch)
+                with self.failing_alone(position):
+                    self._trials[position].report(self._value(result), step=epoch)
         for position, result in ended.items():
-            self._end(epoch, position, result)
+            with self.failing_alone(position):
+                self._end(epoch, position, result)
         self._start = time.perf_counter()
-        return self._pruned & ended.keys()
+        return self._exceptions.keys() & ended.keys()
 
     def _end(self, epoch: int, position: int, result: Epoch | None) -> None:
         """Record the trial's last epoch if it has ended."""
@@ -203,14 +222,14 @@ class _Reporter:
         if result is None:
             trial.set_user_attr("diverged", True)
         elif not is_last and self._reports and trial.should_prune():
-            self._pruned.add(position)
-        is_pruned = position in self._pruned
-        if result is not None and (is_pruned or is_last):
-            self.values[position] = self._value(result)
+            self.fail(position, TrialPruned())
+        is_over = is_last or position in self._exceptions
+        if result is not None and is_over:
+            self._values[position] = self._value(result)
             trial.set_user_attr("training_loss", result.training_loss)
             for name, value in result.metrics.items():
                 trial.set_user_attr(f"validation_{name}", value)
-        if result is None or is_pruned or is_last:
+        if result is None or is_over:
             trial.set_user_attr("training_s", self._seconds[position])
 
     def _value(self, result: Epoch) -> float:

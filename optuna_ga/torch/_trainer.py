@@ -45,6 +45,7 @@ from optuna_ga.torch._training import Epoch, Training
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None
 # if they diverged; returns the positions of members to train no further, None if there is none.
 AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
+Fail = Callable[[int, Exception], object]
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ class PopulationTrainer:
             check_callable("after_epoch", after_epoch)
         with self._settings():
             pairs = zip(members, states, strict=True)
-            starts = [self._dispatcher.start(member, state) for member, state in pairs]
+            starts = [self.started(member, state) for member, state in pairs]
         return self.train_started(starts, after_epoch)
 
     def started(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
@@ -283,13 +284,23 @@ class PopulationTrainer:
         """
         with self._settings():
             training = self._dispatcher.start(member, state)
-            self._dispatcher.verdict(training)
+            self._dispatcher.check(training)
             return training
 
     def train_started(
-        self, starts: Sequence[Training], after_epoch: AfterEpoch | None = None
+        self,
+        starts: Sequence[Training],
+        after_epoch: AfterEpoch | None = None,
+        fail: Fail | None = None,
     ) -> list[Trained]:
-        """Train members that have been started; see `train`."""
+        """Train members that have been started; see `train`.
+
+        Args:
+            starts: The members.
+            after_epoch: See `train`.
+            fail: Called with the position of a member whose training fails, and the exception;
+                the others train on. None raises the exception.
+        """
         with self._settings():
             groups: dict[Hashable, dict[int, Training]] = {}
             for position, start in enumerate(starts):
@@ -302,18 +313,25 @@ class PopulationTrainer:
                 desc=words, unit="epoch", leave=False,
             ) as progress:  # fmt: skip
                 for group in groups.values():
-                    for _ in self._train_group(group, ended, after_epoch):
+                    for _ in self._train_group(group, ended, after_epoch, fail):
                         progress.update()
         return ended
 
     def _train_group(
-        self, alive: dict[int, Training], ended: list[Trained], after_epoch: AfterEpoch | None
+        self,
+        alive: dict[int, Training],
+        ended: list[Trained],
+        after_epoch: AfterEpoch | None,
+        fail: Fail | None,
     ) -> Iterator[None]:
         """Train members of equal structure and batch size, and yield after each epoch."""
         for epoch in range(1, self._n_epochs(alive) + 1):
             results: dict[int, Epoch | None] = {}
-            for position, (training, result) in self._dispatcher.train_epoch(alive).items():
-                alive[position] = training
+            advanced = self._train_epoch(alive, fail)
+            alive = {position: training for position, (training, _) in advanced.items()}
+            if not alive:
+                return
+            for position, (_, result) in advanced.items():
                 results[position] = result if _is_finite(result) else None
                 if _is_finite(result):
                     ended[position].epochs.append(result)
@@ -329,6 +347,24 @@ class PopulationTrainer:
                     del alive[position]
             if not alive:
                 return
+
+    def _train_epoch(
+        self, alive: Mapping[int, Training], fail: Fail | None
+    ) -> dict[int, tuple[Training, Epoch]]:
+        """Train together or, if that fails, each alone, without those that fail alone, too."""
+        try:
+            return self._dispatcher.train_epoch(alive)
+        except Exception as error:  # Of the task, of the data, or for want of memory.
+            if fail is None:
+                raise
+            if len(alive) == 1:
+                (position,) = alive
+                fail(position, error)
+                return {}
+        advanced: dict[int, tuple[Training, Epoch]] = {}
+        for position, training in alive.items():
+            advanced |= self._train_epoch({position: training}, fail)
+        return advanced
 
     def _warn_of_idle(self, trainings: Iterable[Training]) -> None:
         """Warn if the schedule of resumed trainings is over."""
