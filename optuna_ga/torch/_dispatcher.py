@@ -34,6 +34,7 @@ from optuna_ga.torch._choice import (
 )
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member, check_model
@@ -190,6 +191,9 @@ class Dispatcher:
         Raises:
             Exception: Whatever keeps this member from being trained.
         """
+        recipe, member = self._recipe, training.member
+        schedule = member.schedule or recipe.schedule
+        check_factors(schedule, training.n_epochs, recipe.n_epochs(member))
         verdict = self.verdict(training)
         if self._backend == _OWN:
             return

@@ -38,7 +38,7 @@ from optuna_ga.torch._loader import as_data
 from optuna_ga.torch._multiply_adds import MultiplyAdds
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
-from optuna_ga.torch._schedules import Constant, Schedule, check_schedule
+from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
 from optuna_ga.torch._task import Member, Task, check_task
 from optuna_ga.torch._training import Epoch, Training
 
@@ -156,6 +156,8 @@ class PopulationTrainer:
         self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
         place = checked_device(device)
         check_tf32(precision, place)
+        schedule = Constant() if schedule is None else schedule
+        check_factors(schedule, 0, self.epochs)
         with usual_settings(place):
             data = {
                 name: as_data(name, each, place)
@@ -167,7 +169,7 @@ class PopulationTrainer:
             data["validation"],
             self.epochs,
             OPTIMIZERS[optimizer],
-            Constant() if schedule is None else schedule,
+            schedule,
             precision,
             place,
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optuna_ga.torch._optimizers import Optimizer
-from optuna_ga.torch._schedules import Schedule
+from optuna_ga.torch._schedules import Schedule, checked_factor
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member
 
@@ -86,9 +86,9 @@ class Training:
         return epochs
 
     def _rates(self, schedule: Schedule, epochs: int, n_steps: int, epoch: int) -> Iterator[float]:
-        factor = self.member.schedule or schedule
+        own = self.member.schedule or schedule
         for step in range(n_steps):
-            yield self.member.learning_rate * factor(epoch + step / n_steps, epochs)
+            yield self.member.learning_rate * checked_factor(own, epoch + step / n_steps, epochs)
 
     def state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the state that `resumed` takes, of tensors and numbers alone."""
