@@ -172,13 +172,14 @@ def _checked_products(
     """Return the products of convolutions and all products of an example, forward.
 
     Raises:
-        ValueError: If a gradient depends on what was computed before.
+        ValueError: If a gradient depends on what was computed before, or no parameter has one.
     """
     structure, one, other = pair[0].structure, pair[:1], pair[1:]
     with _copied(structure):
         with counted_products(structure.template) as (convolutions, others):
             first = _separately(recipe, drew, one, batch)
         again = _separately(recipe, drew, one, batch)
+    structure.check_trains(n_rows(batch))
     with _copied(structure):
         with suppress(Exception):  # Half the examples may fail where all do not.
             _separately(recipe, drew, other, _halves_twice(batch))

@@ -117,8 +117,13 @@ def check_task(task: object) -> None:
     """Check that an argument has the methods of a task.
 
     Raises:
-        TypeError: If one is missing.
+        TypeError: If one is missing, or if it is the class of a task.
     """
+    if isinstance(task, type):
+        raise TypeError(
+            f"`task` must be an object with the methods of a task, such as `{task.__name__}()`, "
+            f"but the class {shown(task)} was given."
+        )
     for name in ("model", "loss", "metrics"):
         if not callable(getattr(task, name, None)):
             raise TypeError(

@@ -28,6 +28,13 @@ def trainer(task: Any = None, **options: Any) -> PopulationTrainer:
     return PopulationTrainer(task or Classes(mlp), **settings)
 
 
+class Forgetting(Classes):
+    """A task whose loss forgets the network that it is called with."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(self.model(0), batch)
+
+
 class Returning(Classes):
     """A task whose loss and metrics are made of its network's outputs."""
 
@@ -59,6 +66,7 @@ class Returning(Classes):
         ({"optimizer": ["sgd"]}, "`optimizer` must be a string"),
         ({"schedule": "cosine"}, "`schedule` must be a function.*'cosine'"),
         ({"schedule": Cosine}, "`schedule` must be a function.*Cosine"),
+        ({"task": Returning}, r"`task` must be an object.*`Returning\(\)`"),
     ],
 )
 @pytest.mark.parametrize("backend", ["auto", "loop", "vmap"])
@@ -75,6 +83,7 @@ def test_an_argument_of_the_wrong_type_is_named(options: Any, words: str, backen
         (Returning(lambda outputs: outputs.sum().detach()), "`task.loss` must depend"),
         (Returning(metrics=lambda outputs: {"loss": outputs.sum(0)}), r"`task.metrics`.*\(3,\)"),
         (Returning(metrics=lambda outputs: {}), "`task.metrics` must.*empty"),
+        (Forgetting(mlp), "`task.loss` must depend.*none of them has a gradient"),
     ],
 )
 def test_a_result_of_the_wrong_shape_is_named(task: Any, words: str) -> None:
