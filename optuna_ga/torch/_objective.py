@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,6 +59,7 @@ class GenerationObjective:
         self._cost = cost
         self._checkpoints = checkpoints
         self._worst = worst
+        self._may_warn = True
 
     def __call__(
         self, trials: Sequence[Trial]
@@ -75,10 +77,12 @@ class GenerationObjective:
 
         Raises:
             ValueError: If the study has another number of directions than each trial values, if
-                it maximizes the cost, or if the task has no such metric.
+                it maximizes the cost, if `worst` is its best value, or if the task has no such
+                metric.
         """
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._check_directions(study)
+            self._check_worst(study)
         prepared = [self._prepared(trial) for trial in trials]
         ready = {n: each for n, each in enumerate(prepared) if isinstance(each, _Ready)}
         results: dict[int, Any] = {**dict(enumerate(prepared)), **self._trained(trials, ready)}
@@ -114,6 +118,7 @@ class GenerationObjective:
         for position, trained in enumerate(ended):
             with reporter.failing_alone(position):
                 self._save(chosen[position], trained.state)
+        self._warn_of_worst(reporter)
         together = zip(ready.items(), reporter.results, strict=True)
         return {
             position: value
@@ -134,6 +139,28 @@ class GenerationObjective:
             raise ValueError(
                 f"`study` must have {wanted}, since a trial has the {self._metric} "
                 f"{'alone' if self._cost is None else 'and a cost'}, but it has {directions}."
+            )
+
+    def _check_worst(self, study: Study) -> None:
+        """Check that not all values are as good as the worst."""
+        direction = study.directions[0]
+        best = -math.inf if direction == StudyDirection.MINIMIZE else math.inf
+        if self._worst == best:
+            raise ValueError(
+                f"`worst` must not be {best} for a study that is to {direction.name.lower()} the "
+                f"{self._metric}, since no value is better: all trials would get it."
+            )
+
+    def _warn_of_worst(self, reporter: _Reporter) -> None:
+        """Warn, once, if no trial of several has a value better than the worst."""
+        if self._may_warn and reporter.n_clipped > 1 and reporter.n_clipped == reporter.n_finite:
+            self._may_warn = False
+            warnings.warn(
+                f"`worst` must be worse than most values of the {self._metric}, but all "
+                f"{reporter.n_clipped} trials of a generation that did not diverge are worse than "
+                f"{shown(self._worst)}, which they get: a search cannot tell them apart.",
+                RuntimeWarning,
+                stacklevel=4,
             )
 
     def _start(self, trial: Trial) -> Mapping[str, Any] | None:
@@ -160,6 +187,10 @@ class _Reporter:
         metric: Name of the metric that is the value.
         worst: The worst value; None is infinity.
         reports: Whether each epoch's value is reported, and trials are pruned.
+
+    Attributes:
+        n_finite: Number of trials that ended with a finite value.
+        n_clipped: Number of those whose value is worse than the worst one, which they get.
     """
 
     def __init__(
@@ -176,6 +207,7 @@ class _Reporter:
         )
         self._worst = worst if worst is not None else math.inf if self._is_loss else -math.inf
         self._values = [self._worst] * len(trials)
+        self.n_finite = self.n_clipped = 0
         self._exceptions: dict[int, Exception] = {}
         self._trials = trials
         self._epochs = epochs
@@ -225,7 +257,9 @@ class _Reporter:
             self.fail(position, TrialPruned())
         is_over = is_last or position in self._exceptions
         if result is not None and is_over:
-            self._values[position] = self._value(result)
+            self._values[position] = value = self._value(result)
+            self.n_finite += 1
+            self.n_clipped += value != result.metrics[self._metric]
             trial.set_user_attr("training_loss", result.training_loss)
             for name, value in result.metrics.items():
                 trial.set_user_attr(f"validation_{name}", value)

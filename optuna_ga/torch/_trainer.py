@@ -215,7 +215,8 @@ class PopulationTrainer:
                 `GASampler.population_based_training`. A trial goes on with its parent's seed.
                 None trains each from scratch.
             worst: Value of a trial whose training diverged, and the worst that any trial gets;
-                None is infinity, of the worse sign.
+                None is infinity, of the worse sign. A warning says so if no trial of a generation
+                is better.
 
         Raises:
             TypeError: If an argument has the wrong type.
