@@ -15,8 +15,8 @@ from tests.torch.tasks import MEMBERS, Classes, images, rows
 
 def spectral() -> nn.Module:
     """Return a network whose weights have a spectral norm, estimated anew at each use."""
-    layer = parametrizations.spectral_norm(nn.Linear(6, 4))
-    return nn.Sequential(layer, nn.Tanh(), parametrizations.orthogonal(nn.Linear(4, 4)),
+    layer = parametrizations.spectral_norm(nn.Linear(6, 16))
+    return nn.Sequential(layer, nn.Tanh(), parametrizations.orthogonal(nn.Linear(16, 4)),
                          parametrizations.weight_norm(nn.Linear(4, 3)))  # fmt: skip
 
 
