@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from optuna import Study, Trial, TrialPruned
+from optuna import Study, Trial
 from optuna.study import StudyDirection
 
 from optuna_ga._checks import check_callable, check_text, is_number, shown
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga.torch._reporter import Reporter, check_metric
 from optuna_ga.torch._task import Member
-from optuna_ga.torch._training import Epoch, Training
+from optuna_ga.torch._training import Training
 
 if TYPE_CHECKING:
     from optuna_ga.torch._trainer import PopulationTrainer
@@ -52,7 +51,7 @@ class GenerationObjective:
             check_callable("cost", cost)
         check_checkpoints(checkpoints)
         _check_worst(worst)
-        _check_metric(metric, trainer.metric_names())
+        check_metric(metric, trainer.metric_names())
         self._trainer = trainer
         self._suggest = suggest
         self._metric = metric
@@ -76,10 +75,17 @@ class GenerationObjective:
             trained, or its state from being saved, is the result of that trial alone.
 
         Raises:
+            TypeError: If a single trial is given, as by `study.optimize`.
             ValueError: If the study has another number of directions than each trial values, if
                 it maximizes the cost, if `worst` is its best value, or if the task has no such
                 metric.
         """
+        if isinstance(trials, Trial):
+            raise TypeError(
+                "This objective takes the trials of a generation, but a single one was given. "
+                "Call `optimize_generations(study, objective, n_generations)` instead of "
+                "`study.optimize`."
+            )
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._check_directions(study)
             self._check_worst(study)
@@ -93,7 +99,7 @@ class GenerationObjective:
         try:
             member = _checked_member(self._suggest(trial))
             # Before the training, which an error here would waste.
-            cost = None if self._cost is None else float(self._cost(member))
+            cost = None if self._cost is None else _checked_cost(self._cost(member))
             return _Ready(self._trainer.started(member, self._start(trial)), cost)
         except Exception as error:  # Of the user's functions, or of the network.
             return error
@@ -104,10 +110,10 @@ class GenerationObjective:
         """Return the results of the trials that can be trained, by their positions."""
         if not ready:
             return {}
-        _check_metric(self._metric, self._trainer.metric_names())
+        check_metric(self._metric, self._trainer.metric_names())
         chosen = [trials[position] for position in ready]
         starts = [each.start for each in ready.values()]
-        reporter = _Reporter(
+        reporter = Reporter(
             chosen,
             [start.member.epochs or self._trainer.epochs for start in starts],
             self._metric,
@@ -151,7 +157,7 @@ class GenerationObjective:
                 f"{self._metric}, since no value is better: all trials would get it."
             )
 
-    def _warn_of_worst(self, reporter: _Reporter) -> None:
+    def _warn_of_worst(self, reporter: Reporter) -> None:
         """Warn, once, if no trial of several has a value better than the worst."""
         if self._may_warn and reporter.n_clipped > 1 and reporter.n_clipped == reporter.n_finite:
             self._may_warn = False
@@ -178,108 +184,6 @@ class _Ready(NamedTuple):
     cost: float | None
 
 
-class _Reporter:
-    """Records each trial's results, and ends those that its study prunes.
-
-    Args:
-        trials: The trials.
-        epochs: The number of epochs of each.
-        metric: Name of the metric that is the value.
-        worst: The worst value; None is infinity.
-        reports: Whether each epoch's value is reported, and trials are pruned.
-
-    Attributes:
-        n_finite: Number of trials that ended with a finite value.
-        n_clipped: Number of those whose value is worse than the worst one, which they get.
-    """
-
-    def __init__(
-        self,
-        trials: Sequence[Trial],
-        epochs: Sequence[int],
-        metric: str,
-        worst: float | None,
-        *,
-        reports: bool,
-    ) -> None:
-        self._is_loss = all(
-            trial.study.directions[0] == StudyDirection.MINIMIZE for trial in trials
-        )
-        self._worst = worst if worst is not None else math.inf if self._is_loss else -math.inf
-        self._values = [self._worst] * len(trials)
-        self.n_finite = self.n_clipped = 0
-        self._exceptions: dict[int, Exception] = {}
-        self._trials = trials
-        self._epochs = epochs
-        self._metric = metric
-        self._reports = reports
-        self._seconds = [0.0] * len(trials)
-        self._start = time.perf_counter()
-
-    @property
-    def results(self) -> list[float | Exception]:
-        """The value of each trial, or the exception that ended it, such as a TrialPruned."""
-        return [self._exceptions.get(n, value) for n, value in enumerate(self._values)]
-
-    def fail(self, position: int, error: Exception) -> None:
-        """Take an exception as the result of a trial, unless it has another one."""
-        self._exceptions.setdefault(position, error)
-
-    @contextmanager
-    def failing_alone(self, position: int) -> Iterator[None]:
-        """Take an exception in the context as the result of a trial."""
-        try:
-            yield
-        except Exception as error:  # Of the storage, the pruner or the place of states.
-            self.fail(position, error)
-
-    def __call__(self, epoch: int, ended: Mapping[int, Epoch | None]) -> Collection[int]:
-        """Report; return the positions of the trials that are pruned or have failed."""
-        share = (time.perf_counter() - self._start) / len(ended)
-        for position, result in ended.items():
-            self._seconds[position] += share
-            if result is not None and self._reports:
-                with self.failing_alone(position):
-                    self._trials[position].report(self._value(result), step=epoch)
-        for position, result in ended.items():
-            with self.failing_alone(position):
-                self._end(epoch, position, result)
-        self._start = time.perf_counter()
-        return self._exceptions.keys() & ended.keys()
-
-    def _end(self, epoch: int, position: int, result: Epoch | None) -> None:
-        """Record the trial's last epoch if it has ended."""
-        trial = self._trials[position]
-        is_last = epoch == self._epochs[position]
-        if result is None:
-            trial.set_user_attr("diverged", True)
-        elif not is_last and self._reports and trial.should_prune():
-            self.fail(position, TrialPruned())
-        is_over = is_last or position in self._exceptions
-        if result is not None and is_over:
-            self._values[position] = value = self._value(result)
-            self.n_finite += 1
-            self.n_clipped += value != result.metrics[self._metric]
-            trial.set_user_attr("training_loss", result.training_loss)
-            for name, value in result.metrics.items():
-                trial.set_user_attr(f"validation_{name}", value)
-        if result is None or is_over:
-            trial.set_user_attr("training_s", self._seconds[position])
-
-    def _value(self, result: Epoch) -> float:
-        _check_metric(self._metric, result.metrics)
-        value = result.metrics[self._metric]
-        return min(value, self._worst) if self._is_loss else max(value, self._worst)
-
-
-def _check_metric(metric: str, known: Collection[str] | None) -> None:
-    if known is not None and metric not in known:
-        raise ValueError(
-            f"`metric` must be one of {sorted(known)}, which `task.metrics` returns, but "
-            f"{metric!r} was given."
-        )
-
-
 def _check_worst(worst: object) -> None:
     if worst is None:
         return
@@ -287,6 +191,14 @@ def _check_worst(worst: object) -> None:
         raise TypeError(f"`worst` must be a number or None, but {shown(worst)} was given.")
     if math.isnan(worst):
         raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")
+
+
+def _checked_cost(cost: object) -> float:
+    if not is_number(cost):
+        raise TypeError(f"`cost` must return a number, but it returned {shown(cost)}.")
+    if math.isnan(cost):
+        raise ValueError(f"`cost` must not return NaN, but it returned {shown(cost)}.")
+    return float(cost)
 
 
 def _checked_member(member: object) -> Member:

@@ -156,13 +156,15 @@ def check_loss(loss: object) -> Tensor:
 
     Raises:
         TypeError: If it is no tensor.
-        ValueError: If it has several numbers, or depends on no parameter.
+        ValueError: If it has several numbers, is complex, or depends on no parameter.
     """
     rule = "`task.loss` must return a tensor `()`, the mean over a batch"
     if not isinstance(loss, Tensor):
         raise TypeError(f"{rule}, but it returned {shown(loss)}.")
     if loss.dim():
         raise ValueError(f"{rule}, but it returned one of shape {tuple(loss.shape)}.")
+    if loss.is_complex():
+        raise ValueError(f"{rule}, which must be real, but it returned one of {loss.dtype}.")
     if not loss.requires_grad:
         raise ValueError(
             "`task.loss` must depend on the network's parameters, but it returned a tensor "
@@ -176,7 +178,7 @@ def check_metrics(metrics: object) -> dict[str, Tensor]:
 
     Raises:
         TypeError: If it is something else.
-        ValueError: If it is empty, or has a tensor of several numbers.
+        ValueError: If it is empty, or has a tensor of several numbers, or a complex one.
     """
     rule = "`task.metrics` must return a dictionary of tensors `()`, sums over a batch"
     if not isinstance(metrics, dict):
@@ -188,4 +190,6 @@ def check_metrics(metrics: object) -> dict[str, Tensor]:
             raise TypeError(f"{rule}, but {shown(name)} is {shown(value)}.")
         if value.dim():
             raise ValueError(f"{rule}, but {name!r} has the shape {tuple(value.shape)}.")
+        if value.is_complex():
+            raise ValueError(f"{rule}, which must be real, but {name!r} is of {value.dtype}.")
     return metrics

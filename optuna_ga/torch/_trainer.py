@@ -338,7 +338,8 @@ class PopulationTrainer:
                 results[position] = result if _is_finite(result) else None
                 if _is_finite(result):
                     ended[position].epochs.append(result)
-            dropped = checked_dropped(after_epoch(epoch, results) if after_epoch else None)
+            after = after_epoch(epoch, results) if after_epoch else None
+            dropped = checked_dropped(after, len(ended))
             yield
             for position, training in list(alive.items()):
                 is_lost = results[position] is None or position in dropped
