@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -71,20 +72,25 @@ def checked_states(states: Any, n_members: int) -> Sequence[Mapping[str, Any] | 
     return states
 
 
-def checked_dropped(dropped: object) -> Collection[int]:
+def checked_dropped(dropped: object, n_members: int) -> Collection[int]:
     """Return the positions of members to train no further.
 
     Raises:
         TypeError: If they are neither positions nor None.
+        ValueError: If there is no member at one of them.
     """
     if dropped is None:
         return ()
-    if not isinstance(dropped, Collection):
-        raise TypeError(
-            "`after_epoch` must return the positions of members to train no further, or None, "
-            f"but it returned {shown(dropped)}."
-        )
-    return dropped
+    rule = "`after_epoch` must return the positions of members to train no further, or None"
+    if not isinstance(dropped, Collection) or isinstance(dropped, Mapping):
+        raise TypeError(f"{rule}, but it returned {shown(dropped)}.")
+    try:
+        positions = {operator.index(each) for each in dropped}
+    except TypeError as error:
+        raise TypeError(f"{rule}, but it returned {shown(dropped)}.") from error
+    if wrong := positions - {*range(n_members)}:
+        raise ValueError(f"{rule}, but there is no member {min(wrong)} of {n_members}.")
+    return positions
 
 
 def takes_a_seed_alone(function: Callable[..., Any]) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -26,6 +26,7 @@ from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import generator_states, seeded
+from optuna_ga.torch._products import counted_products
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Training
 
@@ -64,6 +65,9 @@ class Verdict(NamedTuple):
     products: int = 0
 
 
+DRAWS = Verdict("they draw from PyTorch's global generator", "")
+
+
 def examine(recipe: Recipe, *pair: Training) -> Verdict:
     """Compute one step of two members of equal structure in several ways, and compare.
 
@@ -74,18 +78,18 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     structure = pair[0].structure
     structure.changes_batch = False  # As far as is known.
     with _watched(recipe) as drew:
-        first_batch, *shorter = _batches(recipe, pair[0])
+        first_batch = recipe.train.first_batch(recipe.batch_size(pair[0].member))
     _check_checkpoints(recipe, drew, pair[:1], first_batch)
     convolution, products = _checked_products(recipe, drew, pair, first_batch)
-    for batch in shorter:
+    for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
         # What fails here may never be trained on, since a member has a batch size of its own.
-        with suppress(Exception), _copied(structure):
-            _separately(recipe, drew, pair[:1], batch)
+        with suppress(Exception):
+            drew += [True] * try_length(recipe, pair[0], length)
     # A first call leaves the same whoever makes it, such as positions, which `vmap` cannot keep.
     separate = _separately(recipe, drew, pair, first_batch)
     structure.draws = structure.has_drawn
     if drew:
-        return Verdict("they draw from PyTorch's global generator", "")
+        return DRAWS
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -106,6 +110,29 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
             f"itself: they differ by {100 * difference:.2g} %."
         )
     return Verdict("", "", convolution, products)
+
+
+def lengths(recipe: Recipe, training: Training) -> set[int]:
+    """Return the numbers of examples of a member's batches, as far as they are known."""
+    data, size = recipe.train, recipe.batch_size(training.member)
+    return {*data.lengths(size)} if isinstance(data, TensorData) else {data.batch_size}
+
+
+def try_length(recipe: Recipe, training: Training, length: int) -> bool:
+    """Compute a step on a batch of a length; return whether it draws from global generators.
+
+    Raises:
+        Exception: Whatever the task raises for such a batch.
+    """
+    structure = training.structure
+    draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
+    try:
+        with _watched(recipe) as drew, _copied(structure):
+            batch = recipe.train.first_batch(length)
+            _differentiated(recipe, ByBranches(torch.device("cpu")), [training], batch)
+    finally:
+        structure.draws = draws or structure.has_drawn
+    return bool(drew)
 
 
 def _check_checkpoints(
@@ -145,13 +172,14 @@ def _checked_products(
     """Return the products of convolutions and all products of an example, forward.
 
     Raises:
-        ValueError: If a gradient depends on what was computed before.
+        ValueError: If a gradient depends on what was computed before, or no parameter has one.
     """
     structure, one, other = pair[0].structure, pair[:1], pair[1:]
     with _copied(structure):
-        with _counted_products(structure.template) as (convolutions, others):
+        with counted_products(structure.template) as (convolutions, others):
             first = _separately(recipe, drew, one, batch)
         again = _separately(recipe, drew, one, batch)
+    structure.check_trains(n_rows(batch))
     with _copied(structure):
         with suppress(Exception):  # Half the examples may fail where all do not.
             _separately(recipe, drew, other, _halves_twice(batch))
@@ -184,41 +212,6 @@ def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
     if verdict.convolution or verdict.products > _FEW_PRODUCTS or n_members < _FEW_MEMBERS:
         return "threads", "on a CPU only many small networks without convolutions gain by vmap"
     return "vmap", "many small networks share the overhead of each operation"
-
-
-@contextmanager
-def _counted_products(model: nn.Module) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield lists that get the products of convolutions and of other layers, for a batch.
-
-    Those of training are counted, not those of evaluation, nor what cannot be read.
-    """
-    convolutions: list[int] = []
-    others: list[int] = []
-
-    def count(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        if module.training:
-            counts = convolutions if isinstance(module, nn.modules.conv._ConvNd) else others
-            with suppress(Exception):  # A subclass may take and return anything.
-                counts.append(_products(module, [*args, *kwargs.values()], output))
-
-    kinds = nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase
-    layers = [module for module in model.modules() if isinstance(module, kinds)]
-    handles = [layer.register_forward_hook(count, with_kwargs=True) for layer in layers]
-    try:
-        yield convolutions, others
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _products(module: Any, inputs: Any, output: Any) -> int:
-    """Return the number of products of a layer's inputs with its weights."""
-    if isinstance(module, nn.MultiheadAttention):  # Its projections are no layers of their own.
-        return int(output[0].numel() * 4 * module.embed_dim)
-    if isinstance(module, nn.RNNBase):
-        n_steps = inputs[0].data.numel() // module.input_size  # Those of a packed sequence, too.
-        return int(n_steps * sum(weight.numel() for weight in module.parameters()))
-    return int(output.numel() * module.weight[0].numel())
 
 
 def _difference(one: list[Tensor], other: list[Tensor]) -> float:
@@ -262,15 +255,6 @@ def _watched(recipe: Recipe, drew: list[bool] | None = None) -> Iterator[list[bo
             drew.append(True)
 
 
-def _batches(recipe: Recipe, training: Training) -> list[Any]:
-    """Return a batch of each number of examples that is known: the first, and the last."""
-    data = recipe.train
-    size = recipe.batch_size(training.member)
-    first = data.first_batch(size)
-    lengths = data.lengths(size) if isinstance(data, TensorData) else [n_rows(first)]
-    return [first, *(data.first_batch(length) for length in {*lengths} - {n_rows(first)})]
-
-
 def _separately(
     recipe: Recipe, drew: list[bool], members: Sequence[Training], batch: Any
 ) -> list[Tensor]:
@@ -283,6 +267,20 @@ def _computed(
     recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
 ) -> list[Tensor]:
     """Return gradients, losses, weights and buffers after a batch; metrics must not fail."""
+    numbers, found = _differentiated(recipe, method, members, batch)
+    structure = members[0].structure
+    structure.template.eval()
+    judged = recipe.validation.first_batch(recipe.validation.batch_size)
+    with torch.no_grad(), _watched_batch(structure, judged) as own:
+        metrics = method.metrics(structure, recipe.task.metrics, numbers, own)
+    structure.metric_names = sorted(metrics)
+    return found
+
+
+def _differentiated(
+    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
+) -> tuple[Numbers, list[Tensor]]:
+    """Return numbers of members, and gradients, losses, weights and buffers after a batch."""
     structure, device = members[0].structure, recipe.device
     buffers = {
         name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
@@ -294,16 +292,18 @@ def _computed(
         torch.zeros((), dtype=torch.int32, device=device),
     )
     structure.template.train()
-    judged = recipe.validation.first_batch(recipe.validation.batch_size)
-    own = tree_map(torch.clone, (batch, judged))  # They may be changed in place.
-    gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own[0], True)
-    structure.template.eval()
-    with torch.no_grad():
-        metrics = method.metrics(structure, recipe.task.metrics, numbers, own[1])
-    structure.metric_names = sorted(metrics)
-    pairs = zip(tree_leaves(own), tree_leaves((batch, judged)), strict=True)
+    with _watched_batch(structure, batch) as own:
+        gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own, True)
+    return numbers, [gradient, losses, numbers.weights, *after.values()]
+
+
+@contextmanager
+def _watched_batch(structure: Structure, batch: Any) -> Iterator[Any]:
+    """Yield a copy of a batch, and note whether it is changed in place."""
+    own = tree_map(torch.clone, batch)
+    yield own
+    pairs = zip(tree_leaves(own), tree_leaves(batch), strict=True)
     structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)
-    return [gradient, losses, numbers.weights, *after.values()]
 
 
 def first_line(error: Exception) -> str:

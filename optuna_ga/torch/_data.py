@@ -57,6 +57,8 @@ class TensorData:
             raise ValueError(
                 f"`examples` must have the same number of rows, but {sorted(sizes)} were given."
             )
+        # What they were computed from is not trained on, and is differentiated once at most.
+        self._examples = tree_map(Tensor.detach, self._examples)
 
     def __len__(self) -> int:
         return len(tree_leaves(self._examples)[0])

@@ -7,6 +7,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,9 +23,18 @@ from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import Verdict, choose, examine, first_line
+from optuna_ga.torch._choice import (
+    DRAWS,
+    Verdict,
+    choose,
+    examine,
+    first_line,
+    lengths,
+    try_length,
+)
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member, check_model
@@ -67,6 +77,7 @@ class Dispatcher:
         self._latest: tuple[Hashable, Training] | None = None
         self.verdicts: dict[Hashable, Verdict] = {}
         self.metric_names: Collection[str] | None = None
+        self._tried: set[tuple[Hashable, int]] = set()
         self._backends: dict[str, Backend] = {}
         self._logged: set[tuple[Hashable, str]] = set()
         self._largest_part = math.inf
@@ -172,13 +183,33 @@ class Dispatcher:
             name, reason = choose(self._recipe, len(members), verdict)
             self._log(members[0].structure, f"Backend {name!r}, since {reason}.")
             return name
+        return self._backend
+
+    def check(self, training: Training) -> None:
+        """Check that a member can be trained, so that it does not fail together with others.
+
+        Raises:
+            Exception: Whatever keeps this member from being trained.
+        """
+        recipe, member = self._recipe, training.member
+        schedule = member.schedule or recipe.schedule
+        check_factors(schedule, training.n_epochs, recipe.n_epochs(member))
+        verdict = self.verdict(training)
+        if self._backend == _OWN:
+            return
+        key = training.structure.key
+        for length in lengths(self._recipe, training):
+            if (key, length) not in self._tried:
+                with suppress(torch.OutOfMemoryError):  # A training makes room.
+                    if try_length(self._recipe, training, length) and not verdict.loop_only:
+                        verdict = self._decide(key, DRAWS)
+                self._tried.add((key, length))
         reason = verdict.loop_only or (verdict.no_vmap if self._backend == "vmap" else "")
-        if reason and self._backend != "loop":
+        if reason and self._backend not in ("auto", "loop"):
             raise ValueError(
                 f"`backend` must not be {self._backend!r} for this network: {reason}. "
                 '"auto" finds one that trains it.'
             )
-        return self._backend
 
     def verdict(self, training: Training) -> Verdict:
         """Return how a network can be trained, examined once for each structure."""
@@ -188,17 +219,20 @@ class Dispatcher:
         if key not in self.verdicts:
             member = training.member
             other = self.start(replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1)))
-            verdict = examine(self._recipe, training, other)
-            self.verdicts[key] = verdict
+            self._decide(key, examine(self._recipe, training, other))
             self.metric_names = training.structure.metric_names
-            reason = verdict.loop_only or verdict.no_vmap
-            if self._backend == "auto" and reason:
-                warnings.warn(
-                    f"Networks are trained separately: {reason}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+            self._tried.add((key, max(lengths(self._recipe, training))))
         return self.verdicts[key]
+
+    def _decide(self, key: Hashable, verdict: Verdict) -> Verdict:
+        """Keep and return a verdict, and warn of one against the fastest way."""
+        self.verdicts[key] = verdict
+        reason = verdict.loop_only or verdict.no_vmap
+        if self._backend == "auto" and reason:
+            warnings.warn(
+                f"Networks are trained separately: {reason}", RuntimeWarning, stacklevel=3
+            )
+        return verdict
 
     def _log(self, structure: Structure, message: str) -> None:
         if (structure.key, message) not in self._logged:

@@ -169,9 +169,10 @@ def n_cores() -> int:
 
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Compute on a GPU as the trainers do: TF32 only if asked for, kernels that repeat exactly.
+    """Compute as the trainers do: TF32 only if asked for, kernels that repeat exactly.
 
-    PyTorch's own settings are restored afterwards. On a CPU nothing changes.
+    PyTorch's own settings are restored afterwards. On a CPU products of float32 are not rounded,
+    as `torch.set_float32_matmul_precision` lets them be there, too.
 
     Args:
         precision: "float32", "tf32" or "bfloat16". Only "tf32" lets products of float32 round to
@@ -179,13 +180,37 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         device: The device of the tensors.
     """
     if device.type != "cuda":
-        yield
+        with _cpu_products.changed(_do_not_round_on_cpu):
+            yield
         return
     with ExitStack() as stack:
         for holder, name, value in _gpu_settings(tf32=precision == "tf32"):
             stack.callback(setattr, holder, name, getattr(holder, name))
             setattr(holder, name, value)
         yield
+
+
+def _cpu_holders() -> list[Any]:
+    """Return the holders of the precisions of float32 on a CPU, where PyTorch has them."""
+    onednn: Any = torch.backends.mkldnn
+    return [getattr(onednn, name) for name in ("matmul", "conv", "rnn") if hasattr(onednn, name)]
+
+
+def _cpu_precisions() -> list[str]:
+    return [holder.fp32_precision for holder in _cpu_holders()]
+
+
+def _set_cpu_precisions(precisions: list[str]) -> None:
+    for holder, precision in zip(_cpu_holders(), precisions, strict=True):
+        holder.fp32_precision = precision
+
+
+def _do_not_round_on_cpu() -> None:
+    _set_cpu_precisions(["ieee"] * len(_cpu_holders()))
+
+
+# A setting of the process, in which several threads may train.
+_cpu_products = _Kept(_cpu_precisions, _set_cpu_precisions, "nothing")
 
 
 def _gpu_settings(*, tf32: bool) -> Iterator[tuple[Any, str, Any]]:

@@ -91,8 +91,8 @@ class LoaderData:
             raise ValueError(self._wrong_length(f"only {n} of"))
 
     def _placed(self, rows: Tensor) -> Tensor:
-        """Return a tensor on the device, one that gradients can be taken of."""
-        rows = rows.to(self.device, non_blocking=True)
+        """Return a tensor on the device, one that gradients can be taken of, and no further."""
+        rows = rows.detach().to(self.device, non_blocking=True)
         return rows.clone() if rows.is_inference() else rows
 
     def _batches_of_loader(self, epoch: int) -> Iterator[Any]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from optuna import Study, Trial, TrialPruned
+from optuna import Study, Trial
 from optuna.study import StudyDirection
 
 from optuna_ga._checks import check_callable, check_text, is_number, shown
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga.torch._reporter import Reporter, check_metric
 from optuna_ga.torch._task import Member
-from optuna_ga.torch._training import Epoch, Training
+from optuna_ga.torch._training import Training
 
 if TYPE_CHECKING:
     from optuna_ga.torch._trainer import PopulationTrainer
@@ -50,13 +51,14 @@ class GenerationObjective:
             check_callable("cost", cost)
         check_checkpoints(checkpoints)
         _check_worst(worst)
-        _check_metric(metric, trainer.metric_names())
+        check_metric(metric, trainer.metric_names())
         self._trainer = trainer
         self._suggest = suggest
         self._metric = metric
         self._cost = cost
         self._checkpoints = checkpoints
         self._worst = worst
+        self._may_warn = True
 
     def __call__(
         self, trials: Sequence[Trial]
@@ -69,15 +71,24 @@ class GenerationObjective:
         Returns:
             For each trial its metric after the last epoch; the worst value if its training
             diverged; or an `optuna.TrialPruned` if the study's pruner ended it. With a cost, the
-            metric or worst value and the cost. What `suggest`, the cost or `task.model` raises
-            for a trial is the result of that trial.
+            metric or worst value and the cost. An exception that keeps a trial from being
+            trained, or its state from being saved, is the result of that trial alone.
 
         Raises:
+            TypeError: If a single trial is given, as by `study.optimize`.
             ValueError: If the study has another number of directions than each trial values, if
-                it maximizes the cost, or if the task has no such metric.
+                it maximizes the cost, if `worst` is its best value, or if the task has no such
+                metric.
         """
+        if isinstance(trials, Trial):
+            raise TypeError(
+                "This objective takes the trials of a generation, but a single one was given. "
+                "Call `optimize_generations(study, objective, n_generations)` instead of "
+                "`study.optimize`."
+            )
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._check_directions(study)
+            self._check_worst(study)
         prepared = [self._prepared(trial) for trial in trials]
         ready = {n: each for n, each in enumerate(prepared) if isinstance(each, _Ready)}
         results: dict[int, Any] = {**dict(enumerate(prepared)), **self._trained(trials, ready)}
@@ -88,36 +99,44 @@ class GenerationObjective:
         try:
             member = _checked_member(self._suggest(trial))
             # Before the training, which an error here would waste.
-            cost = None if self._cost is None else float(self._cost(member))
+            cost = None if self._cost is None else _checked_cost(self._cost(member))
             return _Ready(self._trainer.started(member, self._start(trial)), cost)
         except Exception as error:  # Of the user's functions, or of the network.
             return error
 
     def _trained(
         self, trials: Sequence[Trial], ready: Mapping[int, _Ready]
-    ) -> dict[int, float | tuple[float, float] | TrialPruned]:
+    ) -> dict[int, float | tuple[float, float] | Exception]:
         """Return the results of the trials that can be trained, by their positions."""
         if not ready:
             return {}
-        _check_metric(self._metric, self._trainer.metric_names())
+        check_metric(self._metric, self._trainer.metric_names())
         chosen = [trials[position] for position in ready]
         starts = [each.start for each in ready.values()]
-        reporter = _Reporter(
+        reporter = Reporter(
             chosen,
             [start.member.epochs or self._trainer.epochs for start in starts],
             self._metric,
             self._worst,
             reports=self._cost is None,
         )
-        ended = self._trainer.train_started(starts, reporter)
-        if self._checkpoints is not None:
-            for trial, trained in zip(chosen, ended, strict=True):
-                if trained.state is not None:
-                    self._checkpoints.save(trial, trained.state)
-        if self._cost is None:
-            return dict(zip(ready, reporter.results, strict=True))
-        costs = [each.cost for each in ready.values() if each.cost is not None]
-        return dict(zip(ready, zip(reporter.values, costs, strict=True), strict=True))
+        ended = self._trainer.train_started(starts, reporter, reporter.fail)
+        for position, trained in enumerate(ended):
+            with reporter.failing_alone(position):
+                self._save(chosen[position], trained.state)
+        self._warn_of_worst(reporter)
+        together = zip(ready.items(), reporter.results, strict=True)
+        return {
+            position: value
+            if each.cost is None or isinstance(value, Exception)
+            else (value, each.cost)
+            for (position, each), value in together
+        }
+
+    def _save(self, trial: Trial, state: Mapping[str, Any] | None) -> None:
+        """Leave a trial's state to its children."""
+        if self._checkpoints is not None and state is not None:
+            self._checkpoints.save(trial, state)
 
     def _check_directions(self, study: Study) -> None:
         wanted = "one direction" if self._cost is None else 'two directions, the second "minimize"'
@@ -126,6 +145,28 @@ class GenerationObjective:
             raise ValueError(
                 f"`study` must have {wanted}, since a trial has the {self._metric} "
                 f"{'alone' if self._cost is None else 'and a cost'}, but it has {directions}."
+            )
+
+    def _check_worst(self, study: Study) -> None:
+        """Check that not all values are as good as the worst."""
+        direction = study.directions[0]
+        best = -math.inf if direction == StudyDirection.MINIMIZE else math.inf
+        if self._worst == best:
+            raise ValueError(
+                f"`worst` must not be {best} for a study that is to {direction.name.lower()} the "
+                f"{self._metric}, since no value is better: all trials would get it."
+            )
+
+    def _warn_of_worst(self, reporter: Reporter) -> None:
+        """Warn, once, if no trial of several has a value better than the worst."""
+        if self._may_warn and reporter.n_clipped > 1 and reporter.n_clipped == reporter.n_finite:
+            self._may_warn = False
+            warnings.warn(
+                f"`worst` must be worse than most values of the {self._metric}, but all "
+                f"{reporter.n_clipped} trials of a generation that did not diverge are worse than "
+                f"{shown(self._worst)}, which they get: a search cannot tell them apart.",
+                RuntimeWarning,
+                stacklevel=4,
             )
 
     def _start(self, trial: Trial) -> Mapping[str, Any] | None:
@@ -143,90 +184,6 @@ class _Ready(NamedTuple):
     cost: float | None
 
 
-class _Reporter:
-    """Records each trial's results, and ends those that its study prunes.
-
-    Args:
-        trials: The trials.
-        epochs: The number of epochs of each.
-        metric: Name of the metric that is the value.
-        worst: The worst value; None is infinity.
-        reports: Whether each epoch's value is reported, and trials are pruned.
-    """
-
-    def __init__(
-        self,
-        trials: Sequence[Trial],
-        epochs: Sequence[int],
-        metric: str,
-        worst: float | None,
-        *,
-        reports: bool,
-    ) -> None:
-        self._is_loss = all(
-            trial.study.directions[0] == StudyDirection.MINIMIZE for trial in trials
-        )
-        self._worst = worst if worst is not None else math.inf if self._is_loss else -math.inf
-        self.values = [self._worst] * len(trials)
-        self._pruned: set[int] = set()
-        self._trials = trials
-        self._epochs = epochs
-        self._metric = metric
-        self._reports = reports
-        self._seconds = [0.0] * len(trials)
-        self._start = time.perf_counter()
-
-    @property
-    def results(self) -> list[float | TrialPruned]:
-        """The value of each trial, or that it was pruned."""
-        return [
-            TrialPruned() if position in self._pruned else value
-            for position, value in enumerate(self.values)
-        ]
-
-    def __call__(self, epoch: int, ended: Mapping[int, Epoch | None]) -> Collection[int]:
-        """Report; return the positions of the pruned trials."""
-        share = (time.perf_counter() - self._start) / len(ended)
-        for position, result in ended.items():
-            self._seconds[position] += share
-            if result is not None and self._reports:
-                self._trials[position].report(self._value(result), step=epoch)
-        for position, result in ended.items():
-            self._end(epoch, position, result)
-        self._start = time.perf_counter()
-        return self._pruned & ended.keys()
-
-    def _end(self, epoch: int, position: int, result: Epoch | None) -> None:
-        """Record the trial's last epoch if it has ended."""
-        trial = self._trials[position]
-        is_last = epoch == self._epochs[position]
-        if result is None:
-            trial.set_user_attr("diverged", True)
-        elif not is_last and self._reports and trial.should_prune():
-            self._pruned.add(position)
-        is_pruned = position in self._pruned
-        if result is not None and (is_pruned or is_last):
-            self.values[position] = self._value(result)
-            trial.set_user_attr("training_loss", result.training_loss)
-            for name, value in result.metrics.items():
-                trial.set_user_attr(f"validation_{name}", value)
-        if result is None or is_pruned or is_last:
-            trial.set_user_attr("training_s", self._seconds[position])
-
-    def _value(self, result: Epoch) -> float:
-        _check_metric(self._metric, result.metrics)
-        value = result.metrics[self._metric]
-        return min(value, self._worst) if self._is_loss else max(value, self._worst)
-
-
-def _check_metric(metric: str, known: Collection[str] | None) -> None:
-    if known is not None and metric not in known:
-        raise ValueError(
-            f"`metric` must be one of {sorted(known)}, which `task.metrics` returns, but "
-            f"{metric!r} was given."
-        )
-
-
 def _check_worst(worst: object) -> None:
     if worst is None:
         return
@@ -234,6 +191,14 @@ def _check_worst(worst: object) -> None:
         raise TypeError(f"`worst` must be a number or None, but {shown(worst)} was given.")
     if math.isnan(worst):
         raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")
+
+
+def _checked_cost(cost: object) -> float:
+    if not is_number(cost):
+        raise TypeError(f"`cost` must return a number, but it returned {shown(cost)}.")
+    if math.isnan(cost):
+        raise ValueError(f"`cost` must not return NaN, but it returned {shown(cost)}.")
+    return float(cost)
 
 
 def _checked_member(member: object) -> Member:

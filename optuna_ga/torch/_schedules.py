@@ -6,12 +6,13 @@ the whole training. It is called before every step, so that it may change within
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from optuna_ga._checks import check_at_least_zero, check_int, set_checked, shown
+from optuna_ga._checks import check_at_least_zero, check_int, is_number, set_checked, shown
 
 Schedule: TypeAlias = Callable[[float, int], float]
 
@@ -27,6 +28,49 @@ def check_schedule(value: object) -> None:
             "`schedule` must be a function of epoch and epochs, such as `Cosine()`, or None, but "
             f"{shown(value)} was given."
         )
+    if value is not None and not _takes_two(value):
+        raise TypeError(
+            "`schedule` must be a function that can be called with epoch and epochs, but "
+            f"{shown(value)} cannot."
+        )
+
+
+def _takes_two(function: Callable[..., object]) -> bool:
+    """Return whether a function takes two arguments, as far as its signature shows."""
+    try:
+        inspect.signature(function).bind(0.0, 1)
+    except TypeError:
+        return False
+    except ValueError:  # Such as some of those written in C, which show none.
+        pass
+    return True
+
+
+def checked_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
+    """Return what a schedule gives for an epoch.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is negative, infinite or NaN.
+    """
+    factor: object = schedule(epoch, epochs)
+    if is_number(factor) and 0.0 <= float(factor) < math.inf:
+        return float(factor)
+    raise (ValueError if is_number(factor) else TypeError)(
+        f"`schedule` must return a finite number of at least 0, but {shown(schedule)} returned "
+        f"{shown(factor)} for epoch {epoch:g} of {epochs}."
+    )
+
+
+def check_factors(schedule: Schedule, first: int, epochs: int) -> None:
+    """Check what a schedule gives at the beginning of each epoch, from the first one on.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is negative, infinite or NaN.
+    """
+    for epoch in range(first, first + epochs):
+        checked_factor(schedule, float(epoch), epochs)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,18 @@ class Structure:
             {name: torch.full(shape, name not in unused) for name, shape in self._shapes.items()}
         )
 
+    def check_trains(self, n_rows: int) -> None:
+        """Check that a batch gives some parameter a gradient.
+
+        Raises:
+            ValueError: If it gives none.
+        """
+        if self.unused[n_rows] == {*self._shapes}:
+            raise ValueError(
+                "`task.loss` must depend on the parameters of the network that it is called with, "
+                "but none of them has a gradient."
+            )
+
     def rounded(self, weights: Tensor) -> Tensor:
         """Return weights in the type that is computed with."""
         return weights.bfloat16() if self._half else weights

@@ -117,8 +117,13 @@ def check_task(task: object) -> None:
     """Check that an argument has the methods of a task.
 
     Raises:
-        TypeError: If one is missing.
+        TypeError: If one is missing, or if it is the class of a task.
     """
+    if isinstance(task, type):
+        raise TypeError(
+            f"`task` must be an object with the methods of a task, such as `{task.__name__}()`, "
+            f"but the class {shown(task)} was given."
+        )
     for name in ("model", "loss", "metrics"):
         if not callable(getattr(task, name, None)):
             raise TypeError(
@@ -151,13 +156,15 @@ def check_loss(loss: object) -> Tensor:
 
     Raises:
         TypeError: If it is no tensor.
-        ValueError: If it has several numbers, or depends on no parameter.
+        ValueError: If it has several numbers, is complex, or depends on no parameter.
     """
     rule = "`task.loss` must return a tensor `()`, the mean over a batch"
     if not isinstance(loss, Tensor):
         raise TypeError(f"{rule}, but it returned {shown(loss)}.")
     if loss.dim():
         raise ValueError(f"{rule}, but it returned one of shape {tuple(loss.shape)}.")
+    if loss.is_complex():
+        raise ValueError(f"{rule}, which must be real, but it returned one of {loss.dtype}.")
     if not loss.requires_grad:
         raise ValueError(
             "`task.loss` must depend on the network's parameters, but it returned a tensor "
@@ -171,7 +178,7 @@ def check_metrics(metrics: object) -> dict[str, Tensor]:
 
     Raises:
         TypeError: If it is something else.
-        ValueError: If it is empty, or has a tensor of several numbers.
+        ValueError: If it is empty, or has a tensor of several numbers, or a complex one.
     """
     rule = "`task.metrics` must return a dictionary of tensors `()`, sums over a batch"
     if not isinstance(metrics, dict):
@@ -183,4 +190,6 @@ def check_metrics(metrics: object) -> dict[str, Tensor]:
             raise TypeError(f"{rule}, but {shown(name)} is {shown(value)}.")
         if value.dim():
             raise ValueError(f"{rule}, but {name!r} has the shape {tuple(value.shape)}.")
+        if value.is_complex():
+            raise ValueError(f"{rule}, which must be real, but {name!r} is of {value.dtype}.")
     return metrics

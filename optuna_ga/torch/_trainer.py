@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from optuna import Trial
 
-from optuna_ga._checks import check_bool, check_callable, check_int, shown
-from optuna_ga._running.progress_bar import progress_bar
+from optuna_ga._checks import check_bool, check_callable, check_int
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._arguments import (
     check_members,
     check_one_of,
     check_tf32,
-    checked_dropped,
     checked_states,
     takes_a_seed_alone,
     takes_any_settings,
@@ -34,34 +29,14 @@ from optuna_ga.torch._environment import (
     computing,
     usual_settings,
 )
+from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
 from optuna_ga.torch._loader import as_data
 from optuna_ga.torch._multiply_adds import MultiplyAdds
 from optuna_ga.torch._objective import GenerationObjective
 from optuna_ga.torch._optimizers import OPTIMIZERS
-from optuna_ga.torch._schedules import Constant, Schedule, check_schedule
+from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
 from optuna_ga.torch._task import Member, Task, check_task
-from optuna_ga.torch._training import Epoch, Training
-
-# Called after each epoch, counted from 1, with what it gave to members by their positions, None
-# if they diverged; returns the positions of members to train no further, None if there is none.
-AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The results of a member, and its state.
-
-    Attributes:
-        epochs: The results of each epoch until the member diverged or was dropped.
-        state: Its tensors, by name: `weights`, the parameters that are trained; `buffers`, with
-            those that are frozen; and `optimizer`; and the epochs and steps so far. The first
-            two have tied weights under the first of their names, and buffers that are not
-            persistent, too; apart from these they are the model's `state_dict`. None if it
-            diverged or dropped out.
-    """
-
-    epochs: list[Epoch]
-    state: dict[str, Any] | None
+from optuna_ga.torch._training import Training
 
 
 class PopulationTrainer:
@@ -152,9 +127,11 @@ class PopulationTrainer:
         check_one_of("precision", precision, PRECISIONS)
         if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
             check_one_of("backend", backend, ["auto", *BACKENDS])
-        self._shows_progress = check_bool("show_progress_bar", show_progress_bar)
+        check_bool("show_progress_bar", show_progress_bar)
         place = checked_device(device)
         check_tf32(precision, place)
+        schedule = Constant() if schedule is None else schedule
+        check_factors(schedule, 0, self.epochs)
         with usual_settings(place):
             data = {
                 name: as_data(name, each, place)
@@ -166,11 +143,12 @@ class PopulationTrainer:
             data["validation"],
             self.epochs,
             OPTIMIZERS[optimizer],
-            Constant() if schedule is None else schedule,
+            schedule,
             precision,
             place,
         )
         self._dispatcher = Dispatcher(self._recipe, backend)
+        self._groups = Groups(self._recipe, self._dispatcher, show_progress_bar)
         self._multiply_adds = MultiplyAdds(self._recipe, self._dispatcher.model)
         if not callable(backend) and takes_a_seed_alone(task.model):
             self._examine()
@@ -212,7 +190,8 @@ class PopulationTrainer:
                 `GASampler.population_based_training`. A trial goes on with its parent's seed.
                 None trains each from scratch.
             worst: Value of a trial whose training diverged, and the worst that any trial gets;
-                None is infinity, of the worse sign.
+                None is infinity, of the worse sign. A warning says so if no trial of a generation
+                is better.
 
         Raises:
             TypeError: If an argument has the wrong type.
@@ -268,7 +247,7 @@ class PopulationTrainer:
             check_callable("after_epoch", after_epoch)
         with self._settings():
             pairs = zip(members, states, strict=True)
-            starts = [self._dispatcher.start(member, state) for member, state in pairs]
+            starts = [self.started(member, state) for member, state in pairs]
         return self.train_started(starts, after_epoch)
 
     def started(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
@@ -283,70 +262,25 @@ class PopulationTrainer:
         """
         with self._settings():
             training = self._dispatcher.start(member, state)
-            self._dispatcher.verdict(training)
+            self._dispatcher.check(training)
             return training
 
     def train_started(
-        self, starts: Sequence[Training], after_epoch: AfterEpoch | None = None
+        self,
+        starts: Sequence[Training],
+        after_epoch: AfterEpoch | None = None,
+        fail: Fail | None = None,
     ) -> list[Trained]:
-        """Train members that have been started; see `train`."""
+        """Train members that have been started; see `train`.
+
+        Args:
+            starts: The members.
+            after_epoch: See `train`.
+            fail: Called with the position of a member whose training fails, and the exception;
+                the others train on. None raises the exception.
+        """
         with self._settings():
-            groups: dict[Hashable, dict[int, Training]] = {}
-            for position, start in enumerate(starts):
-                groups.setdefault(self._recipe.group(start), {})[position] = start
-            self._warn_of_idle(each for group in groups.values() for each in group.values())
-            ended = [Trained([], None) for _ in starts]
-            words = f"training {len(starts)} network{'s' * (len(starts) > 1)}"
-            with progress_bar(
-                self._shows_progress, total=sum(map(self._n_epochs, groups.values())),
-                desc=words, unit="epoch", leave=False,
-            ) as progress:  # fmt: skip
-                for group in groups.values():
-                    for _ in self._train_group(group, ended, after_epoch):
-                        progress.update()
-        return ended
-
-    def _train_group(
-        self, alive: dict[int, Training], ended: list[Trained], after_epoch: AfterEpoch | None
-    ) -> Iterator[None]:
-        """Train members of equal structure and batch size, and yield after each epoch."""
-        for epoch in range(1, self._n_epochs(alive) + 1):
-            results: dict[int, Epoch | None] = {}
-            for position, (training, result) in self._dispatcher.train_epoch(alive).items():
-                alive[position] = training
-                results[position] = result if _is_finite(result) else None
-                if _is_finite(result):
-                    ended[position].epochs.append(result)
-            dropped = checked_dropped(after_epoch(epoch, results) if after_epoch else None)
-            yield
-            for position, training in list(alive.items()):
-                is_lost = results[position] is None or position in dropped
-                is_over = epoch == self._recipe.n_epochs(training.member)
-                if is_over and not is_lost:
-                    state = training.state(self._recipe.optimizer)
-                    ended[position] = replace(ended[position], state=state)
-                if is_over or is_lost:
-                    del alive[position]
-            if not alive:
-                return
-
-    def _warn_of_idle(self, trainings: Iterable[Training]) -> None:
-        """Warn if the schedule of resumed trainings is over."""
-        recipe = self._recipe
-        for each in trainings:
-            if not each.n_epochs:
-                continue
-            epochs = recipe.n_epochs(each.member)
-            n_steps = recipe.train.n_batches(recipe.batch_size(each.member))
-            if n_idle := each.idle_epochs(recipe.schedule, epochs, n_steps):
-                warnings.warn(
-                    f"`schedule` must have a learning rate above 0 in all epochs of a resumed "
-                    f"training, but {shown(each.member.schedule or recipe.schedule)} has 0 in the "
-                    f"last {n_idle} of {epochs}: networks of age {each.n_epochs} learn nothing.",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
-                return
+            return self._groups.train(starts, after_epoch, fail)
 
     def metric_names(self, member: Member | None = None) -> Collection[str] | None:
         """Return the names of the task's metrics, None if they are not known yet.
@@ -359,16 +293,8 @@ class PopulationTrainer:
                 self._dispatcher.verdict(self._dispatcher.start(member))
         return self._dispatcher.metric_names
 
-    def _n_epochs(self, group: Mapping[int, Training]) -> int:
-        """Return the number of epochs of the longest training."""
-        return max(self._recipe.n_epochs(training.member) for training in group.values())
-
     @contextmanager
     def _settings(self) -> Iterator[None]:
         device = self._recipe.device
         with usual_settings(device), computing(self._recipe.precision, device):
             yield
-
-
-def _is_finite(epoch: Epoch) -> bool:
-    return all(map(math.isfinite, (epoch.training_loss, *epoch.metrics.values())))

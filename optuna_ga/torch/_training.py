@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from optuna_ga._checks import check_int
 from optuna_ga.torch._optimizers import Optimizer
-from optuna_ga.torch._schedules import Schedule
+from optuna_ga.torch._schedules import Schedule, checked_factor
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member
 
@@ -86,9 +87,9 @@ class Training:
         return epochs
 
     def _rates(self, schedule: Schedule, epochs: int, n_steps: int, epoch: int) -> Iterator[float]:
-        factor = self.member.schedule or schedule
+        own = self.member.schedule or schedule
         for step in range(n_steps):
-            yield self.member.learning_rate * factor(epoch + step / n_steps, epochs)
+            yield self.member.learning_rate * checked_factor(own, epoch + step / n_steps, epochs)
 
     def state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the state that `resumed` takes, of tensors and numbers alone."""
@@ -109,14 +110,14 @@ class Training:
         """Return this training with the numbers of a state.
 
         Raises:
-            ValueError: If the state is of another structure or optimizer.
+            ValueError: If the state is of another structure or optimizer, or has a negative age.
         """
         mine = self.state(optimizer)
-        if _shapes(mine) != _shapes(state):
+        if _layout(mine) != _layout(state):
             raise ValueError(
-                "A training can only go on from the state of a network of the same shape and "
-                "with the same optimizer. Hyperparameters that change these cannot be searched "
-                "by population-based training."
+                "A training can only go on from the state of a network of the same shape and type "
+                "and with the same optimizer. Hyperparameters that change these cannot be "
+                "searched by population-based training."
             )
         device = self.weights.device
         rows = [state["weights"], *(state["optimizer"][name] for name in optimizer.moments)]
@@ -127,12 +128,12 @@ class Training:
             weights=weights,
             moments=tuple(moments),
             buffers={name: each.to(device).clone() for name, each in state["buffers"].items()},
-            n_epochs=state["n_epochs"],
-            n_steps=state["n_steps"],
+            n_epochs=check_int("n_epochs", state["n_epochs"], minimum=0),
+            n_steps=check_int("n_steps", state["n_steps"], minimum=0),
         )
 
 
-def _shapes(state: Any) -> Any:
+def _layout(state: Any) -> Any:
     if isinstance(state, Mapping):
-        return {name: _shapes(each) for name, each in state.items()}
-    return state.shape if isinstance(state, Tensor) else type(state)
+        return {name: _layout(each) for name, each in state.items()}
+    return (state.shape, state.dtype) if isinstance(state, Tensor) else type(state)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from optuna_ga.torch import Capturer, Member, PopulationTrainer, Trained
+from optuna_ga.torch import Capturer, Member, PopulationTrainer, TensorData, Trained
 from tests.torch.tasks import MEMBERS, Classes, difference, mlp, rows
 
 BACKENDS = ["loop", "threads", "vmap", "branches"]
@@ -297,3 +297,24 @@ def test_batches_made_in_inference_mode_train_as_others(backend: str) -> None:
         inferred = list(rows(30).batches(8))
 
     assert difference(ended(inferred), ended(list(rows(30).batches(8)))) == 0.0
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_data_with_a_graph_train_as_others(backend: str) -> None:
+    """Those of tensors and of loaders, which an encoder may have computed."""
+    plain = rows(30)._examples
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    encoded = plain[0] * scale, plain[1]
+    found = [
+        trainer(data, batches(), backend=backend).train(MEMBERS)
+        for data in (
+            TensorData(*plain, batch_size=8),
+            TensorData(*encoded, batch_size=8),
+            list(TensorData(*plain).batches(8)),
+            [(encoded[0][i : i + 8], encoded[1][i : i + 8]) for i in range(0, 30, 8)],
+        )
+    ]
+
+    assert difference(*found[:2]) == 0.0
+    assert difference(*found[2:]) == 0.0
+    assert scale.grad is None

@@ -86,6 +86,7 @@ def test_a_diverged_trial_is_the_worst_and_says_so(direction: str, worst: float)
     assert all(0 <= value(trial) <= 1 for trial in study.trials if trial.number != 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*a search cannot tell them apart")
 @pytest.mark.parametrize(("direction", "worst"), [("minimize", 1.0), ("maximize", 0.5)])
 def test_the_worst_value_may_be_finite(direction: str, worst: float) -> None:
     """A diverged trial gets it, and no trial, report or value is worse."""
@@ -99,6 +100,28 @@ def test_the_worst_value_may_be_finite(direction: str, worst: float) -> None:
     for trial in study.trials:
         ended = [value(trial), *trial.intermediate_values.values()]
         assert max(ended) <= worst if direction == "minimize" else min(ended) >= worst
+
+
+@pytest.mark.parametrize(("direction", "worst"), [("minimize", -math.inf), ("maximize", math.inf)])
+def test_the_best_value_is_refused_as_the_worst(direction: str, worst: float) -> None:
+    """Before any trial is suggested a value, which none could have."""
+    objective = small().objective(lambda trial: pytest.fail("It suggests."), worst=worst)
+    with pytest.raises(ValueError, match=rf"^`worst` must not be {worst} .* to {direction} the"):
+        search(objective, 1, direction=direction)
+
+
+def test_a_worst_value_that_all_trials_have_is_warned_of_once() -> None:
+    """Diverged trials have it rightly, and so have some trials of a generation."""
+    members = [Member(1e200 if n == 0 else 0.1, seed=n) for n in range(6)]
+    give = lambda trial: members[trial.number % 6]  # noqa: E731
+    losses = [each.epochs[-1].metrics["loss"] for each in small().train(members[1:])]
+    fine = small().objective(give, worst=sum(losses) / 5)
+    wrong = small().objective(give, worst=min(losses) / 2)
+
+    search(fine)
+    with pytest.warns(RuntimeWarning, match="`worst` must be worse .* all 5 trials") as caught:
+        search(wrong)
+    assert len(caught) == 1
 
 
 def test_an_unknown_metric_is_refused() -> None:

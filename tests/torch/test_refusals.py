@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from optuna_ga import Checkpoints, GASampler, optimize_generations
 from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay, TensorData
-from tests.torch.tasks import MEMBERS, Classes, mlp, rows
+from tests.torch.tasks import Classes, mlp, rows
 
 
 def trainer(task: Any = None, **options: Any) -> PopulationTrainer:
@@ -26,6 +22,13 @@ def trainer(task: Any = None, **options: Any) -> PopulationTrainer:
     data = rows(30)
     settings = {"train": data, "validation": data, "epochs": 1, "device": "cpu", **options}
     return PopulationTrainer(task or Classes(mlp), **settings)
+
+
+class Forgetting(Classes):
+    """A task whose loss forgets the network that it is called with."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(self.model(0), batch)
 
 
 class Returning(Classes):
@@ -59,6 +62,7 @@ class Returning(Classes):
         ({"optimizer": ["sgd"]}, "`optimizer` must be a string"),
         ({"schedule": "cosine"}, "`schedule` must be a function.*'cosine'"),
         ({"schedule": Cosine}, "`schedule` must be a function.*Cosine"),
+        ({"task": Returning}, r"`task` must be an object.*`Returning\(\)`"),
     ],
 )
 @pytest.mark.parametrize("backend", ["auto", "loop", "vmap"])
@@ -75,6 +79,12 @@ def test_an_argument_of_the_wrong_type_is_named(options: Any, words: str, backen
         (Returning(lambda outputs: outputs.sum().detach()), "`task.loss` must depend"),
         (Returning(metrics=lambda outputs: {"loss": outputs.sum(0)}), r"`task.metrics`.*\(3,\)"),
         (Returning(metrics=lambda outputs: {}), "`task.metrics` must.*empty"),
+        (Returning(lambda outputs: outputs.sum() * 1j), "`task.loss` must.*real.*complex128"),
+        (
+            Returning(metrics=lambda outputs: {"loss": outputs.sum() * 1j}),
+            "`task.metrics` must.*real.*'loss' is of torch.complex128",
+        ),
+        (Forgetting(mlp), "`task.loss` must depend.*none of them has a gradient"),
     ],
 )
 def test_a_result_of_the_wrong_shape_is_named(task: Any, words: str) -> None:
@@ -238,50 +248,6 @@ def test_a_schedule_out_of_its_range_is_refused(make: Callable[[], Any], words: 
         make()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [
-        ({"members": Member(0.1)}, TypeError, "`members` must be a list"),
-        ({"members": [0.1]}, TypeError, "`members` must be a list.*0.1"),
-        ({"states": []}, ValueError, "`states` must be as many as `members`, 3, but 0"),
-        ({"states": {}}, TypeError, "`states` must be a list"),
-        ({"states": [1, None, None]}, TypeError, "`states` must have.*1"),
-        ({"after_epoch": 5}, TypeError, "`after_epoch` must be callable"),
-        ({"after_epoch": lambda epoch, results: 5}, TypeError, "`after_epoch` must return.*5"),
-    ],
-)
-def test_an_argument_of_train_is_named(arguments: Any, error: Any, words: str) -> None:
-    """Before the training, if it is not the result of `after_epoch`."""
-    with pytest.raises(error, match=f"^{words}"):
-        trainer().train(**{"members": MEMBERS, **arguments})
-
-
-def test_after_each_epoch_none_drops_nobody() -> None:
-    """A function that only prints returns it."""
-    ended = trainer(epochs=2).train(MEMBERS, after_epoch=lambda epoch, results: None)
-
-    assert [len(each.epochs) for each in ended] == [2, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [
-        ({"suggest": None}, TypeError, "`suggest` must be callable"),
-        ({"metric": 3}, TypeError, "`metric` must be a string"),
-        ({"metric": "error"}, ValueError, r"`metric` must be one of \['accuracy', 'loss'\]"),
-        ({"cost": 5}, TypeError, "`cost` must be callable"),
-        ({"checkpoints": "folder"}, TypeError, "`checkpoints` must be a `Checkpoints`"),
-        ({"worst": "x"}, TypeError, "`worst` must be a number"),
-        ({"worst": math.nan}, ValueError, "`worst` must not be NaN"),
-    ],
-)
-def test_an_argument_of_the_objective_is_named(arguments: Any, error: Any, words: str) -> None:
-    """As the objective is made."""
-    subject = trainer()
-    with pytest.raises(error, match=f"^{words}"):
-        subject.objective(**{"suggest": lambda trial: Member(0.1), **arguments})
-
-
 def test_a_transform_that_cannot_be_called_is_refused() -> None:
     """As the data are made."""
     with pytest.raises(TypeError, match="`transform` must be callable"):
@@ -292,65 +258,3 @@ def test_a_device_that_computes_nothing_is_refused() -> None:
     """Such as PyTorch's for shapes alone."""
     with pytest.raises(ValueError, match="`device` must be a device that PyTorch can use"):
         trainer(device="meta")
-
-
-class Wide(Classes):
-    """A task whose networks need a setting, and so are not examined beforehand."""
-
-    def model(self, seed: int, *, width: int) -> nn.Module:  # type: ignore[override]
-        return super().model(seed, width=width)
-
-
-def test_a_metric_that_does_not_exist_is_refused_before_training(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Not after an epoch of it."""
-    subject = trainer(Wide(mlp))
-    suggest = lambda trial: Member(0.1, model={"width": 4})  # noqa: E731
-    objective = subject.objective(suggest, metric="error")
-    monkeypatch.setattr(subject, "train_started", lambda *_, **__: pytest.fail("It trains."))
-    with pytest.raises(ValueError, match="`metric` must be one of"):
-        objective([optuna.create_study().ask()])
-
-
-def test_a_trial_without_a_member_says_what_was_returned() -> None:
-    """As its own result."""
-    objective = trainer().objective(lambda trial: 0.1)  # type: ignore[arg-type,return-value]
-    (error,) = objective([optuna.create_study().ask()])
-
-    assert isinstance(error, TypeError)
-    assert str(error) == "`suggest` must return a `Member`, but it returned 0.1."
-
-
-def sawtooth(epoch: float, epochs: int) -> float:
-    """Return 0 in the first of two epochs."""
-    return epoch % 2 // 1
-
-
-@pytest.mark.parametrize(
-    ("schedule", "warns"), [(Cosine(), True), (StepDecay(0.5), False), (sawtooth, False)]
-)
-def test_a_resumed_training_whose_schedule_is_over_is_warned_of(
-    schedule: Any, warns: bool
-) -> None:
-    """Under population-based training nothing would be learnt after the first generation."""
-    study = optuna.create_study(sampler=GASampler.population_based_training(4, seed=0))
-    objective = trainer(schedule=schedule, optimizer="sgd", epochs=2).objective(
-        lambda trial: Member(trial.suggest_float("rate", 0.01, 0.1), seed=trial.number),
-        checkpoints=Checkpoints(),
-    )
-    with (
-        pytest.warns(RuntimeWarning, match="`schedule` must have a learning rate")
-        if warns
-        else nullcontext()
-    ):
-        optimize_generations(study, objective, n_generations=2)
-
-
-def test_an_end_of_the_schedule_in_the_first_training_is_no_fault() -> None:
-    """Nor is a learning rate of 0."""
-    subject = trainer(schedule=Cosine(), epochs=2)
-    state = subject.train([Member(0.0)])[0].state
-    (ended,) = subject.train([Member(0.0)], states=[state])
-
-    assert len(ended.epochs) == 2

@@ -1,0 +1,148 @@
+"""Members that can train as one, group after group and epoch after epoch."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optuna_ga._checks import shown
+from optuna_ga._running.progress_bar import progress_bar
+from optuna_ga.torch._arguments import checked_dropped
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._dispatcher import Dispatcher
+from optuna_ga.torch._training import Epoch, Training
+
+# Called after each epoch, counted from 1, with what it gave to members by their positions, None
+# if they diverged; returns the positions of members to train no further, None if there is none.
+AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
+Fail = Callable[[int, Exception], object]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The results of a member, and its state.
+
+    Attributes:
+        epochs: The results of each epoch until the member diverged or was dropped.
+        state: Its tensors, by name: `weights`, the parameters that are trained; `buffers`, with
+            those that are frozen; and `optimizer`; and the epochs and steps so far. The first
+            two have tied weights under the first of their names, and buffers that are not
+            persistent, too; apart from these they are the model's `state_dict`. None if it
+            diverged or dropped out.
+    """
+
+    epochs: list[Epoch]
+    state: dict[str, Any] | None
+
+
+class Groups:
+    """Trains members in groups of equal structure and batch size.
+
+    Args:
+        recipe: The settings that all members share.
+        dispatcher: Trains a group for an epoch.
+        shows_progress: Whether to show the epochs and the time left.
+    """
+
+    def __init__(self, recipe: Recipe, dispatcher: Dispatcher, shows_progress: bool) -> None:
+        self._recipe = recipe
+        self._dispatcher = dispatcher
+        self._shows_progress = shows_progress
+
+    def train(
+        self, starts: Sequence[Training], after_epoch: AfterEpoch | None, fail: Fail | None
+    ) -> list[Trained]:
+        """Train members; see `PopulationTrainer.train_started`."""
+        groups: dict[Hashable, dict[int, Training]] = {}
+        for position, start in enumerate(starts):
+            groups.setdefault(self._recipe.group(start), {})[position] = start
+        self._warn_of_idle(each for group in groups.values() for each in group.values())
+        ended = [Trained([], None) for _ in starts]
+        words = f"training {len(starts)} network{'s' * (len(starts) > 1)}"
+        with progress_bar(
+            self._shows_progress, total=sum(map(self._n_epochs, groups.values())),
+            desc=words, unit="epoch", leave=False,
+        ) as progress:  # fmt: skip
+            for group in groups.values():
+                for _ in self._train_group(group, ended, after_epoch, fail):
+                    progress.update()
+        return ended
+
+    def _train_group(
+        self,
+        alive: dict[int, Training],
+        ended: list[Trained],
+        after_epoch: AfterEpoch | None,
+        fail: Fail | None,
+    ) -> Iterator[None]:
+        """Train members of equal structure and batch size, and yield after each epoch."""
+        for epoch in range(1, self._n_epochs(alive) + 1):
+            results: dict[int, Epoch | None] = {}
+            advanced = self._train_epoch(alive, fail)
+            alive = {position: training for position, (training, _) in advanced.items()}
+            if not alive:
+                return
+            for position, (_, result) in advanced.items():
+                results[position] = result if _is_finite(result) else None
+                if _is_finite(result):
+                    ended[position].epochs.append(result)
+            after = after_epoch(epoch, results) if after_epoch else None
+            dropped = checked_dropped(after, len(ended))
+            yield
+            for position, training in list(alive.items()):
+                is_lost = results[position] is None or position in dropped
+                is_over = epoch == self._recipe.n_epochs(training.member)
+                if is_over and not is_lost:
+                    state = training.state(self._recipe.optimizer)
+                    ended[position] = replace(ended[position], state=state)
+                if is_over or is_lost:
+                    del alive[position]
+            if not alive:
+                return
+
+    def _train_epoch(
+        self, alive: Mapping[int, Training], fail: Fail | None
+    ) -> dict[int, tuple[Training, Epoch]]:
+        """Train together or, if that fails, each alone, without those that fail alone, too."""
+        try:
+            return self._dispatcher.train_epoch(alive)
+        except Exception as error:  # Of the task, of the data, or for want of memory.
+            if fail is None:
+                raise
+            if len(alive) == 1:
+                (position,) = alive
+                fail(position, error)
+                return {}
+        advanced: dict[int, tuple[Training, Epoch]] = {}
+        for position, training in alive.items():
+            advanced |= self._train_epoch({position: training}, fail)
+        return advanced
+
+    def _warn_of_idle(self, trainings: Iterable[Training]) -> None:
+        """Warn if the schedule of resumed trainings is over."""
+        recipe = self._recipe
+        for each in trainings:
+            if not each.n_epochs:
+                continue
+            epochs = recipe.n_epochs(each.member)
+            n_steps = recipe.train.n_batches(recipe.batch_size(each.member))
+            if n_idle := each.idle_epochs(recipe.schedule, epochs, n_steps):
+                warnings.warn(
+                    f"`schedule` must have a learning rate above 0 in all epochs of a resumed "
+                    f"training, but {shown(each.member.schedule or recipe.schedule)} has 0 in the "
+                    f"last {n_idle} of {epochs}: networks of age {each.n_epochs} learn nothing.",
+                    RuntimeWarning,
+                    stacklevel=5,
+                )
+                return
+
+    def _n_epochs(self, group: Mapping[int, Training]) -> int:
+        """Return the number of epochs of the longest training."""
+        return max(self._recipe.n_epochs(training.member) for training in group.values())
+
+
+def _is_finite(epoch: Epoch) -> bool:
+    return all(map(math.isfinite, (epoch.training_loss, *epoch.metrics.values())))
