@@ -88,6 +88,9 @@ class Objective:
         *({"evaluate": one} for one in (sphere, takes_one, takes_an_annotated_one, Objective())),
         {"evaluate": lambda trial: trial.suggest_float("x", 0.0, 1.0)},
         {"evaluate": partial(takes_one)},
+        {"evaluate": lambda: []},  # noqa: PIE807 (a list takes an argument)
+        {"evaluate": lambda trials, more: []},
+        {"evaluate": list.append},
         *({"catch": one} for one in ("ValueError", ["ValueError"], 5, ValueError("x"), None)),
         *({"catch": one} for one in (int, (ValueError, int), KeyboardInterrupt)),
         *({"callbacks": one} for one in (print, [None], ["print"], 5)),

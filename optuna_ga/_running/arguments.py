@@ -21,14 +21,21 @@ def check_evaluate(evaluate: Callable[..., Any]) -> None:
     """Check that a function takes the trials of a generation, as far as its signature shows.
 
     Raises:
-        TypeError: If it cannot be called, or takes a single trial.
+        TypeError: If it cannot be called with one argument, or takes a single trial.
     """
     check_callable("evaluate", evaluate)
     try:
-        parameters = inspect.signature(evaluate).parameters.values()
+        signature = inspect.signature(evaluate)
     except ValueError:  # Some functions in C have no signature.
         return
-    for first in list(parameters)[:1]:
+    try:
+        signature.bind([])
+    except TypeError as error:
+        raise TypeError(
+            "`evaluate` must be a function that can be called with a list of trials alone, but "
+            f"{shown(evaluate)} cannot: {error}."
+        ) from error
+    for first in list(signature.parameters.values())[:1]:
         kind = getattr(first.annotation, "__name__", str(first.annotation))
         if first.name == "trial" or kind.rpartition(".")[2] == Trial.__name__:
             raise TypeError(f"{OBJECTIVE_GIVEN}. {shown(evaluate)} takes a single trial.")

@@ -78,7 +78,7 @@ class Checkpoints:
         OSError: If the folder cannot be created.
         TypeError: If `store` is neither a folder, an artifact store nor None. Pickling a
             `Checkpoints()` without a store raises it too.
-        ValueError: If `store` is an address such as "s3://bucket".
+        ValueError: If `store` is an address such as "s3://bucket", the empty string or a file.
     """
 
     def __init__(self, store: Any = None) -> None:
@@ -257,15 +257,20 @@ def _local_folder(given: str | Path) -> Path:
     """Return an absolute path, so that a change of the working directory loses nothing.
 
     Raises:
-        ValueError: If an address is given.
+        ValueError: If an address is given, nothing, or a file.
     """
+    if not str(given):
+        raise ValueError("`store` must be a folder, but '' was given.")
     if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
         raise ValueError(
             f"`store` must be a folder of this machine, but the address {shown(str(given))} was "
             "given. For other places give a store of `optuna.artifacts`, such as "
             "`Boto3ArtifactStore` for s3:// or `GCSArtifactStore` for gs://."
         )
-    return Path(given).expanduser().absolute()
+    folder = Path(given).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`store` must be a folder, but the file {shown(str(folder))} was given.")
+    return folder
 
 
 def _shown_key(trial: FrozenTrial) -> str | None:

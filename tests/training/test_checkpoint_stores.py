@@ -460,6 +460,18 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(files(tmp_path / "states")) == 1
 
 
+def test_a_store_must_be_a_folder(tmp_path: Path) -> None:
+    """Neither a file nor nothing, which would be the working directory."""
+    path = tmp_path / "states"
+    path.write_text("mine")
+
+    with pytest.raises(ValueError, match=r"`store` must be a folder, but the file .*states"):
+        Checkpoints(path)
+    with pytest.raises(ValueError, match="`store` must be a folder, but ''"):
+        Checkpoints("")
+    assert path.read_text() == "mine"
+
+
 @pytest.mark.parametrize("address", ["s3://bucket/states", "gs://b", "file:///states"])
 @pytest.mark.parametrize("kind", [str, Path])
 def test_an_address_is_no_folder(
