@@ -19,6 +19,7 @@ from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import Data, LoaderData
 from optuna_ga.torch._randomness import derived_seed, member_key
+from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
 
 _STEPS_BETWEEN_CHECKS = 10  # Reading a loss waits for a GPU, so not after every step.
@@ -174,6 +175,7 @@ class _Run:
             with torch.no_grad():
                 metrics = self._call(self._recipe.task.metrics, batch)
                 _copy(before, dict(self._model.named_buffers()))  # Evaluation changes nothing.
+            check_names(metrics, self._sums)
             for name, value in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.item()
             self._n_evaluated += n_rows(batch)
