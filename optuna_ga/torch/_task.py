@@ -43,7 +43,8 @@ class Task(Protocol):
     def metrics(self, model: Any, batch: Any) -> dict[str, Tensor]:
         """Return sums `()` over a batch of what is to be averaged over the examples.
 
-        Their names are the same for every batch. Changes of buffers are not kept.
+        Their names are the same for every batch. Changes of buffers and of frozen
+        parameters are not kept.
         """
 
 

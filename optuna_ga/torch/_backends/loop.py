@@ -170,11 +170,11 @@ class _Run:
         if self._has_diverged():
             return
         self._model.eval()
-        before = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+        before = {name: buffer.clone() for name, buffer in self._buffers().items()}
         for batch in batches:
             with torch.no_grad():
                 metrics = self._call(self._recipe.task.metrics, batch)
-                _copy(before, dict(self._model.named_buffers()))  # Evaluation changes nothing.
+                _copy(before, self._buffers())  # Evaluation changes nothing.
             check_names(metrics, self._sums)
             for name, value in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.item()
