@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay, TensorData
+from optuna_ga.torch import (
+    Capturer,
+    Cosine,
+    Member,
+    PopulationTrainer,
+    StepDecay,
+    TensorData,
+    computing,
+)
 from tests.torch.tasks import Classes, mlp, rows
 
 
@@ -297,3 +305,21 @@ def test_a_device_that_computes_nothing_is_refused() -> None:
     """Such as PyTorch's for shapes alone."""
     with pytest.raises(ValueError, match="`device` must be a device that PyTorch can use"):
         trainer(device="meta")
+
+
+def test_a_device_by_its_name_is_refused_where_a_device_is_needed() -> None:
+    """It has no type."""
+    words = "^`device` must be a `torch.device`, but 'cpu' was given"
+    with pytest.raises(TypeError, match=words):
+        Capturer("cpu")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=words), computing("float32", "cpu"):  # type: ignore[arg-type]
+        pass
+
+
+def test_a_precision_that_does_not_exist_is_refused() -> None:
+    """Before anything computes with another."""
+    with (
+        pytest.raises(ValueError, match=r"^`precision` must be .*'float16' was given"),
+        computing("float16", torch.device("cpu")),  # type: ignore[arg-type]
+    ):
+        pass
