@@ -35,6 +35,16 @@ def check_tf32(precision: str, device: torch.device) -> None:
         raise ValueError(f"`precision` must not be 'tf32' on {device}, because TF32 needs a GPU.")
 
 
+def check_member(member: object) -> None:
+    """Check that an argument is a member.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(member, Member):
+        raise TypeError(f"`member` must be a `Member`, but {shown(member)} was given.")
+
+
 def check_members(members: object) -> None:
     """Check the members to train.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from optuna_ga._checks import check_callable, check_int
+from optuna_ga._checks import check_callable, check_int, shown
 from optuna_ga.torch._randomness import derived_seed
 
 
@@ -34,8 +34,8 @@ class TensorData:
 
     Raises:
         TypeError: If `batch_size` is no integer, or `transform` no function.
-        ValueError: If the tensors have no rows or differ in their number, or if `batch_size` is
-            too small.
+        ValueError: If the examples are no dense tensors, if these have no rows or differ in their
+            number, or if `batch_size` is too small.
     """
 
     def __init__(
@@ -49,14 +49,7 @@ class TensorData:
             check_callable("transform", transform)
         self._examples = examples[0] if len(examples) == 1 else examples
         self._transform = transform
-        leaves = tree_leaves(self._examples)
-        if not leaves or not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
-            raise ValueError("`examples` must be tensors with a row for each example.")
-        sizes = {len(leaf) for leaf in leaves}
-        if len(sizes) > 1 or not min(sizes):
-            raise ValueError(
-                f"`examples` must have the same number of rows, but {sorted(sizes)} were given."
-            )
+        _check_examples(self._examples)
         # What they were computed from is not trained on, and is differentiated once at most.
         self._examples = tree_map(Tensor.detach, self._examples)
 
@@ -99,6 +92,7 @@ class TensorData:
         batch = tree_map(lambda rows: rows.index_select(0, flat), self._examples)
         if self._transform is not None:
             batch = self._transform(batch)
+            _check_transformed(batch, len(flat))
         return tree_map(lambda rows: rows.unflatten(0, index.shape), batch)
 
     def to(self, device: torch.device) -> TensorData:
@@ -107,6 +101,38 @@ class TensorData:
         moved.__dict__.update(self.__dict__)
         moved._examples = tree_map(lambda rows: rows.to(device), self._examples)
         return moved
+
+
+def _check_examples(examples: Any) -> None:
+    leaves = tree_leaves(examples)
+    for leaf in leaves or [examples]:
+        if not isinstance(leaf, Tensor) or not leaf.dim():
+            raise ValueError(
+                "`examples` must be tensors with a row for each example, but "
+                f"{shown(leaf)} was given."
+            )
+        if leaf.layout != torch.strided or leaf.is_nested or leaf.is_meta:
+            raise ValueError(
+                f"`examples` must be dense tensors with numbers, but {shown(leaf)} was given."
+            )
+    sizes = {len(leaf) for leaf in leaves}
+    if len(sizes) > 1 or not min(sizes):
+        raise ValueError(
+            "`examples` must have the same number of rows, at least 1, but "
+            f"{sorted(sizes)} were given."
+        )
+
+
+def _check_transformed(batch: Any, n: int) -> None:
+    rule = "`transform` must return tensors with a row for each example"
+    leaves = tree_leaves(batch)
+    if not leaves or not all(isinstance(leaf, Tensor) for leaf in leaves):
+        raise TypeError(f"{rule}, but it returned {shown(batch)}.")
+    for leaf in leaves:
+        if leaf.shape[:1] != (n,):
+            raise ValueError(
+                f"{rule}, but for {n} examples it returned one of shape {tuple(leaf.shape)}."
+            )
 
 
 def n_rows(batch: Any) -> int:

@@ -15,6 +15,8 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from optuna_ga._checks import check_choice, shown
+
 # float32 throughout; its matrix products in TF32, on a GPU alone; or all but the losses and the
 # weights that are updated in bfloat16.
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -160,6 +162,16 @@ def checked_device(device: str | torch.device | None) -> torch.device:
         ) from error
 
 
+def check_is_device(device: object) -> None:
+    """Check that an argument is a device, and not its name.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if not isinstance(device, torch.device):
+        raise TypeError(f"`device` must be a `torch.device`, but {shown(device)} was given.")
+
+
 def n_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -178,7 +190,13 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         precision: "float32", "tf32" or "bfloat16". Only "tf32" lets products of float32 round to
             TF32; computing in bfloat16 is left to the model.
         device: The device of the tensors.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If there is no such precision.
     """
+    check_choice("precision", precision, PRECISIONS)
+    check_is_device(device)
     if device.type != "cuda":
         with _cpu_products.changed(_do_not_round_on_cpu):
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,7 +43,8 @@ class Task(Protocol):
     def metrics(self, model: Any, batch: Any) -> dict[str, Tensor]:
         """Return sums `()` over a batch of what is to be averaged over the examples.
 
-        Changes of buffers are not kept.
+        Their names are the same for every batch. Changes of buffers and of frozen
+        parameters are not kept.
         """
 
 
@@ -193,3 +194,16 @@ def check_metrics(metrics: object) -> dict[str, Tensor]:
         if value.is_complex():
             raise ValueError(f"{rule}, which must be real, but {name!r} is of {value.dtype}.")
     return metrics
+
+
+def check_names(metrics: Collection[str], before: Collection[str]) -> None:
+    """Check that a batch has the metrics of the batches before it, if there are any.
+
+    Raises:
+        ValueError: If it has others, which could not be averaged over all examples.
+    """
+    if before and (differing := {*metrics} ^ {*before}):
+        raise ValueError(
+            "`task.metrics` must return the same names for every batch, but only some batches "
+            f"have {shown(sorted(differing, key=str))}."
+        )

@@ -12,6 +12,7 @@ from optuna import Trial
 from optuna_ga._checks import check_bool, check_callable, check_int
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._arguments import (
+    check_member,
     check_members,
     check_one_of,
     check_tf32,
@@ -211,9 +212,11 @@ class PopulationTrainer:
             member: Its settings.
 
         Raises:
+            TypeError: If `member` is no `Member`.
             ValueError: If the training data come from a loader, whose batches are not known
                 beforehand, or if `task.loss` cannot be called on the "meta" device.
         """
+        check_member(member)
         with self._settings():
             return self._multiply_adds.of_training(member)
 

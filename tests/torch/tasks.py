@@ -84,7 +84,7 @@ class Recurrent(nn.Module):
 def rows(n: int, dtype: torch.dtype = torch.float64, batch_size: int = 8) -> TensorData:
     """Return `n` rows of six numbers and their classes."""
     generator = torch.Generator("cpu").manual_seed(n)
-    x = torch.randn(n, 6, generator=generator, dtype=torch.float64).to(dtype)
+    x = torch.randn(n, 6, generator=generator, dtype=torch.float64, device=CPU).to(dtype)
     return TensorData(x, x[:, :3].argmax(1), batch_size=batch_size)
 
 

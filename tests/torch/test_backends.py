@@ -184,11 +184,28 @@ class Counted(nn.Module):
         return logits
 
 
+class Averaged(nn.Module):
+    """A layer with a frozen parameter that follows its inputs' mean, in evaluation, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.mean = nn.Parameter(torch.zeros(6), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        with torch.no_grad():
+            self.mean.mul_(0.9).add_(0.1 * x.mean(0))
+        logits: Tensor = self.layer(x - self.mean)
+        return logits
+
+
 UNUSUAL: dict[str, Callable[[], nn.Module]] = {
     "scalar parameter": Scaled,
     "shared layers": Shared,
     "arguments by name": Named,
     "buffers that every call changes": Counted,
+    "frozen parameter that every call changes": Averaged,
     "attribute of a first call": partial(Positioned, False),
     "buffer of a first call": partial(Positioned, True),
 }

@@ -109,3 +109,13 @@ def test_a_loss_that_needs_numbers_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r'`task.loss` must compute on PyTorch\'s "meta" device'):
         trainer.multiply_adds(Member(0.1))
+
+
+def test_what_is_no_member_is_refused() -> None:
+    """Before its network is made."""
+    trainer = PopulationTrainer(
+        Classes(mlp), train=rows(8), validation=rows(8), epochs=1, backend="loop", device="cpu"
+    )
+
+    with pytest.raises(TypeError, match=r"^`member` must be a `Member`, but None was given"):
+        trainer.multiply_adds(None)  # type: ignore[arg-type]

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay, TensorData
+from optuna_ga.torch import (
+    Capturer,
+    Cosine,
+    Member,
+    PopulationTrainer,
+    StepDecay,
+    TensorData,
+    computing,
+)
 from tests.torch.tasks import Classes, mlp, rows
 
 
@@ -254,7 +262,64 @@ def test_a_transform_that_cannot_be_called_is_refused() -> None:
         TensorData(torch.zeros(3), transform=5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("examples", "words"),
+    [
+        ((np.zeros(3),), r"tensors with a row .*array\(\[0\., 0\., 0\.\]\) was given"),
+        ((), r"tensors with a row .*but \(\) was given"),
+        ((torch.zeros(3), None), "tensors with a row .*but None was given"),
+        ((torch.tensor(2.0),), r"tensors with a row .*but tensor\(2\.\) was given"),
+        ((torch.zeros(3, device="meta"),), "dense tensors with numbers.*device='meta'"),
+        ((torch.eye(3).to_sparse(),), "dense tensors with numbers.*indices=tensor"),
+        ((torch.zeros(0, 2),), r"number of rows, at least 1, but \[0\]"),
+    ],
+)
+def test_examples_that_are_no_tensors_with_rows_are_named(examples: Any, words: str) -> None:
+    """As the data are made, with the value."""
+    with pytest.raises(ValueError, match=f"^`examples` must.*{words}"):
+        TensorData(*examples)
+
+
+@pytest.mark.parametrize(
+    ("transform", "error", "words"),
+    [
+        (lambda batch: None, TypeError, "returned None"),
+        (lambda batch: {}, TypeError, "returned {}"),
+        (lambda batch: (batch[0], 5), TypeError, "returned "),
+        (lambda batch: (batch[0].sum(), batch[1]), ValueError, r"8 .*shape \(\)"),
+        (lambda batch: (batch[0][:3], batch[1]), ValueError, r"8 .*shape \(3, 6\)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_a_transform_that_returns_no_rows_is_named(
+    name: str, transform: Any, error: type[Exception], words: str
+) -> None:
+    """As the trainer is made, which looks at a batch."""
+    batch = next(rows(8).batches(8))
+    data = TensorData(*batch, batch_size=8, transform=transform)
+    with pytest.raises(error, match=f"^`transform` must return tensors .*{words}"):
+        trainer(**{name: data})
+
+
 def test_a_device_that_computes_nothing_is_refused() -> None:
     """Such as PyTorch's for shapes alone."""
     with pytest.raises(ValueError, match="`device` must be a device that PyTorch can use"):
         trainer(device="meta")
+
+
+def test_a_device_by_its_name_is_refused_where_a_device_is_needed() -> None:
+    """It has no type."""
+    words = "^`device` must be a `torch.device`, but 'cpu' was given"
+    with pytest.raises(TypeError, match=words):
+        Capturer("cpu")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=words), computing("float32", "cpu"):  # type: ignore[arg-type]
+        pass
+
+
+def test_a_precision_that_does_not_exist_is_refused() -> None:
+    """Before anything computes with another."""
+    with (
+        pytest.raises(ValueError, match=r"^`precision` must be .*'float16' was given"),
+        computing("float16", torch.device("cpu")),  # type: ignore[arg-type]
+    ):
+        pass

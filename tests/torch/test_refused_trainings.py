@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations
@@ -103,6 +103,31 @@ def test_a_cost_that_is_no_number_fails_its_trial_before_training(
     assert str(failed).startswith("`cost` must")
     assert words in str(failed)
     assert all(isinstance(each, tuple) for each in (one, other))
+
+
+class WholeBatches(Classes):
+    """A task with one metric more for batches of eight, or of fewer, examples."""
+
+    def __init__(self, is_whole: bool) -> None:
+        super().__init__(mlp)
+        self._is_whole = is_whole
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        found = super().metrics(model, batch)
+        return found | {"more": found["loss"]} if (len(batch[0]) == 8) is self._is_whole else found
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("by_loader", [False, True])
+def test_a_metric_of_some_batches_only_is_named(
+    backend: str, is_whole: bool, by_loader: bool
+) -> None:
+    """Its sum over some examples would be divided by the number of all."""
+    data = list(rows(30).batches(8)) if by_loader else rows(30)
+    subject = trainer(WholeBatches(is_whole), validation=data, backend=backend)
+    with pytest.raises(ValueError, match=r"`task.metrics` must return the same.*\['more'\]"):
+        subject.train(MEMBERS)
 
 
 def test_the_objective_says_what_calls_it() -> None:

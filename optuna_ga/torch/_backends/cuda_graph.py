@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from optuna_ga.torch._environment import check_is_device
+
 _WARM_UP_STEPS = 3
 _MARGIN = 1.2  # A graph's own memory cannot use gaps between other tensors.
 
@@ -20,9 +22,13 @@ class Capturer:
 
     Args:
         device: Where the steps compute.
+
+    Raises:
+        TypeError: If `device` is no `torch.device`.
     """
 
     def __init__(self, device: torch.device) -> None:
+        check_is_device(device)
         self._device = device
         if device.type == "cuda":
             with torch.cuda.device(device):

@@ -19,6 +19,7 @@ from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import Data, LoaderData
 from optuna_ga.torch._randomness import derived_seed, member_key
+from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
 
 _STEPS_BETWEEN_CHECKS = 10  # Reading a loss waits for a GPU, so not after every step.
@@ -169,11 +170,12 @@ class _Run:
         if self._has_diverged():
             return
         self._model.eval()
-        before = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+        before = {name: buffer.clone() for name, buffer in self._buffers().items()}
         for batch in batches:
             with torch.no_grad():
                 metrics = self._call(self._recipe.task.metrics, batch)
-                _copy(before, dict(self._model.named_buffers()))  # Evaluation changes nothing.
+                _copy(before, self._buffers())  # Evaluation changes nothing.
+            check_names(metrics, self._sums)
             for name, value in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.item()
             self._n_evaluated += n_rows(batch)

@@ -37,6 +37,7 @@ from optuna_ga.torch._optimizers import (
 )
 from optuna_ga.torch._randomness import member_key
 from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
 
 _MAX_KEPT = 8  # Stacks, each with its graphs and their memory.
@@ -301,6 +302,7 @@ class _Stack:
             metrics = self._method.metrics(
                 self._kind.structure, self._recipe.task.metrics, self._numbers, batch
             )
+        check_names(metrics, self._sums)
         for name, value in metrics.items():
             if name not in self._sums:
                 self._sums[name] = torch.zeros_like(self._losses)
