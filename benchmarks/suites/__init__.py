@@ -16,6 +16,7 @@ SUITES = {
     "pbo": "benchmarks.suites.pbo:PBO",
     "tables": "benchmarks.suites.tables:TABLES",
     "fashion-mnist-table": "benchmarks.suites.fashion_mnist_table:TABLE",
+    "fashion-mnist-noise": "benchmarks.suites.fashion_mnist_table:NOISE",
     "sklearn-hpo": "benchmarks.suites.sklearn_hpo:SKLEARN_HPO",
     "conditional": "benchmarks.suites.conditional:CONDITIONAL",
     "constrained": "benchmarks.suites.constrained:CONSTRAINED",

@@ -49,6 +49,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("conditional", "gp"): Limit(100, 20, 20),
     ("sklearn-hpo", "gp"): Limit(100, 20, 20),
     ("fashion-mnist-table", "gp"): Limit(100, 50, 0),
+    ("fashion-mnist-noise", "gp"): Limit(100, 50, 0),
     ("tables", "gp"): Limit(200, 9, 9),
     ("pbo", "gp"): _NOT_AT_ALL,
     ("needles", "gp"): Limit(100, 15, 0),

@@ -1,7 +1,8 @@
-"""The suite `fashion-mnist-table`: the paper's problem, looked up in a table of trainings.
+"""The suites `fashion-mnist-table` and `fashion-mnist-noise`: the paper's problem, looked up.
 
-Its only task has no noise and is the same for every seed, so that only the samplers' seeds differ.
-See `benchmarks.table.problem`.
+The only task of the first has no noise and is the same for every seed, so that only the samplers'
+seeds differ. In the second each trial is one training, with the noise of its seed, and many fail
+by chance. See `benchmarks.table.problem`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ class TableObjective:
 
     Args:
         table: File of the table; None takes the committed table.
+        noise_seed: Seed of the noise; None means no noise. The score has none.
     """
 
-    def __init__(self, table: Path | None = None) -> None:
+    def __init__(self, table: Path | None = None, noise_seed: int | None = None) -> None:
         # Imported here: other suites need no PyTorch, which is slow to import.
         from benchmarks.table.problem import TableProblem
         from benchmarks.table.table import TABLE as COMMITTED
         from optuna_ga.fashion_mnist import SEARCH_SPACE
 
         self.space: Mapping[str, BaseDistribution] = dict(SEARCH_SPACE)
-        self._problem = TableProblem(table or COMMITTED)
+        self._problem = TableProblem(table or COMMITTED, noise_seed=noise_seed)
 
     def __call__(self, trial: Trial) -> float:
         """Return the loss after the last epoch."""
@@ -47,9 +49,20 @@ def _objective(seed: int) -> TableObjective:
     return TableObjective()
 
 
+def _noisy_objective(seed: int) -> TableObjective:
+    return TableObjective(noise_seed=seed)
+
+
 TABLE = Suite(
     "fashion-mnist-table",
     (Task("fashion-mnist", held_out=True, objective=_objective),),
+    n_trials=200,
+    n_seeds=50,
+    optimum=0.0,
+)
+NOISE = Suite(
+    "fashion-mnist-noise",
+    (Task("fashion-mnist", held_out=True, objective=_noisy_objective),),
     n_trials=200,
     n_seeds=50,
     optimum=0.0,
