@@ -42,7 +42,8 @@ class Learner(NamedTuple):
 
     Attributes:
         space: Every parameter that a trial may have.
-        cost: The last loss at parameters, 0 at the best point and below `START`.
+        cost: The last loss at parameters, 0 at the best point; only in the worst corners of some
+            seeds above `START`, where curves rise.
         rate: The decimal logarithm of the learning rate at parameters, less that of the best.
     """
 

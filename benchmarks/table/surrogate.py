@@ -114,14 +114,15 @@ class _Share:
 
     Args:
         places: Features of the trainings `(n, 4)`.
-        happened: Whether it happened `(n,)`, as 0 or 1. If all are equal, so is every prediction.
+        happened: Whether it happened `(n,)`, as 0 or 1. If it always did, the share is 1; if it
+            never did, as without trainings, it is 0.
         theta: The kernel's parameters; None fits them.
     """
 
     def __init__(
         self, places: np.ndarray, happened: np.ndarray, theta: Sequence[float] | None
     ) -> None:
-        self._always = happened.all()
+        self._always = len(happened) > 0 and bool(happened.all())
         self._process = None
         if 0 < happened.sum() < len(happened):
             process = _process(GaussianProcessClassifier, _kernel(), theta, places, happened)

@@ -2,7 +2,8 @@
 
 A report of an early step is no loss of a complete trial: after one step even the best trial is far
 from its end. What an early report tells is its place among the reports of other trials at that
-step. So a pruned trial counts as the loss at the same place among those of complete trials.
+step. So a pruned trial counts as the loss at the same place among those of complete trials: if a
+quarter of the reports are better, as the complete trial that a quarter of the others beat.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ def with_expected_losses(
 ) -> list[Rank | None]:
     """Return the ranks of trials with the losses that pruned trials are expected to end with.
 
-    Without complete trials, and for a trial without a report, the loss stays what it is.
+    Without complete trials, and for a trial without a report, the loss stays what it is. Of
+    complete trials those count that are feasible and have a finite loss; of reports those of all
+    given trials.
 
     Args:
         ranks: The trials' ranks in a study with one objective; None for failed trials.
-        trials: The trials `(n,)`.
+        trials: The trials `(n,)`, those that a model learns from.
         direction: The study's direction.
     """
     losses = (rank.losses[0] for rank in ranks if rank and rank.is_candidate)

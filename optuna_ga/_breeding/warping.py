@@ -25,7 +25,7 @@ def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) ->
 
     A failed trial counts as the worst feasible one, and while there is none as the worst of all.
     An infeasible trial counts as worse than that, by up to a deviation. A pruned trial counts as
-    no better than half of the complete trials.
+    its rank's loss, see `pruned_losses`, but as no better than half of the complete trials.
 
     Args:
         ranks: The trials' ranks; None for failed trials.

@@ -215,7 +215,10 @@ def _cpu_holders() -> list[Any]:
 
 
 def _cpu_precisions() -> list[str]:
-    return [holder.fp32_precision for holder in _cpu_holders()]
+    """Return what restores the settings: "none" for those that are inherited."""
+    inherited = getattr(torch.backends.mkldnn, "fp32_precision", "none")
+    found = [holder.fp32_precision for holder in _cpu_holders()]
+    return ["none" if each == inherited else each for each in found]
 
 
 def _set_cpu_precisions(precisions: list[str]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import dataclass, replace
 from typing import Any
 
+import optuna
+
 from optuna_ga._checks import shown
 from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga.torch._arguments import checked_dropped
@@ -19,6 +21,8 @@ from optuna_ga.torch._training import Epoch, Training
 # if they diverged; returns the positions of members to train no further, None if there is none.
 AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
 Fail = Callable[[int, Exception], object]
+
+_logger = optuna.logging.get_logger("optuna.population_trainer")
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,9 @@ class Groups:
                 (position,) = alive
                 fail(position, error)
                 return {}
+            _logger.warning(
+                f"An epoch of {len(alive)} networks failed and is repeated one by one: {error}"
+            )
         advanced: dict[int, tuple[Training, Epoch]] = {}
         for position, training in alive.items():
             advanced |= self._train_epoch({position: training}, fail)

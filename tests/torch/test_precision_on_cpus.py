@@ -81,3 +81,20 @@ def of_all() -> None:
 def test_the_users_precision_changes_no_training_and_stays(setting: Callable[[], object]) -> None:
     """In a process of its own: PyTorch refuses to read some settings once others are set."""
     assert exit_codes(compare, setting) == [0]
+
+
+def inherit() -> None:
+    """Change the setting that others inherit, before and after computing."""
+    if holders := _cpu_holders():
+        onednn: Any = torch.backends.mkldnn
+        onednn.fp32_precision = "bf16"
+        with computing("float32", CPU):
+            pass
+        assert precisions() == ["bf16"] * len(holders)
+        onednn.fp32_precision = "ieee"
+        assert precisions() == ["ieee"] * len(holders)
+
+
+def test_inherited_settings_go_on_inheriting() -> None:
+    """A switch that the user changes later still works."""
+    assert exit_codes(inherit) == [0]

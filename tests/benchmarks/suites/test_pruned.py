@@ -50,7 +50,7 @@ def test_most_trials_are_pruned_and_reports_are_the_losses_with_noise(task: Task
 
 @TASKS
 def test_early_losses_tell_the_last_unless_curves_cross(task: Task) -> None:
-    """Even curves keep their order; among crossing curves most pairs of a step do not tell."""
+    """Even curves keep their order; the first losses of crossing curves hardly tell the last."""
     objective, study = study_of(task, 100)
     curves = np.array([objective.losses(trial.params) for trial in study.trials])
     tells = spearmanr(curves[:, 0], curves[:, -1]).statistic
