@@ -7,7 +7,7 @@ by chance. See `benchmarks.table.problem`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +45,10 @@ class TableObjective:
         return max(0.0, self._problem.regret(np.array([params[name] for name in self.space])))
 
 
-def _objective(seed: int) -> TableObjective:
-    return TableObjective()
+def _suite(name: str, objective: Callable[[int], TableObjective]) -> Suite:
+    task = Task("fashion-mnist", held_out=True, objective=objective)
+    return Suite(name, (task,), n_trials=200, n_seeds=50, optimum=0.0)
 
 
-def _noisy_objective(seed: int) -> TableObjective:
-    return TableObjective(noise_seed=seed)
-
-
-TABLE = Suite(
-    "fashion-mnist-table",
-    (Task("fashion-mnist", held_out=True, objective=_objective),),
-    n_trials=200,
-    n_seeds=50,
-    optimum=0.0,
-)
-NOISE = Suite(
-    "fashion-mnist-noise",
-    (Task("fashion-mnist", held_out=True, objective=_noisy_objective),),
-    n_trials=200,
-    n_seeds=50,
-    optimum=0.0,
-)
+TABLE = _suite("fashion-mnist-table", lambda seed: TableObjective())
+NOISE = _suite("fashion-mnist-noise", lambda seed: TableObjective(noise_seed=seed))

@@ -21,7 +21,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from benchmarks.suites.task import Suite, paired_tasks, suggest
+from benchmarks.suites.task import Suite, paired_tasks, suggested_branch
 
 Space = Mapping[str, BaseDistribution]
 Params = Mapping[str, Any]
@@ -35,11 +35,9 @@ class Needle:
     """A cost with at most one constraint, whose size a trial does not see.
 
     Args:
-        space: Every parameter that a trial may have.
+        space: Every parameter that a trial may have; see `suggested_branch`.
         cost: Cost of parameters, 0 at the best point; infinite where the trial fails to tell.
         feasible: Whether parameters are feasible; None if all are.
-        branch: The parameter on which the others depend: of these a trial has those alone whose
-            names begin with its choice. None if it has all parameters.
     """
 
     def __init__(
@@ -47,19 +45,14 @@ class Needle:
         space: Space,
         cost: Cost,
         feasible: Callable[[Params], bool] | None = None,
-        branch: str | None = None,
     ) -> None:
         self.space = space
         self._cost = cost
         self._feasible = feasible
-        self._branch = branch
 
     def __call__(self, trial: Trial) -> float:
         """Return the cost of a trial, and record the constraint with it if there is one."""
-        params: dict[str, Any] = {}
-        for name, distribution in self.space.items():
-            if self._branch in (None, name) or name.startswith(params[str(self._branch)] + "_"):
-                params[name] = suggest(trial, name, distribution)
+        params = suggested_branch(trial, self.space)
         if self._feasible is not None:
             trial.set_constraint("feasible", self.violation(params))
         return self._cost(params)
@@ -138,7 +131,7 @@ def branches(rng: np.random.Generator, n: int = 20, names: str = "x") -> Needle:
         of_branch = {name: params[f"m{i}_{name}"] for name in names}
         return float(costs[i] + _away(of_branch, best[i]) ** 2)
 
-    return Needle({"branch": _menu(n), **own}, cost, branch="branch")
+    return Needle({"branch": _menu(n), **own}, cost)
 
 
 def box(rng: np.random.Generator) -> Needle:

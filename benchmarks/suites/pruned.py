@@ -26,7 +26,7 @@ from optuna.distributions import (
 )
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
-from benchmarks.suites.task import Suite, Task, suggest
+from benchmarks.suites.task import Suite, Task, suggested_branch
 
 Space = Mapping[str, BaseDistribution]
 Params = Mapping[str, Any]
@@ -77,11 +77,7 @@ class Curves:
         Raises:
             optuna.TrialPruned: If the pruner ends the trial before its last step.
         """
-        params: dict[str, Any] = {}
-        for name, distribution in self.space.items():
-            branch, _, rest = name.partition("_")
-            if not rest or branch in params.values():
-                params[name] = suggest(trial, name, distribution)
+        params = suggested_branch(trial, self.space)
         noise = np.random.default_rng((self._noise_seed, trial.number)).normal(0, NOISE, STEPS)
         losses = (self.losses(params) + noise).tolist()
         for step, loss in enumerate(losses, start=1):

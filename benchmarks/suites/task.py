@@ -123,6 +123,19 @@ def paired_tasks(makers: Mapping[str, Callable[[np.random.Generator], Any]]) -> 
     )
 
 
+def suggested_branch(trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Return a trial's suggestions for the parameters of a space that it has, in their order.
+
+    A parameter whose name begins with a choice and `_` belongs to trials with that choice alone.
+    """
+    params: dict[str, Any] = {}
+    for name, distribution in space.items():
+        branch, is_own, _ = name.partition("_")
+        if not is_own or branch in params.values():
+            params[name] = suggest(trial, name, distribution)
+    return params
+
+
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     """Return a trial's suggestion for one parameter."""
     d = distribution

@@ -32,6 +32,8 @@ def with_expected_losses(
         trials: The trials `(n,)`, those that a model learns from.
         direction: The study's direction.
     """
+    if not any(rank and rank.pruned for rank in ranks):
+        return list(ranks)
     losses = (rank.losses[0] for rank in ranks if rank and rank.is_candidate)
     complete = sorted(filter(math.isfinite, losses))
     reports: dict[int, np.ndarray] = {}
