@@ -36,6 +36,7 @@ from benchmarks.paper.studies import (
     SEED,
     Problem,
     StudyJob,
+    environment_of,
     is_complete,
     n_missing,
     n_results,
@@ -183,6 +184,7 @@ def _rows(study: Study) -> list[Row]:
     trials = [trial for trial in study.get_trials(deepcopy=False) if is_complete(trial)]
     population_size, n_generations = _size(study)
     test = study.user_attrs.get(TEST, "unknown")  # The time may end before the tests.
+    environments = study.user_attrs[ENVIRONMENT]
     return [
         {
             "population_size": population_size,
@@ -196,6 +198,7 @@ def _rows(study: Study) -> list[Row]:
             "seconds": _digits(trial.user_attrs["training_s"]),
             **{name: _digits(trial.params[name]) for name in SEARCH_SPACE},
             "test_accuracy": test if trial.number == answer else None,
+            "device": environment_of(trial, environments)["device"],
         }
         for trial in trials
     ]

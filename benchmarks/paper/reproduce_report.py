@@ -60,6 +60,7 @@ def report(rows: pd.DataFrame, facts: Path) -> str:
                 that of the answer, trained once more. Times are sums over all trainings.
                 [Why the paper's losses cannot be those of unseen images](../paper/leak.md)."""
             ),
+            *_elsewhere(rows),
             *_untested(studies),
             "## Beside random search and TPE, with as many trials\n",
             _sampler_table(runs, studies),
@@ -82,6 +83,27 @@ def report(rows: pd.DataFrame, facts: Path) -> str:
     )
 
 
+def _elsewhere(rows: pd.DataFrame) -> list[str]:
+    """Say which studies did not run on the device of most."""
+    others = rows[~_is_timed(rows)]
+    if others.empty:
+        return []
+    found: dict[str, list[str]] = {}
+    for size, generations, sampler, seed in others[STUDY].drop_duplicates().to_numpy().tolist():
+        found.setdefault(f"{size} x {generations}, {sampler}", []).append(str(seed))
+    studies = "; ".join(f"{study}, seeds {', '.join(seeds)}" for study, seeds in found.items())
+    devices = " and ".join(sorted(others["device"].unique()))
+    return [paragraph(f"Trained on {devices}, and left out of the times: {studies}.")]
+
+
+def _is_timed(rows: pd.DataFrame) -> pd.Series:
+    """Return whether a trial's study ran on the device of most trials, from first to last."""
+    (main,) = rows["device"].mode()[:1]
+    here = rows["device"] == main
+    study = pd.MultiIndex.from_frame(rows[STUDY])
+    return ~pd.Series(study.isin(study[~here]), rows.index)
+
+
 def _untested(studies: pd.DataFrame) -> list[str]:
     """Say how many answers have no test accuracy."""
     n = int(studies["test_accuracy"].isna().sum())
@@ -93,7 +115,7 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the trials with the best so far and the time.
 
     Added are the lowest loss so far, at most that of guessing, the accuracy of that trial, and the
-    seconds of training until then.
+    seconds of training until then, NaN in studies that did not run on the device of most trials.
     """
     by_study = rows.groupby(STUDY, sort=False)
     lowest = by_study["validation_loss"].cummin()
@@ -101,7 +123,7 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(
         best=lowest.clip(upper=GUESSING),
         best_accuracy=of_best.groupby([rows[name] for name in STUDY]).ffill(),
-        elapsed=by_study["seconds"].cumsum(),
+        elapsed=by_study["seconds"].cumsum().where(_is_timed(rows)),
     )
 
 
@@ -202,12 +224,13 @@ def _plot_efficiency(axes: Axes, trials: pd.DataFrame, runs: Sequence[PaperRun])
 def mean_over_time(trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return times `(n,)` and the mean over seeds of the best trial's accuracy then `(n,)`.
 
-    They begin when each seed has a trial. A seed that has ended keeps its last accuracy.
+    They begin when each seed has a trial. A seed that has ended keeps its last accuracy. A seed
+    without times is left out.
 
     Args:
         trials: Trials of one sampler on one run, by seed, as `curves` returns them.
     """
-    studies = [study for _, study in trials.groupby("seed")]
+    studies = [study for _, study in trials.dropna(subset="elapsed").groupby("seed")]
     if not studies:
         return np.empty(0), np.empty(0)
     begin = max(study["elapsed"].iloc[0] for study in studies)

@@ -224,12 +224,17 @@ def _rows(study: Study) -> Iterator[Row]:
             **{k: v for k, v in trial.user_attrs.items() if not k.startswith("ga_")},
             "params": json.dumps([*trial.params]),
             **trial.params,
-            **_environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
+            **environment_of(trial, study.user_attrs.get(ENVIRONMENT, {})),
         }
 
 
-def _environment_of(trial: FrozenTrial, environments: Mapping[str, Row]) -> Row:
-    """Return the last of the environments that begin at or before the trial's number."""
+def environment_of(trial: FrozenTrial, environments: Mapping[str, Row]) -> Row:
+    """Return where a trial ran: the last environment that begins at or before its number.
+
+    Args:
+        trial: The trial.
+        environments: The study's attribute `ENVIRONMENT`.
+    """
     begun = [int(first) for first in environments if int(first) <= trial.number]
     return environments[str(max(begun))] if begun else {}
 

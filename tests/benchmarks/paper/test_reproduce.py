@@ -119,6 +119,7 @@ def rows_of(sampler: str, losses: list[list[float]], size: int, generations: int
             "trial": trial, "validation_loss": loss, "training_loss": 2 * loss,
             "accuracy": 0.5, "seconds": 1.0, "learning_rate": 0.1, "momentum": 0.1,
             "weight_decay": 0.0, "test_accuracy": 0.5 if trial == len(of_seed) - 1 else "",
+            "device": "GPU",
         }
         for seed, of_seed in enumerate(losses)
         for trial, loss in enumerate(of_seed)
@@ -179,6 +180,30 @@ def test_answers_that_were_not_tested_are_counted_and_left_out(tmp_path: Path) -
     assert accuracies["random"].isna().all()
     assert "Of 6 answers 4 have not been scored on the test images." in text
     assert "test error of the answer" not in text
+
+
+def test_studies_on_another_device_have_no_times(tmp_path: Path) -> None:
+    """A CPU's minutes are not averaged with a GPU's seconds; their losses count."""
+    rows = [
+        *rows_of("ga, mutation 0.1", [[2.0, 1.5], [2.0, 1.3], [2.0, 1.1]], 5, 2),
+        *rows_of("random", [[2.0, 1.4]] * 3, 5, 2),
+    ]
+    for row in rows:
+        if row["seed"] == 2 and row["sampler"] != "random":
+            row.update(device="CPU", seconds=100.0)
+    write_rows(tmp_path / "rows.csv", rows)
+    facts = tmp_path / "facts.json"
+    facts.write_text('{"problem": "p", "date": "d", "environments": []}')
+    found = read(tmp_path / "rows.csv")
+    text = reproduce_report.report(found, facts)
+    trials = reproduce_report.curves(found)
+    times, _ = reproduce_report.mean_over_time(trials[trials["sampler"] != "random"])
+
+    studies = reproduce_report.measured(found).set_index(["sampler", "seed"])
+    assert studies["best"]["ga, mutation 0.1"].tolist() == [1.5, 1.3, 1.1]
+    assert studies["seconds"]["ga, mutation 0.1"].dropna().tolist() == [2.0, 2.0]
+    assert times.max() == 2.0
+    assert "Trained on CPU, and left out of the times: 5 x 2, ga, mutation 0.1, seeds 2." in text
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
