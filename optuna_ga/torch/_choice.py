@@ -30,10 +30,10 @@ from optuna_ga.torch._products import counted_products
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Training
 
-# Below, overhead on a CPU outweighs arithmetic. Measured with twenty networks and batches of 64:
-# `vmap` takes 0.7 times as long as `threads` for 784-64-10 networks, but 1.3 times for 784-128-10
-# and 1.8 times for attention over 16 tokens, which uses each weight 16 times.
-_FEW_PRODUCTS = 75_000
+# Below, overhead on a CPU outweighs arithmetic. Measured with twenty networks, batches of 64 and
+# two cores: `vmap` takes half as long as `threads` for 784-64-10 and 784-128-10 networks and for
+# small encoders, but as long for 784-256-10 and 784-512-10.
+_FEW_PRODUCTS = 150_000
 _FEW_MEMBERS = 4
 # Measured on an H200 with batches of 64: with five members, branches are faster for convolutions
 # (103 to 134 microseconds a step and member), vmap for attention (312 to 335). With twenty, vmap
@@ -192,7 +192,8 @@ def _checked_products(
         )
     n_examples = n_rows(batch)
     convolution = sum(convolutions) // n_examples
-    return convolution, max(structure.width, convolution + sum(others) // n_examples)
+    structure.products = max(structure.width, convolution + sum(others) // n_examples)
+    return convolution, structure.products
 
 
 def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from torch import nn
 from optuna_ga._checks import MAX_TRAINING_SEED
 from optuna_ga.torch._backends.backend import Backend, Recipe
 from optuna_ga.torch._backends.branches import ByBranches
+from optuna_ga.torch._backends.cores import CoresBackend
 from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
@@ -42,10 +43,16 @@ from optuna_ga.torch._training import Epoch, Training
 
 MakeBackend = Callable[[Recipe], Backend]
 
+
+def _by_vmap(recipe: Recipe) -> Backend:
+    on_gpu = recipe.device.type == "cuda"
+    return StackBackend(recipe, ByVmap()) if on_gpu else CoresBackend(recipe)
+
+
 BACKENDS: Mapping[str, MakeBackend] = {
     "loop": LoopBackend,
     "threads": ThreadsBackend,
-    "vmap": lambda recipe: StackBackend(recipe, ByVmap()),
+    "vmap": _by_vmap,
     "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
 }
 

@@ -68,6 +68,7 @@ class _Kept:
 _dtype = _Kept(torch.get_default_dtype, torch.set_default_dtype, "nothing")
 _n_threads = _Kept(torch.get_num_threads, torch.set_num_threads, "user's")
 _seeding = threading.RLock()
+_KERNELS = "flash", "mem_efficient", "math", "cudnn"  # Of attention.
 
 
 @cache
@@ -80,6 +81,26 @@ def _generator(device: torch.device) -> _Kept:
         partial(torch.cuda.set_rng_state, device=device),
         "found",
     )
+
+
+def _attention_kernels() -> list[bool]:
+    return [getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in _KERNELS]
+
+
+def _enable_attention_kernels(are_enabled: list[bool]) -> None:
+    for name, is_enabled in zip(_KERNELS, are_enabled, strict=True):
+        getattr(torch.backends.cuda, f"enable_{name}_sdp")(is_enabled)
+
+
+_attention = _Kept(_attention_kernels, _enable_attention_kernels, "nothing")
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Compute attention by matrix products, since `vmap` has no rule for the fused kernels."""
+    plain = [name == "math" for name in _KERNELS]
+    with _attention.changed(partial(_enable_attention_kernels, plain)):
+        yield
 
 
 @contextmanager

@@ -91,21 +91,21 @@ Update = Callable[[Tensor, tuple[Tensor, ...], Tensor, Settings], None]
 def sgd(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
     """Take one step of `torch.optim.SGD`."""
     (buffer,) = moments
-    buffer.mul_(s.momentum).add_(torch.addcmul(gradient, weights, s.weight_decay))
+    buffer.mul_(s.momentum).add_(_decayed(gradient, weights, s))
     weights.addcmul_(buffer, s.learning_rate, value=-1)
 
 
 def nesterov(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
     """Take one step of `torch.optim.SGD(nesterov=True)`."""
     (buffer,) = moments
-    decayed = torch.addcmul(gradient, weights, s.weight_decay)
+    decayed = _decayed(gradient, weights, s)
     buffer.mul_(s.momentum).add_(decayed)
     weights.addcmul_(decayed.addcmul_(buffer, s.momentum), s.learning_rate, value=-1)
 
 
 def adam(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
     """Take one step of `torch.optim.Adam`."""
-    _adapt(weights, moments, torch.addcmul(gradient, weights, s.weight_decay), s)
+    _adapt(weights, moments, _decayed(gradient, weights, s), s)
 
 
 def adamw(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
@@ -114,11 +114,19 @@ def adamw(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Set
     _adapt(weights, moments, gradient, s)
 
 
+def _decayed(gradient: Tensor, weights: Tensor, s: Settings) -> Tensor:
+    """Return the gradient with the decay of the weights, in its place unless that would round."""
+    if gradient.dtype == s.weight_decay.dtype:
+        return gradient.addcmul_(weights, s.weight_decay)
+    return torch.addcmul(gradient, weights, s.weight_decay)
+
+
 def _adapt(weights: Tensor, moments: tuple[Tensor, ...], gradient: Tensor, s: Settings) -> None:
     mean, square = moments
     mean.lerp_(gradient.to(mean.dtype), s.new_mean.to(mean.dtype))
-    square.mul_(s.old_square).addcmul_(gradient * gradient, s.new_square)
-    deviation = square.sqrt().div_(s.deviation).add_(_EPSILON)
+    square.mul_(s.old_square).addcmul_(gradient.mul_(gradient), s.new_square)
+    place = gradient if gradient.dtype == square.dtype else None
+    deviation = torch.sqrt(square, out=place).div_(s.deviation).add_(_EPSILON)
     weights.addcdiv_(mean * s.correction, deviation, value=-1)
 
 

@@ -40,6 +40,8 @@ class Structure:
         draws: Whether the networks may draw random numbers.
         has_drawn: Whether they have drawn some so far.
         changes_batch: Whether they may change a batch in place, which members can share.
+        products: Products with weights of one example, forward, as far as they are known: at least
+            as many as there are weights.
         metric_names: Names of the task's metrics; empty if they have not been computed.
         unused: Names of the parameters that get no gradient, by the number of examples of a
             batch; a layer may be for the last batch alone.
@@ -75,6 +77,7 @@ class Structure:
         for name, shape in self._shapes.items():
             self._offsets[name] = self.width
             self.width += math.ceil(shape.numel() / _ALIGNMENT) * _ALIGNMENT
+        self.products = self.width
         self.template = model.to(device)
         self._places = dict(_places(model))
         self._kept = {*self._places.values()} - {*trained}  # Not what a first call registers.

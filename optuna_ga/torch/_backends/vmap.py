@@ -9,15 +9,14 @@ Shapes: P members, W weights of a member, B examples of a batch.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from optuna_ga.torch._backends.method import Numbers
+from optuna_ga.torch._environment import plain_attention
 from optuna_ga.torch._structure import Structure
 
 
@@ -38,7 +37,7 @@ class ByVmap:
         batch = structure.own(batch) if shared else batch
         gradient_of_each = vmap(grad(loss_of_one, has_aux=True), (0, 0, 0, None if shared else 0))
         views = structure.views(structure.rounded(numbers.weights))
-        with _plain_attention():
+        with plain_attention():
             gradients, (losses, after) = gradient_of_each(
                 views, numbers.buffers, numbers.keys, batch
             )
@@ -61,11 +60,6 @@ class ByVmap:
             return grad(with_a_number, has_aux=True)(torch.zeros((), device=key.device))[1]
 
         views = structure.views(structure.rounded(numbers.weights))
-        with _plain_attention():
+        with plain_attention():
             result: dict[str, Tensor] = vmap(metrics_of_one)(views, numbers.buffers, numbers.keys)
         return result
-
-
-def _plain_attention() -> AbstractContextManager[None]:
-    """Compute attention by matrix products, since `vmap` has no rule for the fused kernels."""
-    return sdpa_kernel(SDPBackend.MATH)

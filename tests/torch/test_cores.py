@@ -1,0 +1,136 @@
+"""Stacks of members side by side on the cores of a CPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
+from optuna_ga.torch._backends import cores
+from tests.torch.tasks import Classes, Encoder, cnn, difference, images, mlp, rows, tokens, trained
+
+MEMBERS = [Member(0.01 * (1 + n), momentum=0.9, seed=n) for n in range(5)]
+
+
+class Watched(Classes):
+    """A task that notes the threads that compute its loss."""
+
+    def __init__(self, network: Callable[..., nn.Module]) -> None:
+        super().__init__(network)
+        self.threads: set[int] = set()
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        self.threads.add(threading.get_ident())
+        return super().loss(model, batch)
+
+
+@pytest.fixture
+def three_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small generations split, too, on any machine."""
+    monkeypatch.setattr(cores, "_PRODUCTS", 1)
+    monkeypatch.setattr(cores, "n_cores", lambda: 3)
+
+
+@pytest.mark.usefixtures("three_stacks")
+@pytest.mark.parametrize(
+    ("network", "data"),
+    [
+        (partial(mlp, dropout=0.3), rows),
+        (partial(cnn, dropout=0.2), images),
+        (partial(Encoder, dropout=0.1), tokens),
+    ],
+)
+def test_stacks_train_as_separate_networks(
+    network: Callable[..., nn.Module], data: Callable[..., TensorData]
+) -> None:
+    """Several threads compute, with masks and statistics of their own: within 1e-12."""
+    task = Watched(network)
+    together = trained(task, data, MEMBERS, backend="vmap")
+    separate = trained(Classes(network), data, MEMBERS, backend="loop")
+
+    assert len(task.threads) == 1 + 3  # Networks are examined in the main thread.
+    assert difference(together, separate) < 1e-12
+
+
+@pytest.mark.usefixtures("three_stacks")
+def test_a_smaller_generation_takes_fewer_stacks() -> None:
+    """A trainer's second generation of two members, and a third of five, go on as they should."""
+
+    def generations(backend: str) -> list[Trained]:
+        trainer = PopulationTrainer(
+            Classes(mlp), train=rows(30), validation=rows(20), epochs=1, optimizer="adam",
+            device="cpu", backend=backend,
+        )  # fmt: skip
+        first = trainer.train(MEMBERS)
+        states = [each.state for each in first]
+        second = trainer.train(MEMBERS[3:], states=states[3:])
+        return [*first, *second, *trainer.train(MEMBERS, states=states)]
+
+    assert difference(generations("vmap"), generations("loop")) < 1e-12
+
+
+@pytest.mark.usefixtures("three_stacks")
+def test_a_failure_in_one_stack_is_raised() -> None:
+    """The error of a thread is that of the generation."""
+
+    class Fails(Classes):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            if threading.current_thread() is not threading.main_thread():
+                raise RuntimeError("in a thread")
+            return super().loss(model, batch)
+
+    with pytest.raises(RuntimeError, match="in a thread"):
+        trained(Fails(mlp), rows, MEMBERS, backend="vmap")
+
+
+@pytest.mark.usefixtures("three_stacks")
+def test_a_loader_is_read_once_for_all() -> None:
+    """Members see the batches of one pass, so they train as one stack."""
+    data = TensorDataset(*rows(30).take(torch.arange(30)))
+    task = Watched(mlp)
+    trainer = PopulationTrainer(
+        task, train=DataLoader(data, batch_size=8, shuffle=True), validation=rows(20), epochs=2,
+        optimizer="sgd", device="cpu", backend="vmap",
+    )  # fmt: skip
+    trainer.train(MEMBERS)
+
+    assert task.threads == {threading.get_ident()}
+
+
+@pytest.mark.usefixtures("three_stacks")
+def test_the_users_kernels_of_attention_are_restored() -> None:
+    """Threads that leave one after the other do not restore each other's choice."""
+    before = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled()
+    torch.backends.cuda.enable_math_sdp(False)
+    try:
+        trained(Classes(Encoder), tokens, MEMBERS, backend="vmap")
+        after = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_math_sdp(before[1])
+
+    assert after == (before[0], False)
+
+
+@pytest.mark.parametrize(
+    ("n_members", "batch_size", "stacks"), [(20, 64, 2), (5, 64, 1), (5, 256, 2), (1, 4096, 1)]
+)
+def test_stacks_are_as_many_as_have_enough_work(
+    n_members: int, batch_size: int, stacks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two cores: by members, examples of a batch and products of an example."""
+    monkeypatch.setattr(cores, "n_cores", lambda: 2)
+    task = Watched(lambda: nn.Sequential(nn.Linear(6, 3000), nn.ReLU(), nn.Linear(3000, 3)))
+    members = [replace(MEMBERS[0], seed=n) for n in range(n_members)]
+    data = rows(batch_size, batch_size=batch_size)
+    PopulationTrainer(
+        task, train=data, validation=data, epochs=1, optimizer="sgd", device="cpu", backend="vmap"
+    ).train(members)
+
+    assert len(task.threads - {threading.get_ident()}) == (stacks if stacks > 1 else 0)
