@@ -52,7 +52,8 @@ class PopulationTrainer:
     Backends:
         - `loop`: one member after the other, by `torch.optim`; the specification.
         - `threads`: a member on each core.
-        - `vmap`: all as one, by `torch.func`; on a GPU each step is a CUDA graph.
+        - `vmap`: all as one, by `torch.func`; on a GPU each step is a CUDA graph, and on a CPU a
+          large generation is as one on each of several cores.
         - `branches`: each by itself, in one CUDA graph of several streams; for networks that
           `vmap` refuses, for few members and for large convolutions.
 

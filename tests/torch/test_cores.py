@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,21 +14,24 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends import cores
+from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._training import Epoch, Training
 from tests.torch.tasks import Classes, Encoder, cnn, difference, images, mlp, rows, tokens, trained
 
 MEMBERS = [Member(0.01 * (1 + n), momentum=0.9, seed=n) for n in range(5)]
 
 
-class Watched(Classes):
-    """A task that notes the threads that compute its loss."""
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the numbers of members of all stacks that train for an epoch."""
+    train_epoch, found = StackBackend.train_epoch, []
 
-    def __init__(self, network: Callable[..., nn.Module]) -> None:
-        super().__init__(network)
-        self.threads: set[int] = set()
+    def noted(self: StackBackend, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
+        found.append(len(members))
+        return train_epoch(self, members)
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        self.threads.add(threading.get_ident())
-        return super().loss(model, batch)
+    monkeypatch.setattr(StackBackend, "train_epoch", noted)
+    return found
 
 
 @pytest.fixture
@@ -48,14 +51,13 @@ def three_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_stacks_train_as_separate_networks(
-    network: Callable[..., nn.Module], data: Callable[..., TensorData]
+    network: Callable[..., nn.Module], data: Callable[..., TensorData], sizes: list[int]
 ) -> None:
-    """Several threads compute, with masks and statistics of their own: within 1e-12."""
-    task = Watched(network)
-    together = trained(task, data, MEMBERS, backend="vmap")
+    """Stacks have masks and statistics of their own: within 1e-12 after two epochs."""
+    together = trained(Classes(network), data, MEMBERS, backend="vmap")
     separate = trained(Classes(network), data, MEMBERS, backend="loop")
 
-    assert len(task.threads) == 1 + 3  # Networks are examined in the main thread.
+    assert sorted(sizes) == [1, 1, 2, 2, 2, 2]
     assert difference(together, separate) < 1e-12
 
 
@@ -91,17 +93,16 @@ def test_a_failure_in_one_stack_is_raised() -> None:
 
 
 @pytest.mark.usefixtures("three_stacks")
-def test_a_loader_is_read_once_for_all() -> None:
+def test_a_loader_is_read_once_for_all(sizes: list[int]) -> None:
     """Members see the batches of one pass, so they train as one stack."""
     data = TensorDataset(*rows(30).take(torch.arange(30)))
-    task = Watched(mlp)
     trainer = PopulationTrainer(
-        task, train=DataLoader(data, batch_size=8, shuffle=True), validation=rows(20), epochs=2,
-        optimizer="sgd", device="cpu", backend="vmap",
+        Classes(mlp), train=DataLoader(data, batch_size=8, shuffle=True), validation=rows(20),
+        epochs=2, optimizer="sgd", device="cpu", backend="vmap",
     )  # fmt: skip
     trainer.train(MEMBERS)
 
-    assert task.threads == {threading.get_ident()}
+    assert sizes == [5, 5]
 
 
 @pytest.mark.usefixtures("three_stacks")
@@ -122,15 +123,20 @@ def test_the_users_kernels_of_attention_are_restored() -> None:
     ("n_members", "batch_size", "stacks"), [(20, 64, 2), (5, 64, 1), (5, 256, 2), (1, 4096, 1)]
 )
 def test_stacks_are_as_many_as_have_enough_work(
-    n_members: int, batch_size: int, stacks: int, monkeypatch: pytest.MonkeyPatch
+    n_members: int,
+    batch_size: int,
+    stacks: int,
+    sizes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On two cores: by members, examples of a batch and products of an example."""
     monkeypatch.setattr(cores, "n_cores", lambda: 2)
-    task = Watched(lambda: nn.Sequential(nn.Linear(6, 3000), nn.ReLU(), nn.Linear(3000, 3)))
+    task = Classes(lambda: nn.Sequential(nn.Linear(6, 3000), nn.ReLU(), nn.Linear(3000, 3)))
     members = [replace(MEMBERS[0], seed=n) for n in range(n_members)]
     data = rows(batch_size, batch_size=batch_size)
     PopulationTrainer(
         task, train=data, validation=data, epochs=1, optimizer="sgd", device="cpu", backend="vmap"
     ).train(members)
 
-    assert len(task.threads - {threading.get_ident()}) == (stacks if stacks > 1 else 0)
+    assert len(sizes) == stacks
+    assert sum(sizes) == n_members

@@ -448,9 +448,9 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
         ("cuda", 5, Verdict("", "", 200_000), "branches"),
         ("cuda", 20, Verdict("", "", 12_000_000), "branches"),
         ("cpu", 20, Verdict("", "no rule"), "threads"),
-        ("cpu", 4, Verdict("", "", 0, 75_000), "vmap"),
-        ("cpu", 3, Verdict("", "", 0, 75_000), "threads"),
-        ("cpu", 20, Verdict("", "", 0, 75_001), "threads"),
+        ("cpu", 4, Verdict("", "", 0, 150_000), "vmap"),
+        ("cpu", 3, Verdict("", "", 0, 150_000), "threads"),
+        ("cpu", 20, Verdict("", "", 0, 150_001), "threads"),
         ("cpu", 20, Verdict("", "", 20_000, 50_000), "threads"),
     ],
 )
