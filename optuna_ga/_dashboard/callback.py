@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 from optuna_ga._checks import check_int, check_study
 from optuna_ga._dashboard.note import HEADING, note_text
 from optuna_ga._optuna_internals import read_trials
-from optuna_ga._results.history import population_size_of
+from optuna_ga._results.history import generation_of, population_size_of
+from optuna_ga._sampler import GASampler
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -186,6 +187,7 @@ class _LastTrials(NamedTuple):
 
     directions: Sequence[StudyDirection]
     trials: Sequence[FrozenTrial]
+    sampler: GASampler
 
     def get_trials(self, deepcopy: bool) -> list[FrozenTrial]:
         assert not deepcopy
@@ -221,20 +223,18 @@ def _gene_names(finished: Sequence[FrozenTrial], size: int) -> list[str]:
         return []
     first = _last(owners, size) + 1 - _most_generations(size)
     return sorted(
-        {name for trial in owners if trial.number // size >= first for name in trial.params}
+        {name for trial in owners if generation_of(trial, size) >= first for name in trial.params}
     )
 
 
-def _plot_genes(
-    study: Study, *, population_size: int, names: Sequence[str], first: int
-) -> go.Figure:
+def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
     """Plot the parameters from the `first` on, as many as are legible and as the trials have."""
     from optuna_ga.visualization import plot_genes
 
     known = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
     legible = names[first : first + _GENES_PER_FIGURE]
     shown = [name for name in legible if name in known]
-    figure = plot_genes(study, shown, population_size=population_size)
+    figure = plot_genes(study, shown)
     if len(names) > _GENES_PER_FIGURE:
         numbers = f"{first + 1} to {first + len(legible)}"
         _add_to_title(figure, f"parameters {numbers} of {len(names)}")
@@ -243,7 +243,7 @@ def _plot_genes(
 
 
 def _last(trials: Sequence[FrozenTrial], size: int) -> int:
-    return max(trial.number for trial in trials) // size
+    return max(generation_of(trial, size) for trial in trials)
 
 
 def _most_generations(size: int) -> int:
@@ -266,8 +266,8 @@ def _bounded(
     n_generations = min(last + 1, _most_generations(size))
     while n_generations:
         first = last + 1 - n_generations
-        drawn = [trial for trial in trials if first <= trial.number // size <= last]
-        figure = plot(cast(Study, _LastTrials(directions, drawn)), population_size=size)
+        drawn = [trial for trial in trials if first <= generation_of(trial, size) <= last]
+        figure = plot(cast(Study, _LastTrials(directions, drawn, GASampler(size))))
         figure.update_layout(_LAYOUT)
         if len(drawn) < len(trials):
             _add_to_title(figure, f"only generations {first} to {last}")

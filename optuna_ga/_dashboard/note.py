@@ -19,7 +19,7 @@ from optuna_ga._results.final_generation import (
     best_of_final_generation,
     front_of_final_generation,
 )
-from optuna_ga._results.history import edges_of, median, value_of
+from optuna_ga._results.history import edges_of, generation_of, median, value_of
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -147,7 +147,7 @@ def _generations(
     """Return the table of the last generations, the latest first."""
     generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
     for trial in trials:
-        generations[trial.number // size].append(trial)
+        generations[generation_of(trial, size)].append(trial)
     last = sorted(generations, reverse=True)[:_MAX_ROWS]
     summaries: dict[str, Callable[[Sequence[FrozenTrial]], str]]
     if len(directions) > 1:

@@ -111,16 +111,21 @@ def read_history(study: Study, population_size: int | None) -> History:
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     trials.sort(key=lambda trial: trial.number)
 
-    def generation_of(trial: FrozenTrial) -> int:
-        shown = shown_generation(trial) if population_size is None else None
-        return trial.number // size if shown is None else shown
+    def generation(trial: FrozenTrial) -> int:
+        return generation_of(trial, size) if population_size is None else trial.number // size
 
     improvements = Improvements([rank(trial, directions) for trial in trials], directions)
     individuals = [
-        _individual(trial, generation_of(trial), position, improvements)
+        _individual(trial, generation(trial), position, improvements)
         for position, trial in enumerate(trials)
     ]
     return History(directions, size, individuals)
+
+
+def generation_of(trial: FrozenTrial, population_size: int) -> int:
+    """Return the generation that a trial shows, or else that of its number."""
+    shown = shown_generation(trial)
+    return trial.number // population_size if shown is None else shown
 
 
 def population_size_of(study: Study, given: int | None) -> int:

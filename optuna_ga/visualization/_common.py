@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 
 from optuna_ga._checks import check_text
 from optuna_ga._results.history import ORIGINS, History, Individual, read_history, value_of
@@ -131,6 +131,29 @@ def as_html(text: str) -> str:
 def shortened(text: str) -> str:
     """Return the beginning of a text that is too long to be read in a figure."""
     return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
+
+
+def abbreviated(text: str, length: int) -> str:
+    """Return a text of at most `length` characters, with its beginning and more of its end.
+
+    >>> abbreviated("optimizer.groups.0.learning_rate", 20)
+    'optim…learning_rate'
+    """
+    if len(text) <= length:
+        return text
+    n_first = length // 4
+    return f"{text[:n_first]}…{text[n_first + 1 - length :]}"
+
+
+def good_infinity(history: History) -> str:
+    """Return words on a best value that is infinite and thus not drawn, if it is."""
+    if history.has_several:
+        return ""
+    best = math.inf if history.directions[0] == StudyDirection.MAXIMIZE else -math.inf
+    for individual in history.individuals:
+        if individual.best_so_far == best:
+            return f"the best is {best} from trial {individual.trial.number} on"
+    return ""
 
 
 def markers(

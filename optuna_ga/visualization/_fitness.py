@@ -11,7 +11,7 @@ from itertools import accumulate
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 
-from optuna_ga._results.history import Individual, median, value_of
+from optuna_ga._results.history import History, Individual, median, value_of
 from optuna_ga.visualization._common import (
     CROSS,
     HIGHLIGHT,
@@ -19,6 +19,7 @@ from optuna_ga.visualization._common import (
     by_generation,
     finite,
     generation_axis,
+    good_infinity,
     hover_text,
     markers,
     read_nonempty_history,
@@ -81,7 +82,7 @@ def plot_fitness(
     )
     shown = _shown_range(drawn, so_far.y, best)
     figure.update_layout(
-        title={"text": "Fitness per Generation" + _subtitle(history.individuals, shown)},
+        title={"text": "Fitness per Generation" + _subtitle(history, shown)},
         xaxis=generation_axis(history),
         yaxis={"title": as_html(target_name), "range": shown},
     )
@@ -208,11 +209,13 @@ def _candidates_values(individuals: Sequence[Individual]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _subtitle(individuals: Sequence[Individual], shown: Sequence[float] | None) -> str:
+def _subtitle(history: History, shown: Sequence[float] | None) -> str:
     """Return a second line of the title that counts the trials that are not seen, if any."""
+    individuals = history.individuals
     values = [finite(_value(individual)) for individual in individuals]
     missing = [one for one, value in zip(individuals, values, strict=True) if value is None]
     parts = [f"Without a finite value: {_counts(missing)}"] if missing else []
+    parts += [words] if (words := good_infinity(history)) else []
     if shown is not None:
         n = sum(value is not None and not shown[0] <= value <= shown[1] for value in values)
         parts.append(f"{n} beyond the axis; a double click shows all")

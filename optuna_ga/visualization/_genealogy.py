@@ -28,6 +28,10 @@ Edge = tuple[int, int]  # Trial numbers of a parent and its child.
 
 _MAX_LINES = 400
 
+_ANCESTOR = "#e38aa5"
+
+_RING = {"color": _ANCESTOR, "symbol": "circle-open", "size": 12, "line": {"width": 1.5}}
+
 _STAR = {
     "color": HIGHLIGHT,
     "symbol": "star",
@@ -43,8 +47,9 @@ def plot_genealogy(
 
     Trials are arranged by generation, and within a generation from the fittest at the top to
     failed trials at the bottom. Lines lead from parents to children. The study's fittest trial
-    and all its ancestors are highlighted; its lineage of fitter parents is drawn boldest. It
-    begins with a trial that started afresh, since its parents' states were lost, if there is one.
+    has a star, and all its ancestors have rings; its lineage of fitter parents is drawn boldest.
+    It begins with a trial that started afresh, since its parents' states were lost, if there is
+    one.
     Where lines would be too many, only those to the fittest parents of each child are drawn, and
     the title says to how many. The sampler records parents unless it has `record=False`.
 
@@ -75,6 +80,7 @@ def plot_genealogy(
         individual for individual in individuals if individual.trial.state == TrialState.FAIL
     ]
     figure = go.Figure([*_lines(genealogy), *origin_markers(alive, **options)])
+    figure.add_trace(_rings(genealogy))
     if failed:
         figure.add_trace(markers(failed, "Failed", CROSS, **options))
     if genealogy.best:
@@ -162,7 +168,8 @@ class _Genealogy:
         new = {individual.trial.number for individual in individuals}
         while new:
             found |= new
-            new = {parent for parent, _ in self.edges(self.members[n] for n in new)} - found
+            parents = {parent for n in new for parent in self.members[n].parents}
+            new = (parents & self.members.keys()) - found
         return [self.members[number] for number in sorted(found)]
 
     def lineage(self, individual: Individual) -> list[Edge]:
@@ -197,12 +204,27 @@ def _lines(genealogy: _Genealogy) -> list[go.Scatter]:
         descendants = "the front" if several else f"trial {genealogy.best[0].trial.number}"
         ancestry = genealogy.edges(genealogy.ancestors(genealogy.best))
         name = f"Ancestors of {descendants}"
-        lines.append(_segments(genealogy, ancestry, name, "#e38aa5", 1.3))
+        lines.append(_segments(genealogy, ancestry, name, _ANCESTOR, 1.3))
         if not several:
             lineage = genealogy.lineage(genealogy.best[0])
             name = "Lineage of fitter parents"
             lines.append(_segments(genealogy, lineage, name, HIGHLIGHT, 3))
     return lines
+
+
+def _rings(genealogy: _Genealogy) -> go.Scatter:
+    """Return one trace with a ring around each ancestor, also where lines are left out."""
+    best = {individual.trial.number for individual in genealogy.best}
+    family = genealogy.ancestors(genealogy.best)
+    ancestors = [individual for individual in family if individual.trial.number not in best]
+    return go.Scatter(
+        x=[genealogy.x(individual) for individual in ancestors],
+        y=[genealogy.y(individual) for individual in ancestors],
+        mode="markers",
+        name=f"{len(ancestors)} ancestors",
+        marker=_RING,
+        hoverinfo="skip",
+    )
 
 
 def _segments(

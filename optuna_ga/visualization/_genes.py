@@ -34,7 +34,9 @@ from optuna_ga.visualization._parameter import Parameter
 from optuna_ga.visualization._plotly import go, make_subplots
 
 _MAX_COLUMNS = 3
+_LONG_LABEL = 8  # Characters for which there is room in `_MAX_COLUMNS`, but not for more.
 _ROW_HEIGHT = 280  # Pixels.
+_TITLE_SIZE = 13
 _HALF_BOX = 0.4  # Half the width of a box, of the distance between two generations.
 
 
@@ -109,15 +111,19 @@ def _empty_plots(
     plots: Sequence[_GenePlot], edges: Mapping[str, str]
 ) -> tuple[go.Figure, int, int]:
     """Return a figure with room for each plot under its title, its rows and its columns."""
-    rows = math.ceil(len(plots) / _MAX_COLUMNS)
+    longest = max(len(label) for plot in plots for label in plot.parameter.choices or [""])
+    is_long = longest > _LONG_LABEL
+    rows = math.ceil(len(plots) / (_MAX_COLUMNS - is_long))
     columns = math.ceil(len(plots) / rows)
     figure = make_subplots(
         rows,
         columns,
         subplot_titles=[plot.title(edges) for plot in plots],
-        horizontal_spacing=0.2 / columns,  # Of the figure's width: room for the axis labels.
+        # Of the figure's width: room for the axis labels.
+        horizontal_spacing=(0.4 if is_long else 0.2) / columns,
         vertical_spacing=0.3 / rows,
     )
+    figure.update_annotations(font_size=_TITLE_SIZE)
     return figure, rows, columns
 
 
@@ -241,15 +247,16 @@ def _fitness(history: History) -> dict[int, int]:
 
 
 def _color_axis(fitness: dict[int, int]) -> dict[str, Any]:
-    last = max(len(fitness) - 1, 1)
+    fittest = max(len(fitness) - 1, 0)
+    ticks = {0: "least", fittest: "fittest"}
     return {
         "colorscale": "Blues",
-        "cmin": 0,
-        "cmax": last,
+        "cmin": min(0, fittest - 1),  # A single trial is the fittest.
+        "cmax": fittest,
         "colorbar": {
             "title": {"text": "Fitness", "side": "right"},
-            "tickvals": [0, last],
-            "ticktext": ["least", "fittest"],
+            "tickvals": list(ticks),
+            "ticktext": list(ticks.values()),
         },
     }
 

@@ -10,7 +10,7 @@ from optuna_ga._results.history import History
 from optuna_ga.visualization._common import HIGHLIGHT, by_generation, finite, generation_axis
 from optuna_ga.visualization._plotly import go
 
-_TITLE = "Hypervolume, as a share of the box from the best to the worst values"
+_TITLE = "Hypervolume<br><sub>Share of the box from the best to the worst values</sub>"
 
 
 def hypervolume_figure(history: History) -> go.Figure:

@@ -14,6 +14,7 @@ from optuna_ga.visualization._common import (
     ORIGIN_NAMES,
     as_html,
     finite,
+    good_infinity,
     hover_text,
     origin_markers,
     read_nonempty_history,
@@ -75,12 +76,13 @@ def plot_improvements(
     room = [0, _HEADROOM * most]
     figure.update_yaxes(title="Share", tickformat=".0%", range=room, row=1, col=1)
     figure.update_xaxes(title="Trial", row=1, col=2)
-    share = "Share of the box from the best to the worst values"
+    share = "Hypervolume<br><sub>Share of the box from the best to the worst values</sub>"
     figure.update_yaxes(title=share if history.has_several else as_html(target_name), row=1, col=2)
+    words = good_infinity(history)
     figure.update_layout(
         title=f"Trials That Entered the Front{why_not_computed(history)}"
         if history.has_several
-        else "Improvements of the Best",
+        else "Improvements of the Best" + (f"<br><sub>Not drawn: {words}</sub>" if words else ""),
         barmode="group",
         hovermode="closest",
         uniformtext={"minsize": 9, "mode": "show"},

@@ -11,10 +11,11 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._population.choices import find_choice
 from optuna_ga._population.genes import is_inheritable
-from optuna_ga.visualization._common import as_html, shortened
+from optuna_ga.visualization._common import abbreviated, as_html
 
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
 _MIN_TICKS = 3
+_MAX_LABEL, _MAX_TITLE = 16, 30  # Characters; hover texts show more of them.
 _MIN_DIGITS, _ALL_DIGITS = 3, 17  # Of a tick; 17 tell any two floats apart.
 
 
@@ -48,7 +49,8 @@ class Parameter:
         """Return the name with remarks, and with the number of infinite values if there are."""
         if self.n_infinite:
             remarks = *remarks, f"not drawn: {self.n_infinite} infinite"
-        return as_html(self._name) + (f" <sub>{', '.join(remarks)}</sub>" if remarks else "")
+        name = as_html(abbreviated(self._name, _MAX_TITLE))
+        return name + (f" <sub>{', '.join(remarks)}</sub>" if remarks else "")
 
     @property
     def axis(self) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def _number(value: Any, distribution: BaseDistribution) -> float:
 def labels(choices: Sequence[object]) -> list[str]:
     """Return distinct labels of choices, as HTML."""
     for text in (str, repr):
-        found = [as_html(shortened(text(choice))) for choice in choices]
+        found = [as_html(abbreviated(text(choice), _MAX_LABEL)) for choice in choices]
         if len(set(found)) == len(found):
             return found
     return [f"{position}: {label}" for position, label in enumerate(found)]

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -455,6 +456,26 @@ def test_a_best_value_at_an_end_of_its_range_is_pointed_out() -> None:
     assert "At an end of the range: `x` (lower)." in reported(study)
 
 
+def test_generations_are_those_that_trials_show() -> None:
+    """Another population size changes neither the note nor the figures of earlier trials."""
+    study = run(GASampler(10, seed=0), 20)
+    study.sampler = GASampler(5, seed=0)
+    study.optimize(sphere, n_trials=10)
+    note = reported(study)
+    shown = [trial.user_attrs["ga_generation"] for trial in study.trials]
+    points = [
+        text
+        for trace in figures(study)["ga-genealogy"]["data"]
+        for text in trace.get("text", [])
+        if text.startswith("<b>Trial")
+    ]
+
+    assert sorted({*shown}) == [0, 1, 4, 5]
+    assert {int(row[1]) for row in re.findall(r"(?m)^\| (\[(\d+)\])", note)} == {*shown}
+    for number, generation in enumerate(shown):
+        assert any(f"Trial {number}</b>, generation {generation}<" in text for text in points)
+
+
 def test_figures_stay_small_however_long_the_choices() -> None:
     """Hover texts, labels and the note show the beginning of each."""
     choices = [str(digit) * 17_000 for digit in range(3)]
@@ -465,7 +486,7 @@ def test_figures_stay_small_however_long_the_choices() -> None:
     assert set(shown) == FIGURES
     assert all(set(shown[name]["data"][0]["x"]) for name in FIGURES)
     assert set(shown["ga-fitness"]["data"][0]["x"]) == set(range(20))
-    assert shown["ga-genes"]["layout"]["yaxis"]["ticktext"] == [f"{d * 79}…" for d in "012"]
+    assert shown["ga-genes"]["layout"]["yaxis"]["ticktext"] == [f"{d * 4}…{d * 11}" for d in "012"]
 
 
 def test_a_figure_says_which_generations_it_shows() -> None:

@@ -97,7 +97,7 @@ def places(figure: Any) -> dict[tuple[float, float], int]:
     return {
         (x, y): number
         for found in figure.data
-        if found.mode == "markers"
+        if found.mode == "markers" and found.text is not None
         for x, y, number in zip(found.x, found.y, numbers(found), strict=True)
     }
 

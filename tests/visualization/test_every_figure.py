@@ -79,7 +79,8 @@ def test_every_finished_trial_of_an_odd_study_is_a_point(plot: Plot) -> None:
     figure = plot(study) if plot is plot_genealogy else plot(study, ["x"])
 
     finished = [t.number for t in study.trials if t.state.is_finished() and "x" in t.params]
-    points = [t for t in figure.data if t.mode == "markers" and not t.name.startswith("Fittest")]
+    found = [t for t in figure.data if t.mode == "markers" and t.text is not None]
+    points = [t for t in found if not t.name.startswith("Fittest")]
     assert sorted(number for found in points for number in numbers(found)) == finished
 
 

@@ -34,7 +34,9 @@ def test_boxes_hold_the_feasible_finite_values() -> None:
     assert trace(figure, "Best of").y == trace(figure, "Median").y == (1, 2, None)
     assert numbers(trace(figure, "Infeasible")) == [2]
     assert numbers(trace(figure, "Pruned")) == [4]
-    assert figure.layout.title.text.endswith(": 3 infinite, 1 failed, 1 pruned</sub>")
+    assert figure.layout.title.text.endswith(
+        ": 3 infinite, 1 failed, 1 pruned, the best is -inf from trial 6 on</sub>"
+    )
     assert trace(figure, "Best of").text[1] == "2 pruned, 1 infinite, 1 complete"
 
 

@@ -93,4 +93,21 @@ def test_the_genealogy_of_a_large_study_is_a_few_traces() -> None:
         if (parents := trial.user_attrs.get("ga_parents"))
     }
     assert "Shown: lines to the fittest parent of each child" in fewer.layout.title.text
-    assert edges(fewer, "Ancestors") == edges(fewer, "Lineage")
+    assert edges(fewer, "Ancestors") > edges(fewer, "Lineage")
+
+
+@pytest.mark.parametrize("n_trials", [100, 500])
+def test_all_ancestors_are_highlighted_however_few_lines_there_are(n_trials: int) -> None:
+    """Rings are at the ancestors that recorded parents lead to, one generation after another."""
+    study = run(GASampler.adaptive(seed=0), n_trials)
+    figure = plot_genealogy(study)
+    found, new = set[int](), {study.best_trial.number}
+    while new:
+        found |= new
+        new = {p for n in new for p in study.trials[n].user_attrs.get("ga_parents", [])} - found
+    rings = trace(figure, f"{len(found) - 1} ancestors")
+    at = places(figure)
+
+    assert {at[place] for place in zip(rings.x, rings.y, strict=True)} == found - {
+        study.best_trial.number
+    }

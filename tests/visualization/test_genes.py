@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from optuna_ga.visualization import plot_fitness, plot_genes
-from tests.studies import of_four, run, study_with
+from tests.studies import added, of_four, run, study_with
 from tests.visualization.figures import names, numbers, three_generations, trace
 
 
@@ -151,6 +151,37 @@ def test_points_are_the_genes_coloured_by_fitness() -> None:
     assert (numbers(cross), cross.y) == ([7], (0.2,))
     assert "(mutated)" in points.text[6]
     assert "(mutated)" not in points.text[7]
+
+
+def test_a_single_trial_is_the_fittest() -> None:
+    """It is dark, as the colour bar says."""
+    figure = plot_genes(study_with(added(1, x=0.5)))
+    axis = figure.layout.coloraxis
+
+    assert figure.data[1].marker.color == (axis.cmax,) == axis.colorbar.tickvals
+    assert axis.cmin < axis.cmax
+    assert axis.colorbar.ticktext == ("fittest",)
+
+
+def test_long_names_and_choices_have_room() -> None:
+    """Both are cut in their middle; hovering shows all."""
+    names = [f"optimizer.param_groups.{n}.learning_rate" for n in range(4)]
+    choices = [f"torch.optim.lr_scheduler.{name}" for name in ("StepLR", "CosineAnnealingLR")]
+    study = optuna.create_study(sampler=of_four())
+
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_float(names[0], 0, 1) + len(trial.suggest_categorical("c", choices))
+
+    study.optimize(objective, n_trials=8)
+    figure = plot_genes(study)
+    titles = [each.text for each in figure.layout.annotations]
+
+    assert titles[0] == "c"
+    assert titles[1].startswith("optimiz…groups.0.learning_rate")
+    assert all(len(label) <= 16 for label in figure.layout.yaxis.ticktext)
+    assert figure.layout.yaxis.ticktext[0].endswith("er.StepLR")
+    assert choices[0] in "".join(figure.data[0].text)
+    assert names[0] in figure.data[2].text[0]
 
 
 def test_points_stand_in_their_generation_in_turn() -> None:

@@ -32,6 +32,20 @@ def test_the_number_above_the_highest_bar_has_room(history: Study) -> None:
     assert figure.layout.yaxis.range == (0, pytest.approx(1.12 * max(shares)))
 
 
+@pytest.mark.parametrize(("sign", "shown"), [(1, "-inf"), (-1, "inf")])
+def test_an_infinite_best_is_named(sign: int, shown: str) -> None:
+    """The line ends where the best cannot be drawn; a worst infinity is no such value."""
+    direction = "minimize" if sign == 1 else "maximize"
+    values = [sign * math.inf, sign * 2.0, -sign * math.inf, sign * 1.0]
+    study = study_with(*map(added, values), direction=direction)
+
+    assert f"Not drawn: the best is {shown} from trial 2 on" in (
+        plot_improvements(study).layout.title.text
+    )
+    plain = plot_improvements(study_with(*map(added, values[:2]), direction=direction))
+    assert "Not drawn" not in plain.layout.title.text
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_improvements_are_marked_on_the_best_so_far(sign: int) -> None:
     """Each improvement has the marker of its origin."""

@@ -68,7 +68,8 @@ def segments(*steps: tuple[Any, BaseDistribution]) -> Study:
     ("choices", "labels"),
     [
         ([1, "1"], ["1", "'1'"]),
-        (["a" * 90 + "1", "a" * 90 + "2"], [f"{n}: '{'a' * 78}…" for n in (0, 1)]),
+        (["a" * 90 + "1", "a" * 90 + "2"], [f"aaaa…{'a' * 10}{n}" for n in (1, 2)]),
+        (["a" * 9 + c + "a" * 20 for c in "12"], [f"{n}: 'aaa…{'a' * 10}'" for n in (0, 1)]),
         (["<b>x</b>", 'say "x"'], ["&lt;b&gt;x&lt;/b&gt;", 'say "x"']),
     ],
 )
