@@ -39,6 +39,7 @@ from optuna_ga._running.remote_objective import (
     RemoteObjective,
     evaluate,
     evaluation_of,
+    forks_that_end,
 )
 
 _logger = optuna.logging.get_logger("optuna.generations")
@@ -75,7 +76,8 @@ class InParallel:
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
     trial stays running, and the error is raised once the other trials are done. Run again to
     evaluate what is missing; if `executor` is a function, a new executor does so at once. The
-    processes of a `ProcessPoolExecutor` end if the driver is killed.
+    processes of a `ProcessPoolExecutor` end if the driver is killed; if the pool has had other
+    tasks before, those that have had a trial.
 
     A forked process has none of its parent's threads, for which libraries such as PyTorch wait for
     ever. PyTorch therefore computes on one thread in forked workers if the driver has imported it.
@@ -149,7 +151,8 @@ class InParallel:
         try:
             if self._shares_memory:
                 return self._executor.submit(evaluate, self._objective, trial)
-            return self._executor.submit(self._remote_of(trial.study), trial_id(trial))
+            with forks_that_end():
+                return self._executor.submit(self._remote_of(trial.study), trial_id(trial))
         except Exception as error:  # A broken executor: earlier trials may still have results.
             failed: Future[Evaluation] = Future()
             failed.set_exception(error)
@@ -209,7 +212,9 @@ class InParallel:
             try:
                 objective = self._to_be_sent()
                 remote = RemoteObjective(uuid4().hex, objective, packed(study), os.getpid())
-                _wait_for_a_worker(self._executor.submit(remote.prepare))
+                with forks_that_end():
+                    opened = self._executor.submit(remote.prepare)
+                _wait_for_a_worker(opened)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise TypeError(
                     "`objective` and the study's storage must be such that workers can receive "

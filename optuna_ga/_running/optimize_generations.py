@@ -70,8 +70,9 @@ def optimize_generations(
             itself or a generator raises, that of every trial without a result.
         n_generations: Total number of generations, at least 1.
         population_size: Trials in a generation, 1 to 1,000,000. None takes the sampler's.
-        timeout: No generation starts after this many seconds, at least 0. None sets no limit. A
-            generation that has started is not ended, not even if one of its trials hangs.
+        timeout: No further generation starts after this many seconds, at least 0; the first one
+            starts in any case. None sets no limit. A generation that has started is not ended, not
+            even if one of its trials hangs.
         catch: Exceptions of failed trials that do not end the optimization. Other exceptions are
             raised once all trials of the generation are told. Interruptions are always raised.
         callbacks: Called with the study and each finished trial, in trial order. Callbacks and

@@ -6,12 +6,14 @@ import os
 import pickle
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from copy import copy
 from multiprocessing import connection, current_process, parent_process
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock, Thread, local
+from time import sleep
 from traceback import format_exception
 from typing import Any, NamedTuple
 
@@ -32,6 +34,8 @@ Objective = Callable[[Trial], Any]
 
 # Studies that a process keeps open at once; the oldest is dropped and opened again when needed.
 MAX_OPEN_STUDIES = 4
+
+_SECONDS_BETWEEN_LOOKS = 1.0  # At the driver.
 
 
 class Evaluation(NamedTuple):
@@ -147,7 +151,50 @@ def _end_with(driver: int) -> None:
     """End this process when its parent ends, if that is the driver, by its process id."""
     parent = parent_process()
     if parent is not None and parent.pid == driver:
-        Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+        Thread(target=_exit_after, args=(parent.sentinel, os.getppid()), daemon=True).start()
+
+
+@contextmanager
+def forks_that_end() -> Iterator[None]:
+    """Have processes that this thread forks end when this process ends.
+
+    A pool forks all of its processes at its first task. One that never gets a task of its own
+    would wait for ever, and would keep the pipes open by which others learn of the end.
+    """
+    _forks.driver = os.getpid()
+    try:
+        yield
+    finally:
+        _forks.driver = None
+
+
+class _Forks(local):
+    """What a fork finds of the thread that forks it.
+
+    Attributes:
+        driver: The process to end with; None if the fork is to live on.
+    """
+
+    driver: int | None = None
+
+
+_forks = _Forks()
+
+
+def _watch_in_fork() -> None:
+    driver, _forks.driver = _forks.driver, None
+    if driver is not None:
+        Thread(target=_exit_when_adopted, args=(driver,), daemon=True).start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watch_in_fork)
+
+
+def _exit_when_adopted(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 def _spare_threads_of_a_fork() -> None:
@@ -161,8 +208,11 @@ def _spare_threads_of_a_fork() -> None:
         torch.set_num_threads(1)
 
 
-def _exit_after(sentinel: int) -> None:
-    connection.wait([sentinel])
+def _exit_after(sentinel: int, parent: int) -> None:
+    """End this process when a parent's sentinel says so, or when it has another parent."""
+    # Forks of a pool may keep each other's sentinels from being ready.
+    while not connection.wait([sentinel], _SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:
+        pass
     os._exit(1)
 
 

@@ -457,9 +457,11 @@ def never_ending(folder: Path, trial: Trial) -> float:
     return 0.0
 
 
-def drive(folder: Path, method: str) -> None:
-    """Evaluate trials that never end in two workers."""
-    executor = ProcessPoolExecutor(2, get_context(method))
+def drive(folder: Path, method: str, n_workers: int = 2, is_used: bool = False) -> None:
+    """Evaluate trials that never end in workers, which may have had another task."""
+    executor = ProcessPoolExecutor(n_workers, get_context(method))
+    if is_used:
+        executor.submit(int).result()
     objective = partial(never_ending, folder)
     optimize_generations(journal(folder), InParallel(objective, executor), 1)
 
@@ -475,6 +477,24 @@ def test_workers_end_with_a_killed_driver(tmp_path: Path, method: str) -> None:
 
     workers = [int(path.name.split()[1]) for path in tmp_path.glob("worker *")]
     wait_until(lambda: not any(map(is_alive, workers)))
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_workers_without_a_trial_end_with_a_killed_driver(tmp_path: Path, is_used: bool) -> None:
+    """They do not keep the others alive; in a pool that was used before, they may stay."""
+    driver = FRESH.Process(target=drive, args=(tmp_path, "fork", 7, is_used))
+    driver.start()
+    wait_until(lambda: len(list(tmp_path.glob("worker *"))) == 4)
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text()
+    workers = [*map(int, children.split())]
+    busy = [int(path.name.split()[1]) for path in tmp_path.glob("worker *")]
+    assert len(workers) == 7
+    driver.kill()
+    driver.join()
+
+    wait_until(lambda: not any(map(is_alive, busy if is_used else workers)))
+    for worker in filter(is_alive, workers):
+        os.kill(worker, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
