@@ -91,9 +91,14 @@ def _elsewhere(rows: pd.DataFrame) -> list[str]:
     found: dict[str, list[str]] = {}
     for size, generations, sampler, seed in others[STUDY].drop_duplicates().to_numpy().tolist():
         found.setdefault(f"{size} x {generations}, {sampler}", []).append(str(seed))
-    studies = "; ".join(f"{study}, seeds {', '.join(seeds)}" for study, seeds in found.items())
+    studies = "; ".join(
+        f"{study}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+        for study, seeds in found.items()
+    )
     devices = " and ".join(sorted(others["device"].unique()))
-    return [paragraph(f"Trained on {devices}, and left out of the times: {studies}.")]
+    return [
+        paragraph(f"Trained on another device, {devices}, and left out of the times: {studies}.")
+    ]
 
 
 def _is_timed(rows: pd.DataFrame) -> pd.Series:

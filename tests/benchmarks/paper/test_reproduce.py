@@ -203,7 +203,8 @@ def test_studies_on_another_device_have_no_times(tmp_path: Path) -> None:
     assert studies["best"]["ga, mutation 0.1"].tolist() == [1.5, 1.3, 1.1]
     assert studies["seconds"]["ga, mutation 0.1"].dropna().tolist() == [2.0, 2.0]
     assert times.max() == 2.0
-    assert "Trained on CPU, and left out of the times: 5 x 2, ga, mutation 0.1, seeds 2." in text
+    assert "Trained on another device, CPU, and left out of the times: 5 x 2, ga" in text
+    assert "ga, mutation 0.1, seed 2." in text
 
 
 def test_the_committed_report_is_made_of_the_committed_rows() -> None:
