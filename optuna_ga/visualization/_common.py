@@ -137,7 +137,7 @@ def abbreviated(text: str, length: int) -> str:
     """Return a text of at most `length` characters, with its beginning and more of its end.
 
     >>> abbreviated("optimizer.groups.0.learning_rate", 20)
-    'optim…learning_rate'
+    'optim….learning_rate'
     """
     if len(text) <= length:
         return text
