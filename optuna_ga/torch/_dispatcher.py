@@ -45,8 +45,8 @@ MakeBackend = Callable[[Recipe], Backend]
 
 
 def _by_vmap(recipe: Recipe) -> Backend:
-    on_gpu = recipe.device.type == "cuda"
-    return StackBackend(recipe, ByVmap()) if on_gpu else CoresBackend(recipe)
+    on_cpu = recipe.device.type == "cpu"
+    return CoresBackend(recipe) if on_cpu else StackBackend(recipe, ByVmap())
 
 
 BACKENDS: Mapping[str, MakeBackend] = {
