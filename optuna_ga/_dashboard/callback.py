@@ -223,7 +223,7 @@ def _gene_names(finished: Sequence[FrozenTrial], size: int) -> list[str]:
         return []
     first = _last(owners, size) + 1 - _most_generations(size)
     return sorted(
-        {name for trial in owners if generation_of(trial, size) >= first for name in trial.params}
+        {name for trial in owners if trial.number // size >= first for name in trial.params}
     )
 
 
@@ -243,7 +243,7 @@ def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
 
 
 def _last(trials: Sequence[FrozenTrial], size: int) -> int:
-    return max(generation_of(trial, size) for trial in trials)
+    return max(trial.number for trial in trials) // size
 
 
 def _most_generations(size: int) -> int:
@@ -266,11 +266,12 @@ def _bounded(
     n_generations = min(last + 1, _most_generations(size))
     while n_generations:
         first = last + 1 - n_generations
-        drawn = [trial for trial in trials if first <= generation_of(trial, size) <= last]
-        figure = plot(cast(Study, _LastTrials(directions, drawn, GASampler(size))))
+        drawn = [trial for trial in trials if first <= trial.number // size <= last]
+        figure = plot(cast(Study, _LastTrials(directions, drawn, GASampler.adaptive(size))))
         figure.update_layout(_LAYOUT)
         if len(drawn) < len(trials):
-            _add_to_title(figure, f"only generations {first} to {last}")
+            shown = [generation_of(trial, size) for trial in drawn]
+            _add_to_title(figure, f"only generations {shown[0]} to {shown[-1]}")
         many = len(drawn) > _MAX_DETAILED_TRIALS
         for n_lines in _MAX_LINES[-1:] if many else _MAX_LINES:
             if n_lines is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from optuna.study import Study, StudyDirection
@@ -145,10 +145,9 @@ def _generations(
     trials: Sequence[FrozenTrial], size: int, directions: Sequence[StudyDirection], link: str
 ) -> str:
     """Return the table of the last generations, the latest first."""
-    generations: defaultdict[int, list[FrozenTrial]] = defaultdict(list)
-    for trial in trials:
-        generations[generation_of(trial, size)].append(trial)
-    last = sorted(generations, reverse=True)[:_MAX_ROWS]
+    # Runs of trials, since after another population size the numbers may begin again.
+    runs = groupby(trials, lambda trial: generation_of(trial, size))
+    generations = [(number, list(own)) for number, own in runs][::-1]
     summaries: dict[str, Callable[[Sequence[FrozenTrial]], str]]
     if len(directions) > 1:
         finished = [trial for trial in trials if trial.state.is_finished()]
@@ -159,7 +158,7 @@ def _generations(
             "best": partial(_best_value, directions, link),
             "median": partial(_median_value, directions),
         }
-    rows = [_row(number, generations[number], summaries, link) for number in last]
+    rows = [_row(number, own, summaries, link) for number, own in generations[:_MAX_ROWS]]
     if len(generations) > _MAX_ROWS:
         earlier = f"and {len(generations) - _MAX_ROWS} earlier"
         rows.append([earlier, *[""] * (len(rows[0]) - 1)])

@@ -16,7 +16,7 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from threading import Lock
@@ -76,8 +76,8 @@ class InParallel:
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
     trial stays running, and the error is raised once the other trials are done. Run again to
     evaluate what is missing; if `executor` is a function, a new executor does so at once. The
-    processes of a `ProcessPoolExecutor` end if the driver is killed; if the pool has had other
-    tasks before, those that have had a trial.
+    processes of a `ProcessPoolExecutor` that have had a trial end if the driver is killed; forked
+    processes do so in any case, unless the pool has had other tasks before.
 
     A forked process has none of its parent's threads, for which libraries such as PyTorch wait for
     ever. PyTorch therefore computes on one thread in forked workers if the driver has imported it.
@@ -151,12 +151,16 @@ class InParallel:
         try:
             if self._shares_memory:
                 return self._executor.submit(evaluate, self._objective, trial)
-            with forks_that_end():
-                return self._executor.submit(self._remote_of(trial.study), trial_id(trial))
+            return self._submit(self._remote_of(trial.study), trial_id(trial))
         except Exception as error:  # A broken executor: earlier trials may still have results.
             failed: Future[Evaluation] = Future()
             failed.set_exception(error)
             return failed
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        is_pool = isinstance(self._executor, ProcessPoolExecutor)
+        with forks_that_end() if is_pool else nullcontext():
+            return self._executor.submit(function, *arguments)
 
     def _results(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
         """Yield trials and results as they come; give lost trials to a new executor, if any."""
@@ -212,9 +216,7 @@ class InParallel:
             try:
                 objective = self._to_be_sent()
                 remote = RemoteObjective(uuid4().hex, objective, packed(study), os.getpid())
-                with forks_that_end():
-                    opened = self._executor.submit(remote.prepare)
-                _wait_for_a_worker(opened)
+                _wait_for_a_worker(self._submit(remote.prepare))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise TypeError(
                     "`objective` and the study's storage must be such that workers can receive "

@@ -161,11 +161,11 @@ def forks_that_end() -> Iterator[None]:
     A pool forks all of its processes at its first task. One that never gets a task of its own
     would wait for ever, and would keep the pipes open by which others learn of the end.
     """
-    _forks.driver = os.getpid()
+    before, _forks.driver = _forks.driver, os.getpid()
     try:
         yield
     finally:
-        _forks.driver = None
+        _forks.driver = before
 
 
 class _Forks(local):

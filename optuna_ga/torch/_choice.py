@@ -93,7 +93,8 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with seeded(0, recipe.device):
+            # A copy, since what is computed by `vmap` and kept by a network cannot be copied.
+            with seeded(0, recipe.device), _copied(structure):
                 together = _computed(recipe, ByVmap(), pair, first_batch)
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         place = _place_of(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from html import unescape
 from typing import Any
 
 from optuna.study import Study
@@ -30,7 +31,7 @@ from optuna_ga.visualization._common import (
     read_nonempty_history,
     value_text,
 )
-from optuna_ga.visualization._parameter import Parameter
+from optuna_ga.visualization._parameter import Parameter, short_titles
 from optuna_ga.visualization._plotly import go, make_subplots
 
 _MAX_COLUMNS = 3
@@ -74,7 +75,8 @@ def plot_genes(
     history = read_nonempty_history(study, population_size, target_name)
     names = _checked_names(params, history)
     positions = generation_positions(history)
-    plots = [_GenePlot(name, history, positions) for name in names]
+    titles = short_titles(names)
+    plots = [_GenePlot(name, history, positions, titles[name]) for name in names]
     figure, rows, columns = _empty_plots(plots, _edges(history))
     fitness = _fitness(history)
     for index, plot in enumerate(plots):
@@ -111,7 +113,9 @@ def _empty_plots(
     plots: Sequence[_GenePlot], edges: Mapping[str, str]
 ) -> tuple[go.Figure, int, int]:
     """Return a figure with room for each plot under its title, its rows and its columns."""
-    longest = max(len(label) for plot in plots for label in plot.parameter.choices or [""])
+    longest = max(
+        len(unescape(label)) for plot in plots for label in plot.parameter.choices or [""]
+    )
     is_long = longest > _LONG_LABEL
     rows = math.ceil(len(plots) / (_MAX_COLUMNS - is_long))
     columns = math.ceil(len(plots) / rows)
@@ -151,9 +155,11 @@ def _checked_names(params: Sequence[str] | None, history: History) -> list[str]:
 class _GenePlot:
     """The plot of one parameter, and the finished trials that it shows."""
 
-    def __init__(self, name: str, history: History, positions: Mapping[int, float]) -> None:
+    def __init__(
+        self, name: str, history: History, positions: Mapping[int, float], title: str
+    ) -> None:
         trials = (individual.trial for individual in history.individuals)
-        self.parameter = Parameter(name, trials)
+        self.parameter = Parameter(name, trials, title)
         self._name = name
         self._positions = positions
         self._owners = [

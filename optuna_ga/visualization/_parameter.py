@@ -15,12 +15,17 @@ from optuna_ga.visualization._common import abbreviated, as_html
 
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
 _MIN_TICKS = 3
-_MAX_LABEL, _MAX_TITLE = 16, 30  # Characters; hover texts show more of them.
+_MAX_LABEL, _MAX_TITLE = 16, 30  # Characters.
 _MIN_DIGITS, _ALL_DIGITS = 3, 17  # Of a tick; 17 tell any two floats apart.
 
 
 class Parameter:
     """A parameter of some trials, drawn as the kind and with the choices of the last of them.
+
+    Args:
+        name: Its name.
+        trials: The trials.
+        label: What titles show; None is the name.
 
     Attributes:
         numbers: The finite values by trial number; a choice is its position among the choices.
@@ -30,7 +35,7 @@ class Parameter:
         is_log: Whether all values are from logarithmic distributions.
     """
 
-    def __init__(self, name: str, trials: Iterable[FrozenTrial]) -> None:
+    def __init__(self, name: str, trials: Iterable[FrozenTrial], label: str | None = None) -> None:
         owners = [trial for trial in trials if name in trial.params]
         last = owners[-1].distributions[name]
         agreeing = [
@@ -43,14 +48,13 @@ class Parameter:
         self.n_infinite = len(numbers) - len(self.numbers)
         self.choices = labels(last.choices) if isinstance(last, CategoricalDistribution) else None
         self.is_log = all(getattr(trial.distributions[name], "log", False) for trial in agreeing)
-        self._name = name
+        self._label = name if label is None else label
 
     def title(self, *remarks: str) -> str:
         """Return the name with remarks, and with the number of infinite values if there are."""
         if self.n_infinite:
             remarks = *remarks, f"not drawn: {self.n_infinite} infinite"
-        name = as_html(abbreviated(self._name, _MAX_TITLE))
-        return name + (f" <sub>{', '.join(remarks)}</sub>" if remarks else "")
+        return as_html(self._label) + (f" <sub>{', '.join(remarks)}</sub>" if remarks else "")
 
     @property
     def axis(self) -> dict[str, Any]:
@@ -73,6 +77,14 @@ def _number(value: Any, distribution: BaseDistribution) -> float:
         return find_choice(distribution, value)
     number: float = value
     return number
+
+
+def short_titles(names: Sequence[str]) -> dict[str, str]:
+    """Return names in short, as far as that tells them apart."""
+    length = _MAX_TITLE
+    while len({abbreviated(name, length) for name in names}) < len(set(names)):
+        length += 1
+    return {name: abbreviated(name, length) for name in names}
 
 
 def labels(choices: Sequence[object]) -> list[str]:

@@ -43,10 +43,12 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     handler = logging.Handler()
     monkeypatch.setattr(handler, "emit", lambda record: messages.append(record.getMessage()))
     logger = optuna.logging.get_logger("optuna.generations")
-    monkeypatch.setattr(logger, "level", logging.WARNING)
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # Setting the attribute would leave a cached answer.
     logger.addHandler(handler)
     yield messages
     logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def system_attrs(study: Study) -> dict[str, Any]:
@@ -474,6 +476,30 @@ def test_generations_are_those_that_trials_show() -> None:
     assert {int(row[1]) for row in re.findall(r"(?m)^\| (\[(\d+)\])", note)} == {*shown}
     for number, generation in enumerate(shown):
         assert any(f"Trial {number}</b>, generation {generation}<" in text for text in points)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_small_generations_have_figures(size: int) -> None:
+    """Sizes that the paper's algorithm refuses are those of the adaptive."""
+    study = run(GASampler.adaptive(size, seed=0), 8)
+    DashboardReport().write(study)
+
+    assert set(figures(study)) == FIGURES
+
+
+def test_the_last_trials_are_shown_where_generations_have_grown() -> None:
+    """Their generations have lower numbers than those of smaller generations before."""
+    study = run(GASampler(5, seed=0), 300)
+    study.sampler = GASampler(100, seed=0)
+    study.optimize(sphere, n_trials=600)
+    note, shown = reported(study), figures(study)
+    points = [text for trace in shown["ga-genealogy"]["data"] for text in trace.get("text", [])]
+    numbers = {int(found) for text in points for found in re.findall(r"<b>Trial (\d+)", text)}
+
+    assert numbers == {*range(400, 900)}
+    assert "only generations 4 to 8" in shown["ga-genealogy"]["layout"]["title"]["text"]
+    first_rows = re.findall(r"(?m)^\| (\d+) \| 100 \|", note)
+    assert first_rows[:6] == ["8", "7", "6", "5", "4", "3"]
 
 
 def test_figures_stay_small_however_long_the_choices() -> None:

@@ -492,9 +492,11 @@ def test_workers_without_a_trial_end_with_a_killed_driver(tmp_path: Path, is_use
     driver.kill()
     driver.join()
 
-    wait_until(lambda: not any(map(is_alive, busy if is_used else workers)))
-    for worker in filter(is_alive, workers):
-        os.kill(worker, signal.SIGKILL)
+    try:
+        wait_until(lambda: not any(map(is_alive, busy if is_used else workers)))
+    finally:
+        for worker in filter(is_alive, workers):
+            os.kill(worker, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

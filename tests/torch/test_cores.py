@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends import cores
+from optuna_ga.torch._backends.cores import CoresBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._training import Epoch, Training
 from tests.torch.tasks import Classes, Encoder, cnn, difference, images, mlp, rows, tokens, trained
@@ -79,17 +81,83 @@ def test_a_smaller_generation_takes_fewer_stacks() -> None:
 
 
 @pytest.mark.usefixtures("three_stacks")
-def test_a_failure_in_one_stack_is_raised() -> None:
-    """The error of a thread is that of the generation."""
+def test_a_failure_in_one_stack_ends_the_others() -> None:
+    """The error is that of the generation, long before the end of the epoch."""
+    steps: dict[int, int] = {}
 
     class Fails(Classes):
         def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-            if threading.current_thread() is not threading.main_thread():
-                raise RuntimeError("in a thread")
+            if (thread := threading.current_thread()) is not threading.main_thread():
+                steps[thread.native_id or 0] = steps.get(thread.native_id or 0, 0) + 1
+                if len(steps) == 3 and steps[thread.native_id or 0] == 5:
+                    raise RuntimeError("in a thread")
             return super().loss(model, batch)
 
+    trainer = PopulationTrainer(
+        Fails(mlp), train=rows(3_000, batch_size=1), validation=rows(20), epochs=1,
+        optimizer="sgd", device="cpu", backend="vmap",
+    )  # fmt: skip
     with pytest.raises(RuntimeError, match="in a thread"):
-        trained(Fails(mlp), rows, MEMBERS, backend="vmap")
+        trainer.train(MEMBERS)
+    assert max(steps.values()) < 1_500
+    (alone,) = trainer.train(MEMBERS[:1])
+    assert alone.state is not None
+
+
+@pytest.mark.usefixtures("three_stacks")
+def test_networks_in_turn_keep_their_stacks(sizes: list[int]) -> None:
+    """Another structure costs neither a new examination nor the memory of new stacks."""
+    widths = [replace(each, model={"width": 8 + n % 2}) for n, each in enumerate(MEMBERS * 2)]
+    trainer = PopulationTrainer(
+        Classes(mlp), train=rows(30), validation=rows(20), epochs=1, optimizer="sgd",
+        device="cpu", backend="vmap",
+    )  # fmt: skip
+    for _ in range(3):
+        trainer.train(widths)
+    (backend,) = trainer._dispatcher._backends.values()
+
+    assert len(sizes) == 3 * 2 * 3
+    assert isinstance(backend, CoresBackend)
+    assert [len(stack._stacks) for stack in backend._stacks] == [2, 2, 2]
+
+
+class Keeps(nn.Module):
+    """A network that keeps what it has computed, which `copy.deepcopy` refuses or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.logits = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.logits = self.layer(x)
+        return self.logits
+
+
+@pytest.mark.usefixtures("three_stacks")
+@pytest.mark.parametrize("can_be_copied", [True, False])
+def test_a_network_that_keeps_what_it_computes_trains(
+    can_be_copied: bool, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one stack, if it cannot be copied."""
+    if not can_be_copied:
+        monkeypatch.setattr(cores, "_copied", lambda structure: structure.refuses)
+    data = rows(30, batch_size=10)
+
+    def ended(network: Callable[..., nn.Module], backend: str) -> list[Trained]:
+        trainer = PopulationTrainer(
+            Classes(network), train=data, validation=data, epochs=2, optimizer="sgd",
+            device="cpu", backend=backend,
+        )  # fmt: skip
+        return trainer.train(MEMBERS)
+
+    def plain() -> nn.Module:
+        return nn.Sequential(OrderedDict(layer=nn.Linear(6, 3)))
+
+    together = ended(Keeps, "vmap")
+
+    assert sorted(sizes) == ([1, 1, 2, 2, 2, 2] if can_be_copied else [5, 5])
+    assert difference(together, ended(plain, "loop")) < 1e-12
 
 
 @pytest.mark.usefixtures("three_stacks")

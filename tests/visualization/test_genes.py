@@ -184,6 +184,15 @@ def test_long_names_and_choices_have_room() -> None:
     assert names[0] in figure.data[2].text[0]
 
 
+def test_names_in_short_differ() -> None:
+    """The layers of a network have names that differ in their middle alone."""
+    names = [f"encoder.layers.{n}.attention.dropout_probability" for n in range(3)]
+    study = run(of_four(), 1, lambda trial: sum(trial.suggest_float(n, 0, 1) for n in names))
+    titles = [each.text for each in plot_genes(study).layout.annotations]
+
+    assert len({*titles}) == 3
+
+
 def test_points_stand_in_their_generation_in_turn() -> None:
     """Points of a generation neither hide each other nor reach into the next one."""
     x = trace(plot_genes(run(of_four(), 12), ["x"]), "Trials").x

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
-from weakref import WeakKeyDictionary
+from threading import Event
 
 from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._backends.stack import MAX_KEPT, StackBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._environment import n_cores, plain_attention, usual_settings
 from optuna_ga.torch._loader import LoaderData
@@ -32,59 +33,82 @@ class CoresBackend:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._parts = [_Part(recipe)]
+        self._stop = Event()
+        self._stacks = [self._new_stack()]
+        # Of the structures used last, for each stack but the first; a network is used by one
+        # thread at a time.
+        self._copies: OrderedDict[Structure, list[Structure]] = OrderedDict()
 
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train the members; see `Backend`."""
-        size = math.ceil(len(members) / self._n_parts(members))
-        shares = [members[first : first + size] for first in range(0, len(members), size)]
-        if len(shares) == 1:
-            return self._parts[0].train_epoch(members)
-        self._parts += [_Part(self._recipe) for _ in shares[len(self._parts) :]]
-        with plain_attention(), ThreadPoolExecutor(len(shares)) as executor:
-            pairs = zip(self._parts, shares, strict=False)
-            results = [executor.submit(part.train_epoch, share) for part, share in pairs]
-            return [each for result in results for each in result.result()]
+        self._stop.clear()
+        n_stacks = self._n_stacks(members)
+        structures = self._structures(members[0].structure, n_stacks)
+        if len(structures) == 1:
+            return self._stacks[0].train_epoch(members)
+        self._stacks += [self._new_stack() for _ in range(len(self._stacks), n_stacks)]
+        size = math.ceil(len(members) / n_stacks)
+        firsts = range(0, len(members), size)
+        with plain_attention(), ThreadPoolExecutor(n_stacks) as executor:
+            try:
+                parts = [
+                    executor.submit(self._train, stack, structure, members[first : first + size])
+                    for stack, structure, first in zip(
+                        self._stacks, structures, firsts, strict=False
+                    )
+                ]
+                ended, _ = wait(parts, return_when=FIRST_EXCEPTION)
+                for part in ended:
+                    part.result()
+                return [each for part in parts for each in part.result()]
+            except BaseException:
+                self._stop.set()  # Or leaving the executor would wait for the end of the epoch.
+                raise
 
     def release(self) -> None:
         """Free all stacks."""
-        for part in self._parts:
-            part.release()
+        self._copies.clear()
+        for stack in self._stacks:
+            stack.release()
 
-    def _n_parts(self, members: Sequence[Training]) -> int:
+    def _new_stack(self) -> StackBackend:
+        return StackBackend(self._recipe, ByVmap(), self._stop)
+
+    def _train(
+        self, stack: StackBackend, structure: Structure, members: Sequence[Training]
+    ) -> list[tuple[Training, Epoch]]:
+        """Train members in a thread, with a structure of its own."""
+        original = members[0].structure
+        with usual_settings(self._recipe.device):  # They belong to a thread.
+            ended = stack.train_epoch([replace(each, structure=structure) for each in members])
+        return [(replace(after, structure=original), epoch) for after, epoch in ended]
+
+    def _n_stacks(self, members: Sequence[Training]) -> int:
         data = self._recipe.train, self._recipe.validation
         if any(isinstance(each, LoaderData) for each in data):
             return 1  # A loader is read once for all.
         batch_size = self._recipe.batch_size(members[0].member)
         products = members[0].structure.products * batch_size * len(members)
-        return max(1, min(n_cores(), len(members), math.isqrt(products // _PRODUCTS)))
+        n = max(1, min(n_cores(), len(members), math.isqrt(products // _PRODUCTS)))
+        return math.ceil(len(members) / math.ceil(len(members) / n))
+
+    def _structures(self, structure: Structure, n: int) -> list[Structure]:
+        """Return a structure and `n` - 1 copies as it is known now; none if it has no copies."""
+        copies = self._copies.pop(structure, [])
+        try:
+            while len(copies) < n - 1:
+                copies.append(_copied(structure))
+        except Exception:  # Such as of a network that keeps what it has computed.
+            return [structure]
+        self._copies[structure] = copies  # The latest is the last.
+        if len(self._copies) > MAX_KEPT:
+            self._copies.popitem(last=False)
+        for each in copies:
+            each.__dict__ |= {**structure.__dict__, "template": each.template}
+        return [structure, *copies[: n - 1]]
 
 
-class _Part:
-    """A stack in a thread of its own, with a network of its own to compute with."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._device = recipe.device
-        self._stack = StackBackend(recipe, ByVmap())
-        self._structures: WeakKeyDictionary[Structure, Structure] = WeakKeyDictionary()
-
-    def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
-        """Train the members; see `Backend`."""
-        structure = members[0].structure
-        own = self._own(structure)
-        with usual_settings(self._device):  # They belong to a thread.
-            ended = self._stack.train_epoch([replace(each, structure=own) for each in members])
-        return [(replace(after, structure=structure), epoch) for after, epoch in ended]
-
-    def release(self) -> None:
-        """Free the stack."""
-        self._stack.release()
-
-    def _own(self, structure: Structure) -> Structure:
-        """Return a copy of a structure as it is known now, always the same."""
-        if structure not in self._structures:
-            self._structures[structure] = copy.copy(structure)
-            self._structures[structure].template = copy.deepcopy(structure.template)
-        own = self._structures[structure]
-        own.__dict__ |= {**structure.__dict__, "template": own.template}
-        return own
+def _copied(structure: Structure) -> Structure:
+    found = copy.copy(structure)
+    found.template = copy.deepcopy(structure.template)
+    return found

@@ -12,9 +12,11 @@ import gc
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
+from threading import Event
 
 import torch
 from torch import Tensor
@@ -40,7 +42,7 @@ from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
 
-_MAX_KEPT = 8  # Stacks, each with its graphs and their memory.
+MAX_KEPT = 8  # Stacks, each with its graphs and their memory.
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,13 @@ class StackBackend:
     Args:
         recipe: The settings that all members share.
         method: How gradients are computed.
+        stop: Set to end the training after a step.
     """
 
-    def __init__(self, recipe: Recipe, method: Method) -> None:
+    def __init__(self, recipe: Recipe, method: Method, stop: Event | None = None) -> None:
         self._recipe = recipe
         self._method = method
+        self._stop = Event() if stop is None else stop
         self._capturer = Capturer(recipe.device)
         self._stacks: OrderedDict[Kind, _Stack] = OrderedDict()
         self._evaluation_batch = recipe.validation.batch_size
@@ -82,7 +86,7 @@ class StackBackend:
         with one_thread():
             stack = self._stack(members)
             stack.load(members)
-            stack.train_epoch()
+            stack.train_epoch(self._stop)
             ended = self._evaluate(stack)[: len(members)]
             return list(zip(stack.advanced(members), ended, strict=True))
 
@@ -107,7 +111,7 @@ class StackBackend:
         if stack is None:
             stack = _Stack(self._recipe, self._method, self._capturer, kind, members[0])
         self._stacks[kind] = stack  # The latest is the last.
-        if len(self._stacks) > _MAX_KEPT:
+        if len(self._stacks) > MAX_KEPT:
             self._stacks.popitem(last=False)
         return stack
 
@@ -177,8 +181,8 @@ class _Stack:
         self._training.load(members)
         self._validation.load(members)
 
-    def train_epoch(self) -> None:
-        """Train on every example once, without waiting for the device."""
+    def train_epoch(self, stop: Event) -> None:
+        """Train on every example once, without waiting for the device, until told to stop."""
         self._begin()
         self._n_rows = 0
         for length in self._training.lengths():
@@ -187,6 +191,8 @@ class _Stack:
                 self._steps[length] = self._captured(step, self._begin)
             self._steps[length]()
             self._n_rows += length
+            if stop.is_set():
+                raise CancelledError
 
     def evaluate(self, batch_size: int) -> list[Epoch]:
         """Return the results of the epoch, which waits for the device."""
