@@ -6,7 +6,7 @@ may be tuned on the second of a pair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from math import log2
 from typing import Any
@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 from optuna import Trial
 from optuna.distributions import (
-    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 
-from benchmarks.suites.task import Suite, paired_tasks, suggest
+from benchmarks.suites.task import Params, Space, Suite, paired_tasks, suggest
 
-Space = Mapping[str, BaseDistribution]
-Cost = Callable[[Mapping[str, Any]], float]
+Cost = Callable[[Params], float]
 
 LOCI, ALLELES = 6, "abcd"
 BASINS, DEPTHS = "pqrst", (0, 4, 8, 12, 16)
@@ -48,7 +46,7 @@ class GridObjective:
         """Return the cost of a trial."""
         return self._cost(suggested(trial, self.space))
 
-    def score(self, params: Mapping[str, Any]) -> float:
+    def score(self, params: Params) -> float:
         """Return the cost of parameters."""
         return self._cost(params)
 
@@ -62,7 +60,7 @@ def bowl(rng: np.random.Generator) -> Cost:
     """Return a tilted bowl."""
     x, y = rng.integers(8, size=2).tolist()
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         a, b = params["x"] - x, params["y"] - y
         return float(a * a + a * b + b * b)
 
@@ -73,7 +71,7 @@ def valley(rng: np.random.Generator) -> Cost:
     """Return Rosenbrock's bent valley, its best point in the middle half of either range."""
     x, y = (rng.integers(-8, 9, size=2) / 8).tolist()
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         u, v = 1 + params["x"] - x, 1 + params["y"] - y
         return float(100 * (v - u * u) ** 2 + (1 - u) ** 2)
 
@@ -88,7 +86,7 @@ def epistasis(rng: np.random.Generator) -> Cost:
     totals = sum(_around(costs[locus], locus) for locus in range(LOCI))
     totals = np.asarray(totals - np.min(totals))
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         return float(totals[tuple(ALLELES.index(params[f"x{i}"]) for i in range(LOCI))])
 
     return cost
@@ -107,7 +105,7 @@ def basins(rng: np.random.Generator) -> Cost:
     depths = rng.permutation(DEPTHS).tolist()
     centres = rng.integers((16, 12), size=(len(DEPTHS), 2)).tolist()
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         category = BASINS.index(params["basin"])
         x, y = centres[category]
         return float(depths[category] + (params["x"] - x) ** 2 + (params["y"] - y) ** 2)
@@ -120,7 +118,7 @@ def leading(rng: np.random.Generator) -> Cost:
     order = rng.permutation(BITS).tolist()
     target = rng.integers(2, size=BITS).astype(bool).tolist()
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         right = 0
         while right < BITS and params[f"x{order[right]}"] == target[order[right]]:
             right += 1
@@ -134,7 +132,7 @@ def trap(rng: np.random.Generator) -> Cost:
     order = rng.permutation(BITS).reshape(-1, BLOCK).tolist()
     target = rng.integers(2, size=BITS).astype(bool).tolist()
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         right = [sum(params[f"x{i}"] == target[i] for i in block) for block in order]
         return float(sum(0 if n == BLOCK else 1 + n for n in right))
 
@@ -147,7 +145,7 @@ def network(rng: np.random.Generator) -> Cost:
     units = round(8 * 2 ** rng.uniform(0, 3))
     batch = int(rng.choice(BATCHES))
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         deeper = params["layers"] - layers
         wider = log2(params["units"] / units)
         larger = log2(params["batch"] / batch)
@@ -162,7 +160,7 @@ def training(rng: np.random.Generator) -> Cost:
     epochs = [round(2 ** rng.uniform(0, 5)) for _ in OPTIMIZERS]
     dropout = int(rng.integers(8)) / 8
 
-    def cost(params: Mapping[str, Any]) -> float:
+    def cost(params: Params) -> float:
         optimizer = OPTIMIZERS.index(params["optimizer"])
         dropped = 4 * (params["dropout"] - dropout)
         longer = log2(params["epochs"] / epochs[optimizer])

@@ -41,8 +41,7 @@ from benchmarks.suites.resampled import (
     wine,
     with_noise,
 )
-
-Space = Mapping[str, BaseDistribution]
+from benchmarks.suites.task import Space
 
 SPACES: Mapping[str, Space] = {
     "svm": {

@@ -10,21 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 from optuna import Trial
 from optuna.distributions import (
-    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 
-from benchmarks.suites.task import Suite, paired_tasks, suggested_branch
+from benchmarks.suites.task import Params, Space, Suite, paired_tasks, suggested_branch
 
-Space = Mapping[str, BaseDistribution]
-Params = Mapping[str, Any]
 Cost = Callable[[Params], float]
 WORST = 1.0  # The score of infeasible parameters and of infinite costs.
 UNIT = FloatDistribution(0, 1)

@@ -12,24 +12,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 import optuna
 from optuna import Trial
 from optuna.distributions import (
-    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
 
-from benchmarks.suites.task import Suite, Task, suggested_branch
-
-Space = Mapping[str, BaseDistribution]
-Params = Mapping[str, Any]
+from benchmarks.suites.task import Params, Space, Suite, Task, suggested_branch
 
 STEPS = 27
 START = 3.0  # The loss before the first step.

@@ -17,19 +17,21 @@ from optuna.distributions import (
 )
 
 Problem = TypeVar("Problem")
+Space = Mapping[str, BaseDistribution]
+Params = Mapping[str, Any]
 
 
 class Objective(Protocol):
     """A function of a trial to minimize, and the score of an answer."""
 
-    space: Mapping[str, BaseDistribution]
+    space: Space
     """Every parameter that a trial may have, those of all branches included."""
 
     def __call__(self, trial: Trial) -> float:
         """Return the value of a trial, with noise if the task has any."""
         ...
 
-    def score(self, params: Mapping[str, Any]) -> float:
+    def score(self, params: Params) -> float:
         """Return the value of parameters without noise; lower is better."""
         ...
 
@@ -37,7 +39,7 @@ class Objective(Protocol):
 class SeveralObjectives(Protocol):
     """A function of a trial with several values to minimize, and the score of such values."""
 
-    space: Mapping[str, BaseDistribution]
+    space: Space
     """Every parameter that a trial may have, those of all branches included."""
     n_objectives: int
     """The number of values."""
@@ -123,7 +125,7 @@ def paired_tasks(makers: Mapping[str, Callable[[np.random.Generator], Any]]) -> 
     )
 
 
-def suggested_branch(trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+def suggested_branch(trial: Trial, space: Space) -> dict[str, Any]:
     """Return a trial's suggestions for the parameters of a space that it has, in their order.
 
     A parameter whose name begins with a choice and `_` belongs to trials with that choice alone.

@@ -39,8 +39,8 @@ from optuna_ga._running.remote_objective import (
     RemoteObjective,
     evaluate,
     evaluation_of,
-    forks_that_end,
 )
+from optuna_ga._running.with_driver import forks_that_end
 
 _logger = optuna.logging.get_logger("optuna.generations")
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
 from copy import copy
-from multiprocessing import connection, current_process, parent_process
+from multiprocessing import current_process
 from pathlib import Path
-from threading import Lock, Thread, local
-from time import sleep
+from threading import Lock
 from traceback import format_exception
 from typing import Any, NamedTuple
 
@@ -29,13 +26,12 @@ from optuna_ga._optuna_internals import (
     unpacked,
 )
 from optuna_ga._running.outcome import NoResult, interrupts, plain, text_of
+from optuna_ga._running.with_driver import end_with
 
 Objective = Callable[[Trial], Any]
 
 # Studies that a process keeps open at once; the oldest is dropped and opened again when needed.
 MAX_OPEN_STUDIES = 4
-
-_SECONDS_BETWEEN_LOOKS = 1.0  # At the driver.
 
 
 class Evaluation(NamedTuple):
@@ -136,7 +132,7 @@ class RemoteObjective:
         # takes that lock, is needed to open a study in Dask's storage.
         with self._opening:
             if self._opened is None:
-                _end_with(self._driver)
+                end_with(self._driver)
                 _spare_threads_of_a_fork()
                 objective = self._objective
                 if isinstance(objective, ObjectiveFile):
@@ -145,56 +141,6 @@ class RemoteObjective:
                 study.sampler.reseed_rng()
                 self._opened = objective, study
             return self._opened
-
-
-def _end_with(driver: int) -> None:
-    """End this process when its parent ends, if that is the driver, by its process id."""
-    parent = parent_process()
-    if parent is not None and parent.pid == driver:
-        Thread(target=_exit_after, args=(parent.sentinel, os.getppid()), daemon=True).start()
-
-
-@contextmanager
-def forks_that_end() -> Iterator[None]:
-    """Have processes that this thread forks end when this process ends.
-
-    A pool forks all of its processes at its first task. One that never gets a task of its own
-    would wait for ever, and would keep the pipes open by which others learn of the end.
-    """
-    before, _forks.driver = _forks.driver, os.getpid()
-    try:
-        yield
-    finally:
-        _forks.driver = before
-
-
-class _Forks(local):
-    """What a fork finds of the thread that forks it.
-
-    Attributes:
-        driver: The process to end with; None if the fork is to live on.
-    """
-
-    driver: int | None = None
-
-
-_forks = _Forks()
-
-
-def _watch_in_fork() -> None:
-    driver, _forks.driver = _forks.driver, None
-    if driver is not None:
-        Thread(target=_exit_when_adopted, args=(driver,), daemon=True).start()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_watch_in_fork)
-
-
-def _exit_when_adopted(parent: int) -> None:
-    while os.getppid() == parent:
-        sleep(_SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
 
 
 def _spare_threads_of_a_fork() -> None:
@@ -206,14 +152,6 @@ def _spare_threads_of_a_fork() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and type(current_process()).__name__ == "ForkProcess":
         torch.set_num_threads(1)
-
-
-def _exit_after(sentinel: int, parent: int) -> None:
-    """End this process when a parent's sentinel says so, or when it has another parent."""
-    # Forks of a pool may keep each other's sentinels from being ready.
-    while not connection.wait([sentinel], _SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:
-        pass
-    os._exit(1)
 
 
 _lock = Lock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from optuna.study import Study
@@ -49,9 +49,8 @@ def plot_genealogy(
     failed trials at the bottom. Lines lead from parents to children. The study's fittest trial
     has a star, and all its ancestors have rings; its lineage of fitter parents is drawn boldest.
     It begins with a trial that started afresh, since its parents' states were lost, if there is
-    one.
-    Where lines would be too many, only those to the fittest parents of each child are drawn, and
-    the title says to how many. The sampler records parents unless it has `record=False`.
+    one. Where lines would be too many, only those to the fittest parents of each child are drawn,
+    and the title says to how many. The sampler records parents unless it has `record=False`.
 
     With several objectives, the trials of the front and all their ancestors are highlighted, and
     no lineage is drawn.
@@ -162,10 +161,11 @@ class _Genealogy:
             n_parents -= 1
         return n_parents
 
-    def ancestors(self, individuals: Iterable[Individual]) -> list[Individual]:
-        """Return individuals and all their ancestors, in the order of their numbers."""
+    @cached_property
+    def family(self) -> list[Individual]:
+        """The best and all their ancestors, in the order of their numbers."""
         found: set[int] = set()
-        new = {individual.trial.number for individual in individuals}
+        new = {individual.trial.number for individual in self.best}
         while new:
             found |= new
             parents = {parent for n in new for parent in self.members[n].parents}
@@ -202,7 +202,7 @@ def _lines(genealogy: _Genealogy) -> list[go.Scatter]:
     if genealogy.best:
         several = genealogy.history.has_several
         descendants = "the front" if several else f"trial {genealogy.best[0].trial.number}"
-        ancestry = genealogy.edges(genealogy.ancestors(genealogy.best))
+        ancestry = genealogy.edges(genealogy.family)
         name = f"Ancestors of {descendants}"
         lines.append(_segments(genealogy, ancestry, name, _ANCESTOR, 1.3))
         if not several:
@@ -215,8 +215,7 @@ def _lines(genealogy: _Genealogy) -> list[go.Scatter]:
 def _rings(genealogy: _Genealogy) -> go.Scatter:
     """Return one trace with a ring around each ancestor, also where lines are left out."""
     best = {individual.trial.number for individual in genealogy.best}
-    family = genealogy.ancestors(genealogy.best)
-    ancestors = [individual for individual in family if individual.trial.number not in best]
+    ancestors = [each for each in genealogy.family if each.trial.number not in best]
     return go.Scatter(
         x=[genealogy.x(individual) for individual in ancestors],
         y=[genealogy.y(individual) for individual in ancestors],

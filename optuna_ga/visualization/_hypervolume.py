@@ -10,7 +10,7 @@ from optuna_ga._results.history import History
 from optuna_ga.visualization._common import HIGHLIGHT, by_generation, finite, generation_axis
 from optuna_ga.visualization._plotly import go
 
-_TITLE = "Hypervolume<br><sub>Share of the box from the best to the worst values</sub>"
+AXIS_TITLE = "Hypervolume<br><sub>Share of the box from the best to the worst values</sub>"
 
 
 def hypervolume_figure(history: History) -> go.Figure:
@@ -44,7 +44,7 @@ def hypervolume_figure(history: History) -> go.Figure:
     return figure.update_layout(
         title={"text": f"Hypervolume per Generation{why_not_computed(history)}"},
         xaxis=generation_axis(history),
-        yaxis={"title": _TITLE, "range": [0, 1.02]},
+        yaxis={"title": AXIS_TITLE, "range": [0, 1.02]},
     )
 
 

@@ -19,7 +19,7 @@ from optuna_ga.visualization._common import (
     origin_markers,
     read_nonempty_history,
 )
-from optuna_ga.visualization._hypervolume import why_not_computed
+from optuna_ga.visualization._hypervolume import AXIS_TITLE, why_not_computed
 from optuna_ga.visualization._plotly import go, make_subplots
 
 _HEADROOM = 1.12  # Leaves room for the number above the highest bar.
@@ -76,8 +76,8 @@ def plot_improvements(
     room = [0, _HEADROOM * most]
     figure.update_yaxes(title="Share", tickformat=".0%", range=room, row=1, col=1)
     figure.update_xaxes(title="Trial", row=1, col=2)
-    share = "Hypervolume<br><sub>Share of the box from the best to the worst values</sub>"
-    figure.update_yaxes(title=share if history.has_several else as_html(target_name), row=1, col=2)
+    title = AXIS_TITLE if history.has_several else as_html(target_name)
+    figure.update_yaxes(title=title, row=1, col=2)
     words = good_infinity(history)
     figure.update_layout(
         title=f"Trials That Entered the Front{why_not_computed(history)}"
