@@ -183,7 +183,11 @@ def _write_note(
 
 
 class _LastTrials(NamedTuple):
-    """Stands in for a `Study` whose first generations are left out of the figures."""
+    """Stands in for a `Study` whose first generations are left out of the figures.
+
+    Its sampler tells the population size, which as an argument of the figures would replace the
+    generations that trials show.
+    """
 
     directions: Sequence[StudyDirection]
     trials: Sequence[FrozenTrial]
