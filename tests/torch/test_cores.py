@@ -1,12 +1,14 @@
-"""Stacks of members side by side on the cores of a CPU."""
+"""Members, and stacks of members, side by side on the cores of a CPU."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import pytest
 import torch
@@ -100,6 +102,30 @@ def test_a_failure_in_one_stack_ends_the_others() -> None:
     with pytest.raises(RuntimeError, match="in a thread"):
         trainer.train(MEMBERS)
     assert max(steps.values()) < 1_500
+    (alone,) = trainer.train(MEMBERS[:1])
+    assert alone.state is not None
+
+
+@pytest.mark.usefixtures("three_stacks")
+@pytest.mark.parametrize("backend", ["threads", "vmap"])
+def test_an_interruption_ends_the_epoch(backend: str) -> None:
+    """Ctrl-C waits for a batch, not for the trainings; the trainer may be used again."""
+    steps = count(1)
+
+    class Interrupted(Classes):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            in_thread = threading.current_thread() is not threading.main_thread()
+            if in_thread and next(steps) == 10:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            return super().loss(model, batch)
+
+    trainer = PopulationTrainer(
+        Interrupted(mlp), train=rows(3_000, batch_size=1), validation=rows(20), epochs=1,
+        optimizer="sgd", device="cpu", backend=backend,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(MEMBERS)
+    assert 10 < next(steps) < 1_500
     (alone,) = trainer.train(MEMBERS[:1])
     assert alone.state is not None
 

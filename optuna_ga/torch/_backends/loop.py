@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from functools import partial
+from threading import Event
 from typing import Any, TypeVar
 
 import torch
@@ -37,6 +39,7 @@ class LoopBackend:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
+        self._stop = Event()  # Set to end all trainings after a batch.
 
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train each member; see `Backend`."""
@@ -50,14 +53,14 @@ class LoopBackend:
 
     def _train(self, training: Training) -> tuple[Training, Epoch]:
         """Train a member on batches of its own."""
-        run = _Run(self._recipe, training)
+        run = _Run(self._recipe, training, self._stop)
         run.train(run.own_batches())
         run.evaluate(run.batches_in_order())
         return run.result()
 
     def _train_in_step(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train members side by side, so that a loader is read once for all of them."""
-        runs = [_Run(self._recipe, each) for each in members]
+        runs = [_Run(self._recipe, each, self._stop) for each in members]
         self._pass(self._recipe.train, members, runs, _Run.train, _Run.own_batches)
         self._pass(self._recipe.validation, members, runs, _Run.evaluate, _Run.batches_in_order)
         return [run.result() for run in runs]
@@ -100,8 +103,9 @@ class LoopBackend:
 class _Run:
     """A member with a module and an optimizer of its own."""
 
-    def __init__(self, recipe: Recipe, training: Training) -> None:
+    def __init__(self, recipe: Recipe, training: Training, stop: Event) -> None:
         self._recipe = recipe
+        self._stop = stop
         self._before = training
         self._model = copy.deepcopy(training.structure.template)
         self._parameters = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
@@ -204,6 +208,8 @@ class _Run:
         return self._before.advanced(weights, moments, buffers, self._n_steps)
 
     def _call(self, function: Any, batch: Any) -> Any:
+        if self._stop.is_set():
+            raise CancelledError
         if self._recipe.precision != "bfloat16":
             with self._before.structure.randomness(self._key, self._step):
                 return function(self._model, batch)

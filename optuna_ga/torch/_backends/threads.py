@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from optuna_ga.torch._backends.loop import LoopBackend
@@ -32,5 +32,15 @@ class ThreadsBackend(LoopBackend):
             with one_thread(), usual_settings(self._recipe.device):  # These belong to a thread.
                 return function(item)
 
+        self._stop.clear()
         with ThreadPoolExecutor(n_cores()) as executor:
-            return list(executor.map(in_thread, items))
+            calls = [executor.submit(in_thread, item) for item in items]
+            try:
+                ended, _ = wait(calls, return_when=FIRST_EXCEPTION)
+                for call in ended:
+                    call.result()
+                return [call.result() for call in calls]
+            except BaseException:
+                self._stop.set()  # Or leaving the executor would wait for all trainings.
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
