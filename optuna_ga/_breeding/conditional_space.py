@@ -11,6 +11,7 @@ trial does not have the parameter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -66,6 +67,24 @@ class ConditionalSpace:
                 found[:, columns] = np.array(decided, bool)[:, None]
         return found
 
+    def expected(self, genes: np.ndarray) -> np.ndarray | None:
+        """Return which parameters a trial will have, as booleans `(D,)`.
+
+        Args:
+            genes: Those of its genes that are known so far `(D,)`.
+
+        Returns:
+            None if that depends on a gene that is not known yet.
+        """
+        found = np.ones(genes.shape, bool)
+        known = np.round(genes, DIGITS).tolist()
+        for columns, tree in self._trees:
+            decided = _decided(tree, known)
+            if decided is None:
+                return None
+            found[columns] = decided
+        return found
+
     def agrees(self, trial: np.ndarray) -> bool:
         """Return whether the trees predict exactly the parameters this trial `(D,)` had."""
         if self.always:
@@ -74,7 +93,7 @@ class ConditionalSpace:
         return all(
             had[column] == decided
             for columns, tree in self._trees
-            for decided in [_decided(tree, child)]
+            for decided in [bool(_decided(tree, child))]
             for column in columns
         )
 
@@ -181,8 +200,14 @@ def _distinct(trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> 
     return np.asarray(deciding[np.sort(first)])
 
 
-def _decided(tree: _Split | bool, child: Sequence[float]) -> bool:
-    """Return a tree's prediction for a child's genes `(D,)`; False for a value it never saw."""
+def _decided(tree: _Split | bool, genes: Sequence[float]) -> bool | None:
+    """Return a tree's prediction for genes `(D,)`.
+
+    It is False for a value that the tree has never seen, and None if a gene that decides is NaN.
+    """
     while not isinstance(tree, bool):
-        tree = tree.branches.get(child[tree.column], False)
+        gene = genes[tree.column]
+        if math.isnan(gene):
+            return None
+        tree = tree.branches.get(gene, False)
     return tree

@@ -80,24 +80,28 @@ class KnownTrials:
     def predict(
         self, running: Sequence[FrozenTrial], genes_of: Callable[[FrozenTrial], Genes]
     ) -> None:
-        """Predict the genes that the running trials do not have yet.
+        """Predict the genes of the running trials.
+
+        A trial is known with the parameters that it is predicted to have, whether or not it has
+        suggested them, and with no other. So it does not matter how much of it has run.
 
         Args:
             running: The running trials by number, since a trial depends on the trials before it.
             genes_of: Returns all genes that a running trial will get, on the unit scale.
         """
         self._note_running(running)
-        completed = self._suggested(running)
-        lacking = np.isnan(completed)
-        if lacking.any():
-            expected = ~np.isnan(self.masked(np.where(lacking, 0.0, completed)))
-            for row in np.flatnonzero((expected & lacking).any(axis=1)).tolist():
-                self.running = completed[:row]
-                genes = genes_of(running[row])
-                found = [genes.get(name, np.nan) for name in self.matrix.distributions]
-                child = np.where(lacking[row], found, completed[row])
-                completed[row] = np.where(lacking[row], self.masked(child[None])[0], child)
-        self.running = completed
+        space, suggested = self._space.current, self._suggested(running)
+        predicted = np.full(suggested.shape, np.nan)
+        for row, genes in enumerate(suggested):
+            expected = space.expected(genes)
+            if expected is None or np.isnan(genes[expected]).any():
+                self.running = predicted[:row]
+                found = genes_of(running[row])
+                planned = [found.get(name, np.nan) for name in self.matrix.distributions]
+                genes = np.where(np.isnan(genes), planned, genes)
+                expected = space.present(genes[None])[0]
+            predicted[row] = np.where(expected, genes, np.nan)
+        self.running = predicted
 
     def masked(self, units: np.ndarray) -> np.ndarray:
         """Return children's genes `(K, D)`, NaN for parameters they are predicted not to have."""

@@ -38,6 +38,15 @@ def mixed(trial: Trial) -> float:
     return sphere(trial) + rate**2 / 9 + (width / 64) ** 2 + (depth / 9) ** 2 + penalty
 
 
+def conditional(trial: Trial) -> float:
+    """Return a value of parameters that belong to long trainings only."""
+    epochs = trial.suggest_int("epochs", 1, 64, log=True)
+    warm_up = choice(trial, "abc", "warm-up") if epochs > 16 else 0
+    rate = trial.suggest_float("rate", -1.0, 1.0)
+    decay = trial.suggest_float("decay", -1.0, 1.0) if rate > 0.0 and epochs > 4 else 0.5
+    return abs(epochs - 20) / 20 + abs(warm_up - 1) + (rate - 0.4) ** 2 + decay**2
+
+
 def tuned(sampler: GASampler, **changes: Any) -> GASampler:
     """Return an adaptive sampler with some of its constants changed."""
     settings = sampler.settings

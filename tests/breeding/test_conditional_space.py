@@ -69,7 +69,22 @@ def test_the_parameters_of_a_child_are_predicted(
     asked = np.array([[name in asks(one) for name in space] for one in values])
     trials = np.where(asked[:60], genes[:60], np.nan)
 
-    assert (ConditionalSpace(trials, list(space.values())).present(genes[60:]) == asked[60:]).all()
+    learnt = ConditionalSpace(trials, list(space.values()))
+    assert (learnt.present(genes[60:]) == asked[60:]).all()
+    for child, has in zip(genes[60:], asked[60:], strict=True):
+        assert (learnt.expected(np.where(has, child, np.nan)) == has).all()
+
+
+def test_what_depends_on_an_unknown_gene_is_not_expected() -> None:
+    """Parameters of both levels follow from the first choice only where it is not deep."""
+    genes = np.array([[0.25, np.nan, np.nan, 0.5], [0.75, 0.25, np.nan, np.nan]])
+    deeper = [0.75, 0.75, 0.5, np.nan]
+    learnt = ConditionalSpace(np.vstack([genes, [deeper]]), list(TWO_LEVELS.values()))
+    found = [learnt.expected(np.array([a, *[np.nan] * 3])) for a in (np.nan, 0.25, 0.75)]
+
+    assert found[0] is None
+    np.testing.assert_equal(found[1], [True, False, False, True])
+    assert found[2] is None
 
 
 def random_children(known: KnownTrials, n: int = 200) -> np.ndarray:

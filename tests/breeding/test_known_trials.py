@@ -1,4 +1,4 @@
-"""Running trials are predicted from the parameters that they have so far."""
+"""Running trials are predicted, however many of their parameters they have so far."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -42,9 +43,27 @@ def test_the_prediction_follows_what_a_running_trial_suggests() -> None:
     assert predicted(known, genes, x=0.25) == [0.25, 0.75]
     assert predicted(known, genes, x=0.25, y=0.5) == [0.25, 0.5]
 
-    wider = FloatDistribution(0.0, 2.0)
-    finished.append(create_trial(value=0.0, params={"x": 1.0}, distributions={"x": wider}))
+    wider = {"x": FloatDistribution(0.0, 2.0), "y": UNIT}
+    finished.append(create_trial(value=0.0, params={"x": 1.0, "y": 0.5}, distributions=wider))
     assert predicted(known, genes, x=0.25, y=0.5) == [0.125, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("genes", "parts", "row"),
+    [
+        ([0.25, 0.2], [{}, {"c": "a"}, {"c": "a", "x": 0.2}], [0.25, 0.2]),
+        ([0.75, 0.2], [{}, {"c": "b"}, {"c": "b", "x": 0.2}], [0.75, math.nan]),
+    ],
+)
+def test_a_prediction_does_not_depend_on_how_much_has_been_suggested(
+    genes: list[float], parts: list[dict[str, Any]], row: list[float]
+) -> None:
+    """Not even where a trial has a parameter that it was predicted not to have."""
+    known = KnownTrials([MINIMIZE], 10, [trial_with(c="a", x=0.5), trial_with(c="b")])
+
+    for part in parts:
+        planned = dict(zip("cx", genes, strict=True))
+        np.testing.assert_equal(predicted(known, planned, **part), row)
 
 
 def test_running_trials_are_predicted_with_the_parameters_of_their_branch() -> None:

@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import optuna
@@ -19,6 +20,7 @@ from tests.breeding.samplers import (
     Make,
     ask_together,
     cheap,
+    conditional,
     mixed,
     model_free,
     of_every_kind,
@@ -26,41 +28,45 @@ from tests.breeding.samplers import (
 )
 from tests.studies import run, sphere, story
 
+Objective = Callable[[Trial], float]
+Evaluate = Callable[[Objective, list[Trial]], Iterable[Any]]
 
-def plainly(trials: Sequence[Trial]) -> list[float]:
+
+def plainly(objective: Objective, trials: Sequence[Trial]) -> list[float]:
     """Evaluate a generation, one trial after another."""
-    return [mixed(trial) for trial in trials]
+    return [objective(trial) for trial in trials]
 
 
-def backwards(trials: Sequence[Trial]) -> list[float]:
+def backwards(objective: Objective, trials: Sequence[Trial]) -> list[float]:
     """Evaluate a generation, beginning with its last trial."""
-    return plainly(trials[::-1])[::-1]
+    return plainly(objective, trials[::-1])[::-1]
 
 
-def in_threads(trials: list[Trial]) -> Iterable[Any]:
+def in_threads(objective: Objective, trials: list[Trial]) -> Iterable[Any]:
     """Evaluate a generation, four trials at once."""
     with ThreadPoolExecutor(4) as executor:
-        return list(InParallel(mixed, executor)(trials))
+        return list(InParallel(objective, executor)(trials))
 
 
 def in_generations(
-    sampler: GASampler, evaluate: Callable[[list[Trial]], Iterable[Any]] = plainly
+    sampler: GASampler, evaluate: Evaluate = plainly, objective: Objective = mixed, n: int = 3
 ) -> Study:
-    """Return a study of three generations."""
+    """Return a study of `n` generations."""
     study = optuna.create_study(sampler=sampler)
-    optimize_generations(study, evaluate, 3)
+    optimize_generations(study, partial(evaluate, objective), n)
     return study
 
 
 @of_every_kind
 @pytest.mark.parametrize("evaluate", [backwards, in_threads])
+@pytest.mark.parametrize(("objective", "n"), [(mixed, 3), (conditional, 6)])
 def test_a_generation_is_the_same_however_it_is_evaluated(
-    make: Make, evaluate: Callable[[list[Trial]], Iterable[Any]]
+    make: Make, evaluate: Evaluate, objective: Objective, n: int
 ) -> None:
     """Order and threads change neither genes nor records."""
-    expected = in_generations(make(5, seed=0))
+    expected = in_generations(make(5, seed=0), plainly, objective, n)
 
-    assert story(expected) == story(in_generations(make(5, seed=0), evaluate))
+    assert story(expected) == story(in_generations(make(5, seed=0), evaluate, objective, n))
 
 
 @cheap
