@@ -11,6 +11,8 @@
   killed at random and replaced; GASampler as in the paper, with elitism and, with a quarter of the
   trials, adaptive; and NSGAIISampler.
 - `two-objectives`: the first two, of runs by generations, and the swarm, with two objectives.
+- `adaptive`: `identical`, `killed` by generations and `interrupted` with `GASampler.adaptive` in a
+  conditional space, whose running trials it has to predict.
 - `faults`: 8 processes on PostgreSQL with heartbeats, whose objective fails, prunes, diverges or
   kills its process in 30 % of the trials; and a run by generations that is replaced when it dies.
 - `threads`: 32 threads, one sampler object, 5 studies.
@@ -31,7 +33,7 @@ from tqdm import tqdm
 
 from benchmarks.options import Options
 from benchmarks.rows import RESULTS, Row, environment, read_rows, write_rows
-from benchmarks.workers.common import TWO
+from benchmarks.workers.common import ADAPTIVE, TWO
 from benchmarks.workers.free import faults, swarm
 from benchmarks.workers.interrupted import interrupted
 from benchmarks.workers.same_study import (
@@ -50,12 +52,20 @@ def two_objectives() -> Iterator[Row]:
     yield from swarm(problem=TWO)
 
 
+def adaptive() -> Iterator[Row]:
+    """Repeat the experiments by generations with the sampler that predicts running trials."""
+    yield from identical(problem=ADAPTIVE)
+    yield from killed_by_generations(problem=ADAPTIVE)
+    yield from interrupted(problem=ADAPTIVE)
+
+
 EXPERIMENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "identical": identical,
     "killed": killed,
     "interrupted": interrupted,
     "swarm": swarm,
     "two-objectives": two_objectives,
+    "adaptive": adaptive,
     "faults": faults,
     "threads": threads,
     "suggestion": suggestion,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import optuna
 from optuna import Study, Trial, TrialPruned
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
+
+from optuna_ga import GASampler, optimize_generations
 
 Row = dict[str, Any]
 
@@ -59,26 +62,52 @@ def evaluate_two(trial: Trial) -> tuple[float, float]:
     return evaluate(trial), (trial.params["x"] - 3) ** 2 + trial.params["n"]
 
 
+def evaluate_conditional(trial: Trial) -> float:
+    """Return the value of a trial whose parameters depend on numbers, which no rule foretells."""
+    depth = trial.suggest_int("depth", 1, 40)
+    width = trial.suggest_int("width", 1, 8) if depth % 2 else 4
+    x = trial.suggest_float("x", -1, 1)
+    y = trial.suggest_float("y", -1, 1) if x > 0 else 0.5
+    return abs(depth - 13) / 40 + abs(width - 5) / 8 + (x - 0.4) ** 2 + y**2
+
+
 class Problem(NamedTuple):
-    """The function that the studies of an experiment minimize.
+    """The function that the studies of an experiment minimize, and their sampler.
 
     Attributes:
         objective: Evaluates a trial.
         n_objectives: How many values it returns.
         ending: What the names of its cases end with.
+        sampler: Returns a sampler, given a population size and a seed.
     """
 
     objective: Callable[[Trial], Any]
     n_objectives: int
     ending: str
+    sampler: Callable[..., GASampler] = GASampler
 
-    def new_study(self, **options: Any) -> Study:
-        """Return a new study, or a stored one."""
-        return optuna.create_study(directions=["minimize"] * self.n_objectives, **options)
+    def new_study(self, size: int = SIZE, **options: Any) -> Study:
+        """Return a new study, or a stored one, of generations of some size."""
+        return optuna.create_study(
+            directions=["minimize"] * self.n_objectives,
+            **{"sampler": self.sampler(size, seed=SEED), **options},
+        )
+
+    def reference(self, n_generations: int, size: int = SIZE) -> Study:
+        """Return a study by generations in memory, its trials one after another."""
+        study = self.new_study(size)
+        optimize_generations(study, partial(in_turn, self.objective), n_generations)
+        return study
+
+
+def in_turn(objective: Callable[[Trial], Any], trials: Sequence[Trial]) -> list[Any]:
+    """Evaluate trials one after another."""
+    return [objective(trial) for trial in trials]
 
 
 ONE = Problem(evaluate, 1, "")
 TWO = Problem(evaluate_two, 2, ", two objectives")
+ADAPTIVE = Problem(evaluate_conditional, 1, ", adaptive, conditional space", GASampler.adaptive)
 
 
 def uneven(trial: Trial, scale_s: float, objective: Callable[[Trial], Any] = evaluate) -> Any:

@@ -23,17 +23,18 @@ from tqdm import tqdm
 
 from benchmarks.workers.common import (
     CONTEXT,
+    ONE,
     SEED,
     SIZE,
+    Problem,
     Row,
     differing,
-    evaluate,
     figure,
     left_running,
     open_storage,
     uneven,
 )
-from optuna_ga import GASampler, InParallel, optimize_generations
+from optuna_ga import InParallel, optimize_generations
 from tests import servers
 
 _N_WORKERS = 4
@@ -45,12 +46,15 @@ Interrupt = Callable[[str, Any, Path], None]  # Of the database, the driver and 
 
 
 def interrupted(
-    n_runs: int = 1, n_generations: int = 5, n_interruptions: int = 3, scale_s: float = 0.05
+    n_runs: int = 1,
+    n_generations: int = 5,
+    n_interruptions: int = 3,
+    scale_s: float = 0.05,
+    problem: Problem = ONE,
 ) -> Iterator[Row]:
     """Interrupt runs at random moments, and run again until all generations are done."""
     n_trials = n_generations * SIZE
-    reference = optuna.create_study(sampler=GASampler(SIZE, seed=SEED))
-    reference.optimize(evaluate, n_trials=n_trials)
+    reference = problem.reference(n_generations)
     moments = random.Random(SEED)
     with servers.postgresql() as url:
         for name, interrupt in _INTERRUPTIONS.items():
@@ -60,8 +64,8 @@ def interrupted(
                     log = Path(folder) / "evaluations.log"
                     log.touch()
                     with servers.opened(open_storage(url)) as storage:
-                        study = optuna.create_study(storage=storage)
-                    arguments = (url, study.study_name, str(log), n_generations, scale_s)
+                        study = problem.new_study(storage=storage)
+                    arguments = (problem, url, study.study_name, str(log), n_generations, scale_s)
                     after = moments.sample(range(n_trials // 10, n_trials), n_interruptions)
                     n_drivers += _run(arguments, log, interrupt, sorted(after), moments)
                     with servers.opened(open_storage(url)) as storage:
@@ -69,11 +73,12 @@ def interrupted(
                         differ += differing(study, reference)
                         running += left_running(study)
                     again += len(_evaluations(log)) - n_trials
+            case = f"{name}{problem.ending}"
             n, most = n_runs * n_trials, n_runs * n_interruptions * _IN_FLIGHT
-            yield figure(name, "trials that differ from a quiet run's", differ, n, at_most=0)
-            yield figure(name, "trials left running", running, n, at_most=0)
-            yield figure(name, "evaluations that were begun again", again, n, at_most=most)
-            yield figure(name, "times that the script was started", n_drivers, n_runs)
+            yield figure(case, "trials that differ from a quiet run's", differ, n, at_most=0)
+            yield figure(case, "trials left running", running, n, at_most=0)
+            yield figure(case, "evaluations that were begun again", again, n, at_most=most)
+            yield figure(case, "times that the script was started", n_drivers, n_runs)
 
 
 def _run(
@@ -87,7 +92,7 @@ def _run(
             if after and len(_evaluations(log)) >= after[0]:
                 del after[0]
                 time.sleep(moments.uniform(0.0, 0.1))
-                interrupt(arguments[0], driver, log)
+                interrupt(arguments[1], driver, log)
             time.sleep(0.01)
         driver.join()
         if driver.exitcode == 0:
@@ -96,16 +101,18 @@ def _run(
     raise RuntimeError("The run ends for another reason; see its messages.")
 
 
-def _drive(url: str, name: str, log: str, n_generations: int, scale_s: float) -> None:
+def _drive(
+    problem: Problem, url: str, name: str, log: str, n_generations: int, scale_s: float
+) -> None:
     """Be the user's script: end at once if it is interrupted; its workers then end, too."""
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     exit_code = 1
     try:
-        storage, sampler = open_storage(url), GASampler(SIZE, seed=SEED)
-        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
-        objective = partial(_logged, log=log, scale_s=scale_s)
+        storage = open_storage(url)
+        study = problem.new_study(study_name=name, storage=storage, load_if_exists=True)
+        objective = partial(_logged, log=log, scale_s=scale_s, objective=problem.objective)
         optimize_generations(study, InParallel(objective, _new_pool), n_generations)
         exit_code = 0
     finally:
@@ -116,10 +123,10 @@ def _new_pool() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(_N_WORKERS, get_context("fork"))  # It starts at once.
 
 
-def _logged(trial: Trial, log: str, scale_s: float) -> float:
+def _logged(trial: Trial, log: str, scale_s: float, objective: Callable[[Trial], float]) -> float:
     with Path(log).open("a") as file:
         file.write(f"{trial.number} {os.getpid()}\n")
-    value: float = uneven(trial, scale_s)
+    value: float = uneven(trial, scale_s, objective)
     return value
 
 

@@ -27,6 +27,7 @@ from benchmarks.workers.common import (
     differing,
     evaluate,
     figure,
+    in_turn,
     left_running,
     open_storage,
     story,
@@ -41,8 +42,7 @@ def identical(
 ) -> Iterator[Row]:
     """Compare studies of one seed with that of one process in memory."""
     n_trials = SIZE * n_generations
-    reference = problem.new_study(sampler=GASampler(SIZE, seed=SEED))
-    reference.optimize(problem.objective, n_trials=n_trials)
+    reference = problem.reference(n_generations)
     with servers.postgresql() as url, tempfile.TemporaryDirectory() as folder:
         places = {
             "SQLite": f"sqlite:///{folder}/study.db",
@@ -56,9 +56,7 @@ def identical(
                     "processes": ProcessPoolExecutor(n, CONTEXT),
                 }.items():
                     with executor, servers.opened(open_storage(place)) as storage:
-                        study = problem.new_study(
-                            storage=storage, sampler=GASampler(SIZE, seed=SEED)
-                        )
+                        study = problem.new_study(storage=storage)
                         objective = partial(uneven, scale_s=0.003, objective=problem.objective)
                         optimize_generations(study, InParallel(objective, executor), n_generations)
                         count = differing(study, reference)
@@ -103,8 +101,7 @@ def killed_by_generations(
     n_kills: int = 50, n_trials: int = 60, problem: Problem = ONE
 ) -> Iterator[Row]:
     """Kill runs by generations at random moments and resume them."""
-    reference = problem.new_study(sampler=GASampler(10, seed=SEED))
-    reference.optimize(problem.objective, n_trials=n_trials)
+    reference = problem.reference(n_trials // 10, size=10)
     moments = random.Random(SEED)
     hits = differ = n_running = 0
     for _ in tqdm(range(n_kills), desc="killed", leave=False, disable=None):
@@ -113,18 +110,13 @@ def killed_by_generations(
             hits += _kill(partial(_by_generations, problem), url, n_trials, moments)
             with servers.opened(open_storage(url)) as storage:
                 study = _resume(problem, storage)
-                in_turn = partial(_in_turn, problem.objective)
-                optimize_generations(study, in_turn, n_trials // 10)
+                optimize_generations(study, partial(in_turn, problem.objective), n_trials // 10)
                 differ += differing(study, reference)
                 n_running += left_running(study)
     case = f"by generations{problem.ending}"
     yield figure(case, "trials that differ", differ, n_kills * n_trials, at_most=0)
     yield figure(case, "trials left running", n_running, n_kills * n_trials, at_most=0)
     yield _figure_of_hits(case, hits, n_kills)
-
-
-def _in_turn(objective: Callable[[Trial], Any], trials: Sequence[Trial]) -> list[Any]:
-    return [objective(trial) for trial in trials]
 
 
 def _figure_of_hits(case: str, hits: int, n_kills: int) -> Row:
@@ -160,9 +152,7 @@ def _kill(run: Callable[..., None], url: str, n_trials: int, moments: random.Ran
 
 
 def _resume(problem: Problem, storage: BaseStorage) -> Study:
-    return problem.new_study(
-        study_name="killed", storage=storage, sampler=GASampler(10, seed=SEED), load_if_exists=True
-    )
+    return problem.new_study(10, study_name="killed", storage=storage, load_if_exists=True)
 
 
 def _one_by_one(url: str, n_trials: int, begins: Any) -> None:
@@ -177,7 +167,7 @@ def _by_generations(problem: Problem, url: str, n_trials: int, begins: Any) -> N
     study = _resume(problem, open_storage(url))
     begins.send(None)
     objective = partial(uneven, scale_s=0.001, objective=problem.objective)
-    optimize_generations(study, partial(_in_turn, objective), n_trials // 10)
+    optimize_generations(study, partial(in_turn, objective), n_trials // 10)
 
 
 def threads(n_studies: int = 5, n_threads: int = 32, n_generations: int = 20) -> Iterator[Row]:

@@ -91,15 +91,15 @@ class KnownTrials:
         """
         self._note_running(running)
         space, suggested = self._space.current, self._suggested(running)
-        predicted = np.full(suggested.shape, np.nan)
+        predicted = np.full_like(suggested, np.nan)
         for row, genes in enumerate(suggested):
             expected = space.expected(genes)
             if expected is None or np.isnan(genes[expected]).any():
                 self.running = predicted[:row]
                 found = genes_of(running[row])
                 planned = [found.get(name, np.nan) for name in self.matrix.distributions]
-                genes = np.where(np.isnan(genes), planned, genes)
-                expected = space.present(genes[None])[0]
+                genes[:] = np.where(np.isnan(genes), planned, genes)
+                (expected,) = space.present(genes[None])
             predicted[row] = np.where(expected, genes, np.nan)
         self.running = predicted
 

@@ -16,10 +16,10 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import mkstemp
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -98,9 +98,9 @@ class InParallel:
         objective: The objective, as for `study.optimize`. Other processes get a pickled copy.
         executor: A `concurrent.futures.Executor`, such as a `ProcessPoolExecutor`, the executor of
             a Dask client (`client.get_executor()`) or of mpi4py. It stays open. Or a function
-            that returns a new executor, such as `lambda: ProcessPoolExecutor(8)`: the trials that
-            an executor gave up are then evaluated by a new one. If three in a row return no
-            result, the error is raised.
+            that returns a new executor, such as `lambda: ProcessPoolExecutor(8)`, which ends with
+            `optimize_generations`: the trials that an executor gave up are then evaluated by a new
+            one. If three in a row return no result, the error is raised.
 
     Raises:
         TypeError: If an argument has the wrong type. From `optimize_generations`, before it asks
@@ -113,8 +113,10 @@ class InParallel:
         check_callable("objective", objective)
         self._objective = objective
         self._make = executor if callable(executor) else None
-        self._executor = _executor(executor if self._make is None else self._make())
-        self._lock = Lock()
+        # Checked now; the executor of a function is made anew after a search has ended it.
+        self._current: Executor | None = _executor(self._make() if self._make else executor)
+        self._n_searches = 0
+        self._lock = RLock()
         self._file: ObjectiveFile | None = None
         self._remotes: list[tuple[tuple[object, ...], RemoteObjective]] = []
 
@@ -140,6 +142,39 @@ class InParallel:
         for study in {trial.study for trial in trials}:
             self.check(study)
         return self._results(trials)
+
+    @contextmanager
+    def search(self, study: Study) -> Iterator[None]:
+        """Be a search on a study: check it, and end an executor made here with the last search.
+
+        Raises:
+            ValueError: As `check`.
+            TypeError: As `check`.
+        """
+        with self._lock:
+            self._n_searches += 1
+        try:
+            self.check(study)
+            yield
+        finally:
+            with self._lock:
+                self._n_searches -= 1
+                if self._make is not None and self._n_searches == 0:
+                    self._end()
+
+    @property
+    def _executor(self) -> Executor:
+        with self._lock:
+            if self._current is None:
+                assert self._make is not None
+                self._current = _executor(self._make())
+            return self._current
+
+    def _end(self) -> None:
+        """End the executor; the next is made when it is needed."""
+        if self._current is not None:
+            self._current.shutdown(wait=False, cancel_futures=True)
+            self._current = None
 
     @property
     def _shares_memory(self) -> bool:
@@ -179,8 +214,7 @@ class InParallel:
                 yield from lost
                 return
             if lost:
-                self._executor.shutdown(wait=False, cancel_futures=True)
-                self._executor = _executor(self._make())
+                self._end()
             trials = [trial for trial, _ in lost]
 
     def _completed(self, trials: Sequence[Trial]) -> Generator[tuple[Trial, Any], None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from operator import attrgetter
 from time import monotonic
 
@@ -105,10 +106,9 @@ def optimize_generations(
     caught = exceptions(catch)
     called = functions(callbacks)
     is_shown = check_bool("show_progress_bar", show_progress_bar)
-    if isinstance(evaluate, InParallel):
-        evaluate.check(study)
     n_finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     with (
+        evaluate.search(study) if isinstance(evaluate, InParallel) else nullcontext(),
         optimization_loop(study),
         progress_bar(is_shown, total=total, initial=n_finished, unit="trial") as progress,
     ):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga._breeding.known_trials import KnownTrials
@@ -43,7 +43,7 @@ def test_the_prediction_follows_what_a_running_trial_suggests() -> None:
     assert predicted(known, genes, x=0.25) == [0.25, 0.75]
     assert predicted(known, genes, x=0.25, y=0.5) == [0.25, 0.5]
 
-    wider = {"x": FloatDistribution(0.0, 2.0), "y": UNIT}
+    wider: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 2.0), "y": UNIT}
     finished.append(create_trial(value=0.0, params={"x": 1.0, "y": 0.5}, distributions=wider))
     assert predicted(known, genes, x=0.25, y=0.5) == [0.125, 0.5]
 

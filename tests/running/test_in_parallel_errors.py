@@ -192,6 +192,48 @@ def one_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, FRESH)
 
 
+def test_an_executor_of_a_function_ends_with_the_search(tmp_path: Path) -> None:
+    """Its processes end, and another search has one of its own."""
+    study, made = journal(tmp_path), []
+
+    def make() -> ProcessPoolExecutor:
+        made.append(one_process())
+        return made[-1]
+
+    parallel = InParallel(sphere, make)
+    for n, first in [(2, True), (3, False)]:
+        optimize_generations(study, parallel, n)
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            made[-1].submit(int)
+        assert len(made) == 2 - first
+
+    assert story(study) == story(run(of_four(), 12))
+
+
+def test_searches_share_an_executor_of_a_function() -> None:
+    """It ends with the last of them."""
+    made: list[ThreadPoolExecutor] = []
+
+    def make() -> ThreadPoolExecutor:
+        made.append(ThreadPoolExecutor(2))
+        return made[-1]
+
+    def outer(trial: Trial) -> float:
+        study = optuna.create_study(sampler=of_four())
+        optimize_generations(study, parallel, 1)
+        return study.best_value
+
+    parallel = InParallel(sphere, make)
+    study = optuna.create_study(sampler=of_four())
+    optimize_generations(study, lambda trials: map(outer, trials), 1)
+    with parallel.search(study):
+        optimize_generations(study, lambda trials: map(outer, trials), 2)
+
+    assert len(made) == 4 + 1
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        made[-1].submit(int)
+
+
 class Cancelling(Executor):
     """An executor that cancels every trial."""
 
