@@ -4,7 +4,7 @@ Each trial trains for two epochs and saves model and optimizer. A child resumes 
 parent's state with other hyperparameters, so a lineage of trials is one training with a schedule.
 Any model and any optimizer work, and parallel workers may share the folder.
 
-    pip install -e . torch && python examples/population_based_training.py
+    pip install -e ".[torch]" && python examples/population_based_training.py
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Each network keeps statistics of its own, and its dropout depends on its seed alone. Networks with
 another dropout have another structure, and train in a group of their own.
 
-    pip install -e . scikit-learn torch && python examples/train_cnns.py
+    pip install -e ".[torch]" scikit-learn && python examples/train_cnns.py
 """
 
 import argparse

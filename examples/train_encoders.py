@@ -2,7 +2,7 @@
 
 A batch is a dictionary, and the model returns its loss. Is token 0 among the first eight?
 
-    pip install -e . torch && python examples/train_encoders.py
+    pip install -e ".[torch]" && python examples/train_encoders.py
 """
 
 import argparse

@@ -3,7 +3,7 @@
 For your own network write a class like `Digits`: a network for a seed, the loss of a batch, and
 sums over a batch of what is to be known about the validation data.
 
-    pip install -e . scikit-learn torch && python examples/train_mlps.py
+    pip install -e ".[torch]" scikit-learn && python examples/train_mlps.py
 """
 
 import argparse

@@ -106,12 +106,21 @@ def enqueued_params(trial: FrozenTrial) -> dict[str, Any]:
 
 def given_params(study: Study, trial: FrozenTrial) -> dict[str, Any]:
     """Return the parameters whose values are given: enqueued, or fixed by the study's sampler."""
-    given: dict[str, Any] = {}
+    return _unwrapped(study)[1] | enqueued_params(trial)
+
+
+def free_sampler(study: Study) -> BaseSampler | None:
+    """Return the study's sampler, or the one to which a `PartialFixedSampler` leaves the rest."""
+    return _unwrapped(study)[0]
+
+
+def _unwrapped(study: Study) -> tuple[BaseSampler | None, dict[str, Any]]:
+    fixed: dict[str, Any] = {}
     sampler = getattr(study, "sampler", None)
     while isinstance(sampler, PartialFixedSampler):
-        given = sampler._fixed_params | given
+        fixed = sampler._fixed_params | fixed
         sampler = sampler._base_sampler
-    return given | enqueued_params(trial)
+    return sampler, fixed
 
 
 def is_retry(trial: FrozenTrial) -> bool:

@@ -21,11 +21,10 @@ from optuna_ga._checks import refuse_constraints_func
 class GASampler(BaseSampler):
     """Sampler that breeds each generation of trials from the fittest of the generation before.
 
-    `GASampler()` is the genetic algorithm of "Evolving Hyperparameters: Genetic Algorithms for
-    Dynamic Neural Network Optimization", sections 4.1 to 4.6; choose it to reproduce or study the
-    paper. Choose `GASampler.adaptive()` where the result counts, and
-    `GASampler.population_based_training()` to change hyperparameters while networks train.
-    `docs/explanation/algorithm.md` explains all three.
+    Use `GASampler.adaptive()` to tune a model. `GASampler()` is the genetic algorithm of "Evolving
+    Hyperparameters: Genetic Algorithms for Dynamic Neural Network Optimization", sections 4.1 to
+    4.6; choose it to reproduce or study the paper. `GASampler.population_based_training()` changes
+    hyperparameters while networks train. `docs/explanation/algorithm.md` explains all three.
 
     Trial `n` belongs to generation `n // population_size`. The first generation is drawn at
     random. The fitter half of a generation become parents; a child inherits each parameter from

@@ -74,6 +74,26 @@ def test_readmes_table_is_the_first_of_the_committed_page() -> None:
     assert re.findall(r"`([\w-]+)`", but) == [n for n, rank in suites.items() if "*" not in rank]
 
 
+def test_the_page_on_benchmarks_counts_the_tasks_of_readme() -> None:
+    """They are those of the first table."""
+    tasks = re.findall(r"^\| `[\w-]+`, (\d+) tasks?", README, flags=re.MULTILINE)
+    page = (ROOT / "benchmarks" / "README.md").read_text()
+
+    assert f" {sum(map(int, tasks))} held-out tasks" in page
+
+
+@pytest.mark.parametrize("folder", ["paper", "suites", "table"])
+def test_figures_with_an_interval_are_those_of_a_report(folder: str) -> None:
+    """A figure with its interval, `1.2 (1.0-1.4)`, stands in a report to which the page links."""
+    page = ROOT / "benchmarks" / folder / "README.md"
+    text = page.read_text()
+    reports = [page.parent / link for link in re.findall(r"\]\(([^)#]+\.md)", text)]
+    known = "".join(each.read_text() for each in reports if each.parent.name == "results")
+    shown = re.findall(r"-?\d[\d.]*\s\(-?\d[\d.]*-\d[\d.]*\)", text)
+
+    assert [each for each in shown if " ".join(each.split()) not in known] == []
+
+
 def test_the_page_on_installing_has_every_example() -> None:
     """A line of its table says what each needs."""
     page = (ROOT / "docs" / "how-to" / "install.md").read_text()

@@ -21,7 +21,7 @@ import optuna_ga
 
 ROOT = Path(__file__).parents[1]
 MINIMUM = ROOT / "tests" / "minimum_versions.txt"
-EXTRAS = {"benchmark", "dashboard", "docs", "fashion-mnist", "test", "visualization"}
+EXTRAS = {"benchmark", "dashboard", "docs", "fashion-mnist", "test", "torch", "visualization"}
 LICENSES = {"LICENSE", "optuna_ga/fashion_mnist/LICENSE.fashion-mnist"}
 
 

@@ -204,8 +204,8 @@ class _Relatives(Candidates):
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
         """Return the lowest point, else the child that a model rates highest, else the first.
 
-        If there is a child with another choice than the fittest parent, where that is demanded,
-        it is among such children.
+        If `others` is not empty and some child differs from the fittest parent there, only such
+        children are eligible.
         """
         is_lowest = self.lowest is not None and (children[0] == self.lowest).all()
         if is_lowest or (self.rating is None and not self.others):

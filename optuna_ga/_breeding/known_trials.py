@@ -137,8 +137,8 @@ class KnownTrials:
     ) -> Gene:
         """Return a value for the next parameter of a running trial after which something is left.
 
-        It is the given value, if that will do or if no value will. If ranges do not vary, it is
-        the given value, too, since the whole child is new.
+        It is the given value, unless everything after that has been tried and another value has
+        something left. If ranges do not vary, it is the given value, since the whole child is new.
         """
         if not self.matrix.ranges_vary:
             return value

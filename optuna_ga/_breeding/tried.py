@@ -43,8 +43,8 @@ class Tried:
 
         Args:
             children: The children's genes.
-            unless_within: A trial whose parameters are a part of those of one of these does not
-                count for children that are expected to have more than it has.
+            unless_within: Other trials. A trial whose parameters are a proper subset of those of
+                one of these is ignored for children that are expected to have more.
             expected: Returns which parameters children are expected to have, as booleans `(K, D)`.
         """
         found = np.zeros(len(children), bool)

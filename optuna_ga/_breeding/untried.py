@@ -26,9 +26,9 @@ _MAX_ENUMERATED = 10_000  # So many points are looked at where a space is nearly
 def untried_children(known: KnownTrials, seed: int, number: int, fixed: np.ndarray) -> np.ndarray:
     """Return random children `(K, D)` for trial `number` that repeat no known trial.
 
-    They are taken from 256 random children. If none of these is new in a discrete space, they
-    are all points that are left, of more than 10,000 those among 10,000 random children. K is
-    0 if nothing was found.
+    They are the new children among 256 random ones. If none is new and the space is discrete, they
+    are all remaining points; of more than 10,000 points, the new ones among 10,000 random draws. K
+    is 0 if nothing was found.
 
     Args:
         known: The known trials.

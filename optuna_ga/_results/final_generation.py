@@ -21,9 +21,9 @@ def best_of_final_generation(study: Study, population_size: int | None = None) -
 
     Trial `n` belongs to generation `n // population_size`, also if it ran with another population
     size. `study.best_trial` may be another trial, from an earlier generation. In population-based
-    training, that is, if a trial of the study saved a state, a trial that left no state is the
-    answer only if the others left none either, and a trial that diverged to an infinitely good
-    value never is.
+    training, that is, if a trial of the study saved a state, only trials with a state qualify; if
+    none of the last generation has a state, all do. There a trial that diverged to an infinitely
+    good value never qualifies.
 
     Args:
         study: A study with one objective.

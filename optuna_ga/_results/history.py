@@ -13,6 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._checks import check_population_size, check_study
+from optuna_ga._optuna_internals import free_sampler
 from optuna_ga._population.fitness import loss_of, rank
 from optuna_ga._records import (
     POPULATION_SIZE,
@@ -137,8 +138,9 @@ def population_size_of(study: Study, given: int | None) -> int:
     """
     if given is not None:
         return check_population_size(given)
-    if isinstance(study.sampler, GASampler):
-        return study.sampler.population_size
+    sampler = free_sampler(study)
+    if isinstance(sampler, GASampler):
+        return sampler.population_size
     recorded = shown_population_size(study)
     if recorded is None:
         raise ValueError(

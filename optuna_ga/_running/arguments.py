@@ -10,6 +10,7 @@ from optuna import Trial
 from optuna.study import Study
 
 from optuna_ga._checks import check_callable, check_population_size, shown
+from optuna_ga._optuna_internals import free_sampler
 
 OBJECTIVE_GIVEN = (
     "`evaluate` must take a list of trials; of an ordinary objective make "
@@ -81,7 +82,7 @@ def generation_size_of(study: Study, given: int | None) -> int:
         ValueError: If it is out of range, or neither given nor known.
     """
     if given is None:
-        given = getattr(study.sampler, "population_size", None)
+        given = getattr(free_sampler(study), "population_size", None)
     if given is None:
         raise ValueError(
             "`population_size` must be given, because the study's sampler, a "

@@ -75,9 +75,9 @@ class InParallel:
     Each result is kept as it comes, whichever trial is done first. An error of the executor or
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
     trial stays running, and the error is raised once the other trials are done. Run again to
-    evaluate what is missing; if `executor` is a function, a new executor does so at once. The
-    processes of a `ProcessPoolExecutor` that have had a trial end if the driver is killed; forked
-    processes do so in any case, unless the pool has had other tasks before.
+    evaluate what is missing; if `executor` is a function, a new executor does so at once. If the
+    driver is killed, the processes of a `ProcessPoolExecutor` end. The exceptions are processes
+    that have never had a trial: if they are not forked, or if the pool has had other tasks before.
 
     A forked process has none of its parent's threads, for which libraries such as PyTorch wait for
     ever. PyTorch therefore computes on one thread in forked workers if the driver has imported it.

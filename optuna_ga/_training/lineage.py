@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.population_based_training import ContinuingBreeder
 from optuna_ga._checks import MAX_COUNT, check_int, shown
-from optuna_ga._optuna_internals import only_direction, stored
+from optuna_ga._optuna_internals import free_sampler, only_direction, stored
 from optuna_ga._population.fitness import fittest
 from optuna_ga._records import (
     CHECKPOINT,
@@ -147,7 +147,7 @@ def continuing_breeder(study: Study) -> ContinuingBreeder:
     Raises:
         ValueError: If the sampler is not `GASampler.population_based_training`.
     """
-    sampler = study.sampler
+    sampler = free_sampler(study)
     if isinstance(sampler, GASampler):
         breeder = breeder_of(sampler, study)
         if isinstance(breeder, ContinuingBreeder):

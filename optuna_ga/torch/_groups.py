@@ -32,10 +32,10 @@ class Trained:
     Attributes:
         epochs: The results of each epoch until the member diverged or was dropped.
         state: Its tensors, by name: `weights`, the parameters that are trained; `buffers`, with
-            those that are frozen; and `optimizer`; and the epochs and steps so far. The first
-            two have tied weights under the first of their names, and buffers that are not
-            persistent, too; apart from these they are the model's `state_dict`. None if it
-            diverged or dropped out.
+            those that are frozen; and `optimizer`; and the epochs and steps so far. `weights` and
+            `buffers` together are the model's `state_dict`, except that tied weights appear once
+            and that buffers which are not persistent are included. None if it diverged or dropped
+            out.
     """
 
     epochs: list[Epoch]

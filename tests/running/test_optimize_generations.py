@@ -10,11 +10,17 @@ import optuna
 import pytest
 from optuna import Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    NSGAIISampler,
+    PartialFixedSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from optuna_ga import optimize_generations
+from optuna_ga import best_of_final_generation, optimize_generations
 from tests.running.evaluations import (
     COMPLETE,
     FAIL,
@@ -118,6 +124,18 @@ def test_any_sampler_serves(sampler: BaseSampler) -> None:
 
     assert [len(numbers) for numbers in evaluate.calls] == [5, 5, 5]
     assert states(study) == [COMPLETE] * 15
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_sampler_of_some_parameters_keeps_its_generations() -> None:
+    """A `PartialFixedSampler` leaves them to the sampler of the other parameters."""
+    evaluate = Recorder()
+    study = optuna.create_study(sampler=PartialFixedSampler({"x": 0.5}, of_four()))
+    optimize_generations(study, evaluate, 2)
+
+    assert [len(numbers) for numbers in evaluate.calls] == [4, 4]
+    assert {trial.params["x"] for trial in study.trials} == {0.5}
+    assert best_of_final_generation(study).number >= 4
 
 
 @pytest.mark.parametrize("sampler", [RandomSampler(), TPESampler()])
