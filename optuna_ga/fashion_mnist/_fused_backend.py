@@ -5,6 +5,7 @@ Shapes: P members, C members of a chunk.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator, Sequence
 
@@ -49,6 +50,7 @@ class FusedBackend:
     def release(self) -> None:
         """Free all chunks and their graphs."""
         self._chunks.clear()
+        gc.collect()  # A chunk and its steps refer to each other.
         if self._recipe.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -103,7 +103,8 @@ class Dispatcher:
                     done.update(zip(part, results, strict=True))
                 return done
             except torch.OutOfMemoryError:
-                self._shrink(size)
+                pass
+            self._shrink(size)  # Here, since the error's traceback would keep the memory.
 
     def _advance(self, members: list[Training]) -> list[tuple[Training, Epoch]]:
         """Train a part of the members, which stay unchanged so that it can be tried again."""
@@ -119,7 +120,7 @@ class Dispatcher:
             if self._backend != "auto" or "captur" not in str(error):
                 raise
             reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
-            self.verdicts[members[0].structure.key] = Verdict(reason, "")
+            self._decide(members[0].structure.key, Verdict(reason, ""))
         return self._advance(members)
 
     def _shrink(self, size: int) -> None:

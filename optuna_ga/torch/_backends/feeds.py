@@ -89,7 +89,7 @@ class TensorFeed:
 
 
 class LoaderFeed:
-    """Batches of a loader, copied on a GPU to places of their own for each B.
+    """Batches of a loader, copied to places of their own for each B, which a graph needs.
 
     Args:
         data: The loader.
@@ -109,10 +109,10 @@ class LoaderFeed:
         """Yield B of each batch; see `Feed`."""
         for batch in self._data.batches(self._epoch):
             length = n_rows(batch)
-            if length in self._places and self._data.device.type == "cuda":
+            if length in self._places:
                 tree_map(lambda place, rows: place.copy_(rows), self._places[length], batch)
-            else:
-                self._places[length] = batch
+            else:  # The batch may be the loader's own.
+                self._places[length] = tree_map(torch.clone, batch)
             yield length
 
     def batch(self, length: int) -> Any:

@@ -160,7 +160,7 @@ class _Stack:
         self._evaluations: dict[int, Callable[[], None]] = {}
 
     def load(self, members: Sequence[Training]) -> None:
-        """Copy the members' numbers; unused places repeat the first member and do not learn."""
+        """Copy the members' numbers; unused places repeat the first member."""
         members = [*members, *[members[0]] * (self._kind.size - len(members))]
         rates = [
             each.rates(self._recipe.schedule, self._recipe.n_epochs(each.member), self._n_steps)
