@@ -6,6 +6,7 @@ its package on PyPI only loads samplers from GitHub.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -171,6 +172,7 @@ STAGES: Mapping[str, Factory] = {
     "no-quadratic": _adaptive(later={"quadratic_prob": 0.0}),
     "unwidened-spread": _adaptive(later={"log_spread": (-1.0, 0.3)}),
     "unraised-quantile": _adaptive(later={"warp_quantile": 0.3}),
+    "unlimited-margin": _adaptive(later={"max_margin": math.inf}),
 }
 # Optimizers that people use instead of Optuna, for one objective and spaces without conditions.
 RIVALS: Mapping[str, Factory] = {

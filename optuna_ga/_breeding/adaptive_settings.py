@@ -30,6 +30,8 @@ class Tuning:
         refit_growth: The model is fitted anew after so many times the trials.
         warp_quantile: Quantile of the losses above the best that is added to them before the
             logarithm: the higher, the less the differences between good trials count.
+        max_margin: What is added is at most so many times the 0.3-quantile, so that the good
+            trials differ even if bad losses are astronomical.
         step_prob: Probability of a step from one parent rather than an affine combination.
         log_steps: Range of the decimal logarithm of a step, in widths of the parameter's range.
         log_spread: Range of the decimal logarithm of an affine combination's spread, in spreads
@@ -56,6 +58,7 @@ class Tuning:
     magnify: bool = True
     refit_growth: float = 1.1
     warp_quantile: float = 0.3
+    max_margin: float = 20.0
     step_prob: float = 0.25
     log_steps: tuple[float, float] = (-2.5, -0.5)
     log_spread: tuple[float, float] = (-1.0, 0.3)

@@ -114,7 +114,8 @@ class Surrogate:
         if len(matrix.directions) == 1:  # Optuna prunes with one objective only.
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
-        return warped(ranks, self._stage(matrix).warp_quantile, self._objective)
+        stage = self._stage(matrix)
+        return warped(ranks, stage.warp_quantile, self._objective, stage.max_margin)
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""
@@ -157,10 +158,27 @@ def scheduled(n: int, growth: float) -> int:
 
 
 def learnt_rows(matrix: TrialMatrix, n: int) -> list[int]:
-    """Return the rows of the first `n` trials to learn from: all, or the best and the latest."""
+    """Return the rows of the first `n` trials to learn from: all, or the best and the latest.
+
+    A failed trial is left out if a trial with the same values, as far as it got, has a fitness:
+    then the values were not to blame.
+    """
     if n <= MAX_TRIALS:
-        return list(range(n))
-    return sorted({*_best(matrix, n)[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
+        rows = list(range(n))
+    else:
+        rows = sorted({*_best(matrix, n)[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
+    failed = [row for row in rows if matrix.ranks[row] is None]
+    if not failed:
+        return rows
+    others = matrix.units[[row for row in rows if matrix.ranks[row] is not None]]
+    repeated = {row for row in failed if _is_among(matrix.units[row], others)}
+    return [row for row in rows if row not in repeated]
+
+
+def _is_among(genes: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether one of the others `(N, D)` has all of these genes `(D,)`."""
+    present = ~np.isnan(genes)
+    return bool((others[:, present] == genes[present]).all(axis=1).any())
 
 
 def _best(matrix: TrialMatrix, n: int) -> list[int]:

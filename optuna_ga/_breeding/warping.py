@@ -17,10 +17,13 @@ import numpy as np
 
 from optuna_ga._population.fitness import Rank
 
+_LOW_QUANTILE = 0.3
 _MAX_VIOLATION = sys.float_info.max / 8  # So that sums do not overflow.
 
 
-def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) -> np.ndarray:
+def warped(
+    ranks: Sequence[Rank | None], quantile: float, objective: int = 0, max_margin: float = math.inf
+) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
     A failed trial counts as the worst feasible one, and while there is none as the worst of all.
@@ -32,6 +35,7 @@ def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) ->
         quantile: Quantile of the losses above the best that is added to them before the logarithm:
             the higher, the less the differences between good trials count.
         objective: The position of the objective.
+        max_margin: What is added is at most so many times the 0.3-quantile.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -40,10 +44,10 @@ def warped(ranks: Sequence[Rank | None], quantile: float, objective: int = 0) ->
         if r and r.is_candidate and math.isfinite(r.losses[objective])
     ]
     if not found:
-        return _standardized(_log_above(_violations(ranks), quantile))
+        return _standardized(_log_above(_violations(ranks), quantile, max_margin))
     worst, middle, best = max(found), float(np.median(found)), min(found)
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
-    scaled = _log_above(losses.clip(best, worst), quantile)
+    scaled = _log_above(losses.clip(best, worst), quantile, max_margin)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
     if infeasible.any():
         violations = _violations(ranks)[infeasible]
@@ -66,10 +70,12 @@ def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
     return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
 
 
-def _log_above(losses: np.ndarray, quantile: float) -> np.ndarray:
+def _log_above(losses: np.ndarray, quantile: float, max_margin: float) -> np.ndarray:
     """Return logarithms of losses `(n,)` above the best, with a margin that is their quantile."""
     above = losses - losses.min()
-    margin = float(np.quantile(above, quantile))
+    margin, low = (float(np.quantile(above, each)) for each in (quantile, _LOW_QUANTILE))
+    if low > 0.0:
+        margin = min(margin, max_margin * low)
     if margin <= 0.0:
         positive = above[above > 0.0]
         margin = float(positive.min()) if len(positive) else 1.0

@@ -166,9 +166,10 @@ def test_trials_that_have_no_finite_value_are_no_part_of_the_model(searched: Stu
         {"value": -math.inf},
         {"value": -9.0, "constraints": {"c": 1.0}},
     ]
+    space = usable[0].distributions
     unusable = [
-        create_trial(params=trial.params, distributions=trial.distributions, **kind)
-        for trial, kind in zip(searched.trials[45:50], kinds, strict=True)
+        create_trial(params={"x": 0.1 * n, "y": 0.9, "z": -0.9}, distributions=space, **kind)
+        for n, kind in enumerate(kinds)
     ]
 
     found = next_of([*usable, *unusable], with_quadratic(1.0))

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna import Trial
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.surrogate import Surrogate, scheduled
+from optuna_ga._breeding.surrogate import Surrogate, learnt_rows, scheduled
 from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.warping import warped
 from optuna_ga._population import fitness
@@ -185,6 +185,25 @@ def test_the_model_finds_the_minimum_of_a_parabola() -> None:
     assert chosen(Surrogate(SCREENED), matrix) == pytest.approx(0.3, abs=0.05)
 
 
+def test_the_model_forgets_failures_of_values_that_others_had() -> None:
+    """The machine was to blame, even if the trial failed before it had all of its values."""
+    complete: list[dict[str, float]] = [{"x": 0.2, "y": 0.5}, {"x": 0.4, "y": 0.6}]
+    failed: list[dict[str, float]] = [{"x": 0.2, "y": 0.5}, {"x": 0.4}, {}, {"x": 0.2, "y": 0.6}]
+    matrix = TrialMatrix([MINIMIZE], 200)
+    for number, params in enumerate([*complete, *failed]):
+        is_complete = number < len(complete)
+        trial = create_trial(
+            state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
+            value=float(number) if is_complete else None,
+            params=params,
+            distributions=dict.fromkeys(params, UNIT),
+        )
+        trial.number = number
+        matrix.add(trial)
+
+    assert learnt_rows(matrix, len(matrix)) == [0, 1, 5]
+
+
 def test_the_model_avoids_running_trials() -> None:
     """Of two equally good places, the second worker gets the one that the first left."""
     matrix, surrogate = measured(two_valleys, BOTH_HALVES), Surrogate(SCREENED)
@@ -201,3 +220,17 @@ def test_a_new_model_prefers_what_the_old_one_would() -> None:
     for end in range(2, 16):
         matrix, running = measured(two_valleys, SPREAD[:end]), SPREAD[end - 1] / 2
         assert chosen(old, matrix, running) == chosen(Surrogate(SCREENED), matrix, running)
+
+
+def test_astronomical_losses_leave_the_good_ones_apart() -> None:
+    """However bad they are, the margin is at most twenty times the 0.3-quantile."""
+    good = [0.0, 1.0, 2.0, 3.0]
+    seen = {}
+    for bad in (1e3, 1e9):
+        ranks = [fitness.rank(added(value), [MINIMIZE]) for value in [*good, *[bad] * 6]]
+        for limit in (math.inf, 20.0):
+            scaled = warped(ranks, 0.7, 0, limit)
+            seen[bad, limit] = (scaled[3] - scaled[0]) / (scaled[-1] - scaled[0])
+
+    assert seen[1e9, math.inf] < 1e-8
+    assert seen[1e3, 20.0] > 1e-2 < seen[1e9, 20.0]
