@@ -24,7 +24,7 @@ def imported_parts(path: Path) -> Iterator[str]:
 
 def modules(part: str) -> list[Path]:
     """Return the modules of a part of the package, which is a folder or a single module."""
-    return sorted(PACKAGE.glob(f"{part}.py")) + sorted(PACKAGE.glob(f"{part}/*.py"))
+    return sorted(PACKAGE.glob(f"{part}.py")) + sorted(PACKAGE.glob(f"{part}/**/*.py"))
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -30,17 +30,17 @@ from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings, Tuning
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.known.known_trials import KnownTrials
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.many_choices import FreshChoices, fresh_choices, with_more_choices
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
-from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
 from optuna_ga._population.unit_scale import snapped_to_grid
 
 if TYPE_CHECKING:
-    from optuna_ga._breeding.front_surrogate import FrontSurrogate
-    from optuna_ga._breeding.surrogate import Surrogate
+    from optuna_ga._breeding.model.front_surrogate import FrontSurrogate
+    from optuna_ga._breeding.model.surrogate import Surrogate
 
 Rating = Callable[[TrialMatrix, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
@@ -64,11 +64,11 @@ class AdaptiveProposer(Proposer):
         self._front_surrogate: FrontSurrogate | None = None
         # Imported when needed: SciPy is slow to import.
         if settings.screen and several:
-            from optuna_ga._breeding.front_surrogate import FrontSurrogate
+            from optuna_ga._breeding.model.front_surrogate import FrontSurrogate
 
             self._front_surrogate = FrontSurrogate(self._tuning, n_objectives)
         elif settings.screen:
-            from optuna_ga._breeding.surrogate import Surrogate
+            from optuna_ga._breeding.model.surrogate import Surrogate
 
             self._surrogate = Surrogate(self._tuning)
 

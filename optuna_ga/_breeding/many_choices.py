@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._population.unit_scale import grid
 
 _OTHER_PROB = 0.5  # Not 1, so that of several parameters one may change alone.

@@ -14,10 +14,10 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.known.known_trials import KnownTrials
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.paper_settings import PaperSettings
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, OutdatedError, Proposer
-from optuna_ga._breeding.trial_matrix import TrialMatrix
 from optuna_ga._population.draws import generator
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.unit_scale import snapped_to_grid

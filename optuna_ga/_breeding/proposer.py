@@ -15,8 +15,8 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 
-from optuna_ga._breeding.known_trials import KnownTrials
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.known_trials import KnownTrials
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._population.draws import generator
 from optuna_ga._population.unit_scale import snapped_to_grid
 

@@ -26,9 +26,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.breeder import Breeder, Origin, TrialMemory
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.known.known_trials import KnownTrials
+from optuna_ga._breeding.known.untried import overwritten, untried_children
 from optuna_ga._breeding.proposer import Candidates, OutdatedError, Proposer
-from optuna_ga._breeding.untried import overwritten, untried_children
 from optuna_ga._population.choices import are_equal
 from optuna_ga._population.generations import Generations
 from optuna_ga._population.genes import Gene

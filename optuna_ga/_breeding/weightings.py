@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from optuna_ga._breeding.adaptive_settings import Tuning
-from optuna_ga._breeding.warping import warped
+from optuna_ga._breeding.model.warping import warped
 from optuna_ga._population.fitness import Rank
 from optuna_ga._population.fronts import fronts
 

@@ -19,8 +19,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import RandomSampler
 
 from optuna_ga import GASampler
-from optuna_ga._breeding.surrogate import Surrogate
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.surrogate import Surrogate
 from tests.breeding.samplers import (
     KINDS,
     Make,

@@ -14,9 +14,10 @@ from optuna.samplers import RandomSampler
 from optuna.trial import create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding import paper, trial_matrix, unrepeated
-from optuna_ga._breeding.conditional_space import ConditionalSpace, _Grower
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding import paper, unrepeated
+from optuna_ga._breeding.known import trial_matrix
+from optuna_ga._breeding.known.conditional_space import ConditionalSpace, _Grower
+from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
 from optuna_ga._population.generations import Generations
 from tests.breeding.histories import MINIMIZE, UNIT

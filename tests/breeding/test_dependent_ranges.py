@@ -7,7 +7,7 @@ import pytest
 from optuna import Trial, TrialPruned
 
 from optuna_ga import optimize_generations
-from optuna_ga._breeding.tried_values import TriedValues, point
+from optuna_ga._breeding.known.tried_values import TriedValues, point
 from optuna_ga._population.draws import generator
 from tests.breeding.samplers import KINDS, Make, ask_together, cheap, of_every_kind, points
 from tests.studies import Objective, added, run

@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler
 from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Tuning
-from optuna_ga._breeding.quadratic import lowest_point
-from optuna_ga._breeding.surrogate import Surrogate, scheduled
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.quadratic import lowest_point
+from optuna_ga._breeding.model.surrogate import Surrogate, scheduled
 from tests.breeding.histories import MINIMIZE
 from tests.breeding.samplers import ask_together, points, tuned
 from tests.studies import parents, run, story

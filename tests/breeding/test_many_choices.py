@@ -14,7 +14,7 @@ from optuna.samplers import PartialFixedSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding.best_losses import BestLosses
+from optuna_ga._breeding.known.best_losses import BestLosses
 from optuna_ga._population.fitness import rank
 from tests.breeding.histories import MINIMIZE
 from tests.breeding.samplers import KINDS, Make, adaptive, choice, tuned

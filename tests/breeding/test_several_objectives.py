@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from optuna_ga import GASampler, InParallel, optimize_generations
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.front_surrogate import ratings
+from optuna_ga._breeding.model.front_surrogate import ratings
 from optuna_ga._breeding.weightings import distances, fittest_by, weighting
 from optuna_ga._population.fitness import Rank, in_order
 from optuna_ga._population.hypervolume import added_volumes

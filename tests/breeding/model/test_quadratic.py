@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from optuna_ga._breeding.quadratic import _lowest_within, lowest_point
+from optuna_ga._breeding.model.quadratic import _lowest_within, lowest_point
 
 
 def quadratic(

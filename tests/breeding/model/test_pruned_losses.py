@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding.pruned_losses import with_expected_losses
+from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._population import fitness
 from tests.breeding.histories import MAXIMIZE, MINIMIZE
 from tests.studies import added, failed, pruned

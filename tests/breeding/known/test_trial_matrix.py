@@ -18,7 +18,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._population import fitness
 from optuna_ga._population.genes import nearest_value
 from optuna_ga._population.unit_scale import from_unit, to_unit

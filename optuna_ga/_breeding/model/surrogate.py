@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
-from optuna_ga._breeding.features import N_BEST, Features
-from optuna_ga._breeding.gaussian_process import GaussianProcess, Kernel, fitted
-from optuna_ga._breeding.pruned_losses import with_expected_losses
-from optuna_ga._breeding.quadratic import lowest_point
-from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._breeding.warping import warped
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.features import N_BEST, Features
+from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.model.pruned_losses import with_expected_losses
+from optuna_ga._breeding.model.quadratic import lowest_point
+from optuna_ga._breeding.model.warping import warped
 from optuna_ga._population.fitness import in_order
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._breeding.features import Features
+from optuna_ga._breeding.model.features import Features
 from optuna_ga._population.unit_scale import grid
 from tests.breeding.histories import UNIT
 

@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.known.known_trials import KnownTrials
 from tests.breeding.histories import MINIMIZE, UNIT
 
 

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler
 from optuna_ga._breeding.adaptive_settings import SCREENED
-from optuna_ga._breeding.surrogate import Surrogate, learnt_rows, scheduled
-from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._breeding.warping import warped
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.surrogate import Surrogate, learnt_rows, scheduled
+from optuna_ga._breeding.model.warping import warped
 from optuna_ga._population import fitness
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT
 from tests.studies import added, failed, pruned

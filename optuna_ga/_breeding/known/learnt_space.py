@@ -5,8 +5,8 @@ It depends on the trials and their order of arrival alone, not on when it is nee
 
 from __future__ import annotations
 
-from optuna_ga._breeding.conditional_space import ConditionalSpace
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.conditional_space import ConditionalSpace
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 
 _RECENT = 500  # The space is learnt from so many of the latest trials.
 _MAX_NODES = 5_000  # Trees of so many nodes are learnt as needed, which takes a second.

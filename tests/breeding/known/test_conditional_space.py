@@ -16,12 +16,12 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding import learnt_space
-from optuna_ga._breeding.conditional_space import ConditionalSpace
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.known import learnt_space
+from optuna_ga._breeding.known.conditional_space import ConditionalSpace
+from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._population.unit_scale import from_unit, snapped_to_grid
 from tests.breeding.histories import MINIMIZE, TWO_LEVELS, UNIT, branching, two_levels
-from tests.breeding.test_known_trials import trial_with
+from tests.breeding.known.test_known_trials import trial_with
 
 
 def layers(genes: dict[str, Any]) -> set[str]:

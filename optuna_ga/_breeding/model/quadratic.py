@@ -19,7 +19,7 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
-from optuna_ga._breeding.features import MIN_WIDTH
+from optuna_ga._breeding.model.features import MIN_WIDTH
 
 _TRIALS_PER_COEFFICIENT, _MIN_RESIDUALS = 1.3, 5
 _MIN_EXPLAINED = 0.9  # Share of the losses' variance, adjusted for the number of coefficients.

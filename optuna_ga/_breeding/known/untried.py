@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from optuna.distributions import BaseDistribution
 
-from optuna_ga._breeding.known_trials import KnownTrials
+from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import n_values
 from optuna_ga._population.unit_scale import grid, snapped_to_grid

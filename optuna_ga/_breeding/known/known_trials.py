@@ -18,10 +18,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._breeding.learnt_space import LearntSpace
-from optuna_ga._breeding.trial_matrix import TrialMatrix
-from optuna_ga._breeding.tried import Tried
-from optuna_ga._breeding.tried_values import Point, TriedValues, point
+from optuna_ga._breeding.known.learnt_space import LearntSpace
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.tried import Tried
+from optuna_ga._breeding.known.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params, given_params
 from optuna_ga._population.choices import find_choice
 from optuna_ga._population.draws import generator

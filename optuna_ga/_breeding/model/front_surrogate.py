@@ -19,8 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from optuna_ga._breeding.adaptive_settings import Tuning
-from optuna_ga._breeding.surrogate import Surrogate, learnt_rows
-from optuna_ga._breeding.trial_matrix import TrialMatrix
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.surrogate import Surrogate, learnt_rows
 from optuna_ga._breeding.weightings import distances
 from optuna_ga._population.fronts import fronts
 from optuna_ga._population.hypervolume import added_volumes

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from optuna_ga._breeding.gaussian_process import (
+from optuna_ga._breeding.model.gaussian_process import (
     LENGTHS,
     NOISES,
     VARIANCES,

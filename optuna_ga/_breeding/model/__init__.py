@@ -1,0 +1,1 @@
+"""The models of `GASampler.adaptive`: Gaussian processes, what they see, and a quadratic one."""
