@@ -1,11 +1,11 @@
 """A breeder that repeats no trial: it takes the best new candidate of a `Proposer`.
 
 A trial's genes depend on the seed, on its number, on the finished trials that are known, and on
-the running trials with lower numbers. A running trial that does not have all of its parameters yet
-is predicted, since its genes follow from the same facts. So trials that start together get the
-same genes, whichever asks first and in whichever process, if all samplers have the same seed.
-Genes that a trial has from elsewhere, because they were enqueued or because another sampler fixes
-them, are taken into account as soon as they are known.
+the running trials with lower numbers. A running trial counts as it is predicted to be, however
+many of its parameters it has, since its genes follow from the same facts. So trials that start
+together get the same genes, whichever asks first and in whichever process, if all samplers have
+the same seed. Genes that a trial has from elsewhere, because they were enqueued or because another
+sampler fixes them, are taken into account.
 
 Only the newest running trials are known, 256 or a generation if that is more. So trials that dead
 workers left running cost a bounded time, and a generation is the same in whichever order it asks.
