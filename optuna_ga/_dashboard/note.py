@@ -12,7 +12,7 @@ from typing import Any
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._optuna_internals import locate
+from optuna_ga._optuna_internals import free_sampler, locate
 from optuna_ga._population.fitness import first_front, fittest, rank
 from optuna_ga._records import CHECKPOINT, shown_sampler
 from optuna_ga._results.final_generation import (
@@ -69,7 +69,7 @@ def note_text(
 
 
 def _settings(study: Study, running: bool) -> str:
-    sampler, recorded = study.sampler, shown_sampler(study)
+    sampler, recorded = free_sampler(study), shown_sampler(study)
     if isinstance(sampler, GASampler):
         return f"New trials come from {_code(repr(sampler))}."
     lines = [] if recorded is None else [f"Trials came from {_code(recorded)}."]

@@ -6,30 +6,21 @@ import concurrent.futures
 import os
 import pickle
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import (
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    TimeoutError,
-    as_completed,
-    wait,
-)
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from threading import RLock
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import optuna
 from optuna import Trial
 from optuna.study import Study
 
 from optuna_ga._checks import check_callable, shown
 from optuna_ga._optuna_internals import in_memory, packed, trial_id
+from optuna_ga._running.futures import as_they_end, cancel, wait_for_a_worker
 from optuna_ga._running.outcome import NoResult
 from optuna_ga._running.remote_objective import (
     MAX_OPEN_STUDIES,
@@ -42,11 +33,7 @@ from optuna_ga._running.remote_objective import (
 )
 from optuna_ga._running.with_driver import forks_that_end
 
-_logger = optuna.logging.get_logger("optuna.generations")
-
-_PATIENCE_S = 30.0  # Until a worker has opened the study.
 _MAX_VAIN_RESTARTS = 3  # New executors in a row that return no result.
-_SECONDS_BETWEEN_WAKINGS = 1.0
 # Its workers share no memory, though it is a ThreadPoolExecutor. Since Python 3.14.
 _INTERPRETERS: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", ())
 
@@ -76,8 +63,8 @@ class InParallel:
     of the storage (a killed worker, a cancelled future, a lost connection) is no result: its
     trial stays running, and the error is raised once the other trials are done. Run again to
     evaluate what is missing; if `executor` is a function, a new executor does so at once. If the
-    driver is killed, the processes of a `ProcessPoolExecutor` end. The exceptions are processes
-    that have never had a trial: if they are not forked, or if the pool has had other tasks before.
+    driver is killed, the processes of a `ProcessPoolExecutor` end, except processes that have had
+    no trial, if they were not forked or the pool ran other tasks before.
 
     A forked process has none of its parent's threads, for which libraries such as PyTorch wait for
     ever. PyTorch therefore computes on one thread in forked workers if the driver has imported it.
@@ -98,9 +85,9 @@ class InParallel:
         objective: The objective, as for `study.optimize`. Other processes get a pickled copy.
         executor: A `concurrent.futures.Executor`, such as a `ProcessPoolExecutor`, the executor of
             a Dask client (`client.get_executor()`) or of mpi4py. It stays open. Or a function
-            that returns a new executor, such as `lambda: ProcessPoolExecutor(8)`, which ends with
-            `optimize_generations`: the trials that an executor gave up are then evaluated by a new
-            one. If three in a row return no result, the error is raised.
+            that returns a new executor, such as `lambda: ProcessPoolExecutor(8)`. Trials that an
+            executor gave up are evaluated by a new one; if three in a row return no result, the
+            error is raised. The executor ends when `optimize_generations` ends.
 
     Raises:
         TypeError: If an argument has the wrong type. From `optimize_generations`, before it asks
@@ -115,7 +102,7 @@ class InParallel:
         self._make = executor if callable(executor) else None
         # Checked now; the executor of a function is made anew after a search has ended it.
         self._current: Executor | None = _executor(self._make() if self._make else executor)
-        self._n_searches = 0
+        self._n_users = 0  # Searches and generations under way.
         self._lock = RLock()
         self._file: ObjectiveFile | None = None
         self._remotes: list[tuple[tuple[object, ...], RemoteObjective]] = []
@@ -151,16 +138,24 @@ class InParallel:
             ValueError: As `check`.
             TypeError: As `check`.
         """
+        with self._used():
+            try:
+                self.check(study)
+                yield
+            finally:
+                with self._lock:
+                    if self._make is not None and self._n_users == 1:
+                        self._end(self._current)
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
         with self._lock:
-            self._n_searches += 1
+            self._n_users += 1
         try:
-            self.check(study)
             yield
         finally:
             with self._lock:
-                self._n_searches -= 1
-                if self._make is not None and self._n_searches == 0:
-                    self._end()
+                self._n_users -= 1
 
     @property
     def _executor(self) -> Executor:
@@ -170,11 +165,16 @@ class InParallel:
                 self._current = _executor(self._make())
             return self._current
 
-    def _end(self) -> None:
-        """End the executor; the next is made when it is needed."""
-        if self._current is not None:
-            self._current.shutdown(wait=False, cancel_futures=True)
+    def _end(self, executor: Executor | None) -> None:
+        """End an executor if it is still the current one; the next is made when it is needed."""
+        with self._lock:
+            if executor is None or executor is not self._current:
+                return
             self._current = None
+        try:
+            executor.shutdown(wait=False, cancel_futures=True)
+        except TypeError:  # Dask's has one argument only.
+            executor.shutdown(wait=False)
 
     @property
     def _shares_memory(self) -> bool:
@@ -202,7 +202,8 @@ class InParallel:
         n_vain = 0
         while trials:
             lost: list[tuple[Trial, NoResult]] = []
-            with closing(self._completed(trials)) as completed:
+            executor = self._executor
+            with self._used(), closing(self._completed(trials)) as completed:
                 for trial, result in completed:
                     if isinstance(result, NoResult):
                         lost.append((trial, result))
@@ -214,7 +215,7 @@ class InParallel:
                 yield from lost
                 return
             if lost:
-                self._end()
+                self._end(executor)
             trials = [trial for trial, _ in lost]
 
     def _completed(self, trials: Sequence[Trial]) -> Generator[tuple[Trial, Any], None, None]:
@@ -223,7 +224,7 @@ class InParallel:
         try:
             for trial in trials:
                 futures[self._future(trial)] = trial
-            for future in _as_completed(futures):
+            for future in as_they_end(futures):
                 trial = futures[future]
                 evaluation = evaluation_of(future)
                 if evaluation.stops:
@@ -232,7 +233,7 @@ class InParallel:
                         trial.study.stop()
                 yield trial, evaluation.result
         finally:
-            _cancel(futures)
+            cancel(futures)
 
     def _remote_of(self, study: Study) -> RemoteObjective:
         """Return the study's remote objective, a new one if the sampler or pruner was replaced.
@@ -250,7 +251,7 @@ class InParallel:
             try:
                 objective = self._to_be_sent()
                 remote = RemoteObjective(uuid4().hex, objective, packed(study), os.getpid())
-                _wait_for_a_worker(self._submit(remote.prepare))
+                wait_for_a_worker(self._submit(remote.prepare))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise TypeError(
                     "`objective` and the study's storage must be such that workers can receive "
@@ -273,21 +274,9 @@ class InParallel:
         return self._file
 
 
-def _wait_for_a_worker(future: Future[None]) -> None:
-    """Wait until a worker has opened the study; say so if it takes long.
-
-    That is no error: a cluster may start its first worker after minutes.
-    """
-    start, has_said = monotonic(), False
-    while not wait([future], timeout=_SECONDS_BETWEEN_WAKINGS).done:
-        if not has_said and monotonic() - start > _PATIENCE_S:
-            has_said = True
-            _logger.warning(
-                f"No worker has opened the study within {_PATIENCE_S:.0f} seconds. Still waiting: "
-                "are there workers, and can they reach its storage? Forked workers may hang if a "
-                'library of the driver has threads; use the context "forkserver" or "spawn".'
-            )
-    future.result()
+def search_with(evaluate: object, study: Study) -> AbstractContextManager[None]:
+    """Return the search of an `InParallel`; any other function needs no preparation."""
+    return evaluate.search(study) if isinstance(evaluate, InParallel) else nullcontext()
 
 
 def _executor(given: Any) -> Executor:
@@ -297,21 +286,3 @@ def _executor(given: Any) -> Executor:
             "function that returns an executor will do, too."
         )
     return given
-
-
-def _as_completed(futures: Iterable[Future[Evaluation]]) -> Iterator[Future[Evaluation]]:
-    """Yield futures as they complete, waking regularly.
-
-    CPython does not wake a thread for a signal that arrives just before it begins to wait.
-    """
-    pending = set(futures)
-    while pending:
-        with suppress(TimeoutError):
-            for future in as_completed(pending.copy(), timeout=_SECONDS_BETWEEN_WAKINGS):
-                pending.remove(future)
-                yield future
-
-
-def _cancel(futures: Iterable[Future[Any]]) -> None:
-    for future in futures:
-        future.cancel()

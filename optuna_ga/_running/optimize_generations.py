@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from operator import attrgetter
 from time import monotonic
 
@@ -21,7 +20,7 @@ from optuna_ga._running.arguments import (
     generation_size_of,
 )
 from optuna_ga._running.evaluate_and_tell import Callback, Evaluate, evaluate_and_tell
-from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.in_parallel import search_with
 from optuna_ga._running.outcome import interrupts
 from optuna_ga._running.progress_bar import advancing, progress_bar
 
@@ -108,7 +107,7 @@ def optimize_generations(
     is_shown = check_bool("show_progress_bar", show_progress_bar)
     n_finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     with (
-        evaluate.search(study) if isinstance(evaluate, InParallel) else nullcontext(),
+        search_with(evaluate, study),
         optimization_loop(study),
         progress_bar(is_shown, total=total, initial=n_finished, unit="trial") as progress,
     ):

@@ -13,7 +13,7 @@ from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import PARENTS
 from optuna_ga._running.arguments import check_evaluate
 from optuna_ga._running.evaluate_and_tell import Evaluate, evaluate_and_tell
-from optuna_ga._running.in_parallel import InParallel
+from optuna_ga._running.in_parallel import search_with
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -61,23 +61,24 @@ def replay(
     lineage = lineage_of(study, trial)
     sampler = GASampler.population_based_training(max(n_repeats, 2), parent_fraction=1.0, seed=0)
     replayed = optuna.create_study(sampler=sampler, pruner=NopPruner(), direction=study.direction)
-    if isinstance(evaluate, InParallel):
-        evaluate.check(replayed)
     last_trials: list[FrozenTrial | None] = [None] * n_repeats
-    for segment in lineage:
-        repeats = [
-            r for r, last in enumerate(last_trials) if last is None or can_be_continued(last)
-        ]
-        for repeat in repeats:
-            last = last_trials[repeat]
-            parents = {} if last is None else {PARENTS: [last.number]}
-            replayed.enqueue_trial(segment.params, user_attrs=parents)
-        trials = [replayed.ask() for _ in repeats]
-        with optimization_loop(replayed):  # So that `study.stop()`, which has no effect, is legal.
-            error = evaluate_and_tell(replayed, evaluate, trials)
-        if error is not None:
-            raise error
-        finished = replayed.get_trials(deepcopy=False)
-        for repeat, asked in zip(repeats, trials, strict=True):
-            last_trials[repeat] = finished[asked.number]
+    with search_with(evaluate, replayed):
+        for segment in lineage:
+            repeats = [
+                r for r, last in enumerate(last_trials) if last is None or can_be_continued(last)
+            ]
+            for repeat in repeats:
+                last = last_trials[repeat]
+                parents = {} if last is None else {PARENTS: [last.number]}
+                replayed.enqueue_trial(segment.params, user_attrs=parents)
+            trials = [replayed.ask() for _ in repeats]
+            with optimization_loop(
+                replayed
+            ):  # So that `study.stop()`, which has no effect, is legal.
+                error = evaluate_and_tell(replayed, evaluate, trials)
+            if error is not None:
+                raise error
+            finished = replayed.get_trials(deepcopy=False)
+            for repeat, asked in zip(repeats, trials, strict=True):
+                last_trials[repeat] = finished[asked.number]
     return [last for last in last_trials if last is not None]

@@ -69,6 +69,40 @@ def test_a_generation_is_the_same_however_it_is_evaluated(
     assert story(expected) == story(in_generations(make(5, seed=0), evaluate, objective, n))
 
 
+def renamed(trial: Trial) -> float:
+    """Return a value of a parameter that is another in each trial, and of one that stays."""
+    return sphere(trial) + trial.suggest_int(f"n{trial.number}", 0, 1)
+
+
+@cheap
+def test_names_that_change_leave_a_generation_the_same(make: Make) -> None:
+    """So many names that not all are taken into account."""
+    expected = in_generations(make(5, seed=0), plainly, renamed, 15)
+
+    assert story(expected) == story(in_generations(make(5, seed=0), backwards, renamed, 15))
+
+
+def small(trial: Trial) -> float:
+    """Return a value of a space of twelve points."""
+    x, y = trial.suggest_int("x", 0, 3), trial.suggest_int("y", 0, 2)
+    return float((x - 1) ** 2 + y)
+
+
+@cheap
+@pytest.mark.filterwarnings("ignore:Fixed parameter:UserWarning")
+def test_values_enqueued_out_of_range_leave_a_generation_the_same(make: Make) -> None:
+    """Whether or not the trial has suggested the parameter."""
+
+    def story_of(evaluate: Evaluate) -> Any:
+        study = optuna.create_study(sampler=make(6, seed=0))
+        optimize_generations(study, partial(evaluate, small), 1)
+        study.enqueue_trial({"x": 9})
+        optimize_generations(study, partial(evaluate, small), 2)
+        return story(study)
+
+    assert story_of(plainly) == story_of(backwards)
+
+
 @cheap
 def test_a_search_is_the_same_without_records(make: Make) -> None:
     """Recording changes nothing but the records."""

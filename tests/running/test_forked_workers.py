@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from optuna_ga import InParallel, optimize_generations
-from optuna_ga._running import in_parallel
+from optuna_ga._running import futures
 from tests.running.evaluations import journal
 from tests.studies import sphere
 
@@ -87,9 +87,9 @@ def test_a_driver_says_that_it_waits_for_a_worker(
         messages.append(message)
         executor.asked.set()
 
-    monkeypatch.setattr(in_parallel, "_PATIENCE_S", 0.0)
-    monkeypatch.setattr(in_parallel, "_SECONDS_BETWEEN_WAKINGS", 0.01)
-    monkeypatch.setattr(in_parallel._logger, "warning", warn)
+    monkeypatch.setattr(futures, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(futures, "_SECONDS_BETWEEN_WAKINGS", 0.01)
+    monkeypatch.setattr(futures._logger, "warning", warn)
     study = journal(tmp_path)
     optimize_generations(study, InParallel(sphere, executor), 1)
 

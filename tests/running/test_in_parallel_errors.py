@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -27,6 +28,7 @@ from optuna import Trial, TrialPruned
 from optuna.storages import InMemoryStorage
 
 from optuna_ga import InParallel, optimize_generations
+from optuna_ga._running.futures import as_they_end
 from tests.processes import FRESH
 from tests.running.evaluations import (
     COMPLETE,
@@ -232,6 +234,37 @@ def test_searches_share_an_executor_of_a_function() -> None:
     assert len(made) == 4 + 1
     with pytest.raises(RuntimeError, match="after shutdown"):
         made[-1].submit(int)
+
+
+class WithoutCancelling(ThreadPoolExecutor):
+    """An executor that ends as that of a Dask client."""
+
+    def shutdown(self, wait: bool = True) -> None:  # type: ignore[override]
+        super().shutdown(wait)
+
+
+def test_an_executor_may_know_no_cancelling() -> None:
+    """It ends, and the search has all results."""
+    study, made = optuna.create_study(sampler=of_four()), WithoutCancelling(2)
+    optimize_generations(study, InParallel(sphere, lambda: made), 2)
+
+    assert states(study) == [COMPLETE] * 8
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        made.submit(int)
+
+
+def test_cancelled_futures_of_an_executor_that_was_shut_down_end() -> None:
+    """Nobody is notified of them, so that waiting alone would not end."""
+    may_end = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        calls: list[Future[Any]] = [executor.submit(may_end.wait), executor.submit(int)]
+        results = as_they_end(calls)
+        threading.Timer(0.1, executor.shutdown, (False,), {"cancel_futures": True}).start()
+        cancelled = next(results)
+        may_end.set()
+
+        assert cancelled is calls[1]
+        assert [each.result() for each in results] == [True]
 
 
 class Cancelling(Executor):

@@ -16,11 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 _WARM_UP_STEPS = 3
-# Operations that make the host wait for the device, or that draw numbers.
-_REFUSED = {
-    *("_local_scalar_dense", "nonzero", "masked_select", "equal", "bernoulli", "normal_"),
-    *("uniform_", "random_", "randperm", "rand", "randn", "native_dropout"),
-}
+# Operations that make the host wait for the device.
+_WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "equal"}
 _RESHAPE = ("transpose_", "t_", "squeeze_", "unsqueeze_", "as_strided_")  # They change no number.
 
 
@@ -55,7 +52,8 @@ class Recorder(TorchDispatchMode):
         by_mask = name.startswith("index") and any(
             each.dtype == torch.bool for each in _tensors(args[1:2])
         )
-        if name in _REFUSED or by_mask:
+        draws = torch.Tag.nondeterministic_seeded in func.tags and "attention" not in name
+        if name in _WAITING or by_mask or draws:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
         given = _tensors((args, kwargs))
         for tensor in given:

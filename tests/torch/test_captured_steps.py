@@ -125,7 +125,7 @@ def test_the_emulation_repeats_what_was_recorded() -> None:
 
 @pytest.mark.usefixtures("graphs")
 def test_a_step_that_waits_for_the_device_is_not_captured() -> None:
-    """Only "auto" goes on, with the loop and a warning."""
+    """It is refused where its backend was asked for."""
 
     class Waits(Classes):
         def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

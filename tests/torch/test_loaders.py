@@ -318,3 +318,27 @@ def test_data_with_a_graph_train_as_others(backend: str) -> None:
     assert difference(*found[:2]) == 0.0
     assert difference(*found[2:]) == 0.0
     assert scale.grad is None
+
+
+class Penalised(Classes):
+    """A task whose loss has gradients by its inputs."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch[0].requires_grad_(), batch[1]
+        (slopes,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return super().loss(model, (x, y)) + slopes.square().mean()
+
+
+@pytest.mark.parametrize("backend", ["threads", "branches"])
+def test_a_loss_may_have_gradients_by_a_loaders_batches(backend: str) -> None:
+    """Each batch is without the gradients of the batch before."""
+
+    def ended(backend: str) -> list[Trained]:
+        batches = list(rows(30).batches(8))
+        trainer = PopulationTrainer(
+            Penalised(mlp), train=batches, validation=batches, epochs=2, backend=backend,
+            device="cpu",
+        )  # fmt: skip
+        return trainer.train(MEMBERS)
+
+    assert difference(ended("loop"), ended(backend)) < 1e-12

@@ -28,6 +28,7 @@ from optuna_ga._population.draws import generator
 from optuna_ga._population.genes import Gene
 
 Genes = Mapping[str, float]
+Values = Mapping[str, Gene]
 
 
 class KnownTrials:
@@ -41,7 +42,8 @@ class KnownTrials:
     Attributes:
         finished: The same list.
         matrix: The finished trials that have been taken in.
-        running: Genes `(R, D)` of the running trials, NaN for parameters they will not have.
+        running: Genes `(R, D)` of the running trials, NaN for parameters that they are predicted
+            not to have.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class KnownTrials:
             self._tried, self._given_up = Tried(), Tried()
         if len(self.matrix) > known:
             units, complete = self.matrix.units[known:], self.matrix.complete[known:]
-            held = self._held(self.matrix.trials[known:])
+            held = self._held(self.matrix.trials[known:], lambda trial: trial.params)
             self._tried.add(units[held & complete])
             self._given_up.add(units[held & ~complete])
         return arrived
@@ -154,7 +156,7 @@ class KnownTrials:
         return value
 
     def _note_running(self, running: Sequence[FrozenTrial]) -> None:
-        self._are_held = self._held(running)
+        self._are_held = self._held(running, self._values_of_running)
         if self.matrix.ranges_vary:
             before = self._running
             self._running = {
@@ -164,7 +166,9 @@ class KnownTrials:
                 for trial in running
             }
 
-    def _held(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
+    def _held(
+        self, trials: Sequence[FrozenTrial], values: Callable[[FrozenTrial], Values]
+    ) -> np.ndarray:
         """Return for which trials `(N,)` positions on the unit scale stand for their values."""
         matrix = self.matrix
         if not (
@@ -174,7 +178,17 @@ class KnownTrials:
             or any(map(enqueued_params, trials))
         ):
             return np.ones(len(trials), bool)
-        return np.array([self.matrix.holds(trial) for trial in trials], bool)
+        held = [matrix.holds(values(trial), trial.distributions) for trial in trials]
+        return np.array(held, bool)
+
+    def _values_of_running(self, trial: FrozenTrial) -> Values:
+        """Return values of a trial, so that it does not matter how much of it has run."""
+        distributions = self.matrix.distributions
+        return {
+            name: value
+            for name, value in (enqueued_params(trial) | trial.params).items()
+            if name in distributions and _is_value(value, distributions[name])
+        }
 
     def _present(self, units: np.ndarray) -> np.ndarray:
         """Return which parameters children are predicted to have, as booleans `(K, D)`."""

@@ -134,18 +134,22 @@ class TrialMatrix:
             units[self._columns[name]] = self._encoders[name](nearest)
         return units
 
-    def holds(self, trial: FrozenTrial) -> bool:
-        """Return whether all values of a trial are values of the matrix's distributions.
+    def holds(self, params: Mapping[str, Gene], distributions: Distributions) -> bool:
+        """Return whether all values are values of the matrix's distributions.
 
         A parameter that no finished trial has had is ignored.
+
+        Args:
+            params: The values.
+            distributions: The distributions that they are from, if not from the matrix's.
         """
-        for name, value in trial.params.items():
+        for name, value in params.items():
             distribution = self.distributions.get(name)
             if distribution is None:
                 if self.lacks_columns:
                     return False
             elif not (
-                is_inheritable(value, trial.distributions[name], distribution)
+                is_inheritable(value, distributions.get(name, distribution), distribution)
                 and nearest_value(distribution, value) == value
             ):
                 return False

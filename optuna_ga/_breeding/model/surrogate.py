@@ -160,8 +160,8 @@ def scheduled(n: int, growth: float) -> int:
 def learnt_rows(matrix: TrialMatrix, n: int) -> list[int]:
     """Return the rows of the first `n` trials to learn from: all, or the best and the latest.
 
-    A failed trial is left out if a trial with the same values, as far as it got, has a fitness:
-    then the values were not to blame.
+    A failed trial is left out if another of these with the same values, as far as it got, has a
+    fitness: then the values were not to blame.
     """
     if n <= MAX_TRIALS:
         rows = list(range(n))

@@ -35,7 +35,8 @@ def warped(
         quantile: Quantile of the losses above the best that is added to them before the logarithm:
             the higher, the less the differences between good trials count.
         objective: The position of the objective.
-        max_margin: What is added is at most so many times the 0.3-quantile.
+        max_margin: What is added is at most so many times the 0.3-quantile, if that is above the
+            best.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [

@@ -58,8 +58,9 @@ class CoresBackend:
                     )
                 ]
                 ended, _ = wait(parts, return_when=FIRST_EXCEPTION)
-                for part in ended:
-                    part.result()
+                for part in parts:
+                    if part in ended:  # The error of the first stack that failed, if any did.
+                        part.result()
                 return [each for part in parts for each in part.result()]
             except BaseException:
                 self._stop.set()  # Or leaving the executor would wait for the end of the epoch.

@@ -117,7 +117,8 @@ class LoaderFeed:
 
     def batch(self, length: int) -> Any:
         """Return the batch that is ready; see `Feed`."""
-        return self._places[length]
+        # A loss may ask for gradients of its inputs.
+        return tree_map(torch.Tensor.detach, self._places[length])
 
     def rewind(self) -> None:
         """Do nothing, since the batch that is ready stays so."""

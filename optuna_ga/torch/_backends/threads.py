@@ -34,11 +34,12 @@ class ThreadsBackend(LoopBackend):
 
         self._stop.clear()
         with ThreadPoolExecutor(n_cores()) as executor:
-            calls = [executor.submit(in_thread, item) for item in items]
             try:
+                calls = [executor.submit(in_thread, item) for item in items]
                 ended, _ = wait(calls, return_when=FIRST_EXCEPTION)
-                for call in ended:
-                    call.result()
+                for call in calls:
+                    if call in ended:  # The error of the first member that failed, if any did.
+                        call.result()
                 return [call.result() for call in calls]
             except BaseException:
                 self._stop.set()  # Or leaving the executor would wait for all trainings.
