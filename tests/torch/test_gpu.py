@@ -208,3 +208,22 @@ def test_reading_a_number_ends_in_the_loop_with_its_line() -> None:
         ended = trained(Reading(mlp), rows, device="cuda")
 
     assert difference(ended, trained(Classes(mlp), rows, device="cuda", backend="loop")) < 1e-10
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_batches_of_a_loader_on_the_device_stay_what_they_are(backend: str) -> None:
+    """A graph has copies of them, and trains as the loop does."""
+    device = torch.device("cuda")
+
+    def ended(backend: str) -> list[Trained]:
+        batches = [(x.to(device), y.to(device)) for x, y in rows(30).batches(8)]
+        options: Any = {"epochs": 3, "device": device, "backend": backend}
+        subject = PopulationTrainer(Classes(mlp), train=batches, validation=batches, **options)
+        result = subject.train(MEMBERS)
+        for batch, given in zip(batches, rows(30).batches(8), strict=True):
+            assert all(
+                torch.equal(mine.cpu(), own) for mine, own in zip(batch, given, strict=True)
+            )
+        return result
+
+    assert difference(ended("loop"), ended(backend)) < 1e-10
