@@ -6,11 +6,12 @@ import copy
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from threading import Event
 
 from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.side_by_side import side_by_side
 from optuna_ga.torch._backends.stack import MAX_KEPT, StackBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._environment import n_cores, plain_attention, usual_settings
@@ -49,22 +50,13 @@ class CoresBackend:
         self._stacks += [self._new_stack() for _ in range(len(self._stacks), n_stacks)]
         size = math.ceil(len(members) / n_stacks)
         firsts = range(0, len(members), size)
-        with plain_attention(), ThreadPoolExecutor(n_stacks) as executor:
-            try:
-                parts = [
-                    executor.submit(self._train, stack, structure, members[first : first + size])
-                    for stack, structure, first in zip(
-                        self._stacks, structures, firsts, strict=False
-                    )
-                ]
-                ended, _ = wait(parts, return_when=FIRST_EXCEPTION)
-                for part in parts:
-                    if part in ended:  # The error of the first stack that failed, if any did.
-                        part.result()
-                return [each for part in parts for each in part.result()]
-            except BaseException:
-                self._stop.set()  # Or leaving the executor would wait for the end of the epoch.
-                raise
+        parts = [
+            partial(self._train, stack, structure, members[first : first + size])
+            for stack, structure, first in zip(self._stacks, structures, firsts, strict=False)
+        ]
+        with plain_attention():
+            ended = side_by_side(parts, n_stacks, self._stop)
+        return [each for part in ended for each in part]
 
     def release(self) -> None:
         """Free all stacks."""

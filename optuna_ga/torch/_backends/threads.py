@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TypeVar
 
 from optuna_ga.torch._backends.loop import LoopBackend
+from optuna_ga.torch._backends.side_by_side import side_by_side
 from optuna_ga.torch._environment import n_cores, one_thread, usual_settings
 
 _Item = TypeVar("_Item")
@@ -33,15 +34,4 @@ class ThreadsBackend(LoopBackend):
                 return function(item)
 
         self._stop.clear()
-        with ThreadPoolExecutor(n_cores()) as executor:
-            try:
-                calls = [executor.submit(in_thread, item) for item in items]
-                ended, _ = wait(calls, return_when=FIRST_EXCEPTION)
-                for call in calls:
-                    if call in ended:  # The error of the first member that failed, if any did.
-                        call.result()
-                return [call.result() for call in calls]
-            except BaseException:
-                self._stop.set()  # Or leaving the executor would wait for all trainings.
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
+        return side_by_side([partial(in_thread, item) for item in items], n_cores(), self._stop)
