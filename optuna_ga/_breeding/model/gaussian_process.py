@@ -77,6 +77,10 @@ class GaussianProcess:
         variance = self._kernel.variance - (explained * explained).sum(axis=0)
         return covariance @ self._weights, np.sqrt(np.maximum(variance, _MIN_VARIANCE))
 
+    def precision(self) -> np.ndarray:
+        """Return the inverse of the observations' covariance `(N, N)`, with noise."""
+        return np.asarray(cho_solve((self._factor, True), np.eye(len(self._x))))
+
     def _covariance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return the function's covariances `(n, m)` between points `(n, F)` and `(m, F)`."""
         numbers, lengths = ~self._categorical, self._kernel.lengths

@@ -25,6 +25,7 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.model.outliers import outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
 from optuna_ga._breeding.model.warping import warped
@@ -36,12 +37,22 @@ _FIRST_FIT = 10
 
 
 class _Fit(NamedTuple):
-    """Features and kernel, fitted to the first `n` trials of a matrix in one of its versions."""
+    """Features and kernels, fitted to the first `n` trials of a matrix in one of its versions.
+
+    Attributes:
+        matrix: The matrix.
+        n: The number of trials.
+        version: The matrix's version.
+        features: The features.
+        doubtful_kernel: Fitted to all these trials; it tells which of them are outliers.
+        kernel: Fitted to those that are not.
+    """
 
     matrix: TrialMatrix
     n: int
     version: int
     features: Features
+    doubtful_kernel: Kernel
     kernel: Kernel
 
 
@@ -82,8 +93,10 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        *_, features, kernel = self._fitted(matrix)
+        *_, features, doubtful_kernel, kernel = self._fitted(matrix)
         rows = learnt_rows(matrix, len(matrix))
+        if kernel is not doubtful_kernel:  # Otherwise later trials are trusted until the next fit.
+            rows = self._without_outliers(matrix, rows, features, doubtful_kernel)
         known, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         model = GaussianProcess(kernel, features.categorical, known, losses)
         if len(running):
@@ -115,7 +128,9 @@ class Surrogate:
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
-        return warped(ranks, stage.warp_quantile, self._objective, stage.max_margin)
+        return warped(
+            ranks, stage.warp_quantile, self._objective, stage.max_margin, stage.max_loss
+        )
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""
@@ -137,11 +152,28 @@ class Surrogate:
         n_best = min(n_best, MAX_TRIALS // 2)  # Of more the best are not known.
         best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best, principal=principal)
-        kernel = fitted(
-            features(matrix.units[rows]), features.categorical, self.losses(matrix, rows)
-        )
-        self._fit = _Fit(matrix, n, matrix.version, features, kernel)
+        doubtful_kernel = kernel = self._kernel(matrix, rows, features)
+        kept = self._without_outliers(matrix, rows, features, doubtful_kernel)
+        if len(kept) < len(rows):
+            kernel = self._kernel(matrix, kept, features)
+        self._fit = _Fit(matrix, n, matrix.version, features, doubtful_kernel, kernel)
         return self._fit
+
+    def _kernel(self, matrix: TrialMatrix, rows: Sequence[int], features: Features) -> Kernel:
+        """Return the kernel that is fitted to the trials in some rows."""
+        losses = self.losses(matrix, rows)
+        return fitted(features(matrix.units[rows]), features.categorical, losses)
+
+    def _without_outliers(
+        self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
+    ) -> list[int]:
+        """Return the rows of the trials that are no outliers."""
+        limit = self._tuning.max_residual
+        if math.isinf(limit):
+            return rows
+        x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
+        found = outliers(kernel, features.categorical, x, losses, limit)
+        return [row for row, is_outlier in zip(rows, found, strict=True) if not is_outlier]
 
 
 def scheduled(n: int, growth: float) -> int:
