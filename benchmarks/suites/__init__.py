@@ -21,6 +21,7 @@ SUITES = {
     "conditional": "benchmarks.suites.conditional:CONDITIONAL",
     "constrained": "benchmarks.suites.constrained:CONSTRAINED",
     "needles": "benchmarks.suites.needles:NEEDLES",
+    "failures": "benchmarks.suites.failures:FAILURES",
     "pruned": "benchmarks.suites.pruned:PRUNED",
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",

@@ -53,6 +53,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("tables", "gp"): Limit(200, 9, 9),
     ("pbo", "gp"): _NOT_AT_ALL,
     ("needles", "gp"): Limit(100, 15, 0),
+    ("failures", "gp"): Limit(100, 1, 0),
     ("pruned", "gp"): Limit(100, 20, 0),
     **{("constrained", sampler): _NOT_AT_ALL for sampler in ("gp", "qmc", "cmaes", "de")},
     ("bbob-biobj", "gp"): Limit(100, 1, 0),

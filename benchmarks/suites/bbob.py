@@ -31,6 +31,10 @@ class CocoObjective:
         function: Number of the function, 1 to 24.
         dimension: Number of variables, the integers among them first.
         seed: One less than the number of the instance.
+
+    Attributes:
+        space: The parameters.
+        best: The best parameters.
     """
 
     def __init__(self, suite: str, function: int, dimension: int, seed: int) -> None:
@@ -45,6 +49,7 @@ class CocoObjective:
         }
         best = _best(function, dimension, seed + 1)
         best[:integers] = _nearest_integers(best[:integers], high[:integers])
+        self.best: Mapping[str, float] = dict(zip(self.space, best.tolist(), strict=True))
         self._optimum = float(self._problem(best))
         assert self._problem.final_target_hit  # Within 1e-8 of the lowest value.
 
