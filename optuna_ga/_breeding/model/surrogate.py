@@ -25,7 +25,7 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
-from optuna_ga._breeding.model.outliers import outliers
+from optuna_ga._breeding.model.outliers import is_likelier, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
 from optuna_ga._breeding.model.warping import warped
@@ -45,7 +45,7 @@ class _Fit(NamedTuple):
         version: The matrix's version.
         features: The features.
         doubtful_kernel: Fitted to all these trials; it tells which of them are outliers.
-        kernel: Fitted to those that are not.
+        kernel: Fitted to those that are not; the same if no outliers are likelier than some.
     """
 
     matrix: TrialMatrix
@@ -96,7 +96,7 @@ class Surrogate:
         *_, features, doubtful_kernel, kernel = self._fitted(matrix)
         rows = learnt_rows(matrix, len(matrix))
         if kernel is not doubtful_kernel:  # Otherwise later trials are trusted until the next fit.
-            rows = self._without_outliers(matrix, rows, features, doubtful_kernel)
+            rows = _without(rows, self._outliers(matrix, rows, features, doubtful_kernel))
         known, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         model = GaussianProcess(kernel, features.categorical, known, losses)
         if len(running):
@@ -153,9 +153,12 @@ class Surrogate:
         best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best, principal=principal)
         doubtful_kernel = kernel = self._kernel(matrix, rows, features)
-        kept = self._without_outliers(matrix, rows, features, doubtful_kernel)
-        if len(kept) < len(rows):
-            kernel = self._kernel(matrix, kept, features)
+        found = self._outliers(matrix, rows, features, kernel)
+        if found.any():
+            other = self._kernel(matrix, _without(rows, found), features)
+            x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
+            if is_likelier(other, kernel, features.categorical, x, losses, found):
+                kernel = other
         self._fit = _Fit(matrix, n, matrix.version, features, doubtful_kernel, kernel)
         return self._fit
 
@@ -164,16 +167,20 @@ class Surrogate:
         losses = self.losses(matrix, rows)
         return fitted(features(matrix.units[rows]), features.categorical, losses)
 
-    def _without_outliers(
-        self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
-    ) -> list[int]:
-        """Return the rows of the trials that are no outliers."""
+    def _outliers(
+        self, matrix: TrialMatrix, rows: Sequence[int], features: Features, kernel: Kernel
+    ) -> np.ndarray:
+        """Return which of the trials in some rows `(n,)` are outliers, as booleans `(n,)`."""
         limit = self._tuning.max_residual
         if math.isinf(limit):
-            return rows
+            return np.zeros(len(rows), bool)
         x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
-        found = outliers(kernel, features.categorical, x, losses, limit)
-        return [row for row, is_outlier in zip(rows, found, strict=True) if not is_outlier]
+        return outliers(kernel, features.categorical, x, losses, limit)
+
+
+def _without(rows: Sequence[int], found: np.ndarray) -> list[int]:
+    """Return the rows of which `found` is not true."""
+    return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
 
 
 def scheduled(n: int, growth: float) -> int:
