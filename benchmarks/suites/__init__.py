@@ -22,6 +22,7 @@ SUITES = {
     "constrained": "benchmarks.suites.constrained:CONSTRAINED",
     "needles": "benchmarks.suites.needles:NEEDLES",
     "failures": "benchmarks.suites.failures:FAILURES",
+    "bad-values": "benchmarks.suites.failures:BAD_VALUES",
     "pruned": "benchmarks.suites.pruned:PRUNED",
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",

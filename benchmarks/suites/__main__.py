@@ -54,6 +54,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("pbo", "gp"): _NOT_AT_ALL,
     ("needles", "gp"): Limit(100, 15, 0),
     ("failures", "gp"): Limit(100, 1, 0),
+    ("bad-values", "gp"): Limit(100, 1, 0),
     ("pruned", "gp"): Limit(100, 20, 0),
     **{("constrained", sampler): _NOT_AT_ALL for sampler in ("gp", "qmc", "cmaes", "de")},
     ("bbob-biobj", "gp"): Limit(100, 1, 0),

@@ -1,25 +1,30 @@
-"""Suite `failures`: functions of COCO some of whose trials fail, by chance or beyond a boundary.
+"""Suites `failures` and `bad-values`: functions of COCO where trials fail or have bad values.
 
-There are three kinds of failures, each on functions of five floats and of one float and four
-integers:
+Each has two kinds of tasks, on functions of five floats and of one float and four integers. In
+`failures` a trial may have no value:
+
+- `crash`: one trial in three fails by chance.
+- `region`: every trial fails beyond a plane close to the best point.
+
+In `bad-values` every trial has a value:
 
 - `chance`: one trial in five has a bad value by chance, about that of the worst random point in
   twenty.
-- `crash`: one trial in three fails by chance and has no value.
 - `diverge`: beyond a plane, which lies between the best point and a border of the space, losses
-  grow by 30 powers of ten for the width of a parameter's range.
+  are larger by 1, and by 30 powers of ten more for the width of a parameter's range.
 
-Seed s is instance s + 1, and decides on the failures of each trial number. The score is the value
-of the best trial, less that of the optimum. Nothing may be tuned on the even functions. COCO is
-the package `coco-experiment`, which only an objective needs.
+Seed s is instance s + 1. The seed, the task and a trial's number decide whether it fails by
+chance. The score is the value of the best trial, less that of the optimum. Nothing may be tuned on
+the even functions. COCO is the package `coco-experiment`, which only an objective needs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
@@ -31,11 +36,11 @@ from benchmarks.suites.discrete import suggested
 from benchmarks.suites.task import Suite, Task
 
 FUNCTIONS = 1, 2, 7, 8, 9, 13, 14, 17, 18, 20, 21, 22
-SUITES = {"float": "bbob", "mixint": "bbob-mixint"}
+SPACES = {"float": "bbob", "mixint": "bbob-mixint"}
 DIMENSION = 5
 CHANCE, CRASH = 0.2, 1 / 3
 _N_RANDOM, _BAD_QUANTILE, _SPREAD = 400, 0.95, 0.2
-_BOUNDARY, _POWERS = 0.15, 30.0
+_TO_REGION, _FROM_CENTRE, _POWERS = 0.05, 0.15, 30.0
 
 # A trial's value, of its function's value, its unit genes (D,) and its random generator.
 Fault = Callable[[float, np.ndarray, Generator], float]
@@ -45,7 +50,8 @@ class FailingObjective:
     """One instance of a function, some of whose trials fail.
 
     Args:
-        suite: COCO's name of its suite.
+        name: Name of the task.
+        suite: COCO's name of the function's suite.
         function: Number of the function, 1 to 24.
         fault: Returns the fault of an objective and a random generator.
         seed: One less than the number of the instance.
@@ -53,6 +59,7 @@ class FailingObjective:
 
     def __init__(
         self,
+        name: str,
         suite: str,
         function: int,
         fault: Callable[[FailingObjective, Generator], Fault],
@@ -60,13 +67,14 @@ class FailingObjective:
     ) -> None:
         self.function = CocoObjective(suite, function, DIMENSION, seed)
         self.space: Mapping[str, BaseDistribution] = self.function.space
-        self._key = seed, function
-        self._fault = fault(self, np.random.default_rng(self._key))
+        # NumPy takes keys that differ in zeros at the end for the same.
+        self._key = seed, crc32(name.encode())
+        self._fault = fault(self, np.random.default_rng((*self._key, 0)))
 
     def __call__(self, trial: Trial) -> float:
         """Return the value of a trial, NaN if it fails without one."""
         params = suggested(trial, self.space)
-        rng = np.random.default_rng((*self._key, trial.number))
+        rng = np.random.default_rng((*self._key, 1 + trial.number))
         return self._fault(self.score(params), self.units(params), rng)
 
     def score(self, params: Mapping[str, Any]) -> float:
@@ -109,35 +117,43 @@ def crash(objective: FailingObjective, rng: Generator) -> Fault:
     return lambda value, units, rng: math.nan if rng.random() < CRASH else value
 
 
+def region(objective: FailingObjective, rng: Generator) -> Fault:
+    """Return the fault by which all trials fail beyond a plane."""
+    direction = _direction(objective, rng)
+    boundary = direction @ objective.units(objective.function.best) + _TO_REGION
+    return lambda value, units, rng: math.nan if direction @ units > boundary else value
+
+
 def diverge(objective: FailingObjective, rng: Generator) -> Fault:
     """Return the fault by which losses are astronomical beyond a plane."""
-    direction = rng.normal(size=len(objective.space))
-    direction /= np.linalg.norm(direction)
+    direction = _direction(objective, rng)
     if direction @ (objective.units(objective.function.best) - 0.5) > 0.0:
         direction = -direction
 
     def fault(value: float, units: np.ndarray, rng: Generator) -> float:
-        beyond = float(direction @ (units - 0.5)) - _BOUNDARY
+        beyond = float(direction @ (units - 0.5)) - _FROM_CENTRE
         return value + 10.0 ** (_POWERS * beyond) if beyond > 0.0 else value
 
     return fault
 
 
-FAULTS = {"chance": chance, "crash": crash, "diverge": diverge}
+def _direction(objective: FailingObjective, rng: Generator) -> np.ndarray:
+    direction = rng.normal(size=len(objective.space))
+    return np.asarray(direction / np.linalg.norm(direction))
 
-FAILURES = Suite(
-    "failures",
-    tuple(
-        Task(
-            f"{kind}-{space}-f{function:02}",
-            held_out=function % 2 == 0,
-            objective=partial(FailingObjective, suite, function, fault),
-        )
-        for kind, fault in FAULTS.items()
-        for space, suite in SUITES.items()
-        for function in FUNCTIONS
-    ),
-    n_trials=200,
-    n_seeds=3,
-    optimum=0.0,
-)
+
+def _suite(name: str, **faults: Callable[[FailingObjective, Generator], Fault]) -> Suite:
+    return Suite(name, tuple(_tasks(faults)), n_trials=200, n_seeds=3, optimum=0.0)
+
+
+def _tasks(faults: Mapping[str, Callable[[FailingObjective, Generator], Fault]]) -> Iterator[Task]:
+    for kind, fault in faults.items():
+        for space, suite in SPACES.items():
+            for function in FUNCTIONS:
+                name = f"{kind}-{space}-f{function:02}"
+                objective = partial(FailingObjective, name, suite, function, fault)
+                yield Task(name, held_out=function % 2 == 0, objective=objective)
+
+
+FAILURES = _suite("failures", crash=crash, region=region)
+BAD_VALUES = _suite("bad-values", chance=chance, diverge=diverge)

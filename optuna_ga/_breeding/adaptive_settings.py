@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -33,10 +32,8 @@ class Tuning:
             logarithm: the higher, the less the differences between good trials count.
         max_margin: What is added is at most so many times the 0.3-quantile, so that the good
             trials differ even if bad losses are astronomical.
-        max_loss: Losses above the best count as at most so many times their 0.3-quantile, so that
-            astronomical losses do not level the others.
-        max_residual: The model leaves out a trial whose loss is farther above what it expects from
-            all others, in standard deviations.
+        max_residual: With one objective the model leaves out a failure that is more than so many
+            standard deviations above its prediction from all other trials.
         step_prob: Probability of a step from one parent rather than an affine combination.
         log_steps: Range of the decimal logarithm of a step, in widths of the parameter's range.
         log_spread: Range of the decimal logarithm of an affine combination's spread, in spreads
@@ -64,8 +61,7 @@ class Tuning:
     refit_growth: float = 1.1
     warp_quantile: float = 0.3
     max_margin: float = 20.0
-    max_loss: float = 100.0
-    max_residual: float = 3.0
+    max_residual: float = 2.0
     step_prob: float = 0.25
     log_steps: tuple[float, float] = (-2.5, -0.5)
     log_spread: tuple[float, float] = (-1.0, 0.3)
@@ -94,10 +90,6 @@ class Tuning:
         )
         is_late = n_trials >= _EARLY_TRIALS_PER_PARAMETER * len(free)
         return self.later if free and is_continuous and is_late else self
-
-    def for_several_objectives(self) -> Tuning:
-        """Return the constants without what was shown to help with a single objective alone."""
-        return replace(self, max_loss=math.inf, max_residual=math.inf, later=None)
 
 
 _EARLY = Tuning()

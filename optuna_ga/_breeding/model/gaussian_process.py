@@ -122,13 +122,6 @@ def fitted(
     return Kernel(variance, noise, np.array(lengths))
 
 
-def log_likelihood(kernel: Kernel, categorical: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the logarithm of the marginal likelihood of observations; see `fitted`."""
-    theta = np.log([kernel.variance, kernel.noise, *kernel.lengths])
-    value, _ = _NegativeLikelihood(_squares(x, categorical), y)(theta)
-    return -value
-
-
 class _NegativeLikelihood:
     """The negative logarithm of the marginal likelihood, and its gradient.
 

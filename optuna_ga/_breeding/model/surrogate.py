@@ -25,11 +25,11 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
-from optuna_ga._breeding.model.outliers import is_likelier, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
+from optuna_ga._breeding.model.unexplained_failures import unexplained_failures
 from optuna_ga._breeding.model.warping import warped
-from optuna_ga._population.fitness import in_order
+from optuna_ga._population.fitness import Rank, in_order
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -44,15 +44,15 @@ class _Fit(NamedTuple):
         n: The number of trials.
         version: The matrix's version.
         features: The features.
-        doubtful_kernel: Fitted to all these trials; it tells which of them are outliers.
-        kernel: Fitted to those that are not; the same if no outliers are likelier than some.
+        kernel_of_all: Fitted to all of these trials; it tells which failures are unexplained.
+        kernel: Fitted to the others.
     """
 
     matrix: TrialMatrix
     n: int
     version: int
     features: Features
-    doubtful_kernel: Kernel
+    kernel_of_all: Kernel
     kernel: Kernel
 
 
@@ -93,10 +93,9 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        *_, features, doubtful_kernel, kernel = self._fitted(matrix)
+        *_, features, kernel_of_all, kernel = self._fitted(matrix)
         rows = learnt_rows(matrix, len(matrix))
-        if kernel is not doubtful_kernel:  # Otherwise later trials are trusted until the next fit.
-            rows = _without(rows, self._outliers(matrix, rows, features, doubtful_kernel))
+        rows = self._explained(matrix, rows, features, kernel_of_all)
         known, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         model = GaussianProcess(kernel, features.categorical, known, losses)
         if len(running):
@@ -128,9 +127,7 @@ class Surrogate:
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
-        return warped(
-            ranks, stage.warp_quantile, self._objective, stage.max_margin, stage.max_loss
-        )
+        return warped(ranks, stage.warp_quantile, self._objective, stage.max_margin)
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""
@@ -152,14 +149,11 @@ class Surrogate:
         n_best = min(n_best, MAX_TRIALS // 2)  # Of more the best are not known.
         best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best, principal=principal)
-        doubtful_kernel = kernel = self._kernel(matrix, rows, features)
-        found = self._outliers(matrix, rows, features, kernel)
-        if found.any():
-            other = self._kernel(matrix, _without(rows, found), features)
-            x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
-            if is_likelier(other, kernel, features.categorical, x, losses, found):
-                kernel = other
-        self._fit = _Fit(matrix, n, matrix.version, features, doubtful_kernel, kernel)
+        kernel_of_all = kernel = self._kernel(matrix, rows, features)
+        explained = self._explained(matrix, rows, features, kernel_of_all)
+        if len(explained) < len(rows):
+            kernel = self._kernel(matrix, explained, features)
+        self._fit = _Fit(matrix, n, matrix.version, features, kernel_of_all, kernel)
         return self._fit
 
     def _kernel(self, matrix: TrialMatrix, rows: Sequence[int], features: Features) -> Kernel:
@@ -167,20 +161,22 @@ class Surrogate:
         losses = self.losses(matrix, rows)
         return fitted(features(matrix.units[rows]), features.categorical, losses)
 
-    def _outliers(
-        self, matrix: TrialMatrix, rows: Sequence[int], features: Features, kernel: Kernel
-    ) -> np.ndarray:
-        """Return which of the trials in some rows `(n,)` are outliers, as booleans `(n,)`."""
-        limit = self._tuning.max_residual
-        if math.isinf(limit):
-            return np.zeros(len(rows), bool)
+    def _explained(
+        self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
+    ) -> list[int]:
+        """Return those of some rows whose trials have no unexplained failure."""
+        failed = np.array([_has_failed(matrix.ranks[row]) for row in rows])
+        if not failed.any() or len(matrix.directions) > 1:
+            return rows
         x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
-        return outliers(kernel, features.categorical, x, losses, limit)
+        limit = self._tuning.max_residual
+        found = unexplained_failures(kernel, features.categorical, x, losses, failed, limit)
+        return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
 
 
-def _without(rows: Sequence[int], found: np.ndarray) -> list[int]:
-    """Return the rows of which `found` is not true."""
-    return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
+def _has_failed(rank: Rank | None) -> bool:
+    """Return whether a trial has no value or, complete and feasible, an infinite loss."""
+    return rank is None or (rank.is_candidate and rank.losses[0] == math.inf)
 
 
 def scheduled(n: int, growth: float) -> int:

@@ -22,11 +22,7 @@ _MAX_VIOLATION = sys.float_info.max / 8  # So that sums do not overflow.
 
 
 def warped(
-    ranks: Sequence[Rank | None],
-    quantile: float,
-    objective: int = 0,
-    max_margin: float = math.inf,
-    max_loss: float = math.inf,
+    ranks: Sequence[Rank | None], quantile: float, objective: int = 0, max_margin: float = math.inf
 ) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
@@ -39,9 +35,8 @@ def warped(
         quantile: Quantile of the losses above the best that is added to them before the logarithm:
             the higher, the less the differences between good trials count.
         objective: The position of the objective.
-        max_margin: What is added is at most so many times the 0.3-quantile of the losses above the
-            best, if that is not 0.
-        max_loss: Losses above the best are at most so many times that quantile, if it is not 0.
+        max_margin: What is added is at most so many times the 0.3-quantile, if that is above the
+            best.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -50,10 +45,10 @@ def warped(
         if r and r.is_candidate and math.isfinite(r.losses[objective])
     ]
     if not found:
-        return _standardized(_log_above(_violations(ranks), quantile, max_margin, max_loss))
+        return _standardized(_log_above(_violations(ranks), quantile, max_margin))
     worst, middle, best = max(found), float(np.median(found)), min(found)
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
-    scaled = _log_above(losses.clip(best, worst), quantile, max_margin, max_loss)
+    scaled = _log_above(losses.clip(best, worst), quantile, max_margin)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
     if infeasible.any():
         violations = _violations(ranks)[infeasible]
@@ -76,15 +71,12 @@ def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
     return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
 
 
-def _log_above(
-    losses: np.ndarray, quantile: float, max_margin: float, max_loss: float
-) -> np.ndarray:
+def _log_above(losses: np.ndarray, quantile: float, max_margin: float) -> np.ndarray:
     """Return logarithms of losses `(n,)` above the best, with a margin that is their quantile."""
     above = losses - losses.min()
     margin, low = (float(np.quantile(above, each)) for each in (quantile, _LOW_QUANTILE))
     if low > 0.0:
         margin = min(margin, max_margin * low)
-        above = np.minimum(above, max_loss * low)
     if margin <= 0.0:
         positive = above[above > 0.0]
         margin = float(positive.min()) if len(positive) else 1.0

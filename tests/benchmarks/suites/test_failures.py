@@ -1,4 +1,4 @@
-"""The suite `failures`: values of COCO's functions, and how many trials fail."""
+"""The suites `failures` and `bad-values`: values of COCO's functions, and how many trials fail."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import pytest
 from optuna import Trial
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
+from sklearn.svm import LinearSVC
 
-from benchmarks.suites.failures import FAILURES, FailingObjective
+from benchmarks.suites.failures import BAD_VALUES, FAILURES, FailingObjective
 
 N_TRIALS = 400
+TASKS = *FAILURES.tasks, *BAD_VALUES.tasks
 
 
 def objective_of(kind: str, space: str = "float", seed: int = 1) -> FailingObjective:
     """Return the objective of a task for tuning."""
-    (task,) = (task for task in FAILURES.tasks if task.name == f"{kind}-{space}-f07")
+    (task,) = (task for task in TASKS if task.name == f"{kind}-{space}-f07")
     assert not task.held_out
     objective: FailingObjective = task.objective(seed)
     return objective
@@ -40,24 +42,26 @@ def sampled(objective: FailingObjective) -> tuple[list[Any], np.ndarray]:
 
 
 def test_each_kind_and_space_has_half_of_its_functions_held_out() -> None:
-    """Three kinds of failures, two spaces, six functions each."""
-    held_out = [task.name for task in FAILURES.tasks if task.held_out]
+    """Four kinds, two spaces, six functions each."""
+    held_out = [task.name for task in TASKS if task.held_out]
 
-    assert len(FAILURES.tasks) == 72
-    assert len(held_out) == 36
-    assert len({name[:-4] for name in held_out}) == 6
+    assert len(FAILURES.tasks) == len(BAD_VALUES.tasks) == 48
+    assert len(held_out) == 48
+    assert len({name[:-4] for name in held_out}) == 8
 
 
 @pytest.mark.parametrize("space", ["float", "mixint"])
-@pytest.mark.parametrize("kind", ["chance", "crash", "diverge"])
-def test_the_best_point_has_the_score_0_and_never_diverges(kind: str, space: str) -> None:
+@pytest.mark.parametrize("kind", ["crash", "region", "chance", "diverge"])
+def test_the_best_point_has_the_score_0_and_fails_by_chance_only(kind: str, space: str) -> None:
     """Its value is its score unless it fails by chance."""
     objective = objective_of(kind, space)
     best = objective.function.best
     values = [objective(cast("Trial", FixedTrial({**best}, number))) for number in range(50)]
 
     assert objective.score(best) == pytest.approx(0.0, abs=1e-8)
-    assert np.mean(np.isclose(values, 0.0, atol=1e-8)) >= (1.0 if kind == "diverge" else 0.5)
+    assert np.mean(np.isclose(values, 0.0, atol=1e-8)) >= (
+        0.5 if kind in ("crash", "chance") else 1.0
+    )
 
 
 def test_values_are_those_of_coco() -> None:
@@ -109,3 +113,18 @@ def test_losses_beyond_the_plane_grow_by_powers_of_ten() -> None:
     assert 0.1 < beyond.mean() < 0.6
     assert np.abs(design @ coefficients - powers).max() < 1e-6
     assert np.linalg.norm(coefficients[:-1]) == pytest.approx(30.0)
+
+
+def test_all_trials_fail_beyond_a_plane_close_to_the_best_point() -> None:
+    """A twentieth of a range from it, so that many trials fail; a linear classifier finds it."""
+    objective = objective_of("region")
+    params, values = sampled(objective)
+    units = np.array([objective.units(each) for each in params])
+    failed = np.isnan(values)
+    # A plane that separates both, found by scikit-learn, and its distance from the best point.
+    plane = LinearSVC(C=1e6, max_iter=200_000).fit(units, failed)
+    distance = plane.decision_function([objective.units(objective.function.best)])
+
+    assert 0.1 < failed.mean() < 0.9
+    assert plane.score(units, failed) == 1.0
+    assert -distance.item() / np.linalg.norm(plane.coef_) == pytest.approx(0.05, abs=0.03)
