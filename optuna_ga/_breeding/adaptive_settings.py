@@ -32,8 +32,8 @@ class Tuning:
             logarithm: the higher, the less the differences between good trials count.
         max_margin: What is added is at most so many times the 0.3-quantile, so that the good
             trials differ even if bad losses are astronomical.
-        max_residual: With one objective the model leaves out a failure that is more than so many
-            standard deviations above its prediction from all other trials.
+        max_residual: The model leaves out a failed trial that is more than so many standard
+            deviations above its prediction from all other trials.
         step_prob: Probability of a step from one parent rather than an affine combination.
         log_steps: Range of the decimal logarithm of a step, in widths of the parameter's range.
         log_spread: Range of the decimal logarithm of an affine combination's spread, in spreads

@@ -20,7 +20,7 @@ import numpy as np
 
 from optuna_ga._breeding.adaptive_settings import Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
-from optuna_ga._breeding.model.surrogate import Surrogate, learnt_rows
+from optuna_ga._breeding.model.surrogate import Surrogate
 from optuna_ga._breeding.weightings import distances
 from optuna_ga._population.fronts import fronts
 from optuna_ga._population.hypervolume import added_volumes
@@ -52,8 +52,7 @@ class FrontSurrogate:
             weights: The weighting `(M,)` for many objectives.
         """
         predictions = [model.prediction(matrix, running) for model in self._models]
-        rows = learnt_rows(matrix, len(matrix))
-        known = np.column_stack([model.losses(matrix, rows) for model in self._models])
+        known = np.column_stack([model.known_losses(matrix) for model in self._models])
         if len(running):
             awaited = [predict(running)[0] for predict in predictions]
             known = np.vstack([known, np.column_stack(awaited)])

@@ -29,7 +29,7 @@ from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
 from optuna_ga._breeding.model.unexplained_failures import unexplained_failures
 from optuna_ga._breeding.model.warping import warped
-from optuna_ga._population.fitness import Rank, in_order
+from optuna_ga._population.fitness import in_order
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -93,9 +93,8 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        *_, features, kernel_of_all, kernel = self._fitted(matrix)
-        rows = learnt_rows(matrix, len(matrix))
-        rows = self._explained(matrix, rows, features, kernel_of_all)
+        fit, rows = self._fitted(matrix), self._rows(matrix)
+        features, kernel = fit.features, fit.kernel
         known, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         model = GaussianProcess(kernel, features.categorical, known, losses)
         if len(running):
@@ -128,6 +127,24 @@ class Surrogate:
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
         return warped(ranks, stage.warp_quantile, self._objective, stage.max_margin)
+
+    def known_losses(self, matrix: TrialMatrix) -> np.ndarray:
+        """Return the losses `(n,)` of the trials of `learnt_rows` on the model's scale.
+
+        Trials that are left out have the worst of them.
+        """
+        learnt = learnt_rows(matrix, len(matrix))
+        rows = self._rows(matrix)
+        losses = self.losses(matrix, rows)
+        found = np.full(len(learnt), losses.max())
+        found[np.isin(learnt, rows)] = losses
+        return found
+
+    def _rows(self, matrix: TrialMatrix) -> list[int]:
+        """Return the rows of the trials that the model learns from."""
+        fit = self._fitted(matrix)
+        rows = learnt_rows(matrix, len(matrix))
+        return self._explained(matrix, rows, fit.features, fit.kernel_of_all)
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""
@@ -165,18 +182,13 @@ class Surrogate:
         self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
     ) -> list[int]:
         """Return those of some rows whose trials have no unexplained failure."""
-        failed = np.array([_has_failed(matrix.ranks[row]) for row in rows])
-        if not failed.any() or len(matrix.directions) > 1:
+        failed = np.array([matrix.ranks[row] is None for row in rows])
+        if not failed.any():
             return rows
         x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         limit = self._tuning.max_residual
         found = unexplained_failures(kernel, features.categorical, x, losses, failed, limit)
         return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
-
-
-def _has_failed(rank: Rank | None) -> bool:
-    """Return whether a trial has no value or, complete and feasible, an infinite loss."""
-    return rank is None or (rank.is_candidate and rank.losses[0] == math.inf)
 
 
 def scheduled(n: int, growth: float) -> int:
