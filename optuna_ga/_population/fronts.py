@@ -93,7 +93,9 @@ def _gaps(values: np.ndarray, front: np.ndarray) -> np.ndarray:
     ends = np.append(starts[1:], len(values)) - 1
     widths = (ordered[ends] - ordered[starts])[front]
     gaps = np.zeros(len(values))
-    gaps[1:-1] = (ordered[2:] - ordered[:-2]) / np.where(widths > 0.0, widths, 1.0)[1:-1]
+    gaps[1:-1] = ordered[2:] - ordered[:-2]
+    gaps[starts] = gaps[ends] = 0.0  # Their neighbours are in other fronts.
+    gaps /= np.where(widths > 0.0, widths, 1.0)
     gaps[starts] = gaps[ends] = np.inf
     found = np.empty(len(values))
     found[order] = np.where(widths > 0.0, gaps, 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
 from optuna_ga._population import elites, fitness
+from optuna_ga._population.fronts import crowding_distances
 from tests import oracles, several
 from tests.several import study_of_two, two_parabolas, with_values
 from tests.studies import of_four, parents, run
@@ -59,6 +61,15 @@ def test_trials_are_ordered_by_front_crowding_and_number(
 
     found = fitness.fittest(trials, n, directions)
     assert [trial.number for trial in found] == expected[:n]
+
+
+def test_crowding_in_a_narrow_front_before_a_far_one() -> None:
+    """Nothing overflows, and no warning is an error."""
+    narrow = [(0.0, 1.0), (1e-3, 0.5), (2e-3, 0.0)]
+    far = [(1e308, 1.7e308), (1.5e308, 1.5e308), (1.7e308, 1e308)]
+    found = crowding_distances(np.array([*narrow, *far]), np.array([0, 0, 0, 1, 1, 1]))
+
+    assert found.tolist() == pytest.approx([*several.crowding(narrow), *several.crowding(far)])
 
 
 def next_parents(study: Study) -> set[int]:
