@@ -5,7 +5,7 @@ differences between good trials count. It chooses the candidate with the lowest 
 the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Running
 trials are assumed to end as the model expects, which removes the uncertainty around them: workers
 that ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014,
-JMLR 15).
+JMLR 15). Failed trials count as the worst, but for those that the other trials do not explain.
 
 It learns from at most 200 trials, the 100 best and the 100 latest, so its cost is bounded.
 
@@ -45,7 +45,7 @@ class _Fit(NamedTuple):
         version: The matrix's version.
         features: The features.
         kernel_of_all: Fitted to all of these trials; it tells which failures are unexplained.
-        kernel: Fitted to the others.
+        kernel: Fitted to the others; the same if all failures are explained.
     """
 
     matrix: TrialMatrix
