@@ -4,18 +4,20 @@ Each has two kinds of tasks, on functions of five floats and of one float and fo
 `failures` a trial may have no value:
 
 - `crash`: one trial in three fails by chance.
-- `region`: every trial fails beyond a plane close to the best point.
+- `region`: every trial fails beyond a plane close to the best point, between 1 and 92 % of random
+  points.
 
 In `bad-values` every trial has a value:
 
-- `chance`: one trial in five has a bad value by chance, about that of the worst random point in
-  twenty.
-- `diverge`: beyond a plane, which lies between the best point and a border of the space, losses
-  are larger by 1, and by 30 powers of ten more for the width of a parameter's range.
+- `chance`: one trial in five has a bad value by chance, the 0.95-quantile of random points, up to
+  a fifth more or less.
+- `diverge`: beyond a plane, which lies between the best point and a border of the space, 10^(30 d)
+  is added to the loss, where d is the distance from the plane in widths of a parameter's range.
 
 Seed s is instance s + 1. The seed, the task and a trial's number decide whether it fails by
-chance. The score is the value of the best trial, less that of the optimum. Nothing may be tuned on
-the even functions. COCO is the package `coco-experiment`, which only an objective needs.
+chance. The score is the value of the best trial, less that of the optimum; while all trials have
+failed, it is that of the first. Nothing may be tuned on the even functions. COCO is the package
+`coco-experiment`, which only an objective needs.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_trials_are_ordered_by_front_crowding_and_number(
 
 
 def test_crowding_in_a_narrow_front_before_a_far_one() -> None:
-    """Nothing overflows, and no warning is an error."""
+    """Distances between fronts, which may be huge, are not divided by a front's small width."""
     narrow = [(0.0, 1.0), (1e-3, 0.5), (2e-3, 0.0)]
     far = [(1e308, 1.7e308), (1.5e308, 1.5e308), (1.7e308, 1e308)]
     found = crowding_distances(np.array([*narrow, *far]), np.array([0, 0, 0, 1, 1, 1]))

@@ -5,7 +5,8 @@ differences between good trials count. It chooses the candidate with the lowest 
 the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Running
 trials are assumed to end as the model expects, which removes the uncertainty around them: workers
 that ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014,
-JMLR 15). Failed trials count as the worst, but for those that the other trials do not explain.
+JMLR 15). Failed trials count as the worst. Those that the other trials do not explain are left
+out.
 
 It learns from at most 200 trials, the 100 best and the 100 latest, so its cost is bounded.
 
@@ -56,6 +57,14 @@ class _Fit(NamedTuple):
     kernel: Kernel
 
 
+class _Learnt(NamedTuple):
+    """The rows of the first `n` trials that a fit learns from."""
+
+    fit: _Fit
+    n: int
+    rows: list[int]
+
+
 class Surrogate:
     """Rates candidates by a model of the finished trials.
 
@@ -68,6 +77,7 @@ class Surrogate:
         self._tuning = tuning
         self._objective = objective
         self._fit: _Fit | None = None
+        self._learnt: _Learnt | None = None
 
     def rating(
         self, matrix: TrialMatrix, running: np.ndarray
@@ -142,9 +152,13 @@ class Surrogate:
 
     def _rows(self, matrix: TrialMatrix) -> list[int]:
         """Return the rows of the trials that the model learns from."""
-        fit = self._fitted(matrix)
+        fit, last = self._fitted(matrix), self._learnt
+        if last and last.fit is fit and last.n == len(matrix):
+            return last.rows
         rows = learnt_rows(matrix, len(matrix))
-        return self._explained(matrix, rows, fit.features, fit.kernel_of_all)
+        rows = self._explained(matrix, rows, fit.features, fit.kernel_of_all)
+        self._learnt = _Learnt(fit, len(matrix), rows)
+        return rows
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""
@@ -152,7 +166,7 @@ class Surrogate:
         return self._tuning.at(n, matrix.distributions)
 
     def _fitted(self, matrix: TrialMatrix) -> _Fit:
-        """Return the features and the kernel, fitted to as many trials as the schedule says.
+        """Return the features and the kernels, fitted to as many trials as the schedule says.
 
         They depend on these trials and their order of arrival alone. So a resumed search has the
         same, unless workers ran freely and trials arrived in another order.
@@ -186,7 +200,7 @@ class Surrogate:
         if not failed.any():
             return rows
         x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
-        limit = self._tuning.max_residual
+        limit = self._stage(matrix).max_residual
         found = unexplained_failures(kernel, features.categorical, x, losses, failed, limit)
         return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
 

@@ -3,8 +3,8 @@
 A training may fail by chance where others succeed. If the model counted it as the worst trial, it
 would take a good region for a bad one, or all differences for noise. So a failure is left out if
 the model predicts a far lower loss from all other trials: the leave-one-out prediction. A failure
-in a region where others fail is predicted by these, and stays. A trial with a value, also an
-infinite loss, is no failure.
+in a region where others fail is predicted by these, and usually stays. A trial with a value, also
+an infinite loss, is no failure.
 
 Sources: Rasmussen and Williams (2006), section 5.4.2, for the prediction; Martinez-Cantin, Tee and
 McCourt (2018), arXiv:1712.04567, for optimization without outliers.
@@ -32,7 +32,7 @@ def unexplained_failures(
     """Return which trials have failed unexpectedly, as booleans `(N,)`.
 
     The failure that is farthest above its prediction is left out, then the next one, which is
-    predicted from the rest.
+    predicted from the rest. The mean of all trials that are not left out is taken as known.
 
     Args:
         kernel: The hyperparameters, of which the noise is not used.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import optuna
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial

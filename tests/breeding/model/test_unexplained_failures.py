@@ -104,14 +104,17 @@ def test_failures_in_a_region_are_hardly_left_out() -> None:
     assert n_found < 0.1 * n_failed
 
 
-def test_no_trial_with_a_finite_loss_is_left_out() -> None:
-    """However far it is above its prediction."""
+def test_no_complete_trial_is_left_out() -> None:
+    """However far it is above its prediction, also beside failures that are left out."""
     x, y = smooth(30)
-    y[4] += 50.0
+    failed = np.arange(30) % 5 == 0
+    y[failed] = y.max()
+    y[4] += 5.0
 
-    assert not unexplained_failures(
-        KERNEL, NUMBERS, x, standardized(y), np.zeros(30, bool), LIMIT
-    ).any()
+    found = unexplained_failures(KERNEL, NUMBERS, x, standardized(y), failed, LIMIT)
+
+    assert not found[~failed].any()
+    assert found.any()
 
 
 def parabola(how: str, n_objectives: int = 1) -> TrialMatrix:
@@ -167,8 +170,8 @@ def test_infinite_losses_and_infeasible_trials_count_always(how: str) -> None:
     assert np.array_equal(expected(matrix, LIMIT), expected(matrix, math.inf))
 
 
-def test_the_front_is_that_of_trials_without_failures() -> None:
-    """With two objectives the ratings of all points are nearly those without failures."""
+def test_two_objectives_have_the_best_point_of_trials_without_failures() -> None:
+    """If all failures count they have another."""
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
 
     def best(how: str, max_residual: float) -> float:
@@ -179,14 +182,19 @@ def test_the_front_is_that_of_trials_without_failures() -> None:
 
     assert best("none", LIMIT) == pytest.approx(0.3, abs=0.06)
     assert best("no value", LIMIT) == pytest.approx(0.3, abs=0.06)
+    assert best("no value", math.inf) != pytest.approx(0.3, abs=0.06)
 
 
 def test_a_left_out_failure_counts_as_the_worst_for_the_front() -> None:
-    """The other losses are those of a model that has never known it."""
-    matrix, surrogate = parabola("no value", 2), Surrogate(SCREENED, 1)
+    """The other losses are on the scale of the trials that are not left out."""
+    matrix = parabola("no value", 2)
+    surrogate = Surrogate(replace(SCREENED, later=None), 1)
+    left_out = np.setdiff1d(range(40), surrogate._rows(matrix))
+    rest = np.setdiff1d(range(40), left_out)
     losses = surrogate.known_losses(matrix)
-    failed = np.arange(40) % 4 == 0
 
-    assert (losses[failed] == losses.max()).all()
-    distances = np.abs(np.arange(40) * 0.618 % 1.0 - 0.3)
-    assert np.argmin(losses) == np.argmin(np.where(failed, 1.0, distances))
+    assert len(left_out) > 4
+    assert all(matrix.ranks[row] is None for row in left_out)
+    assert (losses[left_out] == losses.max()).all()
+    assert losses[rest].mean() == pytest.approx(0.0, abs=1e-9)
+    assert losses[rest].std() == pytest.approx(1.0)
