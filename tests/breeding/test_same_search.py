@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,31 @@ def test_a_generation_is_the_same_however_it_is_evaluated(
     expected = in_generations(make(5, seed=0), plainly, objective, n)
 
     assert story(expected) == story(in_generations(make(5, seed=0), evaluate, objective, n))
+
+
+def failing(trial: Trial) -> float:
+    """Return a value of parameters of every kind, in one trial of three none by chance."""
+    value = mixed(trial)
+    return math.nan if trial.number % 3 == 0 else value
+
+
+def resumed(make: Make, size: int, n: int) -> Study:
+    """Return a study of `n` generations, each of which begins with a new sampler."""
+    study = optuna.create_study()
+    for n_generations in range(1, n + 1):
+        study.sampler = make(size, seed=0)
+        optimize_generations(study, partial(plainly, failing), n_generations)
+    return study
+
+
+@of_every_kind
+def test_failures_by_chance_leave_a_search_the_same(make: Make) -> None:
+    """However it is evaluated, and if each generation begins with a new sampler."""
+    expected = story(in_generations(make(10, seed=0), plainly, failing, 5))
+
+    assert story(in_generations(make(10, seed=0), backwards, failing, 5)) == expected
+    assert story(in_generations(make(10, seed=0), in_threads, failing, 5)) == expected
+    assert story(resumed(make, 10, 5)) == expected
 
 
 def renamed(trial: Trial) -> float:
