@@ -44,8 +44,10 @@ CHANCE, CRASH = 0.2, 1 / 3
 _N_RANDOM, _BAD_QUANTILE, _SPREAD = 400, 0.95, 0.2
 _TO_REGION, _FROM_CENTRE, _POWERS = 0.05, 0.15, 30.0
 
-# A trial's value, of its function's value, its unit genes (D,) and its random generator.
+# Returns a trial's value, of its function's value, its unit genes (D,) and a random generator.
 Fault = Callable[[float, np.ndarray, Generator], float]
+# Returns the fault of an objective, of which a random generator draws the constants.
+MakeFault = Callable[["FailingObjective", Generator], Fault]
 
 
 class FailingObjective:
@@ -55,23 +57,18 @@ class FailingObjective:
         name: Name of the task.
         suite: COCO's name of the function's suite.
         function: Number of the function, 1 to 24.
-        fault: Returns the fault of an objective and a random generator.
+        make_fault: Returns the fault of this objective.
         seed: One less than the number of the instance.
     """
 
     def __init__(
-        self,
-        name: str,
-        suite: str,
-        function: int,
-        fault: Callable[[FailingObjective, Generator], Fault],
-        seed: int,
+        self, name: str, suite: str, function: int, make_fault: MakeFault, seed: int
     ) -> None:
         self.function = CocoObjective(suite, function, DIMENSION, seed)
         self.space: Mapping[str, BaseDistribution] = self.function.space
         # NumPy takes keys that differ in zeros at the end for the same.
         self._key = seed, crc32(name.encode())
-        self._fault = fault(self, np.random.default_rng((*self._key, 0)))
+        self._fault = make_fault(self, np.random.default_rng((*self._key, 0)))
 
     def __call__(self, trial: Trial) -> float:
         """Return the value of a trial, NaN if it fails without one."""
@@ -144,16 +141,16 @@ def _direction(objective: FailingObjective, rng: Generator) -> np.ndarray:
     return np.asarray(direction / np.linalg.norm(direction))
 
 
-def _suite(name: str, **faults: Callable[[FailingObjective, Generator], Fault]) -> Suite:
+def _suite(name: str, **faults: MakeFault) -> Suite:
     return Suite(name, tuple(_tasks(faults)), n_trials=200, n_seeds=3, optimum=0.0)
 
 
-def _tasks(faults: Mapping[str, Callable[[FailingObjective, Generator], Fault]]) -> Iterator[Task]:
-    for kind, fault in faults.items():
+def _tasks(faults: Mapping[str, MakeFault]) -> Iterator[Task]:
+    for kind, make_fault in faults.items():
         for space, suite in SPACES.items():
             for function in FUNCTIONS:
                 name = f"{kind}-{space}-f{function:02}"
-                objective = partial(FailingObjective, name, suite, function, fault)
+                objective = partial(FailingObjective, name, suite, function, make_fault)
                 yield Task(name, held_out=function % 2 == 0, objective=objective)
 
 

@@ -72,9 +72,8 @@ def replay(
                 parents = {} if last is None else {PARENTS: [last.number]}
                 replayed.enqueue_trial(segment.params, user_attrs=parents)
             trials = [replayed.ask() for _ in repeats]
-            with optimization_loop(
-                replayed
-            ):  # So that `study.stop()`, which has no effect, is legal.
+            # So that `study.stop()`, which has no effect, is legal.
+            with optimization_loop(replayed):
                 error = evaluate_and_tell(replayed, evaluate, trials)
             if error is not None:
                 raise error
