@@ -172,7 +172,6 @@ STAGES: Mapping[str, Factory] = {
     "no-quadratic": _adaptive(later={"quadratic_prob": 0.0}),
     "unwidened-spread": _adaptive(later={"log_spread": (-1.0, 0.3)}),
     "unraised-quantile": _adaptive(later={"warp_quantile": 0.3}),
-    "unlimited-margin": _adaptive(later={"max_margin": math.inf}),
 }
 # Optimizers that people use instead of Optuna, for one objective and spaces without conditions.
 RIVALS: Mapping[str, Factory] = {
@@ -191,7 +190,9 @@ ABLATIONS: Mapping[str, Factory] = {
     "unmagnified": _adaptive(magnify=False),
     "seldom-fitted": _adaptive(refit_growth=1.25),
     "quantile-0.1": _adaptive(warp_quantile=0.1),
-    "unexplained-failures": _adaptive(max_residual=math.inf),
+    "no-failure-outliers": _adaptive(max_failure_residual=math.inf),
+    "no-loss-outliers": _adaptive(max_loss_residual=math.inf),
+    "unlimited-losses": _adaptive(max_loss=math.inf),
     "no-affine": _adaptive(step_prob=1.0),
     "no-steps": _adaptive(step_prob=0.0),
     "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),

@@ -58,7 +58,8 @@ class AdaptiveProposer(Proposer):
         several = n_objectives > 1
         n_fittest = MAX_TRIALS if settings.screen or several else settings.constants.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
-        self._tuning = replace(settings.constants, later=None) if several else settings.constants
+        tuning = settings.constants
+        self._tuning = tuning.for_several_objectives() if several else tuning
         self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
         self._front_surrogate: FrontSurrogate | None = None

@@ -122,6 +122,13 @@ def fitted(
     return Kernel(variance, noise, np.array(lengths))
 
 
+def log_likelihood(kernel: Kernel, categorical: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    """Return the logarithm of the marginal likelihood of observations; see `GaussianProcess`."""
+    theta = np.log([kernel.variance, kernel.noise, *kernel.lengths])
+    negative, _ = _NegativeLikelihood(_squares(x, categorical), y)(theta)
+    return -negative
+
+
 class _NegativeLikelihood:
     """The negative logarithm of the marginal likelihood, and its gradient.
 

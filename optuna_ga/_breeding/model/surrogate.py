@@ -5,8 +5,8 @@ differences between good trials count. It chooses the candidate with the lowest 
 the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.3995). Running
 trials are assumed to end as the model expects, which removes the uncertainty around them: workers
 that ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014,
-JMLR 15). Failed trials count as the worst. Those that the other trials do not explain are left
-out.
+JMLR 15). Failed trials count as the worst. Outliers are left out: trials that are far worse than
+the others let expect.
 
 It learns from at most 200 trials, the 100 best and the 100 latest, so its cost is bounded.
 
@@ -26,9 +26,9 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.model.outliers import explain_better, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
-from optuna_ga._breeding.model.unexplained_failures import unexplained_failures
 from optuna_ga._breeding.model.warping import warped
 from optuna_ga._population.fitness import in_order
 
@@ -45,8 +45,10 @@ class _Fit(NamedTuple):
         n: The number of trials.
         version: The matrix's version.
         features: The features.
-        kernel_of_all: Fitted to all of these trials; it tells which failures are unexplained.
-        kernel: Fitted to the others; the same if all failures are explained.
+        kernel_of_all: Fitted to all of these trials; it tells which failures are outliers.
+        kernel_of_explained: Fitted to the others, the same if there are no others; it tells which
+            losses are outliers.
+        kernel: Fitted without either; the same if no losses are outliers.
     """
 
     matrix: TrialMatrix
@@ -54,6 +56,7 @@ class _Fit(NamedTuple):
     version: int
     features: Features
     kernel_of_all: Kernel
+    kernel_of_explained: Kernel
     kernel: Kernel
 
 
@@ -136,7 +139,7 @@ class Surrogate:
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
-        return warped(ranks, stage.warp_quantile, self._objective, stage.max_margin)
+        return warped(ranks, stage.warp_quantile, self._objective, stage.max_loss)
 
     def known_losses(self, matrix: TrialMatrix) -> np.ndarray:
         """Return the losses `(n,)` of the trials of `learnt_rows` on the model's scale.
@@ -156,7 +159,10 @@ class Surrogate:
         if last and last.fit is fit and last.n == len(matrix):
             return last.rows
         rows = learnt_rows(matrix, len(matrix))
-        rows = self._explained(matrix, rows, fit.features, fit.kernel_of_all)
+        rows = self._without_failures(matrix, rows, fit.features, fit.kernel_of_all)
+        if fit.kernel is not fit.kernel_of_explained:
+            found = self._bad_losses(matrix, rows, fit.features, fit.kernel_of_explained)
+            rows = _without(rows, found)
         self._learnt = _Learnt(fit, len(matrix), rows)
         return rows
 
@@ -181,10 +187,11 @@ class Surrogate:
         best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best, principal=principal)
         kernel_of_all = kernel = self._kernel(matrix, rows, features)
-        explained = self._explained(matrix, rows, features, kernel_of_all)
+        explained = self._without_failures(matrix, rows, features, kernel_of_all)
         if len(explained) < len(rows):
             kernel = self._kernel(matrix, explained, features)
-        self._fit = _Fit(matrix, n, matrix.version, features, kernel_of_all, kernel)
+        kernels = kernel_of_all, kernel, self._kernel_of_rest(matrix, explained, features, kernel)
+        self._fit = _Fit(matrix, n, matrix.version, features, *kernels)
         return self._fit
 
     def _kernel(self, matrix: TrialMatrix, rows: Sequence[int], features: Features) -> Kernel:
@@ -192,17 +199,59 @@ class Surrogate:
         losses = self.losses(matrix, rows)
         return fitted(features(matrix.units[rows]), features.categorical, losses)
 
-    def _explained(
+    def _without_failures(
         self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
     ) -> list[int]:
-        """Return those of some rows whose trials have no unexplained failure."""
+        """Return those of some rows whose trials are no failures that are outliers."""
         failed = np.array([matrix.ranks[row] is None for row in rows])
-        if not failed.any():
-            return rows
+        limit = self._stage(matrix).max_failure_residual
+        return _without(rows, self._outliers(matrix, rows, features, kernel, failed, limit))
+
+    def _bad_losses(
+        self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
+    ) -> np.ndarray:
+        """Return which trials in some rows `(n,)` have a loss that is an outlier, as booleans.
+
+        Infinite losses and those of pruned and infeasible trials are none.
+        """
+        has_loss = [
+            rank is not None and rank.is_candidate and math.isfinite(rank.losses[self._objective])
+            for rank in (matrix.ranks[row] for row in rows)
+        ]
+        limit = self._stage(matrix).max_loss_residual
+        return self._outliers(matrix, rows, features, kernel, np.array(has_loss), limit)
+
+    def _kernel_of_rest(
+        self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
+    ) -> Kernel:
+        """Return the kernel that is fitted without bad losses, or `kernel`, if there are none."""
+        found = self._bad_losses(matrix, rows, features, kernel)
+        if not found.any():
+            return kernel
         x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
-        limit = self._stage(matrix).max_residual
-        found = unexplained_failures(kernel, features.categorical, x, losses, failed, limit)
-        return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
+        rest = self._kernel(matrix, _without(rows, found), features)
+        explained = explain_better(found, rest, kernel, features.categorical, x, losses)
+        return rest if explained else kernel
+
+    def _outliers(
+        self,
+        matrix: TrialMatrix,
+        rows: list[int],
+        features: Features,
+        kernel: Kernel,
+        suspects: np.ndarray,
+        limit: float,
+    ) -> np.ndarray:
+        """Return which trials in some rows `(n,)` are outliers, as booleans."""
+        if math.isinf(limit) or not suspects.any():
+            return np.zeros(len(rows), bool)
+        x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
+        return outliers(kernel, features.categorical, x, losses, suspects, limit)
+
+
+def _without(rows: list[int], found: np.ndarray) -> list[int]:
+    """Return the rows of which `found` is not true."""
+    return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
 
 
 def scheduled(n: int, growth: float) -> int:

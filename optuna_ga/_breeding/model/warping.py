@@ -1,8 +1,10 @@
 """The scale of the models: logarithmic above the best loss, so that good trials are told apart.
 
-It does not change if an objective is shifted or multiplied. Infeasible trials lie above the worst
-feasible one, the farther the more they violate, so that a model knows on which side of a
-constraint the feasible trials are. While there is no feasible trial, the violation is the loss.
+It does not change if an objective is shifted or multiplied. Losses far above the good ones count
+alike, so that astronomical ones of trainings that diverge leave the good ones apart. Infeasible
+trials lie above the worst feasible one, the farther the more they violate, so that a model knows
+on which side of a constraint the feasible trials are. While there is no feasible trial, the
+violation is the loss.
 
 Shapes: n trials, v infeasible trials.
 """
@@ -22,7 +24,7 @@ _MAX_VIOLATION = sys.float_info.max / 8  # So that sums do not overflow.
 
 
 def warped(
-    ranks: Sequence[Rank | None], quantile: float, objective: int = 0, max_margin: float = math.inf
+    ranks: Sequence[Rank | None], quantile: float, objective: int = 0, max_loss: float = math.inf
 ) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
@@ -35,8 +37,8 @@ def warped(
         quantile: Quantile of the losses above the best that is added to them before the logarithm:
             the higher, the less the differences between good trials count.
         objective: The position of the objective.
-        max_margin: What is added is at most so many times the 0.3-quantile, if that is above the
-            best.
+        max_loss: A loss counts as at most so many times the 0.3-quantile of the losses above the
+            best, at least 1.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -45,10 +47,12 @@ def warped(
         if r and r.is_candidate and math.isfinite(r.losses[objective])
     ]
     if not found:
-        return _standardized(_log_above(_violations(ranks), quantile, max_margin))
-    worst, middle, best = max(found), float(np.median(found)), min(found)
+        violations = _violations(ranks)
+        violations = violations.clip(max=_greatest(violations, max_loss))
+        return _standardized(_log_above(violations, quantile))
+    worst, middle, best = _greatest(found, max_loss), float(np.median(found)), min(found)
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
-    scaled = _log_above(losses.clip(best, worst), quantile, max_margin)
+    scaled = _log_above(losses.clip(best, worst), quantile)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
     if infeasible.any():
         violations = _violations(ranks)[infeasible]
@@ -71,12 +75,19 @@ def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
     return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
 
 
-def _log_above(losses: np.ndarray, quantile: float, max_margin: float) -> np.ndarray:
+def _greatest(losses: Sequence[float] | np.ndarray, max_loss: float) -> float:
+    """Return what losses `(n,)` count as at most."""
+    above = np.asarray(losses) - np.min(losses)
+    if not (above > 0.0).any():
+        return float(np.max(losses))
+    low = float(np.quantile(above[above > 0.0], _LOW_QUANTILE, method="lower"))
+    return min(float(np.max(losses)), float(np.min(losses)) + max_loss * low)
+
+
+def _log_above(losses: np.ndarray, quantile: float) -> np.ndarray:
     """Return logarithms of losses `(n,)` above the best, with a margin that is their quantile."""
     above = losses - losses.min()
-    margin, low = (float(np.quantile(above, each)) for each in (quantile, _LOW_QUANTILE))
-    if low > 0.0:
-        margin = min(margin, max_margin * low)
+    margin = float(np.quantile(above, quantile))
     if margin <= 0.0:
         positive = above[above > 0.0]
         margin = float(positive.min()) if len(positive) else 1.0

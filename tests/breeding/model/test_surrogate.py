@@ -222,15 +222,54 @@ def test_a_new_model_prefers_what_the_old_one_would() -> None:
         assert chosen(old, matrix, running) == chosen(Surrogate(SCREENED), matrix, running)
 
 
-def test_astronomical_losses_leave_the_good_ones_apart() -> None:
-    """However bad they are, the margin is at most twenty times the 0.3-quantile."""
-    good = [0.0, 1.0, 2.0, 3.0]
-    seen = {}
-    for bad in (1e3, 1e9):
-        ranks = [fitness.rank(added(value), [MINIMIZE]) for value in [*good, *[bad] * 6]]
-        for limit in (math.inf, 20.0):
-            scaled = warped(ranks, 0.7, 0, limit)
-            seen[bad, limit] = (scaled[3] - scaled[0]) / (scaled[-1] - scaled[0])
+@pytest.mark.parametrize("quantile", [0.3, 0.7])
+def test_astronomical_losses_leave_the_good_ones_apart(quantile: float) -> None:
+    """However bad other losses are, the good ones differ as if those were at the limit."""
+    good, low = [0.0, 1.0, 2.0, 3.0], 3.0  # Of nine losses above the best, the 0.3-quantile.
+    for bad in (1e3, 1e9, 1e300):
+        limited = scaled([*good, *[bad] * 6], quantile, 20.0)
+        assert limited == pytest.approx(scaled([*good, *[20.0 * low] * 6], quantile, math.inf))
+        unlimited = scaled([*good, *[bad] * 6], quantile, math.inf)
+        assert unlimited[3] - unlimited[0] < limited[3] - limited[0]
 
-    assert seen[1e9, math.inf] < 1e-8
-    assert seen[1e3, 20.0] > 1e-3 < seen[1e9, 20.0]
+
+@given(st.lists(st.floats(0.0, 1e9), min_size=2, max_size=30))
+def test_losses_below_the_limit_count_as_they_are(values: list[float]) -> None:
+    """The limit changes a loss only if it is so many times the 0.3-quantile above the best."""
+    above = np.array([value - min(values) for value in values if value > min(values)])
+    limit = above.max() / np.quantile(above, 0.3, method="lower") if len(above) else 1.0
+
+    assert scaled(values, 0.3, 1.001 * limit) == pytest.approx(scaled(values, 0.3, math.inf))
+
+
+def test_the_limit_knows_trials_with_a_loss_alone() -> None:
+    """Trials that tie with the best, failed and infeasible ones do not move it."""
+    values = [1.0, 2.0, 3.0, 1e9]
+    ranks = [fitness.rank(added(value), [MINIMIZE]) for value in [0.0, *values]]
+    ties = [fitness.rank(added(0.0), [MINIMIZE])] * 20
+    infeasible = fitness.rank(violating(5.0, 1.0), [MINIMIZE])
+    others = [None, infeasible, fitness.rank(added(math.inf), [MINIMIZE])] * 20
+
+    limited = warped([*ranks, *ties, *others], 0.0, max_loss=20.0)
+
+    at_limit = np.log(20.0 * 1.0 + 1.0)  # A margin of 1, the least loss above the best.
+    expected = [0.0, np.log(2.0), np.log(3.0), np.log(4.0), at_limit]
+    assert np.diff(limited[:5]) / (limited[1] - limited[0]) == pytest.approx(
+        np.diff(expected) / np.log(2.0)
+    )
+
+
+def test_astronomical_violations_leave_the_small_ones_apart() -> None:
+    """While no trial is feasible, violations are the losses."""
+    violations = [1.0, 2.0, 3.0, 4.0, *[1e30] * 6]
+    ranks = [fitness.rank(violating(0.0, each), [MINIMIZE]) for each in violations]
+
+    limited, unlimited = warped(ranks, 0.3, max_loss=20.0), warped(ranks, 0.3)
+
+    assert limited[3] - limited[0] > 10.0 * (unlimited[3] - unlimited[0])
+
+
+def scaled(values: Sequence[float], quantile: float, max_loss: float) -> np.ndarray:
+    """Return values on the model's scale."""
+    ranks = [fitness.rank(added(value), [MINIMIZE]) for value in values]
+    return warped(ranks, quantile, max_loss=max_loss)

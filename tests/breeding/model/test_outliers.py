@@ -15,8 +15,8 @@ from optuna_ga._breeding.adaptive_settings import SCREENED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.front_surrogate import FrontSurrogate
 from optuna_ga._breeding.model.gaussian_process import Kernel, fitted
+from optuna_ga._breeding.model.outliers import outliers
 from optuna_ga._breeding.model.surrogate import Surrogate
-from optuna_ga._breeding.model.unexplained_failures import unexplained_failures
 from tests.breeding.histories import MINIMIZE, UNIT
 from tests.studies import failed as failed_trial
 
@@ -65,7 +65,7 @@ def test_failures_are_left_out_one_by_one(n_failed: int) -> None:
     y[failed] = y.max()
     y = standardized(y)
 
-    found = unexplained_failures(KERNEL, NUMBERS, x, y, failed, LIMIT)
+    found = outliers(KERNEL, NUMBERS, x, y, failed, LIMIT)
 
     assert {*np.flatnonzero(found)} == one_by_one(x, y, failed)
     assert (n_failed > 0) == found.any()
@@ -75,7 +75,7 @@ def left_out(x: np.ndarray, y: np.ndarray, failed: np.ndarray) -> np.ndarray:
     """Return which failures are left out with hyperparameters that are fitted to all trials."""
     losses = standardized(np.where(failed, y[~failed].max(), y))
     kernel = fitted(x, NUMBERS, losses)
-    return unexplained_failures(kernel, NUMBERS, x, losses, failed, LIMIT)
+    return outliers(kernel, NUMBERS, x, losses, failed, LIMIT)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
@@ -111,7 +111,7 @@ def test_no_complete_trial_is_left_out() -> None:
     y[failed] = y.max()
     y[4] += 5.0
 
-    found = unexplained_failures(KERNEL, NUMBERS, x, standardized(y), failed, LIMIT)
+    found = outliers(KERNEL, NUMBERS, x, standardized(y), failed, LIMIT)
 
     assert not found[~failed].any()
     assert found.any()
@@ -147,7 +147,7 @@ def measured(x: float, loss: float, n_objectives: int, **constraints: float) -> 
 
 def expected(matrix: TrialMatrix, max_residual: float) -> np.ndarray:
     """Return the losses that the model expects at 21 points."""
-    surrogate = Surrogate(replace(SCREENED, later=None, max_residual=max_residual))
+    surrogate = Surrogate(replace(SCREENED, later=None, max_failure_residual=max_residual))
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
     mean, _ = surrogate.prediction(matrix, none_running)(points)
     return mean
@@ -175,7 +175,7 @@ def test_two_objectives_have_the_best_point_of_trials_without_failures() -> None
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
 
     def best(how: str, max_residual: float) -> float:
-        tuning = replace(SCREENED, later=None, max_residual=max_residual)
+        tuning = replace(SCREENED, later=None, max_failure_residual=max_residual)
         surrogate = FrontSurrogate(tuning, 2)
         rate = surrogate.rating(parabola(how, 2), none_running, np.array([0.5, 0.5]))
         return float(points[np.argmax(rate(points)), 0])
