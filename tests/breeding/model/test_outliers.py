@@ -1,4 +1,4 @@
-"""Failures by chance, against scikit-learn's process that is fitted without each in turn."""
+"""Failures and bad losses by chance, against scikit-learn's process without each in turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optuna_ga._breeding.adaptive_settings import SCREENED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.front_surrogate import FrontSurrogate
 from optuna_ga._breeding.model.gaussian_process import Kernel, fitted
-from optuna_ga._breeding.model.outliers import outliers
+from optuna_ga._breeding.model.outliers import explain_better, outliers
 from optuna_ga._breeding.model.surrogate import Surrogate
 from tests.breeding.histories import MINIMIZE, UNIT
 from tests.studies import failed as failed_trial
@@ -117,8 +117,35 @@ def test_no_complete_trial_is_left_out() -> None:
     assert found.any()
 
 
+@pytest.mark.parametrize("n_found", [1, 5, 12])
+def test_outliers_explain_losses_better_where_the_likelihoods_say_so(n_found: int) -> None:
+    """Both likelihoods are scikit-learn's; that of an outlier is one in fifty."""
+    x, y = smooth(30)
+    rng, decisions = np.random.default_rng(n_found), set()
+    for shift in np.geomspace(0.01, 10.0, 12):
+        found = rng.permutation(30) < n_found
+        values = standardized(y + shift * found)
+        kept = standardized(values[~found])
+        gain = likelihood(x[~found], kept) - (30 - n_found) * math.log(values[~found].std())
+        gain += n_found * math.log(0.02) - likelihood(x, values)
+
+        better = explain_better(found, KERNEL, KERNEL, NUMBERS, x, values)
+
+        assert better == (gain > 5.0)
+        decisions.add(better)
+    assert decisions == {False, True}
+
+
+def likelihood(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the logarithm of scikit-learn's marginal likelihood."""
+    matern = ConstantKernel(KERNEL.variance) * Matern(KERNEL.lengths, nu=2.5)
+    kernel = matern + WhiteKernel(KERNEL.noise)
+    process = GaussianProcessRegressor(kernel, alpha=1e-8, optimizer=None).fit(x, y)
+    return float(process.log_marginal_likelihood_value_)
+
+
 def parabola(how: str, n_objectives: int = 1) -> TrialMatrix:
-    """Return the matrix of 40 trials of a parabola, every fourth of which fails somehow."""
+    """Return the matrix of 40 trials of a parabola, every fourth of which is bad somehow."""
     matrix = TrialMatrix([MINIMIZE] * n_objectives, 200)
     for number in range(40):
         x = number * 0.618 % 1.0
@@ -126,6 +153,8 @@ def parabola(how: str, n_objectives: int = 1) -> TrialMatrix:
             trial = measured(x, (x - 0.3) ** 2, n_objectives)
         elif how == "no value":
             trial = failed_trial(x=x)
+        elif how == "bad":
+            trial = measured(x, 0.6 + number / 100.0, n_objectives)
         elif how == "infinite":
             trial = measured(x, math.inf, n_objectives)
         else:
@@ -145,29 +174,58 @@ def measured(x: float, loss: float, n_objectives: int, **constraints: float) -> 
     )
 
 
-def expected(matrix: TrialMatrix, max_residual: float) -> np.ndarray:
+def expected(matrix: TrialMatrix, **changes: float) -> np.ndarray:
     """Return the losses that the model expects at 21 points."""
-    surrogate = Surrogate(replace(SCREENED, later=None, max_failure_residual=max_residual))
+    surrogate = Surrogate(replace(SCREENED, later=None, **changes))
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
     mean, _ = surrogate.prediction(matrix, none_running)(points)
     return mean
 
 
-def test_the_model_is_that_of_trials_without_failures() -> None:
-    """It expects nearly the same of all points; if all failures count it does not."""
-    reference = expected(parabola("none"), LIMIT)
-    matrix = parabola("no value")
+@pytest.mark.parametrize(
+    ("how", "limit"), [("no value", "max_failure_residual"), ("bad", "max_loss_residual")]
+)
+def test_the_model_is_that_of_trials_without_outliers(how: str, limit: str) -> None:
+    """It expects nearly the same of all points; if all trials count it does not."""
+    reference = expected(parabola("none"))
+    matrix = parabola(how)
 
-    assert np.abs(expected(matrix, LIMIT) - reference).max() < 0.4
-    assert np.abs(expected(matrix, math.inf) - reference).max() > 0.8
+    assert np.abs(expected(matrix) - reference).max() < 0.4
+    assert np.abs(expected(matrix, **{limit: math.inf}) - reference).max() > 0.8
+
+
+@pytest.mark.parametrize("how", ["a bad region", "noise", "bad by chance"])
+def test_bad_losses_are_left_out_that_come_by_chance(how: str) -> None:
+    """Hardly in a region of bad losses, hardly where noise goes both ways."""
+    n_bad = n_left_out = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x = rng.random(60)
+        losses, bad = (x - 0.3) ** 2 + 0.1, x > 0.4
+        if how == "noise":
+            losses *= np.exp(rng.normal(size=60))
+        else:
+            bad = bad if how == "a bad region" else rng.random(60) < 0.2
+            losses[bad] = rng.uniform(0.7, 1.1, bad.sum())
+        matrix = TrialMatrix([MINIMIZE], 200)
+        for number in range(60):
+            trial = measured(x[number], losses[number], 1)
+            trial.number = number
+            matrix.add(trial)
+        left_out = np.setdiff1d(range(60), Surrogate(SCREENED)._rows(matrix))
+        n_bad, n_left_out = n_bad + bad.sum(), n_left_out + bad[left_out].sum()
+
+    share = n_left_out / n_bad
+    assert share > 0.5 if how == "bad by chance" else share < 0.02, share
 
 
 @pytest.mark.parametrize("how", ["infinite", "infeasible"])
 def test_infinite_losses_and_infeasible_trials_count_always(how: str) -> None:
     """They are results."""
     matrix = parabola(how)
+    without = expected(matrix, max_failure_residual=math.inf, max_loss_residual=math.inf)
 
-    assert np.array_equal(expected(matrix, LIMIT), expected(matrix, math.inf))
+    assert np.array_equal(expected(matrix), without)
 
 
 def test_two_objectives_have_the_best_point_of_trials_without_failures() -> None:
