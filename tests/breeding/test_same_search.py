@@ -76,23 +76,32 @@ def failing(trial: Trial) -> float:
     return math.nan if trial.number % 3 == 0 else value
 
 
-def resumed(make: Make, size: int, n: int) -> Study:
+def badly(trial: Trial) -> float:
+    """Return a value of parameters of every kind, in one trial of four a bad one by chance."""
+    value = mixed(trial)
+    return 5.0 + trial.number % 7 / 2.0 if trial.number % 4 == 0 else value
+
+
+def resumed(make: Make, objective: Objective, size: int, n: int) -> Study:
     """Return a study of `n` generations, each of which begins with a new sampler."""
     study = optuna.create_study()
     for n_generations in range(1, n + 1):
         study.sampler = make(size, seed=0)
-        optimize_generations(study, partial(plainly, failing), n_generations)
+        optimize_generations(study, partial(plainly, objective), n_generations)
     return study
 
 
 @of_every_kind
-def test_failures_by_chance_leave_a_search_the_same(make: Make) -> None:
+@pytest.mark.parametrize(("objective", "n"), [(failing, 5), (badly, 8)])
+def test_bad_trials_by_chance_leave_a_search_the_same(
+    objective: Objective, n: int, make: Make
+) -> None:
     """However it is evaluated, and if each generation begins with a new sampler."""
-    expected = story(in_generations(make(10, seed=0), plainly, failing, 5))
+    expected = story(in_generations(make(10, seed=0), plainly, objective, n))
 
-    assert story(in_generations(make(10, seed=0), backwards, failing, 5)) == expected
-    assert story(in_generations(make(10, seed=0), in_threads, failing, 5)) == expected
-    assert story(resumed(make, 10, 5)) == expected
+    assert story(in_generations(make(10, seed=0), backwards, objective, n)) == expected
+    assert story(in_generations(make(10, seed=0), in_threads, objective, n)) == expected
+    assert story(resumed(make, objective, 10, n)) == expected
 
 
 def renamed(trial: Trial) -> float:
