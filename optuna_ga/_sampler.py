@@ -106,7 +106,8 @@ class GASampler(BaseSampler):
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
         No trial repeats another while anything else is left, but for a few of free workers, which
-        need the same seed, or none. See `docs/explanation/algorithm.md`.
+        need the same seed, or none, and for failures by chance, whose values may be tried once
+        more. See `docs/explanation/algorithm.md`.
 
         Args:
             population_size: Number of first trials, a Latin hypercube, 2 to 1,000,000. Later

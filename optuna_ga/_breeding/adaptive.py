@@ -85,8 +85,7 @@ class AdaptiveProposer(Proposer):
         rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
         if rating and (
-            rng.random() < tuning.unscreened_prob
-            or len(matrix) < tuning.trials_per_parameter * _n_parameters(matrix, rows)
+            rng.random() < tuning.unscreened_prob or not self._are_enough(matrix, rows)
         ):
             rating = None
         lowest = None
@@ -122,6 +121,19 @@ class AdaptiveProposer(Proposer):
             return rows, None
         return rows, partial(self._front_surrogate.rating, weights=weights)
 
+    def failed_by_chance(self, matrix: TrialMatrix) -> Sequence[int]:
+        """Return the rows of failed trials that the model does not learn from."""
+        model = self._surrogate or self._front_surrogate
+        rows = matrix.fittest()[: self._tuning.n_parents]
+        if not model or None not in matrix.ranks or not self._are_enough(matrix, rows):
+            return ()
+        return model.failed_by_chance(matrix)
+
+    def _are_enough(self, matrix: TrialMatrix, rows: Sequence[int]) -> bool:
+        """Return whether there are enough trials for a model of the parameters in some rows."""
+        n_parameters = int((~np.isnan(matrix.units[rows])).sum(axis=1).max(initial=0))
+        return matrix.differ and len(matrix) >= self._tuning.trials_per_parameter * n_parameters
+
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene drawn at random; generation 0 is a Latin hypercube."""
         size = self.population_size
@@ -131,11 +143,6 @@ class AdaptiveProposer(Proposer):
         strata = rng.permutation(size)
         unit = (strata[number] + rng.random(size)[number]) / size
         return float(snapped_to_grid(distribution, np.array([unit]))[0])
-
-
-def _n_parameters(matrix: TrialMatrix, rows: Sequence[int]) -> int:
-    """Return the largest number of parameters that one of these trials has."""
-    return int((~np.isnan(matrix.units[rows])).sum(axis=1).max())
 
 
 @dataclass(frozen=True)

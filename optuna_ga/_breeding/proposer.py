@@ -86,6 +86,10 @@ class Proposer(ABC):
             OutdatedError: If a parent is not in the matrix yet.
         """
 
+    def failed_by_chance(self, matrix: TrialMatrix) -> Sequence[int]:
+        """Return the rows of failed trials whose values may be tried again, by default none."""
+        return ()
+
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:
         """Return a gene of the numbered trial that is drawn at random."""
         unit = generator(self.seed, number, name).random()

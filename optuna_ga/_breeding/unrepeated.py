@@ -129,6 +129,7 @@ class UnrepeatedBreeder(Breeder):
             self._children.clear()
         for trial in self._known.take_in():
             self._children.pop(trial.number, None)  # It may have run in another process.
+        self._known.forgive(self._proposer.failed_by_chance(self._known.matrix))
         newest = running[-self._n_running :]
         self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
 

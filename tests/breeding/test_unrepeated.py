@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -9,9 +11,9 @@ import numpy as np
 import optuna
 import pytest
 from optuna import Trial, TrialPruned
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga import GASampler
+from optuna_ga import GASampler, optimize_generations
 from tests.breeding.samplers import (
     KINDS,
     Make,
@@ -198,3 +200,75 @@ def test_avoid_duplicates_is_a_bool(value: Any) -> None:
         GASampler(avoid_duplicates=value)
 
     assert f"but {value!r} was given." in str(raised.value)
+
+
+def distance(trial: Trial) -> float:
+    """Return the distance from the best of 64 points."""
+    return float(abs(trial.suggest_int("x", 0, 7) - 5) + abs(trial.suggest_int("y", 0, 7) - 2))
+
+
+def fails_once(trial: Trial) -> float:
+    """Return the distance; the first trial of the best point fails."""
+    value = distance(trial)
+    if value == 0.0 and not any(other.params == trial.params for other in earlier(trial)):
+        raise MemoryError
+    return value
+
+
+def fails_always(trial: Trial) -> float:
+    """Return the distance; every trial of the best point fails."""
+    value = distance(trial)
+    if value == 0.0:
+        raise MemoryError
+    return value
+
+
+def fails_in_a_region(trial: Trial) -> float:
+    """Return the distance; every trial beyond the best point fails."""
+    value = distance(trial)
+    if trial.params["x"] > 5:
+        raise MemoryError
+    return value
+
+
+def earlier(trial: Trial) -> list[FrozenTrial]:
+    """Return the trials before this one."""
+    return trial.study.get_trials(deepcopy=False)[: trial.number]
+
+
+@pytest.mark.parametrize(
+    ("objective", "n_best"), [(fails_once, 2), (fails_always, 2), (fails_in_a_region, 1)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_values_of_an_unexpected_failure_are_tried_once_more(
+    objective: Objective, n_best: int, seed: int
+) -> None:
+    """Those of a failure that the other trials explain are not."""
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=seed))
+    study.optimize(objective, n_trials=50, catch=MemoryError)
+    tried = points(study)
+
+    assert tried.count((5, 2)) == n_best
+    assert len({*tried}) >= 48
+
+
+def test_values_are_tried_once_more_however_a_generation_is_evaluated() -> None:
+    """Where a third of the trials fails by chance, the study is that of one worker."""
+
+    def by_chance(trial: Trial) -> float:
+        value = distance(trial)
+        return math.nan if trial.number * 7 % 3 == 0 else value
+
+    def evaluate(trials: list[Trial], forwards: bool) -> list[float]:
+        found = [by_chance(trial) for trial in trials[:: 1 if forwards else -1]]
+        return found[:: 1 if forwards else -1]
+
+    studies = []
+    for forwards in (True, False):
+        study = optuna.create_study(sampler=GASampler.adaptive(8, seed=0))
+        optimize_generations(study, partial(evaluate, forwards=forwards), 7)
+        studies.append(study)
+    first, second = studies
+
+    assert points(first) == points(second)
+    assert len({*points(first)}) < 55

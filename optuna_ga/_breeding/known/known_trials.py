@@ -11,7 +11,7 @@ scale.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -55,6 +55,8 @@ class KnownTrials:
         self.running = np.zeros((0, 0))
         self._tried = Tried()
         self._given_up = Tried()
+        self._given_up_rows: list[int] = []
+        self._forgiven: frozenset[int] = frozenset()
         self._values = TriedValues()
         self._running: dict[int, Point] = {}
         self._are_held = np.zeros(0, bool)  # Whether the matrix holds each running trial.
@@ -71,13 +73,18 @@ class KnownTrials:
             self._space.follow()
         if self.matrix.version != self._version:
             self._version, known = self.matrix.version, 0
-            self._tried, self._given_up = Tried(), Tried()
+            self._tried, self._given_up, self._given_up_rows = Tried(), Tried(), []
         if len(self.matrix) > known:
             units, complete = self.matrix.units[known:], self.matrix.complete[known:]
             held = self._held(self.matrix.trials[known:], lambda trial: trial.params)
             self._tried.add(units[held & complete])
             self._given_up.add(units[held & ~complete])
+            self._given_up_rows += (known + np.flatnonzero(held & ~complete)).tolist()
         return arrived
+
+    def forgive(self, rows: Iterable[int]) -> None:
+        """Let the values of failed trials in some rows be tried once more, and of no others."""
+        self._forgiven = frozenset(rows)
 
     def predict(
         self, running: Sequence[FrozenTrial], genes_of: Callable[[FrozenTrial], Genes]
@@ -116,13 +123,26 @@ class KnownTrials:
         A failed or pruned trial may lack some of its branch's parameters. It is ignored for
         children of which more parameters are expected, if a complete trial has more.
         """
+        given_up = self._given_up
+        if self._forgiven:
+            given_up = self._unforgiven()
         repeats = self._tried.repeats(units)
-        repeats |= self._given_up.repeats(units, self._tried, self._present)
+        repeats |= given_up.repeats(units, self._tried, self._present)
         if len(self.running):
             running = Tried()
             running.add(self.running[self._are_held[: len(self.running)]])
             repeats |= running.repeats(units)
         return ~repeats
+
+    def _unforgiven(self) -> Tried:
+        """Return the failed and pruned trials whose values may not be tried once more."""
+        units = self.matrix.units[self._given_up_rows]
+        are_forgiven = np.isin(self._given_up_rows, [*self._forgiven])
+        once, found = Tried(), Tried()
+        found.add(units[~are_forgiven])
+        for row in units[are_forgiven, None]:
+            (found if once.repeats(row).any() else once).add(row)
+        return found
 
     def given(self, study: Study, trial: FrozenTrial) -> np.ndarray:
         """Return a trial's genes `(D,)` that are enqueued or fixed, NaN for free genes."""

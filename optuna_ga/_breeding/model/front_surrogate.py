@@ -70,6 +70,11 @@ class FrontSurrogate:
 
         return rate
 
+    def failed_by_chance(self, matrix: TrialMatrix) -> list[int]:
+        """Return the rows of failed trials that all models leave out as outliers."""
+        first, *others = ({*model.failed_by_chance(matrix)} for model in self._models)
+        return sorted(first.intersection(*others))
+
 
 def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
     """Return the ratings `(K,)` of points `(K, M)`, higher for better.

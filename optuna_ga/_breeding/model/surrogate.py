@@ -61,11 +61,19 @@ class _Fit(NamedTuple):
 
 
 class _Learnt(NamedTuple):
-    """The rows of the first `n` trials that a fit learns from."""
+    """What a fit learns from the first `n` trials.
+
+    Attributes:
+        fit: The fit.
+        n: The number of trials.
+        rows: The rows that the fit learns from.
+        failures: The rows of failed trials that are left out as outliers.
+    """
 
     fit: _Fit
     n: int
     rows: list[int]
+    failures: list[int]
 
 
 class Surrogate:
@@ -153,18 +161,26 @@ class Surrogate:
         found[np.isin(learnt, rows)] = losses
         return found
 
+    def failed_by_chance(self, matrix: TrialMatrix) -> list[int]:
+        """Return the rows of failed trials that are left out as outliers."""
+        return self._learn(matrix).failures
+
     def _rows(self, matrix: TrialMatrix) -> list[int]:
         """Return the rows of the trials that the model learns from."""
+        return self._learn(matrix).rows
+
+    def _learn(self, matrix: TrialMatrix) -> _Learnt:
         fit, last = self._fitted(matrix), self._learnt
         if last and last.fit is fit and last.n == len(matrix):
-            return last.rows
-        rows = learnt_rows(matrix, len(matrix))
-        rows = self._without_failures(matrix, rows, fit.features, fit.kernel_of_all)
+            return last
+        all_rows = learnt_rows(matrix, len(matrix))
+        rows = self._without_failures(matrix, all_rows, fit.features, fit.kernel_of_all)
+        failures = sorted({*all_rows} - {*rows})
         if fit.kernel is not fit.kernel_of_explained:
             found = self._bad_losses(matrix, rows, fit.features, fit.kernel_of_explained)
             rows = _without(rows, found)
-        self._learnt = _Learnt(fit, len(matrix), rows)
-        return rows
+        self._learnt = _Learnt(fit, len(matrix), rows, failures)
+        return self._learnt
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def measured(x: float, loss: float, n_objectives: int, **constraints: float) -> 
     )
 
 
-def expected(matrix: TrialMatrix, **changes: float) -> np.ndarray:
+def expected(matrix: TrialMatrix, **changes: Any) -> np.ndarray:
     """Return the losses that the model expects at 21 points."""
     surrogate = Surrogate(replace(SCREENED, later=None, **changes))
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
@@ -256,3 +257,14 @@ def test_a_left_out_failure_counts_as_the_worst_for_the_front() -> None:
     assert (losses[left_out] == losses.max()).all()
     assert losses[rest].mean() == pytest.approx(0.0, abs=1e-9)
     assert losses[rest].std() == pytest.approx(1.0)
+
+
+def test_values_are_tried_again_that_all_models_take_for_chance() -> None:
+    """Here both do, since both objectives are the same; bad losses are not tried again."""
+    matrix = parabola("no value", 2)
+    tuning = replace(SCREENED, later=None)
+    left_out = np.setdiff1d(range(40), Surrogate(tuning)._rows(matrix))
+
+    assert FrontSurrogate(tuning, 2).failed_by_chance(matrix) == left_out.tolist()
+    assert len(Surrogate(tuning)._rows(parabola("bad"))) < 40
+    assert Surrogate(tuning).failed_by_chance(parabola("bad")) == []
