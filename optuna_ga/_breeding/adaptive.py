@@ -122,10 +122,10 @@ class AdaptiveProposer(Proposer):
         return rows, partial(self._front_surrogate.rating, weights=weights)
 
     def failed_by_chance(self, matrix: TrialMatrix) -> Sequence[int]:
-        """Return the rows of failed trials that the model does not learn from."""
+        """Return the rows of failed trials that the model leaves out as outliers."""
         model = self._surrogate or self._front_surrogate
         rows = matrix.fittest()[: self._tuning.n_parents]
-        if not model or None not in matrix.ranks or not self._are_enough(matrix, rows):
+        if not model or not matrix.has_failures or not self._are_enough(matrix, rows):
             return ()
         return model.failed_by_chance(matrix)
 

@@ -31,12 +31,13 @@ class Tuning:
         refit_growth: The model is fitted anew after so many times the trials.
         warp_quantile: Quantile of the losses above the best that is added to them before the
             logarithm: the higher, the less the differences between good trials count.
-        max_loss: A loss counts as at most so many times the 0.3-quantile of the losses above the
-            best, so that the good trials differ even if bad losses are astronomical.
+        max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
+            above the best, ties left out, so that the good trials differ even if bad losses are
+            astronomical. With one objective.
         max_failure_residual: The model leaves out a failed trial that is more than so many
             standard deviations above its prediction from all other trials.
-        max_loss_residual: The same for a trial with a loss, where outliers are likelier than
-            noise.
+        max_loss_residual: The same for a trial with a loss, where outliers are far likelier than
+            noise. With one objective.
         step_prob: Probability of a step from one parent rather than an affine combination.
         log_steps: Range of the decimal logarithm of a step, in widths of the parameter's range.
         log_spread: Range of the decimal logarithm of an affine combination's spread, in spreads
@@ -63,7 +64,7 @@ class Tuning:
     magnify: bool = True
     refit_growth: float = 1.1
     warp_quantile: float = 0.3
-    max_loss: float = 20.0
+    max_loss_ratio: float = 20.0
     max_failure_residual: float = 2.0
     max_loss_residual: float = 3.0
     step_prob: float = 0.25
@@ -97,7 +98,7 @@ class Tuning:
 
     def for_several_objectives(self) -> Tuning:
         """Return these constants without what is for one objective alone."""
-        return replace(self, later=None, max_loss=math.inf, max_loss_residual=math.inf)
+        return replace(self, later=None, max_loss_ratio=math.inf, max_loss_residual=math.inf)
 
 
 _EARLY = Tuning()

@@ -1,5 +1,7 @@
 """A breeder that repeats no trial: it takes the best new candidate of a `Proposer`.
 
+The values of a failed trial may be tried once more if the proposer takes the failure for chance.
+
 A trial's genes depend on the seed, on its number, on the finished trials that are known, and on
 the running trials with lower numbers. A running trial counts as it is predicted to be, however
 many of its parameters it has, since its genes follow from the same facts. So trials that start

@@ -57,7 +57,7 @@ def fittest_by(ranks: Sequence[Rank], weights: np.ndarray, tuning: Tuning) -> li
         return list(ranks[:n])
     objectives = range(len(weights))
     scaled = [
-        warped(ranks[:alike], tuning.warp_quantile, objective, tuning.max_loss)
+        warped(ranks[:alike], tuning.warp_quantile, objective, tuning.max_loss_ratio)
         for objective in objectives
     ]
     losses = np.column_stack(scaled)

@@ -82,6 +82,12 @@ def badly(trial: Trial) -> float:
     return 5.0 + trial.number % 7 / 2.0 if trial.number % 4 == 0 else value
 
 
+def failing_on_a_grid(trial: Trial) -> float:
+    """Return a value of 64 points, in one trial of three none by chance."""
+    x, y = trial.suggest_int("x", 0, 7), trial.suggest_int("y", 0, 7)
+    return math.nan if trial.number * 7 % 3 == 0 else float(abs(x - 5) + abs(y - 2))
+
+
 def resumed(make: Make, objective: Objective, size: int, n: int) -> Study:
     """Return a study of `n` generations, each of which begins with a new sampler."""
     study = optuna.create_study()
@@ -92,7 +98,7 @@ def resumed(make: Make, objective: Objective, size: int, n: int) -> Study:
 
 
 @of_every_kind
-@pytest.mark.parametrize(("objective", "n"), [(failing, 5), (badly, 8)])
+@pytest.mark.parametrize(("objective", "n"), [(failing, 5), (badly, 8), (failing_on_a_grid, 6)])
 def test_bad_trials_by_chance_leave_a_search_the_same(
     objective: Objective, n: int, make: Make
 ) -> None:

@@ -23,7 +23,7 @@ from optuna_ga._breeding.weightings import distances, fittest_by, weighting
 from optuna_ga._population.fitness import Rank, in_order
 from optuna_ga._population.hypervolume import added_volumes
 from tests import several
-from tests.breeding.samplers import ADAPTIVE, KINDS, Make, adaptive, of_every_kind, points
+from tests.breeding.samplers import ADAPTIVE, KINDS, Make, adaptive, of_every_kind, points, tuned
 from tests.several import study_of_two, two_parabolas
 from tests.studies import run, story
 
@@ -287,6 +287,21 @@ def test_trials_that_start_together_differ(make: Make) -> None:
     gaps = [np.abs(a - b).max() for i, a in enumerate(genes) for b in genes[:i]]
 
     assert min(gaps) > 1e-3
+
+
+def test_the_rules_for_one_objective_do_not_act() -> None:
+    """Whatever they say of losses that are too high, astronomical and by chance."""
+
+    def values(trial: Trial) -> tuple[float, float]:
+        first, second = zdt1(trial)
+        factor = 1e9 if trial.number % 5 == 0 else 1.0
+        return first * factor, second
+
+    plain = GASampler.adaptive(4, seed=0)
+    samplers = plain, tuned(plain, max_loss_ratio=1.0, max_loss_residual=0.1)
+    first, second = (run(sampler, 40, values, **TWO) for sampler in samplers)
+
+    assert story(first) == story(second)
 
 
 def test_the_archive_of_a_long_search_is_bounded() -> None:

@@ -22,6 +22,7 @@ from tests.breeding.samplers import (
     of_every_kind,
     points,
     stepped,
+    tuned,
 )
 from tests.studies import Objective, run, sphere
 
@@ -250,6 +251,15 @@ def test_the_values_of_an_unexpected_failure_are_tried_once_more(
 
     assert tried.count((5, 2)) == n_best
     assert len({*tried}) >= 48
+
+
+def test_no_failure_is_forgiven_before_a_model_chooses() -> None:
+    """Which needs as many trials as a setting says, for each parameter."""
+    sampler = tuned(GASampler.adaptive(seed=0), trials_per_parameter=1000.0)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(fails_once, n_trials=60, catch=MemoryError)
+
+    assert points(study).count((5, 2)) == 1
 
 
 def test_values_are_tried_once_more_however_a_generation_is_evaluated() -> None:

@@ -11,7 +11,7 @@ scale.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.known.learnt_space import LearntSpace
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
-from optuna_ga._breeding.known.tried import Tried
+from optuna_ga._breeding.known.tried import Key, Tried
 from optuna_ga._breeding.known.tried_values import Point, TriedValues, point
 from optuna_ga._optuna_internals import enqueued_params, given_params
 from optuna_ga._population.choices import find_choice
@@ -55,8 +55,7 @@ class KnownTrials:
         self.running = np.zeros((0, 0))
         self._tried = Tried()
         self._given_up = Tried()
-        self._given_up_rows: list[int] = []
-        self._forgiven: frozenset[int] = frozenset()
+        self._forgiven: frozenset[Key] = frozenset()
         self._values = TriedValues()
         self._running: dict[int, Point] = {}
         self._are_held = np.zeros(0, bool)  # Whether the matrix holds each running trial.
@@ -73,18 +72,22 @@ class KnownTrials:
             self._space.follow()
         if self.matrix.version != self._version:
             self._version, known = self.matrix.version, 0
-            self._tried, self._given_up, self._given_up_rows = Tried(), Tried(), []
+            self._tried, self._given_up = Tried(), Tried()
         if len(self.matrix) > known:
             units, complete = self.matrix.units[known:], self.matrix.complete[known:]
             held = self._held(self.matrix.trials[known:], lambda trial: trial.params)
             self._tried.add(units[held & complete])
             self._given_up.add(units[held & ~complete])
-            self._given_up_rows += (known + np.flatnonzero(held & ~complete)).tolist()
         return arrived
 
-    def forgive(self, rows: Iterable[int]) -> None:
-        """Let the values of failed trials in some rows be tried once more, and of no others."""
-        self._forgiven = frozenset(rows)
+    def forgive(self, rows: Sequence[int]) -> None:
+        """Let the values of the failed trials in some rows be tried once more, and of no others.
+
+        Where ranges vary there are none: what was tried is known by values there.
+        """
+        self._forgiven = frozenset()
+        if rows and not self.matrix.ranges_vary:
+            self._forgiven = self._given_up.once(self.matrix.units[rows])
 
     def predict(
         self, running: Sequence[FrozenTrial], genes_of: Callable[[FrozenTrial], Genes]
@@ -121,28 +124,16 @@ class KnownTrials:
         """Return which children `(K, D)` repeat no known trial, as booleans `(K,)`.
 
         A failed or pruned trial may lack some of its branch's parameters. It is ignored for
-        children of which more parameters are expected, if a complete trial has more.
+        children of which more parameters are expected, if a complete trial has more. Failed trials
+        that have been forgiven are ignored, too.
         """
-        given_up = self._given_up
-        if self._forgiven:
-            given_up = self._unforgiven()
         repeats = self._tried.repeats(units)
-        repeats |= given_up.repeats(units, self._tried, self._present)
+        repeats |= self._given_up.repeats(units, self._tried, self._present, self._forgiven)
         if len(self.running):
             running = Tried()
             running.add(self.running[self._are_held[: len(self.running)]])
             repeats |= running.repeats(units)
         return ~repeats
-
-    def _unforgiven(self) -> Tried:
-        """Return the failed and pruned trials whose values may not be tried once more."""
-        units = self.matrix.units[self._given_up_rows]
-        are_forgiven = np.isin(self._given_up_rows, [*self._forgiven])
-        once, found = Tried(), Tried()
-        found.add(units[~are_forgiven])
-        for row in units[are_forgiven, None]:
-            (found if once.repeats(row).any() else once).add(row)
-        return found
 
     def given(self, study: Study, trial: FrozenTrial) -> np.ndarray:
         """Return a trial's genes `(D,)` that are enqueued or fixed, NaN for free genes."""

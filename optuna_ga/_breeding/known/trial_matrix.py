@@ -42,6 +42,7 @@ class TrialMatrix:
     Attributes:
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
+        has_failures: Whether a trial has failed.
         differ: Whether some trials are fitter than others.
         best_losses: The lowest loss after each trial, of the first objective.
         distributions: The parameters' distributions, by column.
@@ -69,6 +70,7 @@ class TrialMatrix:
         self._changed_at = 0  # and the number of trials at the last of them.
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
+        self.has_failures = False
         self.differ = False
         self.best_losses = BestLosses()
         self._level: tuple[object, ...] | None = None  # Of the first trial with a fitness.
@@ -112,6 +114,7 @@ class TrialMatrix:
         self.ranks.append(key)
         self.best_losses.add(key)
         if key is None:
+            self.has_failures = True
             return
         self._level = self._level or key.level
         self.differ |= key.level != self._level

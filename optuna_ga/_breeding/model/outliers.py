@@ -4,8 +4,9 @@ A training may fail, or end with a bad loss, by chance where others succeed. If 
 such a trial, it would take a good region for a bad one, or all differences for noise. A bad trial
 in a region where others are bad is predicted by these, and usually stays.
 
-Only trials above their prediction are outliers, since a trial below it may be the best. So are
-failed trials always, and trials with a loss if outliers explain all losses far better than noise.
+Only trials above their prediction are outliers, since a trial below it may be the best. Failed
+trials far above it are always left out, trials with a loss only if outliers explain all losses far
+better than noise.
 
 Sources: Rasmussen and Williams (2006), section 5.4.2, for the leave-one-out prediction;
 Martinez-Cantin, Tee and McCourt (2018), arXiv:1712.04567, for optimization without outliers.
@@ -25,6 +26,7 @@ _NOISE = 0.05  # That of a fit to all trials may be so large that it explains ev
 # One trial in ten is an outlier, with a loss anywhere within five deviations.
 _OUTLIER_LOG_LIKELIHOOD = math.log(0.1 / 5.0)
 _MIN_GAIN = 5.0  # Of the logarithm of the likelihood.
+_MIN_DEVIATION = 1e-3  # Of less, all other losses are equal to a model, which learns nothing.
 
 
 def outliers(
@@ -85,7 +87,7 @@ def explain_better(
     """
     rest = y[~found]
     deviation = float(rest.std())
-    if deviation == 0.0:
+    if deviation < _MIN_DEVIATION:
         return False
     rest = (rest - rest.mean()) / deviation
     likelihood = log_likelihood(kernel, categorical, x[~found], rest)

@@ -8,8 +8,6 @@ that ask at the same time get different children (GP-BUCB; Desautels, Krause and
 JMLR 15). Failed trials count as the worst. Outliers are left out: trials that are far worse than
 the others let expect.
 
-It learns from at most 200 trials, the 100 best and the 100 latest, so its cost is bounded.
-
 Shapes: N trials, K candidates, R running trials, D parameters. Genes are positions on the unit
 scale, NaN for parameters that a trial does not have.
 """
@@ -26,11 +24,11 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.model.learnt_rows import best_rows, learnt_rows
 from optuna_ga._breeding.model.outliers import explain_better, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
 from optuna_ga._breeding.model.warping import warped
-from optuna_ga._population.fitness import in_order
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -46,9 +44,9 @@ class _Fit(NamedTuple):
         version: The matrix's version.
         features: The features.
         kernel_of_all: Fitted to all of these trials; it tells which failures are outliers.
-        kernel_of_explained: Fitted to the others, the same if there are no others; it tells which
-            losses are outliers.
-        kernel: Fitted without either; the same if no losses are outliers.
+        kernel_without_failures: Fitted without these failures, the same if there are none; it
+            tells which losses are outliers.
+        kernel: Fitted without either, the same if no losses are outliers.
     """
 
     matrix: TrialMatrix
@@ -56,7 +54,7 @@ class _Fit(NamedTuple):
     version: int
     features: Features
     kernel_of_all: Kernel
-    kernel_of_explained: Kernel
+    kernel_without_failures: Kernel
     kernel: Kernel
 
 
@@ -147,7 +145,7 @@ class Surrogate:
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
-        return warped(ranks, stage.warp_quantile, self._objective, stage.max_loss)
+        return warped(ranks, stage.warp_quantile, self._objective, stage.max_loss_ratio)
 
     def known_losses(self, matrix: TrialMatrix) -> np.ndarray:
         """Return the losses `(n,)` of the trials of `learnt_rows` on the model's scale.
@@ -163,21 +161,22 @@ class Surrogate:
 
     def failed_by_chance(self, matrix: TrialMatrix) -> list[int]:
         """Return the rows of failed trials that are left out as outliers."""
-        return self._learn(matrix).failures
+        return self._learnt_from(matrix).failures
 
     def _rows(self, matrix: TrialMatrix) -> list[int]:
         """Return the rows of the trials that the model learns from."""
-        return self._learn(matrix).rows
+        return self._learnt_from(matrix).rows
 
-    def _learn(self, matrix: TrialMatrix) -> _Learnt:
+    def _learnt_from(self, matrix: TrialMatrix) -> _Learnt:
+        """Return which trials the model learns from, by the latest fit."""
         fit, last = self._fitted(matrix), self._learnt
         if last and last.fit is fit and last.n == len(matrix):
             return last
         all_rows = learnt_rows(matrix, len(matrix))
         rows = self._without_failures(matrix, all_rows, fit.features, fit.kernel_of_all)
         failures = sorted({*all_rows} - {*rows})
-        if fit.kernel is not fit.kernel_of_explained:
-            found = self._bad_losses(matrix, rows, fit.features, fit.kernel_of_explained)
+        if fit.kernel is not fit.kernel_without_failures:
+            found = self._bad_losses(matrix, rows, fit.features, fit.kernel_without_failures)
             rows = _without(rows, found)
         self._learnt = _Learnt(fit, len(matrix), rows, failures)
         return self._learnt
@@ -200,14 +199,14 @@ class Surrogate:
         principal = self._stage(matrix).principal_axes
         n_best = max(N_BEST, 3 * len(matrix.distributions)) if principal else N_BEST
         n_best = min(n_best, MAX_TRIALS // 2)  # Of more the best are not known.
-        best = matrix.units[_best(matrix, n)[:n_best]] if self._tuning.magnify else None
+        best = matrix.units[best_rows(matrix, n)[:n_best]] if self._tuning.magnify else None
         features = Features([*matrix.distributions.values()], best, principal=principal)
         kernel_of_all = kernel = self._kernel(matrix, rows, features)
-        explained = self._without_failures(matrix, rows, features, kernel_of_all)
-        if len(explained) < len(rows):
-            kernel = self._kernel(matrix, explained, features)
-        kernels = kernel_of_all, kernel, self._kernel_of_rest(matrix, explained, features, kernel)
-        self._fit = _Fit(matrix, n, matrix.version, features, *kernels)
+        kept = self._without_failures(matrix, rows, features, kernel_of_all)
+        if len(kept) < len(rows):
+            kernel = self._kernel(matrix, kept, features)
+        rest = self._kernel_without_outliers(matrix, kept, features, kernel)
+        self._fit = _Fit(matrix, n, matrix.version, features, kernel_of_all, kernel, rest)
         return self._fit
 
     def _kernel(self, matrix: TrialMatrix, rows: Sequence[int], features: Features) -> Kernel:
@@ -237,7 +236,7 @@ class Surrogate:
         limit = self._stage(matrix).max_loss_residual
         return self._outliers(matrix, rows, features, kernel, np.array(has_loss), limit)
 
-    def _kernel_of_rest(
+    def _kernel_without_outliers(
         self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel
     ) -> Kernel:
         """Return the kernel that is fitted without bad losses, or `kernel`, if there are none."""
@@ -246,8 +245,8 @@ class Surrogate:
             return kernel
         x, losses = features(matrix.units[rows]), self.losses(matrix, rows)
         rest = self._kernel(matrix, _without(rows, found), features)
-        explained = explain_better(found, rest, kernel, features.categorical, x, losses)
-        return rest if explained else kernel
+        is_better = explain_better(found, rest, kernel, features.categorical, x, losses)
+        return rest if is_better else kernel
 
     def _outliers(
         self,
@@ -281,34 +280,3 @@ def scheduled(n: int, growth: float) -> int:
     while (later := math.ceil(due * growth)) <= n:
         due = later
     return min(due, n)
-
-
-def learnt_rows(matrix: TrialMatrix, n: int) -> list[int]:
-    """Return the rows of the first `n` trials to learn from: all, or the best and the latest.
-
-    A failed trial is left out if another of these with the same values, as far as it got, has a
-    fitness: then the values were not to blame.
-    """
-    if n <= MAX_TRIALS:
-        rows = list(range(n))
-    else:
-        rows = sorted({*_best(matrix, n)[: MAX_TRIALS // 2], *range(n - MAX_TRIALS // 2, n)})
-    failed = [row for row in rows if matrix.ranks[row] is None]
-    if not failed:
-        return rows
-    others = matrix.units[[row for row in rows if matrix.ranks[row] is not None]]
-    repeated = {row for row in failed if _is_among(matrix.units[row], others)}
-    return [row for row in rows if row not in repeated]
-
-
-def _is_among(genes: np.ndarray, others: np.ndarray) -> bool:
-    """Return whether one of the others `(N, D)` has all of these genes `(D,)`."""
-    present = ~np.isnan(genes)
-    return bool((others[:, present] == genes[present]).all(axis=1).any())
-
-
-def _best(matrix: TrialMatrix, n: int) -> list[int]:
-    """Return the rows of the best of the first `n` trials, at least the 100 best of many."""
-    if n == len(matrix):
-        return matrix.fittest()
-    return matrix.rows(rank.number for rank in in_order(filter(None, matrix.ranks[:n])))

@@ -24,7 +24,10 @@ _MAX_VIOLATION = sys.float_info.max / 8  # So that sums do not overflow.
 
 
 def warped(
-    ranks: Sequence[Rank | None], quantile: float, objective: int = 0, max_loss: float = math.inf
+    ranks: Sequence[Rank | None],
+    quantile: float,
+    objective: int = 0,
+    max_loss_ratio: float = math.inf,
 ) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
@@ -37,8 +40,8 @@ def warped(
         quantile: Quantile of the losses above the best that is added to them before the logarithm:
             the higher, the less the differences between good trials count.
         objective: The position of the objective.
-        max_loss: A loss counts as at most so many times the 0.3-quantile of the losses above the
-            best, at least 1.
+        max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
+            above the best, without those that tie with it. At least 1.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -48,9 +51,9 @@ def warped(
     ]
     if not found:
         violations = _violations(ranks)
-        violations = violations.clip(max=_greatest(violations, max_loss))
+        violations = violations.clip(max=_greatest(violations, max_loss_ratio))
         return _standardized(_log_above(violations, quantile))
-    worst, middle, best = _greatest(found, max_loss), float(np.median(found)), min(found)
+    worst, middle, best = _greatest(found, max_loss_ratio), float(np.median(found)), min(found)
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
     scaled = _log_above(losses.clip(best, worst), quantile)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
@@ -75,13 +78,13 @@ def _violations(ranks: Sequence[Rank | None]) -> np.ndarray:
     return np.array([min(rank.violation, greatest) if rank else greatest for rank in ranks])
 
 
-def _greatest(losses: Sequence[float] | np.ndarray, max_loss: float) -> float:
+def _greatest(losses: Sequence[float] | np.ndarray, max_loss_ratio: float) -> float:
     """Return what losses `(n,)` count as at most."""
     above = np.asarray(losses) - np.min(losses)
     if not (above > 0.0).any():
         return float(np.max(losses))
     low = float(np.quantile(above[above > 0.0], _LOW_QUANTILE, method="lower"))
-    return min(float(np.max(losses)), float(np.min(losses)) + max_loss * low)
+    return min(float(np.max(losses)), float(np.min(losses)) + max_loss_ratio * low)
 
 
 def _log_above(losses: np.ndarray, quantile: float) -> np.ndarray:

@@ -73,3 +73,48 @@ def test_running_trials_are_predicted_with_the_parameters_of_their_branch() -> N
     assert predicted(known, {"c": 0.25, "x": 0.3}) == [0.25, 0.3]
     np.testing.assert_equal(predicted(known, {"c": 0.75, "x": 0.3}), [0.75, math.nan])
     np.testing.assert_equal(predicted(known, {"c": 0.25, "x": 0.3}, c="b"), [0.75, math.nan])
+
+
+def may_be_tried(known: KnownTrials, *genes: list[float]) -> list[bool]:
+    """Return which children repeat no known trial."""
+    return [bool(known.new(np.array([child]))[0]) for child in genes]
+
+
+def test_forgiven_values_may_be_tried_once_more() -> None:
+    """Only those of the rows that are forgiven, and of no trial that failed twice."""
+    failed, a, b, c = TrialState.FAIL, [0.25, 0.5], [0.75, 0.5], [0.5, 0.5]
+    finished = [trial_with(failed, x=x, y=y) for x, y in (a, b, c, c)]
+    known = KnownTrials([MINIMIZE], 10, [trial_with(x=0.1, y=0.1), *finished])
+    known.take_in()
+
+    assert may_be_tried(known, a, b, c) == [False, False, False]
+    known.forgive([1, 3, 4])
+    assert may_be_tried(known, a, b, c) == [True, False, False]
+    known.forgive([2])
+    assert may_be_tried(known, a, b, c) == [False, True, False]
+
+
+@pytest.mark.parametrize("partial_first", [True, False])
+def test_a_failure_half_way_is_another_one(partial_first: bool) -> None:
+    """Whichever came first, the values of both may be tried once more."""
+    failed = TrialState.FAIL
+    finished = [trial_with(failed, x=0.25), trial_with(failed, x=0.25, y=0.5)]
+    known = KnownTrials([MINIMIZE], 10, finished if partial_first else finished[::-1])
+    known.take_in()
+
+    assert may_be_tried(known, [0.25, 0.5]) == [False]
+    known.forgive([0, 1])
+    assert may_be_tried(known, [0.25, 0.5]) == [True]
+
+
+def test_nothing_is_forgiven_where_ranges_vary() -> None:
+    """There it is by their values that tried points are known."""
+    wider = create_trial(
+        value=0.0, params={"x": 1.5}, distributions={"x": FloatDistribution(0.0, 2.0)}
+    )
+    known = KnownTrials([MINIMIZE], 10, [trial_with(TrialState.FAIL, x=0.5), wider])
+    known.take_in()
+    known.forgive([0])
+
+    assert known.matrix.ranges_vary
+    assert may_be_tried(known, list(known.matrix.units[0])) == [False]
