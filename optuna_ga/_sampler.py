@@ -105,9 +105,9 @@ class GASampler(BaseSampler):
         promises most hypervolume.
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        No trial repeats another while anything else is left, but for a few of free workers, which
-        need the same seed, or none, and for failures by chance, whose values may be tried once
-        more. See `docs/explanation/algorithm.md`.
+        No trial repeats another while anything else is left, with two exceptions: free workers,
+        which need the same seed, or none, repeat a few; and the values of a failure by chance may
+        be tried once more. See `docs/explanation/algorithm.md`.
 
         Args:
             population_size: Number of first trials, a Latin hypercube, 2 to 1,000,000. Later
