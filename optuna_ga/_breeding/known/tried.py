@@ -34,11 +34,10 @@ class Tried:
 
     def once(self, trials: np.ndarray) -> frozenset[Key]:
         """Return the keys of those trials `(N, D)` that have been added exactly once."""
-        none: Counter[bytes] = Counter()
         return frozenset(
             (present, values)
             for present, values in _keys(trials)
-            if self._values.get(present, none)[values] == 1
+            if present in self._values and self._values[present][values] == 1
         )
 
     def repeats(

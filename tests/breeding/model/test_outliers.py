@@ -22,6 +22,7 @@ from tests.breeding.histories import MINIMIZE, UNIT
 from tests.studies import failed as failed_trial
 
 KERNEL = Kernel(1.5, 0.7, np.array([0.4, 0.6]))
+MATERN = ConstantKernel(KERNEL.variance) * Matern(KERNEL.lengths, nu=2.5)
 LIMIT = 2.0
 NUMBERS = np.zeros(2, bool)
 SIZES = range(20, 100, 5)
@@ -40,8 +41,7 @@ def standardized(y: np.ndarray) -> np.ndarray:
 
 def one_by_one(x: np.ndarray, y: np.ndarray, failed: np.ndarray) -> set[int]:
     """Return the failures that are left out, by fits to all trials but one."""
-    matern = ConstantKernel(KERNEL.variance) * Matern(KERNEL.lengths, nu=2.5)
-    process = GaussianProcessRegressor(matern + WhiteKernel(0.05), alpha=1e-8, optimizer=None)
+    process = GaussianProcessRegressor(MATERN + WhiteKernel(0.05), alpha=1e-8, optimizer=None)
     kept = [*range(len(y))]
     while left := [trial for trial in kept if failed[trial]]:
         centred = y - y[kept].mean()
@@ -139,8 +139,7 @@ def test_outliers_explain_losses_better_where_the_likelihoods_say_so(n_found: in
 
 def likelihood(x: np.ndarray, y: np.ndarray) -> float:
     """Return the logarithm of scikit-learn's marginal likelihood."""
-    matern = ConstantKernel(KERNEL.variance) * Matern(KERNEL.lengths, nu=2.5)
-    kernel = matern + WhiteKernel(KERNEL.noise)
+    kernel = MATERN + WhiteKernel(KERNEL.noise)
     process = GaussianProcessRegressor(kernel, alpha=1e-8, optimizer=None).fit(x, y)
     return float(process.log_marginal_likelihood_value_)
 
