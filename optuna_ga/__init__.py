@@ -16,6 +16,7 @@ from optuna_ga._results.final_generation import (
     best_of_final_generation,
     front_of_final_generation,
 )
+from optuna_ga._results.ignored import ignored_trials
 from optuna_ga._results.recheck import Rechecked, recheck_best
 from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.optimize_generations import optimize_generations
@@ -38,6 +39,7 @@ __all__ = [
     "best_of_final_generation",
     "front_of_final_generation",
     "generations_dataframe",
+    "ignored_trials",
     "optimize_generations",
     "parent_to_continue",
     "recheck_best",

@@ -25,6 +25,7 @@ SUITES = {
     "bad-values": "benchmarks.suites.failures:BAD_VALUES",
     "pruned": "benchmarks.suites.pruned:PRUNED",
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
+    "failures-biobj": "benchmarks.suites.failures_biobj:FAILURES_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",
     "trade-offs": "benchmarks.suites.trade_offs:TRADE_OFFS",
     "table-trade-offs": "benchmarks.suites.table_trade_offs:TABLE_TRADE_OFFS",

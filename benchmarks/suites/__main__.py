@@ -58,6 +58,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("pruned", "gp"): Limit(100, 20, 0),
     **{("constrained", sampler): _NOT_AT_ALL for sampler in ("gp", "qmc", "cmaes", "de")},
     ("bbob-biobj", "gp"): Limit(100, 1, 0),
+    ("failures-biobj", "gp"): _NOT_AT_ALL,
     ("front", "gp"): Limit(100, 1, 0),
     ("trade-offs", "gp"): Limit(100, 2, 0),
     ("table-trade-offs", "gp"): Limit(100, 3, 3),

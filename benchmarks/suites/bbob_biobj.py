@@ -10,8 +10,9 @@ Source: Brockhoff et al. (2022), https://doi.org/10.1162/evco_a_00298.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from optuna import Trial
@@ -33,6 +34,11 @@ class BiobjObjective:
         pair: Number of the pair, 1 to 55.
         dimension: Number of variables.
         seed: One less than the number of the instance.
+
+    Attributes:
+        space: The parameters.
+        bounds: The lower and the upper ends of their ranges `(2, dimension)`.
+        best_points: Where each of the functions is lowest `(2, dimension)`.
     """
 
     n_objectives = 2
@@ -40,26 +46,33 @@ class BiobjObjective:
     def __init__(self, pair: int, dimension: int, seed: int) -> None:
         self._problem = coco_problem("bbob-biobj", pair, dimension, seed)
         self.space: Mapping[str, BaseDistribution] = floats_of(self._problem)
-        self._ideal = np.array(_lowest_values(self._problem.name))
+        self.bounds = np.array([self._problem.lower_bounds, self._problem.upper_bounds])
+        functions = _functions(self._problem.name)
+        self._ideal = np.array([float(function.best_value()) for function in functions])
+        self.best_points = np.array([function.best_parameter() for function in functions])
         self._nadir = np.array(self._problem.largest_fvalues_of_interest)
 
     def __call__(self, trial: Trial) -> list[float]:
         """Return the values of both functions."""
         params = suggested(trial, self.space)
-        return [float(value) for value in self._problem([params[name] for name in self.space])]
+        return self.values([params[name] for name in self.space])
+
+    def values(self, point: Sequence[float]) -> list[float]:
+        """Return the values of both functions at a point `(dimension,)`."""
+        return [float(value) for value in self._problem(point)]
 
     def score(self, values: np.ndarray) -> float:
         """Return the hypervolume that the values `(n, 2)` leave."""
         return missing_hypervolume(values, self._ideal, self._nadir)
 
 
-def _lowest_values(name: str) -> list[float]:
-    """Return the lowest values of both functions of a problem, which its name identifies."""
+def _functions(name: str) -> list[Any]:
+    """Return both functions of a problem, which its name identifies."""
     from cocoex.bare_problem import BareProblem
 
     found = re.findall(r"bbob_f(\d+)_i(\d+)_d(\d+)", name)
     return [
-        float(BareProblem("bbob", int(function), int(dimension), int(instance)).best_value())
+        BareProblem("bbob", int(function), int(dimension), int(instance))
         for function, instance, dimension in found
     ]
 

@@ -33,9 +33,11 @@ _BEST = ("tpe", "cmaes", "adaptive-model-free", "adaptive")
 KINDS: Mapping[str, Kind] = {
     "tuning": Kind("run the tasks for tuning", tuning=True),
     "ablation": Kind(
-        "run the tasks for tuning with `adaptive` and with each of its settings changed",
+        "run the tasks for tuning with `adaptive` and with each of its settings changed; with "
+        "several objectives, with those for failures and bad losses",
         tuning=True,
         samplers=("adaptive", *ABLATIONS),
+        several=("adaptive", "no-failure-outliers", "no-loss-outliers", "unlimited-losses"),
     ),
     "stages": Kind(
         "run the tasks for tuning with `adaptive` and with its later stage changed",

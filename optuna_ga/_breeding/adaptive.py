@@ -59,7 +59,7 @@ class AdaptiveProposer(Proposer):
         n_fittest = MAX_TRIALS if settings.screen or several else settings.constants.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         tuning = settings.constants
-        self._tuning = tuning.for_several_objectives() if several else tuning
+        self._tuning = replace(tuning, later=None) if several else tuning
         self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
         self._front_surrogate: FrontSurrogate | None = None
@@ -121,13 +121,13 @@ class AdaptiveProposer(Proposer):
             return rows, None
         return rows, partial(self._front_surrogate.rating, weights=weights)
 
-    def failed_by_chance(self, matrix: TrialMatrix) -> Sequence[int]:
-        """Return the rows of failed trials that the model leaves out as outliers."""
+    def outliers(self, matrix: TrialMatrix) -> Sequence[int]:
+        """Return the rows of the trials that the model leaves out as outliers."""
         model = self._surrogate or self._front_surrogate
         rows = matrix.fittest()[: self._tuning.n_parents]
-        if not model or not matrix.has_failures or not self._are_enough(matrix, rows):
+        if not model or not self._are_enough(matrix, rows):
             return ()
-        return model.failed_by_chance(matrix)
+        return model.outliers(matrix)
 
     def _are_enough(self, matrix: TrialMatrix, rows: Sequence[int]) -> bool:
         """Return whether there are enough trials for a model of the parameters in some rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -33,11 +32,11 @@ class Tuning:
             logarithm: the higher, the less the differences between good trials count.
         max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
             above the best, ties left out, so that the good trials differ even if bad losses are
-            astronomical. With one objective.
+            astronomical.
         max_failure_residual: The model leaves out a failed trial that is more than so many
             standard deviations above its prediction from all other trials.
         max_loss_residual: The same for a trial with a loss, where outliers are far likelier than
-            noise. With one objective.
+            noise.
         step_prob: Probability of a step from one parent rather than an affine combination.
         log_steps: Range of the decimal logarithm of a step, in widths of the parameter's range.
         log_spread: Range of the decimal logarithm of an affine combination's spread, in spreads
@@ -95,10 +94,6 @@ class Tuning:
         )
         is_late = n_trials >= _EARLY_TRIALS_PER_PARAMETER * len(free)
         return self.later if free and is_continuous and is_late else self
-
-    def for_several_objectives(self) -> Tuning:
-        """Return these constants without what is for one objective alone."""
-        return replace(self, later=None, max_loss_ratio=math.inf, max_loss_residual=math.inf)
 
 
 _EARLY = Tuning()

@@ -85,6 +85,10 @@ class Breeder(ABC):
         """Return the genes of a trial that ends which mutated and were not in its origin."""
         return []
 
+    def ignored(self, study: Study) -> list[FrozenTrial]:
+        """Return the finished trials that are ignored as far too bad, by default none."""
+        return []
+
     @abstractmethod
     def forget(self, number: int) -> None:
         """Drop the memory of a trial that has ended."""

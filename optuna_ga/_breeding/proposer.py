@@ -86,8 +86,11 @@ class Proposer(ABC):
             OutdatedError: If a parent is not in the matrix yet.
         """
 
-    def failed_by_chance(self, matrix: TrialMatrix) -> Sequence[int]:
-        """Return the rows of failed trials whose values may be tried again, by default none."""
+    def outliers(self, matrix: TrialMatrix) -> Sequence[int]:
+        """Return the rows of trials that are ignored as far too bad, by default none.
+
+        The values of the failed trials among them may be tried again.
+        """
         return ()
 
     def random_gene(self, number: int, name: str, distribution: BaseDistribution) -> float:

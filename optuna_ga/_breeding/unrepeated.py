@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -37,6 +38,8 @@ from optuna_ga._population.genes import Gene
 from optuna_ga._population.unit_scale import from_unit
 
 _MAX_RUNNING = 256
+
+_logger = optuna.logging.get_logger("optuna.sampler")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class UnrepeatedBreeder(Breeder):
         self._new_known = partial(KnownTrials, study.directions, proposer.n_fittest)
         self._known = self._new_known([])
         self._children: TrialMemory[Child] = TrialMemory()
+        self._logged: set[int] = set()  # Numbers of the trials that are said to be ignored.
         self._lock = threading.RLock()
 
     def gene(
@@ -95,6 +99,14 @@ class UnrepeatedBreeder(Breeder):
             trials = self._known.matrix.trials
             parents = [trials[row] for row in child.bred.parents(choices=choices)]
             return Origin(parents, child.mutated)
+
+    def ignored(self, study: Study) -> list[FrozenTrial]:
+        """Return the finished trials that the proposer ignores as outliers, by number."""
+        with self._lock:
+            self._take_in(study, len(study.get_trials(deepcopy=False)))
+            matrix = self._known.matrix
+            found = [matrix.trials[row] for row in self._proposer.outliers(matrix)]
+        return sorted(found, key=lambda trial: trial.number)
 
     def forget(self, number: int) -> None:
         """Drop the genes of a trial that has ended."""
@@ -125,15 +137,36 @@ class UnrepeatedBreeder(Breeder):
 
     def _learn(self, study: Study, number: int) -> None:
         """Update the known trials, before a trial gets its first gene."""
+        running = self._take_in(study, number)
+        matrix = self._known.matrix
+        outliers = self._proposer.outliers(matrix)
+        self._known.forgive([row for row in outliers if matrix.ranks[row] is None])
+        self._log_ignored([row for row in outliers if matrix.ranks[row] is not None])
+        newest = running[-self._n_running :]
+        self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
+
+    def _take_in(self, study: Study, number: int) -> list[FrozenTrial]:
+        """Take in the finished trials, and return the running trials with lower numbers."""
         finished, running = self.generations.history(study, number)
         if finished is not self._known.finished:  # The study was deleted and created anew.
             self._known = self._new_known(finished)
             self._children.clear()
+            self._logged.clear()
         for trial in self._known.take_in():
             self._children.pop(trial.number, None)  # It may have run in another process.
-        self._known.forgive(self._proposer.failed_by_chance(self._known.matrix))
-        newest = running[-self._n_running :]
-        self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
+        return running
+
+    def _log_ignored(self, rows: Sequence[int]) -> None:
+        """Log the trials in some rows, once each: their values are ignored as far too bad."""
+        for row in rows:
+            trial = self._known.matrix.trials[row]
+            if trial.number not in self._logged:
+                self._logged.add(trial.number)
+                values = ", ".join(f"{value:g}" for value in trial.values)
+                _logger.info(
+                    f"The model ignores trial {trial.number}: its value {values} is far worse "
+                    "than other trials let expect."
+                )
 
     def _bred(self, study: Study, trial: FrozenTrial) -> Child:
         """Return the child that a trial becomes, given the trials known at its first gene."""

@@ -20,6 +20,7 @@ from optuna_ga._results.final_generation import (
     front_of_final_generation,
 )
 from optuna_ga._results.history import edges_of, generation_of, median, value_of
+from optuna_ga._results.ignored import ignored_trials
 from optuna_ga._sampler import GASampler
 from optuna_ga._training.lineage import lineage_of
 
@@ -56,6 +57,8 @@ def note_text(
     link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
     best = "Front" if len(study.directions) > 1 else "Best"
     parts = [HEADING, _settings(study, running), f"## {best} of the study", _best(study, link)]
+    if ignored := _ignored(study, link):
+        parts += ["## Ignored by the model", ignored]
     if size is None:
         parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
     else:
@@ -85,6 +88,19 @@ def _best(study: Study, link: str) -> str:
         return _described(study.best_trial, study.directions, link)
     except ValueError:
         return "No trial is complete and feasible yet."
+
+
+def _ignored(study: Study, link: str) -> str:
+    """Return which trials the model ignores; nothing if there are none, or no model."""
+    sampler = free_sampler(study)
+    name = repr(sampler) if isinstance(sampler, GASampler) else shown_sampler(study) or ""
+    if ".adaptive(" not in name or "screen=True" not in name:
+        return ""
+    numbers = [trial.number for trial in ignored_trials(study)]
+    links = [f"[{number}]({link}{number})" for number in numbers[:_MAX_VALUES]]
+    if len(numbers) > _MAX_VALUES:
+        links.append(f"and {len(numbers) - _MAX_VALUES} more")
+    return f"Far worse than other trials let expect: {', '.join(links)}." if links else ""
 
 
 def _final(study: Study, link: str) -> str:

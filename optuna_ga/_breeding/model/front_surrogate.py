@@ -70,10 +70,14 @@ class FrontSurrogate:
 
         return rate
 
-    def failed_by_chance(self, matrix: TrialMatrix) -> list[int]:
-        """Return the rows of failed trials that all models leave out as outliers."""
-        first, *others = ({*model.failed_by_chance(matrix)} for model in self._models)
-        return sorted(first.intersection(*others))
+    def outliers(self, matrix: TrialMatrix) -> list[int]:
+        """Return the rows of the trials that are left out as outliers.
+
+        They are the failed trials that all models leave out, and the others that any leaves out.
+        """
+        by_model = [{*model.outliers(matrix)} for model in self._models]
+        failed = {row for row in set.union(*by_model) if matrix.ranks[row] is None}
+        return sorted((set.union(*by_model) - failed) | set.intersection(*by_model))
 
 
 def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:

@@ -65,13 +65,13 @@ class _Learnt(NamedTuple):
         fit: The fit.
         n: The number of trials.
         rows: The rows that the fit learns from.
-        failures: The rows of failed trials that are left out as outliers.
+        outliers: The rows of the trials that are left out as outliers.
     """
 
     fit: _Fit
     n: int
     rows: list[int]
-    failures: list[int]
+    outliers: list[int]
 
 
 class Surrogate:
@@ -159,9 +159,9 @@ class Surrogate:
         found[np.isin(learnt, rows)] = losses
         return found
 
-    def failed_by_chance(self, matrix: TrialMatrix) -> list[int]:
-        """Return the rows of failed trials that are left out as outliers."""
-        return self._learnt_from(matrix).failures
+    def outliers(self, matrix: TrialMatrix) -> list[int]:
+        """Return the rows of the trials that are left out as outliers."""
+        return self._learnt_from(matrix).outliers
 
     def _rows(self, matrix: TrialMatrix) -> list[int]:
         """Return the rows of the trials that the model learns from."""
@@ -174,11 +174,10 @@ class Surrogate:
             return last
         all_rows = learnt_rows(matrix, len(matrix))
         rows = self._without_failures(matrix, all_rows, fit.features, fit.kernel_of_all)
-        failures = sorted({*all_rows} - {*rows})
         if fit.kernel is not fit.kernel_without_failures:
             found = self._bad_losses(matrix, rows, fit.features, fit.kernel_without_failures)
             rows = _without(rows, found)
-        self._learnt = _Learnt(fit, len(matrix), rows, failures)
+        self._learnt = _Learnt(fit, len(matrix), rows, sorted({*all_rows} - {*rows}))
         return self._learnt
 
     def _stage(self, matrix: TrialMatrix) -> Tuning:

@@ -26,6 +26,7 @@ MATERN = ConstantKernel(KERNEL.variance) * Matern(KERNEL.lengths, nu=2.5)
 LIMIT = 2.0
 NUMBERS = np.zeros(2, bool)
 SIZES = range(20, 100, 5)
+SEVERAL = replace(SCREENED, later=None)  # As with several objectives.
 
 
 def smooth(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -238,8 +239,7 @@ def test_two_objectives_have_the_best_point_of_trials_without_failures() -> None
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
 
     def best(how: str, max_residual: float) -> float:
-        tuning = SCREENED.for_several_objectives()
-        surrogate = FrontSurrogate(replace(tuning, max_failure_residual=max_residual), 2)
+        surrogate = FrontSurrogate(replace(SEVERAL, max_failure_residual=max_residual), 2)
         rate = surrogate.rating(parabola(how, 2), none_running, np.array([0.5, 0.5]))
         return float(points[np.argmax(rate(points)), 0])
 
@@ -251,7 +251,7 @@ def test_two_objectives_have_the_best_point_of_trials_without_failures() -> None
 def test_a_left_out_failure_counts_as_the_worst_for_the_front() -> None:
     """The other losses are on the scale of the trials that are not left out."""
     matrix = parabola("no value", 2)
-    surrogate = Surrogate(SCREENED.for_several_objectives(), 1)
+    surrogate = Surrogate(SEVERAL, 1)
     left_out = np.setdiff1d(range(40), surrogate._rows(matrix))
     rest = np.setdiff1d(range(40), left_out)
     losses = surrogate.known_losses(matrix)
@@ -263,9 +263,8 @@ def test_a_left_out_failure_counts_as_the_worst_for_the_front() -> None:
     assert losses[rest].std() == pytest.approx(1.0)
 
 
-def test_values_are_tried_again_that_all_models_take_for_chance() -> None:
-    """The two objectives are low in other regions; bad losses are not tried again."""
-    tuning = SCREENED.for_several_objectives()
+def test_several_objectives_have_the_outliers_of_all_models() -> None:
+    """The two objectives are low in other regions."""
     matrix = TrialMatrix([MINIMIZE] * 2, 200)
     for number in range(60):
         x = number * 0.618 % 1.0
@@ -273,11 +272,25 @@ def test_values_are_tried_again_that_all_models_take_for_chance() -> None:
         trial = failed_trial(x=x) if number % 4 == 0 else with_losses(x, losses)
         trial.number = number
         matrix.add(trial)
-    first, second = ({*Surrogate(tuning, which).failed_by_chance(matrix)} for which in (0, 1))
+    first, second = ({*Surrogate(SEVERAL, which).outliers(matrix)} for which in (0, 1))
 
     assert first - second and second - first
-    assert FrontSurrogate(tuning, 2).failed_by_chance(matrix) == sorted(first & second) != []
-    assert Surrogate(SCREENED).failed_by_chance(parabola("bad")) == []
+    assert FrontSurrogate(SEVERAL, 2).outliers(matrix) == sorted(first & second) != []
+
+
+def test_several_objectives_have_the_bad_losses_of_each_model() -> None:
+    """Of which only one has any; the other learns from the same trials."""
+    matrix = TrialMatrix([MINIMIZE] * 2, 200)
+    for number in range(60):
+        x = number * 0.618 % 1.0
+        bad = 0.6 + number / 100.0 if number % 4 == 0 else 0.0
+        trial = with_losses(x, [(x - 0.3) ** 2 + bad, (x - 0.6) ** 2])
+        trial.number = number
+        matrix.add(trial)
+    first, second = (Surrogate(SEVERAL, which).outliers(matrix) for which in (0, 1))
+
+    assert FrontSurrogate(SEVERAL, 2).outliers(matrix) == first != second == []
+    assert all(row % 4 == 0 for row in first)
 
 
 def test_equal_losses_beside_bad_ones_by_chance_are_never_a_better_explanation() -> None:

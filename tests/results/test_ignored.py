@@ -1,0 +1,125 @@
+"""`ignored_trials`: which trials it names, and that asking changes nothing."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
+
+from optuna_ga import GASampler, ignored_trials
+from optuna_ga._breeding.adaptive_settings import SCREENED
+from tests.studies import OpenDatabase, run, sphere, story
+
+
+def bad_by_chance(trial: Trial) -> float:
+    """Return the sphere's value, of every sixth trial a bad one."""
+    value = sphere(trial)
+    return 3.0 + value if trial.number % 6 == 5 else value
+
+
+def failing_by_chance(trial: Trial) -> float:
+    """Return the sphere's value, of every sixth trial none."""
+    value = sphere(trial)
+    return math.nan if trial.number % 6 == 5 else value
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the sampler logs."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: messages.append(record.getMessage()))
+    logger = optuna.logging.get_logger("optuna.sampler")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def numbers(study: Study) -> list[int]:
+    """Return the numbers of the trials that are ignored."""
+    return [trial.number for trial in ignored_trials(study)]
+
+
+@pytest.mark.parametrize("objective", [bad_by_chance, failing_by_chance])
+@pytest.mark.parametrize("sampler", [RandomSampler(seed=1), GASampler.adaptive(seed=1)])
+def test_they_are_bad_by_chance(objective: Callable[[Trial], float], sampler: BaseSampler) -> None:
+    """No other is ignored, whichever sampler suggested the trials."""
+    found = numbers(run(sampler, 60, objective))
+
+    assert found
+    assert found == sorted(found)
+    assert {number % 6 for number in found} == {5}
+
+
+def test_without_bad_trials_there_are_none() -> None:
+    """Nor among the first trials, from which no model learns yet."""
+    assert numbers(run(GASampler.adaptive(seed=0), 60)) == []
+    assert numbers(run(RandomSampler(seed=0), 2, bad_by_chance)) == []
+    assert numbers(optuna.create_study()) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"screen": False}, {"tuning": replace(SCREENED, max_loss_residual=math.inf)}]
+)
+def test_the_settings_of_the_studys_sampler_count(changes: dict[str, Any]) -> None:
+    """Without a model, or with another limit, nothing is ignored."""
+    study = run(GASampler.adaptive(seed=0), 60, bad_by_chance)
+    assert numbers(study)
+
+    study.sampler = GASampler.from_settings(replace(GASampler.adaptive().settings, **changes))
+
+    assert numbers(study) == []
+
+
+def test_a_search_goes_on_as_if_nobody_had_asked() -> None:
+    """Also in the middle of a generation; the study is not written to."""
+
+    def ask(study: Study, trial: FrozenTrial) -> None:
+        before = story(study), study.user_attrs
+        ignored_trials(study)
+        assert (story(study), study.user_attrs) == before
+
+    asked = optuna.create_study(sampler=GASampler.adaptive(seed=0))
+    asked.optimize(bad_by_chance, n_trials=40, callbacks=[ask])
+
+    assert story(asked) == story(run(GASampler.adaptive(seed=0), 40, bad_by_chance))
+
+
+def test_a_stored_study_names_the_same(open_database: OpenDatabase) -> None:
+    """When it is loaded to be looked at, with Optuna's sampler."""
+    study = run(GASampler.adaptive(seed=0), 60, bad_by_chance, storage=open_database())
+    loaded = optuna.load_study(study_name=study.study_name, storage=open_database())
+
+    assert numbers(loaded) == numbers(study) != []
+
+
+def test_a_value_that_is_ignored_is_logged_once(logged: list[str]) -> None:
+    """Failures are not: Optuna logs these."""
+    study = run(GASampler.adaptive(seed=0), 61, bad_by_chance)
+    last = ignored_trials(study)
+
+    assert len(logged) == len({*logged})
+    for trial in last:
+        if trial.number < 60:
+            value = f"its value {trial.value:g} is far worse"
+            assert any(f"trial {trial.number}: {value}" in message for message in logged)
+    before = len(logged)
+    run(GASampler.adaptive(seed=0), 61, failing_by_chance)
+    assert len(logged) == before > 0
+
+
+def test_what_is_no_study_is_refused() -> None:
+    """The error names the argument."""
+    with pytest.raises(TypeError, match=r"`study` must be an `optuna.Study`"):
+        ignored_trials(None)  # type: ignore[arg-type]
