@@ -17,7 +17,7 @@ import pytest
 from optuna import Study, Trial
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, save_note
@@ -27,6 +27,7 @@ from optuna_ga import (
     DashboardReport,
     GASampler,
     best_of_final_generation,
+    ignored_trials,
     optimize_generations,
     schedule_of,
 )
@@ -132,6 +133,37 @@ def test_the_note_has_the_schedule_that_trained_the_answer() -> None:
     steps = [params["step"] for params in schedule_of(study, answer)]
     assert [row[1] for row in rows.values()] == [f"`{step}`" for step in steps]
     assert "segment" not in reported(run(of_four(), 8))
+
+
+def bad_by_chance(trial: Trial) -> float:
+    """Return the sphere's value, of every sixth trial a bad one."""
+    return sphere(trial) + (3.0 if trial.number % 6 == 5 else 0.0)
+
+
+def test_the_note_names_the_trials_that_the_model_ignores() -> None:
+    """With links, also if the study is loaded without its sampler."""
+    study = run(GASampler.adaptive(seed=1), 60, bad_by_chance)
+    numbers = [trial.number for trial in ignored_trials(study)]
+    links = ", ".join(f"[{each}](/dashboard/studies/0/trials?numbers={each})" for each in numbers)
+    text = f"## Ignored by the model\n\nFar worse than other trials let expect: {links}."
+
+    assert len(numbers) > 1
+    assert text in reported(study)
+    study.sampler = RandomSampler()
+    assert text in reported(study)
+
+
+@pytest.mark.parametrize(
+    "sampler", [GASampler(10), GASampler.adaptive(screen=False), RandomSampler(seed=1)]
+)
+def test_the_note_names_no_ignored_trials_without_a_model(sampler: BaseSampler) -> None:
+    """Even if a model of the same trials would ignore some."""
+    study = run(GASampler.adaptive(seed=1), 60, bad_by_chance)
+    assert ignored_trials(study)
+    own = optuna.create_study(sampler=sampler)
+    own.add_trials(study.trials)
+
+    assert "Ignored" not in reported(own)
 
 
 def test_the_table_of_generations_has_an_end() -> None:
