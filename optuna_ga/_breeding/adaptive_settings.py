@@ -32,7 +32,7 @@ class Tuning:
             logarithm: the higher, the less the differences between good trials count.
         max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
             above the best, ties left out, so that the good trials differ even if bad losses are
-            astronomical.
+            astronomical. With several objectives losses of the front count as they are.
         max_failure_residual: The model leaves out a failed trial that is more than so many
             standard deviations above its prediction from all other trials.
         max_loss_residual: The same for a trial with a loss, where outliers are far likelier than

@@ -56,10 +56,7 @@ def fittest_by(ranks: Sequence[Rank], weights: np.ndarray, tuning: Tuning) -> li
     if alike < 2:
         return list(ranks[:n])
     objectives = range(len(weights))
-    scaled = [
-        warped(ranks[:alike], tuning.warp_quantile, objective, tuning.max_loss_ratio)
-        for objective in objectives
-    ]
+    scaled = [warped(ranks[:alike], tuning.warp_quantile, objective) for objective in objectives]
     losses = np.column_stack(scaled)
     found = distances(losses, losses[fronts(losses) == 0], weights)
     nearest = np.argsort(found, kind="stable")[:n].tolist()

@@ -27,6 +27,13 @@ def fronts(losses: np.ndarray) -> np.ndarray:
     return found
 
 
+def undominated(losses: np.ndarray) -> np.ndarray:
+    """Return which points are in front 0, as booleans `(N,)`, by losses `(N, M)`."""
+    if losses.shape[1] == 1:
+        return np.asarray(losses[:, 0] == losses.min(initial=np.inf))
+    return np.asarray(_n_dominating(losses, losses) == 0)
+
+
 def _n_dominating(some: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Return how many of some points `(n, M)` dominate each point `(N,)`."""
     count = np.zeros(len(losses), int)

@@ -28,7 +28,7 @@ from optuna_ga._breeding.model.learnt_rows import best_rows, learnt_rows
 from optuna_ga._breeding.model.outliers import explain_better, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
-from optuna_ga._breeding.model.warping import warped
+from optuna_ga._breeding.model.warping import on_front, warped
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -226,14 +226,16 @@ class Surrogate:
     ) -> np.ndarray:
         """Return which trials in some rows `(n,)` have a loss that is an outlier, as booleans.
 
-        Infinite losses and those of pruned and infeasible trials are none.
+        Infinite losses and those of the front, of pruned and of infeasible trials are none.
         """
+        ranks = [matrix.ranks[row] for row in rows]
         has_loss = [
             rank is not None and rank.is_candidate and math.isfinite(rank.losses[self._objective])
-            for rank in (matrix.ranks[row] for row in rows)
+            for rank in ranks
         ]
+        suspects = np.array(has_loss, bool) & ~on_front(ranks)
         limit = self._stage(matrix).max_loss_residual
-        return self._outliers(matrix, rows, features, kernel, np.array(has_loss), limit)
+        return self._outliers(matrix, rows, features, kernel, suspects, limit)
 
     def _kernel_without_outliers(
         self, matrix: TrialMatrix, rows: list[int], features: Features, kernel: Kernel

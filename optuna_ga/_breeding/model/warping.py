@@ -1,7 +1,8 @@
 """The scale of the models: logarithmic above the best loss, so that good trials are told apart.
 
 It does not change if an objective is shifted or multiplied. Losses far above the good ones count
-alike, so that astronomical ones of trainings that diverge leave the good ones apart. Infeasible
+alike, so that astronomical ones of trainings that diverge leave the good ones apart. Those of the
+front, which may span decades with several objectives, are told apart in any case. Infeasible
 trials lie above the worst feasible one, the farther the more they violate, so that a model knows
 on which side of a constraint the feasible trials are. While there is no feasible trial, the
 violation is the loss.
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from optuna_ga._population.fitness import Rank
+from optuna_ga._population.fronts import undominated
 
 _LOW_QUANTILE = 0.3
 _MAX_VIOLATION = sys.float_info.max / 8  # So that sums do not overflow.
@@ -41,7 +43,8 @@ def warped(
             the higher, the less the differences between good trials count.
         objective: The position of the objective.
         max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
-            above the best, without those that tie with it. At least 1.
+            above the best, without those that tie with it, or as the greatest of the front if
+            that is more. At least 1.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -53,7 +56,8 @@ def warped(
         violations = _violations(ranks)
         violations = violations.clip(max=_greatest(violations, max_loss_ratio))
         return _standardized(_log_above(violations, quantile))
-    worst, middle, best = _greatest(found, max_loss_ratio), float(np.median(found)), min(found)
+    worst = max(_greatest(found, max_loss_ratio), _greatest_of_front(ranks, objective))
+    middle, best = float(np.median(found)), min(found)
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
     scaled = _log_above(losses.clip(best, worst), quantile)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
@@ -61,6 +65,23 @@ def warped(
         violations = _violations(ranks)[infeasible]
         scaled[infeasible] = scaled.max() + _above_feasible(violations, scaled)
     return _standardized(scaled)
+
+
+def on_front(ranks: Sequence[Rank | None]) -> np.ndarray:
+    """Return which trials are complete, feasible and dominated by none, as booleans `(n,)`."""
+    found = np.zeros(len(ranks), bool)
+    candidates = [row for row, rank in enumerate(ranks) if rank and rank.is_candidate]
+    losses = [rank.losses for rank in ranks if rank and rank.is_candidate]
+    if candidates:
+        found[candidates] = undominated(np.array(losses))
+    return found
+
+
+def _greatest_of_front(ranks: Sequence[Rank | None], objective: int) -> float:
+    """Return an eighth of the greatest finite loss of the front; minus infinity if none is."""
+    front = zip(ranks, on_front(ranks), strict=True)
+    losses = [rank.losses[objective] for rank, is_on_front in front if rank and is_on_front]
+    return max(filter(math.isfinite, losses), default=-math.inf) / 8
 
 
 def _eighth(rank: Rank | None, objective: int, worst: float, middle: float) -> float:
