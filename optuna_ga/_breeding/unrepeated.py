@@ -75,7 +75,8 @@ class UnrepeatedBreeder(Breeder):
         self._new_known = partial(KnownTrials, study.directions, proposer.n_fittest)
         self._known = self._new_known([])
         self._children: TrialMemory[Child] = TrialMemory()
-        self._logged: set[int] = set()  # Numbers of the trials that are said to be ignored.
+        self._first_ignored: FrozenTrial | None = None  # The first with a value that is ignored.
+        self._has_logged = False
         self._lock = threading.RLock()
 
     def gene(
@@ -86,7 +87,9 @@ class UnrepeatedBreeder(Breeder):
             child = self._child_of(study, trial)
             value = self._value(child, trial.number, name, distribution)
             seed = self._proposer.seed
-            return self._known.unexhausted(value, trial, name, distribution, seed)
+            value = self._known.unexhausted(value, trial, name, distribution, seed)
+        self._log_ignored()
+        return value
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
         """Return the parents, the fittest first, and the mutated genes of known parameters."""
@@ -139,9 +142,13 @@ class UnrepeatedBreeder(Breeder):
         """Update the known trials, before a trial gets its first gene."""
         running = self._take_in(study, number)
         matrix = self._known.matrix
-        outliers = self._proposer.outliers(matrix)
+        outliers: Sequence[int] = ()
+        if matrix.has_failures or number >= self._proposer.population_size:
+            outliers = self._proposer.outliers(matrix)
         self._known.forgive([row for row in outliers if matrix.ranks[row] is None])
-        self._log_ignored([row for row in outliers if matrix.ranks[row] is not None])
+        if self._first_ignored is None:
+            ignored = (matrix.trials[row] for row in outliers if matrix.ranks[row] is not None)
+            self._first_ignored = next(ignored, None)
         newest = running[-self._n_running :]
         self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
 
@@ -151,22 +158,22 @@ class UnrepeatedBreeder(Breeder):
         if finished is not self._known.finished:  # The study was deleted and created anew.
             self._known = self._new_known(finished)
             self._children.clear()
-            self._logged.clear()
+            self._first_ignored, self._has_logged = None, False
         for trial in self._known.take_in():
             self._children.pop(trial.number, None)  # It may have run in another process.
         return running
 
-    def _log_ignored(self, rows: Sequence[int]) -> None:
-        """Log the trials in some rows, once each: their values are ignored as far too bad."""
-        for row in rows:
-            trial = self._known.matrix.trials[row]
-            if trial.number not in self._logged:
-                self._logged.add(trial.number)
-                values = ", ".join(f"{value:g}" for value in trial.values)
-                _logger.info(
-                    f"The model ignores trial {trial.number}: its value {values} is far worse "
-                    "than other trials let expect."
-                )
+    def _log_ignored(self) -> None:
+        """Log once that a trial with a value is ignored, without the lock: handlers may wait."""
+        trial = self._first_ignored
+        if trial is None or self._has_logged:
+            return
+        self._has_logged = True
+        _logger.info(
+            f"The model ignores trial {trial.number} at present, since {_shown_values(trial)} far "
+            "worse than predicted from the other trials. `optuna_ga.ignored_trials(study)` "
+            "returns all such trials; only the first is logged."
+        )
 
     def _bred(self, study: Study, trial: FrozenTrial) -> Child:
         """Return the child that a trial becomes, given the trials known at its first gene."""
@@ -246,3 +253,8 @@ class UnrepeatedBreeder(Breeder):
         distributions = dict(self._known.matrix.distributions)
         genes = dict(zip(distributions, units.tolist(), strict=True))
         return Child(genes, distributions, bred, mutated)
+
+
+def _shown_values(trial: FrozenTrial) -> str:
+    values = ", ".join(f"{value:g}" for value in trial.values)
+    return f"its value {values} is" if len(trial.values) == 1 else f"of its values {values} one is"

@@ -13,7 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int, check_study
-from optuna_ga._dashboard.note import HEADING, note_text
+from optuna_ga._dashboard.note import HEADING, ignored_by_model, note_text
 from optuna_ga._optuna_internals import read_trials
 from optuna_ga._results.history import generation_of, population_size_of
 from optuna_ga._sampler import GASampler
@@ -53,8 +53,8 @@ class DashboardReport:
     """Callback that reports a search in optuna-dashboard.
 
     After each generation it writes the study's note: the sampler's settings, the best trial of
-    the study, the best trial of the final generation (with several objectives: their fronts), and
-    a table of the last 50 generations.
+    the study, the trials that its model ignores, the best trial of the final generation (with
+    several objectives: their fronts), and a table of the last 50 generations.
     Text above the report's heading is the user's own and stays.
 
     It also keeps the figures of `optuna_ga.visualization` on the study's page up to date, within
@@ -132,7 +132,9 @@ class DashboardReport:
 
         size = _population_size(study)
         with self._lock:
-            _write_note(study, size, running)  # First, since the figures may fail.
+            ignored = ignored_by_model(study, running=running)
+            write_note = partial(_write_note, study, size, ignored, running)
+            write_note()  # First, since the figures may fail.
             missing = []
             for name, figure in () if size is None else _figures(study, size):
                 if figure is None:
@@ -140,7 +142,7 @@ class DashboardReport:
                 else:
                     save_plotly_graph_object(study, figure, graph_object_id=f"ga-{name}")
             if missing:
-                _write_note(study, size, running, missing)
+                write_note(missing)
 
     def _is_due(self, study: Study, trial: FrozenTrial) -> bool:
         size = _population_size(study) or _TRIALS_BETWEEN_REPORTS
@@ -172,14 +174,19 @@ def _population_size(study: Study) -> int | None:
 
 
 def _write_note(
-    study: Study, size: int | None, running: bool, missing: Sequence[str] = ()
+    study: Study,
+    size: int | None,
+    ignored: Sequence[int],
+    running: bool,
+    missing: Sequence[str] = (),
 ) -> None:
     """Write the note below the user's own text."""
     from optuna_dashboard import get_note, save_note
 
     user_text = re.split(rf"(?m)^{HEADING}\s*$", get_note(study))[0].rstrip()
     separator = "\n\n" if user_text else ""
-    save_note(study, user_text + separator + note_text(study, size, missing, running=running))
+    text = note_text(study, size, missing, ignored, running=running)
+    save_note(study, user_text + separator + text)
 
 
 class _LastTrials(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import free_sampler, locate
 from optuna_ga._population.fitness import first_front, fittest, rank
 from optuna_ga._records import CHECKPOINT, shown_sampler
@@ -40,7 +41,12 @@ _COUNTED_STATES = {
 
 
 def note_text(
-    study: Study, size: int | None, missing: Sequence[str] = (), *, running: bool = False
+    study: Study,
+    size: int | None,
+    missing: Sequence[str] = (),
+    ignored: Sequence[int] = (),
+    *,
+    running: bool = False,
 ) -> str:
     """Return the note from its heading on, as Markdown.
 
@@ -48,6 +54,7 @@ def note_text(
         study: The study.
         size: Number of trials in a generation; None if the study has no generations.
         missing: Names of the figures that are too large to be shown.
+        ignored: Numbers of the trials that the model ignores.
         running: Whether the study's sampler suggests its trials. A study that was loaded to be
             looked at has Optuna's default sampler.
     """
@@ -57,8 +64,8 @@ def note_text(
     link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
     best = "Front" if len(study.directions) > 1 else "Best"
     parts = [HEADING, _settings(study, running), f"## {best} of the study", _best(study, link)]
-    if ignored := _ignored(study, link):
-        parts += ["## Ignored by the model", ignored]
+    if ignored:
+        parts += ["## Ignored by the model", _ignored(ignored, link)]
     if size is None:
         parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
     else:
@@ -69,6 +76,23 @@ def note_text(
     if missing:
         parts.append(f"A generation is too large for these figures: {', '.join(missing)}.")
     return "\n\n".join(parts)
+
+
+def ignored_by_model(study: Study, *, running: bool = False) -> list[int]:
+    """Return the numbers of the trials that the model of the study's sampler ignores, if any.
+
+    Args:
+        study: The study.
+        running: Whether the study's sampler suggests its trials; else the recorded one counts.
+    """
+    sampler = free_sampler(study)
+    if isinstance(sampler, GASampler):
+        settings = sampler.settings
+        has_model = isinstance(settings, AdaptiveSettings) and settings.screen
+    else:
+        recorded = "" if running else shown_sampler(study) or ""
+        has_model = ".adaptive(" in recorded and "screen=True" in recorded
+    return [trial.number for trial in ignored_trials(study)] if has_model else []
 
 
 def _settings(study: Study, running: bool) -> str:
@@ -90,17 +114,12 @@ def _best(study: Study, link: str) -> str:
         return "No trial is complete and feasible yet."
 
 
-def _ignored(study: Study, link: str) -> str:
-    """Return which trials the model ignores; nothing if there are none, or no model."""
-    sampler = free_sampler(study)
-    name = repr(sampler) if isinstance(sampler, GASampler) else shown_sampler(study) or ""
-    if ".adaptive(" not in name or "screen=True" not in name:
-        return ""
-    numbers = [trial.number for trial in ignored_trials(study)]
+def _ignored(numbers: Sequence[int], link: str) -> str:
+    """Return which trials the model ignores."""
     links = [f"[{number}]({link}{number})" for number in numbers[:_MAX_VALUES]]
     if len(numbers) > _MAX_VALUES:
         links.append(f"and {len(numbers) - _MAX_VALUES} more")
-    return f"Far worse than other trials let expect: {', '.join(links)}." if links else ""
+    return f"Far worse than the model predicts from the other trials: {', '.join(links)}."
 
 
 def _final(study: Study, link: str) -> str:

@@ -17,10 +17,15 @@ from optuna_ga._sampler import GASampler, breeder_of
 def ignored_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that the model of `GASampler.adaptive` ignores, by number.
 
-    They failed, or their values are far worse than the model predicts from all other trials, as
-    if by chance. An ignored trial keeps its value in the study and can still be a parent, but the
-    model does not learn from it; with several objectives, from the values that are so bad. The
-    next results may change what is ignored.
+    They failed, or have a value that is far worse than the model predicts from the other trials.
+    Most such trials are bad by chance, but some are not. A trial with a value keeps it and can
+    still be a parent. With several objectives each has a model of its own, which ignores its own
+    bad values; a failed trial is returned if all models ignore it.
+
+    Only the trials that the model learns from are considered: with more than 200 the 100 best and
+    the 100 latest, and of failed trials those whose values have no other result. The next results
+    may change what is ignored. Workers that run freely see results in different orders, so the
+    models of some may ignore others.
 
     Args:
         study: A study of any sampler. Its own settings count if its sampler is an adaptive
@@ -34,7 +39,7 @@ def ignored_trials(study: Study) -> list[FrozenTrial]:
     settings = sampler.settings if isinstance(sampler, GASampler) else None
     if not isinstance(settings, AdaptiveSettings):
         settings = AdaptiveSettings(population_size=10, screen=True, seed=0, record=False)
-    # A sampler of its own: the study's would take in trials earlier, and a seed of its own, of
-    # which nothing here depends, would be recorded.
+    # Not by the study's sampler, which would take in trials earlier than the search does. The seed
+    # does not matter here; without it one would be recorded.
     own = GASampler.from_settings(replace(settings, seed=0, record=False))
     return copy.deepcopy(breeder_of(own, study).ignored(study))

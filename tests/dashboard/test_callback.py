@@ -31,6 +31,7 @@ from optuna_ga import (
     optimize_generations,
     schedule_of,
 )
+from optuna_ga._dashboard.note import note_text
 from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
 from tests.training.walks import walk
 
@@ -145,12 +146,35 @@ def test_the_note_names_the_trials_that_the_model_ignores() -> None:
     study = run(GASampler.adaptive(seed=1), 60, bad_by_chance)
     numbers = [trial.number for trial in ignored_trials(study)]
     links = ", ".join(f"[{each}](/dashboard/studies/0/trials?numbers={each})" for each in numbers)
-    text = f"## Ignored by the model\n\nFar worse than other trials let expect: {links}."
+    text = (
+        "## Ignored by the model\n\n"
+        f"Far worse than the model predicts from the other trials: {links}."
+    )
 
     assert len(numbers) > 1
     assert text in reported(study)
     study.sampler = RandomSampler()
     assert text in reported(study)
+
+
+def test_the_note_names_ignored_trials_while_a_model_suggests_trials() -> None:
+    """Not after another sampler has taken over, which ignores none."""
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=1))
+    study.optimize(bad_by_chance, n_trials=40, callbacks=[DashboardReport()])
+    assert "Ignored by the model" in get_note(study)
+
+    study.sampler = RandomSampler(seed=0)
+    study.optimize(sphere, n_trials=10, callbacks=[DashboardReport()])
+
+    assert "Ignored by the model" not in get_note(study)
+
+
+def test_the_list_of_ignored_trials_has_an_end() -> None:
+    """A hundred are named, and the others are counted."""
+    text = note_text(run(of_four(), 4), 4, ignored=range(150))
+
+    assert "[99](/dashboard/studies/0/trials?numbers=99), and 50 more." in text
+    assert "[100]" not in text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -107,21 +107,69 @@ def test_a_stored_study_names_the_same(open_database: OpenDatabase) -> None:
     assert numbers(loaded) == numbers(study) != []
 
 
-def test_a_value_that_is_ignored_is_logged_once(logged: list[str]) -> None:
-    """Failures are not: Optuna logs these."""
-    study = run(GASampler.adaptive(seed=0), 60, bad_by_chance)
-    ignored = ignored_trials(study)
-    sphere(study.ask())
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_the_first_value_that_is_ignored_is_logged(
+    directions: list[Literal["minimize", "maximize"]], logged: list[str]
+) -> None:
+    """Once for each study; failures are not, since Optuna logs these."""
+    several = len(directions) > 1
 
-    assert len(logged) == len({*logged})
-    for trial in ignored:
-        assert (
-            f"The model ignores trial {trial.number}: its value {trial.value:g} is far worse "
-            "than other trials let expect."
-        ) in logged
-    before = len(logged)
-    run(GASampler.adaptive(seed=0), 60, failing_by_chance)
-    assert len(logged) == before > 1
+    def objective(trial: Trial) -> float | tuple[float, float]:
+        value = bad_by_chance(trial)
+        return (value, trial.params["x"]) if several else value
+
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=0), directions=directions)
+    ignored: list[FrozenTrial] = []
+
+    def note(study: Study, trial: FrozenTrial) -> None:
+        if not ignored:
+            ignored.extend(ignored_trials(study))
+
+    study.optimize(objective, n_trials=60, callbacks=[note])
+    values = ", ".join(f"{value:g}" for value in ignored[0].values)
+    start = f"The model ignores trial {ignored[0].number} at present, since "
+
+    assert len(logged) == 1
+    assert logged[0].startswith(start + ("of its values " if several else "its value ") + values)
+    study.optimize(objective, n_trials=20)
+    run(GASampler.adaptive(seed=0), 40, failing_by_chance)
+    assert len(logged) == 1
+
+
+def test_a_study_that_is_created_anew_logs_anew(logged: list[str]) -> None:
+    """Its storage gives it the id of the old study."""
+    sampler = GASampler.adaptive(seed=0)
+    for _ in range(2):
+        storage = optuna.storages.RDBStorage("sqlite://")
+        run(sampler, 40, bad_by_chance, storage=storage, study_name="s")
+        optuna.delete_study(study_name="s", storage=storage)
+        run(sampler, 40, bad_by_chance, storage=storage, study_name="s")
+
+    assert len(logged) == 4
+
+
+def test_with_two_objectives_values_and_failures_are_named() -> None:
+    """Those that are bad by chance, and no trial of the front."""
+
+    def objective(trial: Trial) -> tuple[float, float]:
+        value = failing_by_chance(trial) + (4.0 if trial.number % 6 == 2 else 0.0)
+        return value, (trial.params["x"] - 0.5) ** 2
+
+    study = run(RandomSampler(seed=0), 60, objective, directions=["minimize"] * 2)
+    found = numbers(study)
+
+    assert {number % 6 for number in found} == {2, 5}
+    assert not {*found} & {trial.number for trial in study.best_trials}
+
+
+def test_a_failure_whose_values_have_succeeded_is_not_named() -> None:
+    """The model learns from the other result."""
+    study = run(GASampler.adaptive(seed=1), 40, failing_by_chance)
+    (failed, *_) = ignored_trials(study)
+    study.enqueue_trial(failed.params)
+    study.optimize(sphere, n_trials=1)
+
+    assert failed.number not in numbers(study)
 
 
 def test_what_is_no_study_is_refused() -> None:

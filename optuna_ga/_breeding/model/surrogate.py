@@ -6,7 +6,7 @@ the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.
 trials are assumed to end as the model expects, which removes the uncertainty around them: workers
 that ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014,
 JMLR 15). Failed trials count as the worst. Outliers are left out: trials that are far worse than
-the others let expect.
+the model predicts from the others.
 
 Shapes: N trials, K candidates, R running trials, D parameters. Genes are positions on the unit
 scale, NaN for parameters that a trial does not have.

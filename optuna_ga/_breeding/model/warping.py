@@ -73,7 +73,7 @@ def on_front(ranks: Sequence[Rank | None]) -> np.ndarray:
     candidates = [row for row, rank in enumerate(ranks) if rank and rank.is_candidate]
     losses = [rank.losses for rank in ranks if rank and rank.is_candidate]
     if candidates:
-        found[candidates] = undominated(np.array(losses))
+        found[candidates] = undominated(np.array(losses, float))
     return found
 
 

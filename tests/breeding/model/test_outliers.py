@@ -293,6 +293,22 @@ def test_several_objectives_have_the_bad_losses_of_each_model() -> None:
     assert all(row % 4 == 0 for row in first)
 
 
+def test_no_trial_of_the_front_has_a_bad_loss() -> None:
+    """However far above its prediction: it may be an end of the front."""
+    matrix = TrialMatrix([MINIMIZE] * 2, 200)
+    for number in range(60):
+        x = number * 0.618 % 1.0
+        bad = 0.6 + number / 100.0 if number % 4 == 0 else 0.0
+        best = -1.0 if number == 32 else 0.0
+        trial = with_losses(x, [(x - 0.3) ** 2 + bad, (x - 0.6) ** 2 + best])
+        trial.number = number
+        matrix.add(trial)
+    found = FrontSurrogate(SEVERAL, 2).outliers(matrix)
+
+    assert len(found) > 8
+    assert 32 not in found
+
+
 def test_equal_losses_beside_bad_ones_by_chance_are_never_a_better_explanation() -> None:
     """However the mean of equal losses is rounded: no model learns from them."""
     for n in range(20, 60):

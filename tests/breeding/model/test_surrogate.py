@@ -20,8 +20,9 @@ from optuna_ga._breeding.adaptive_settings import SCREENED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.learnt_rows import learnt_rows
 from optuna_ga._breeding.model.surrogate import Surrogate, scheduled
-from optuna_ga._breeding.model.warping import warped
+from optuna_ga._breeding.model.warping import on_front, warped
 from optuna_ga._population import fitness
+from tests import several
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT
 from tests.studies import added, failed, pruned
 
@@ -258,6 +259,34 @@ def test_the_limit_knows_trials_with_a_loss_alone() -> None:
     assert np.diff(limited[:5]) / (limited[1] - limited[0]) == pytest.approx(
         np.diff(expected) / np.log(2.0)
     )
+
+
+def test_losses_of_the_front_count_as_they_are() -> None:
+    """It may span decades; what it dominates counts as at most its greatest loss."""
+    front = [fitness.Rank(0.0, False, 0, (10.0**k, float(-k)), k) for k in range(8)]
+    behind = [fitness.Rank(0.0, False, 0, (loss, -0.5), 9) for loss in (2e3, 1e30)]
+    ranks = [*front, *behind]
+    limited = warped(ranks, 0.0, max_loss_ratio=1.0)
+    clipped = warped([*front, behind[0], behind[1]._replace(losses=(1e7, -0.5))], 0.0)
+
+    assert limited == pytest.approx(clipped)
+    assert warped(ranks, 0.0, 1, max_loss_ratio=1.0) == pytest.approx(warped(ranks, 0.0, 1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+def test_the_front_is_of_candidates_that_none_dominates(losses: list[tuple[int, int]]) -> None:
+    """As the fronts of `tests.several` say; with one objective it is the best."""
+    ranks = [
+        fitness.Rank(0.0, False, 0, tuple(map(float, each)), number)
+        for number, each in enumerate(losses)
+    ]
+    others = [None, fitness.Rank(1.0, False, 0, (-1.0, -1.0), 98)]
+    first = several.fronts(losses)[0] if losses else []
+    best = min((first for first, _ in losses), default=None)
+    single = [rank._replace(losses=rank.losses[:1]) for rank in ranks]
+
+    assert [*np.flatnonzero(on_front([*ranks, *others]))] == sorted(first)
+    assert on_front(single).tolist() == [each == best for each, _ in losses]
 
 
 def test_astronomical_violations_leave_the_small_ones_apart() -> None:
