@@ -8,6 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # Test processes share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gc
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -150,3 +151,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
     if request.param == "memory":
         return InMemoryStorage()
     return JournalStorage(JournalFileBackend(f"{tmp_path}/journal.log"))
+
+
+@pytest.fixture
+def heeded_sigint() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

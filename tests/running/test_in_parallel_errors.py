@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import (
     CancelledError,
     Executor,
@@ -477,14 +477,6 @@ def test_an_interrupt_cancels_what_was_handed_over(tmp_path: Path) -> None:
 
     assert [future.cancelled() for future in executor.futures] == [True, True]
     assert states(study) == [RUNNING] * 4
-
-
-@pytest.fixture
-def heeded_sigint() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, also where the tests run in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("result", ["value", "nothing", "pruned", "none"])

@@ -106,7 +106,7 @@ def test_a_failure_in_one_stack_ends_the_others() -> None:
     assert alone.state is not None
 
 
-@pytest.mark.usefixtures("three_stacks")
+@pytest.mark.usefixtures("three_stacks", "heeded_sigint")
 @pytest.mark.parametrize("backend", ["threads", "vmap"])
 def test_an_interruption_ends_the_epoch(backend: str) -> None:
     """Ctrl-C waits for a batch, not for the trainings; the trainer may be used again."""
