@@ -75,8 +75,8 @@ class UnrepeatedBreeder(Breeder):
         self._new_known = partial(KnownTrials, study.directions, proposer.n_fittest)
         self._known = self._new_known([])
         self._children: TrialMemory[Child] = TrialMemory()
-        self._first_ignored: FrozenTrial | None = None  # The first with a value that is ignored.
-        self._has_logged = False
+        self._has_ignored = False  # A trial with a value, the first of which is logged.
+        self._unlogged: FrozenTrial | None = None
         self._lock = threading.RLock()
 
     def gene(
@@ -88,7 +88,9 @@ class UnrepeatedBreeder(Breeder):
             value = self._value(child, trial.number, name, distribution)
             seed = self._proposer.seed
             value = self._known.unexhausted(value, trial, name, distribution, seed)
-        self._log_ignored()
+            unlogged, self._unlogged = self._unlogged, None
+        if unlogged is not None:  # Without the lock, since handlers may wait.
+            _log_ignored(unlogged)
         return value
 
     def origin(self, study: Study, trial: FrozenTrial) -> Origin:
@@ -146,9 +148,9 @@ class UnrepeatedBreeder(Breeder):
         if matrix.has_failures or number >= self._proposer.population_size:
             outliers = self._proposer.outliers(matrix)
         self._known.forgive([row for row in outliers if matrix.ranks[row] is None])
-        if self._first_ignored is None:
-            ignored = (matrix.trials[row] for row in outliers if matrix.ranks[row] is not None)
-            self._first_ignored = next(ignored, None)
+        ignored = [matrix.trials[row] for row in outliers if matrix.ranks[row] is not None]
+        if ignored and not self._has_ignored:
+            self._has_ignored, self._unlogged = True, ignored[0]
         newest = running[-self._n_running :]
         self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
 
@@ -158,22 +160,10 @@ class UnrepeatedBreeder(Breeder):
         if finished is not self._known.finished:  # The study was deleted and created anew.
             self._known = self._new_known(finished)
             self._children.clear()
-            self._first_ignored, self._has_logged = None, False
+            self._has_ignored = False
         for trial in self._known.take_in():
             self._children.pop(trial.number, None)  # It may have run in another process.
         return running
-
-    def _log_ignored(self) -> None:
-        """Log once that a trial with a value is ignored, without the lock: handlers may wait."""
-        trial = self._first_ignored
-        if trial is None or self._has_logged:
-            return
-        self._has_logged = True
-        _logger.info(
-            f"The model ignores trial {trial.number} at present, since {_shown_values(trial)} far "
-            "worse than predicted from the other trials. `optuna_ga.ignored_trials(study)` "
-            "returns all such trials; only the first is logged."
-        )
 
     def _bred(self, study: Study, trial: FrozenTrial) -> Child:
         """Return the child that a trial becomes, given the trials known at its first gene."""
@@ -255,6 +245,14 @@ class UnrepeatedBreeder(Breeder):
         return Child(genes, distributions, bred, mutated)
 
 
-def _shown_values(trial: FrozenTrial) -> str:
+def _log_ignored(trial: FrozenTrial) -> None:
+    """Log that a trial with a value is ignored, the first of a study."""
     values = ", ".join(f"{value:g}" for value in trial.values)
-    return f"its value {values} is" if len(trial.values) == 1 else f"of its values {values} one is"
+    which = (
+        f"its value {values} is" if len(trial.values) == 1 else f"of its values {values} one is"
+    )
+    _logger.info(
+        f"The model ignores trial {trial.number} at present, since {which} far worse than "
+        "predicted from the other trials. `optuna_ga.ignored_trials(study)` returns all such "
+        "trials; only the first is logged."
+    )
