@@ -32,6 +32,7 @@ from optuna_ga import (
     schedule_of,
 )
 from optuna_ga._dashboard.note import note_text
+from tests.logs import messages_of
 from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
 from tests.training.walks import walk
 
@@ -39,18 +40,10 @@ FIGURES = {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def logged() -> Iterator[list[str]]:
     """The warnings that are logged."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    monkeypatch.setattr(handler, "emit", lambda record: messages.append(record.getMessage()))
-    logger = optuna.logging.get_logger("optuna.generations")
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # Setting the attribute would leave a cached answer.
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        yield messages
 
 
 def system_attrs(study: Study) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga import GASampler, ignored_trials
 from optuna_ga._breeding.adaptive_settings import SCREENED
+from tests.logs import messages_of
 from tests.studies import OpenDatabase, run, sphere, story
 
 
@@ -32,18 +33,10 @@ def failing_by_chance(trial: Trial) -> float:
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def logged() -> Iterator[list[str]]:
     """What the sampler logs."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    monkeypatch.setattr(handler, "emit", lambda record: messages.append(record.getMessage()))
-    logger = optuna.logging.get_logger("optuna.sampler")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with messages_of("optuna.sampler", logging.INFO) as messages:
+        yield messages
 
 
 def numbers(study: Study) -> list[int]:
