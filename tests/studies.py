@@ -28,6 +28,12 @@ def sphere(trial: Trial) -> float:
     return sum(trial.suggest_float(name, -1.0, 1.0) ** 2 for name in "xyz")
 
 
+def bad_by_chance(trial: Trial) -> float:
+    """Return the sphere's value, of every sixth trial a bad one."""
+    value = sphere(trial)
+    return 3.0 + value if trial.number % 6 == 5 else value
+
+
 def constant(trial: Trial) -> float:
     """Return 0 whatever the three genes are."""
     return 0.0 * sphere(trial)

@@ -23,7 +23,7 @@ failed, it is that of the first. Nothing may be tuned on the even functions. COC
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -41,11 +41,13 @@ FUNCTIONS = 1, 2, 7, 8, 9, 13, 14, 17, 18, 20, 21, 22
 SPACES = {"float": "bbob", "mixint": "bbob-mixint"}
 DIMENSION = 5
 CHANCE, CRASH = 0.2, 1 / 3
-_N_RANDOM, _BAD_QUANTILE, _SPREAD = 400, 0.95, 0.2
-_TO_REGION, _FROM_CENTRE, _POWERS = 0.05, 0.15, 30.0
+N_RANDOM, _BAD_QUANTILE, _SPREAD = 400, 0.95, 0.2
+TO_PLANE, _FROM_CENTRE, _POWERS = 0.05, 0.15, 30.0
 
 # Returns a trial's value, of its function's value, its unit genes (D,) and a random generator.
 Fault = Callable[[float, np.ndarray, Generator], float]
+# Returns how far unit genes (D,) are beyond a plane, below 0 before it.
+Beyond = Callable[[np.ndarray], float]
 # Returns the fault of an objective, of which a random generator draws the constants.
 MakeFault = Callable[["FailingObjective", Generator], Fault]
 
@@ -99,10 +101,9 @@ def _drawn(distribution: Any, rng: Generator) -> float | int:
     return float(rng.uniform(distribution.low, distribution.high))
 
 
-def chance(objective: FailingObjective, rng: Generator) -> Fault:
-    """Return the fault by which some trials have a bad value by chance."""
-    values = [objective.score(objective.random_params(rng)) for _ in range(_N_RANDOM)]
-    bad = float(np.quantile(values, _BAD_QUANTILE))
+def bad_by_chance(random_values: Sequence[float]) -> Fault:
+    """Return the fault by which some trials have a bad value by chance, like random points."""
+    bad = float(np.quantile(random_values, _BAD_QUANTILE))
 
     def fault(value: float, units: np.ndarray, rng: Generator) -> float:
         fails, share = rng.random() < CHANCE, rng.uniform(1 - _SPREAD, 1 + _SPREAD)
@@ -111,33 +112,54 @@ def chance(objective: FailingObjective, rng: Generator) -> Fault:
     return fault
 
 
-def crash(objective: FailingObjective, rng: Generator) -> Fault:
-    """Return the fault by which some trials fail by chance."""
-    return lambda value, units, rng: math.nan if rng.random() < CRASH else value
+def fails_by_chance(value: float, units: np.ndarray, rng: Generator) -> float:
+    """Fail by chance."""
+    return math.nan if rng.random() < CRASH else value
 
 
-def region(objective: FailingObjective, rng: Generator) -> Fault:
+def failing(beyond: Beyond) -> Fault:
     """Return the fault by which all trials fail beyond a plane."""
-    direction = _direction(objective, rng)
-    boundary = direction @ objective.units(objective.function.best) + _TO_REGION
-    return lambda value, units, rng: math.nan if direction @ units > boundary else value
+    return lambda value, units, rng: math.nan if beyond(units) > 0.0 else value
 
 
-def diverge(objective: FailingObjective, rng: Generator) -> Fault:
-    """Return the fault by which losses are astronomical beyond a plane."""
-    direction = _direction(objective, rng)
-    if direction @ (objective.units(objective.function.best) - 0.5) > 0.0:
-        direction = -direction
+def diverging(beyond: Beyond) -> Fault:
+    """Return the fault by which values are astronomical beyond a plane."""
 
     def fault(value: float, units: np.ndarray, rng: Generator) -> float:
-        beyond = float(direction @ (units - 0.5)) - _FROM_CENTRE
-        return value + 10.0 ** (_POWERS * beyond) if beyond > 0.0 else value
+        distance = beyond(units)
+        return value + 10.0 ** (_POWERS * distance) if distance > 0.0 else value
 
     return fault
 
 
-def _direction(objective: FailingObjective, rng: Generator) -> np.ndarray:
-    direction = rng.normal(size=len(objective.space))
+def chance(objective: FailingObjective, rng: Generator) -> Fault:
+    """Return the fault by which some trials have a bad value by chance."""
+    return bad_by_chance([objective.score(objective.random_params(rng)) for _ in range(N_RANDOM)])
+
+
+def crash(objective: FailingObjective, rng: Generator) -> Fault:
+    """Return the fault by which some trials fail by chance."""
+    return fails_by_chance
+
+
+def region(objective: FailingObjective, rng: Generator) -> Fault:
+    """Return the fault by which all trials fail beyond a plane."""
+    direction = unit_vector(len(objective.space), rng)
+    boundary = direction @ objective.units(objective.function.best) + TO_PLANE
+    return failing(lambda units: float(direction @ units - boundary))
+
+
+def diverge(objective: FailingObjective, rng: Generator) -> Fault:
+    """Return the fault by which losses are astronomical beyond a plane."""
+    direction = unit_vector(len(objective.space), rng)
+    if direction @ (objective.units(objective.function.best) - 0.5) > 0.0:
+        direction = -direction
+    return diverging(lambda units: float(direction @ (units - 0.5)) - _FROM_CENTRE)
+
+
+def unit_vector(n: int, rng: Generator) -> np.ndarray:
+    """Return a vector `(n,)` of length 1, every direction equally likely."""
+    direction = rng.normal(size=n)
     return np.asarray(direction / np.linalg.norm(direction))
 
 

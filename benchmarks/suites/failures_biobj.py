@@ -17,8 +17,7 @@ is the package `coco-experiment`, which only an objective needs.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
@@ -28,25 +27,32 @@ from numpy.random import Generator
 from optuna import Trial
 
 from benchmarks.suites.bbob_biobj import BiobjObjective
-from benchmarks.suites.failures import CHANCE, CRASH
+from benchmarks.suites.failures import (
+    N_RANDOM,
+    TO_PLANE,
+    Fault,
+    bad_by_chance,
+    diverging,
+    failing,
+    fails_by_chance,
+    unit_vector,
+)
 from benchmarks.suites.task import Suite, Task
 
 PAIRS = 1, 2, 11, 12, 21, 22, 31, 32, 41, 42, 51, 52
 DIMENSION = 5
-_N_RANDOM, _BAD_QUANTILE, _SPREAD = 400, 0.95, 0.2
-_TO_PLANE, _POWERS = 0.05, 30.0
 
 
 class Surroundings(NamedTuple):
     """What a fault needs to know of an objective.
 
     Attributes:
-        bad: A bad first loss.
+        random_losses: The first losses of random points.
         direction: A unit vector `(5,)` in the unit cube.
         boundary: The position along it from which on points are beyond the plane.
     """
 
-    bad: float
+    random_losses: Sequence[float]
     direction: np.ndarray
     boundary: float
 
@@ -55,9 +61,13 @@ class Surroundings(NamedTuple):
         return float(self.direction @ units) - self.boundary
 
 
-# Returns the first loss of a trial, NaN if it fails, of the loss that it would have without
-# faults, its unit genes (5,) and a random generator.
-Fault = Callable[[Surroundings, float, np.ndarray, Generator], float]
+# Of the kinds of tasks: the fault of the first loss.
+FAULTS: Mapping[str, Callable[[Surroundings], Fault]] = {
+    "crash": lambda around: fails_by_chance,
+    "region": lambda around: failing(around.beyond),
+    "chance": lambda around: bad_by_chance(around.random_losses),
+    "diverge": lambda around: diverging(around.beyond),
+}
 
 
 class FailingPair:
@@ -66,74 +76,50 @@ class FailingPair:
     Args:
         name: Name of the task.
         pair: Number of the pair, 1 to 55.
-        fault: The fault.
+        kind: The kind of its fault.
         seed: One less than the number of the instance.
     """
 
     n_objectives = 2
 
-    def __init__(self, name: str, pair: int, fault: Fault, seed: int) -> None:
+    def __init__(self, name: str, pair: int, kind: str, seed: int) -> None:
         self.functions = BiobjObjective(pair, DIMENSION, seed)
         self.space = self.functions.space
         self.score = self.functions.score
-        self._fault = fault
         # NumPy takes keys that differ in zeros at the end for the same.
         self._key = seed, crc32(name.encode())
         self.surroundings = self._drawn_surroundings(np.random.default_rng((*self._key, 0)))
+        self._fault = FAULTS[kind](self.surroundings)
 
     def __call__(self, trial: Trial) -> Sequence[float]:
         """Return the losses of a trial, NaN if it fails."""
         values = self.functions(trial)
         units = self._units(np.array([trial.params[name] for name in self.space]))
         rng = np.random.default_rng((*self._key, 1 + trial.number))
-        values[0] = self._fault(self.surroundings, values[0], units, rng)
+        values[0] = self._fault(values[0], units, rng)
         return values
 
     def _drawn_surroundings(self, rng: Generator) -> Surroundings:
         low, high = self.functions.bounds
-        points = rng.uniform(low, high, (_N_RANDOM, DIMENSION))
+        points = rng.uniform(low, high, (N_RANDOM, DIMENSION))
         losses = [self.functions.values(point)[0] for point in points]
-        bad = float(np.quantile(losses, _BAD_QUANTILE))
-        direction = rng.normal(size=DIMENSION)
-        direction /= np.linalg.norm(direction)
+        direction = unit_vector(DIMENSION, rng)
         best = self._units(self.functions.best_points)
-        return Surroundings(bad, direction, float((best @ direction).max()) + _TO_PLANE)
+        return Surroundings(losses, direction, float((best @ direction).max()) + TO_PLANE)
 
     def _units(self, points: np.ndarray) -> np.ndarray:
         low, high = self.functions.bounds
         return np.asarray((points - low) / (high - low))
 
 
-def crash(around: Surroundings, loss: float, units: np.ndarray, rng: Generator) -> float:
-    """Fail by chance."""
-    return math.nan if rng.random() < CRASH else loss
-
-
-def region(around: Surroundings, loss: float, units: np.ndarray, rng: Generator) -> float:
-    """Fail beyond the plane."""
-    return math.nan if around.beyond(units) > 0.0 else loss
-
-
-def chance(around: Surroundings, loss: float, units: np.ndarray, rng: Generator) -> float:
-    """Return a bad loss by chance."""
-    is_bad, share = rng.random() < CHANCE, rng.uniform(1 - _SPREAD, 1 + _SPREAD)
-    return around.bad * share if is_bad else loss
-
-
-def diverge(around: Surroundings, loss: float, units: np.ndarray, rng: Generator) -> float:
-    """Add a power of ten beyond the plane."""
-    beyond = around.beyond(units)
-    return loss + 10.0 ** (_POWERS * beyond) if beyond > 0.0 else loss
-
-
-def _task(fault: Fault, pair: int) -> Task:
-    name = f"{fault.__name__}-f{pair:02}"
-    return Task(name, held_out=pair % 2 == 0, objective=partial(FailingPair, name, pair, fault))
+def _task(kind: str, pair: int) -> Task:
+    name = f"{kind}-f{pair:02}"
+    return Task(name, held_out=pair % 2 == 0, objective=partial(FailingPair, name, pair, kind))
 
 
 FAILURES_BIOBJ = Suite(
     "failures-biobj",
-    tuple(_task(fault, pair) for fault in (crash, region, chance, diverge) for pair in PAIRS),
+    tuple(_task(kind, pair) for kind in FAULTS for pair in PAIRS),
     n_trials=200,
     n_seeds=3,
     several=True,

@@ -148,9 +148,10 @@ class UnrepeatedBreeder(Breeder):
         if matrix.has_failures or number >= self._proposer.population_size:
             outliers = self._proposer.outliers(matrix)
         self._known.forgive([row for row in outliers if matrix.ranks[row] is None])
-        ignored = [matrix.trials[row] for row in outliers if matrix.ranks[row] is not None]
-        if ignored and not self._has_ignored:
-            self._has_ignored, self._unlogged = True, ignored[0]
+        if not self._has_ignored:
+            ignored = (matrix.trials[row] for row in outliers if matrix.ranks[row] is not None)
+            self._unlogged = next(ignored, None)
+            self._has_ignored = self._unlogged is not None
         newest = running[-self._n_running :]
         self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
 

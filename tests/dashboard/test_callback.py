@@ -33,7 +33,17 @@ from optuna_ga import (
 )
 from optuna_ga._dashboard.note import note_text
 from tests.logs import messages_of
-from tests.studies import OpenDatabase, added, failed, of_four, pruned, run, sphere, study_with
+from tests.studies import (
+    OpenDatabase,
+    added,
+    bad_by_chance,
+    failed,
+    of_four,
+    pruned,
+    run,
+    sphere,
+    study_with,
+)
 from tests.training.walks import walk
 
 FIGURES = {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
@@ -127,11 +137,6 @@ def test_the_note_has_the_schedule_that_trained_the_answer() -> None:
     steps = [params["step"] for params in schedule_of(study, answer)]
     assert [row[1] for row in rows.values()] == [f"`{step}`" for step in steps]
     assert "segment" not in reported(run(of_four(), 8))
-
-
-def bad_by_chance(trial: Trial) -> float:
-    """Return the sphere's value, of every sixth trial a bad one."""
-    return sphere(trial) + (3.0 if trial.number % 6 == 5 else 0.0)
 
 
 def test_the_note_names_the_trials_that_the_model_ignores() -> None:

@@ -17,13 +17,7 @@ from optuna.trial import FrozenTrial
 from optuna_ga import GASampler, ignored_trials
 from optuna_ga._breeding.adaptive_settings import SCREENED
 from tests.logs import messages_of
-from tests.studies import OpenDatabase, run, sphere, story
-
-
-def bad_by_chance(trial: Trial) -> float:
-    """Return the sphere's value, of every sixth trial a bad one."""
-    value = sphere(trial)
-    return 3.0 + value if trial.number % 6 == 5 else value
+from tests.studies import OpenDatabase, bad_by_chance, run, sphere, story
 
 
 def failing_by_chance(trial: Trial) -> float:

@@ -56,8 +56,9 @@ def warped(
         violations = _violations(ranks)
         violations = violations.clip(max=_greatest(violations, max_loss_ratio))
         return _standardized(_log_above(violations, quantile))
-    worst = max(_greatest(found, max_loss_ratio), _greatest_of_front(ranks, objective))
-    middle, best = float(np.median(found)), min(found)
+    worst, middle, best = _greatest(found, max_loss_ratio), float(np.median(found)), min(found)
+    if worst < max(found):
+        worst = max(worst, _greatest_of_front(ranks, objective))
     losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
     scaled = _log_above(losses.clip(best, worst), quantile)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)

@@ -63,3 +63,11 @@ class Mixed:
     def score(self, params: Mapping[str, Any]) -> float:
         """Return a score that depends on two of them."""
         return float(params["layers"] + params["rate"])
+
+
+def linear_fit(points: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Return the slope of a linear function of points `(n, D)`, and its greatest error."""
+    design = np.column_stack([points, np.ones(len(points))])
+    coefficients, *_ = np.linalg.lstsq(design, values, rcond=None)
+    slope, errors = np.linalg.norm(coefficients[:-1]), np.abs(design @ coefficients - values)
+    return float(slope), float(errors.max())
