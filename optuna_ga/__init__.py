@@ -1,4 +1,4 @@
-"""Genetic algorithms for Optuna: samplers that breed each generation of trials from the fittest.
+"""Evolutionary samplers for Optuna, which breed trials from the fittest, and what belongs to them.
 
 `GASampler` is the genetic algorithm of "Evolving Hyperparameters: Genetic Algorithms for Dynamic
 Neural Network Optimization", as an Optuna sampler. `GASampler.adaptive` is the sampler to use

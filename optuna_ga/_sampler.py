@@ -19,18 +19,19 @@ from optuna_ga._checks import refuse_constraints_func
 
 
 class GASampler(BaseSampler):
-    """Sampler that breeds each generation of trials from the fittest of the generation before.
+    """Sampler that breeds trials from the fittest of earlier trials.
 
     Use `GASampler.adaptive()` to tune a model. `GASampler()` is the genetic algorithm of "Evolving
     Hyperparameters: Genetic Algorithms for Dynamic Neural Network Optimization", sections 4.1 to
     4.6; choose it to reproduce or study the paper. `GASampler.population_based_training()` changes
     hyperparameters while networks train. `docs/explanation/algorithm.md` explains all three.
 
-    Trial `n` belongs to generation `n // population_size`. The first generation is drawn at
-    random. The fitter half of a generation become parents; a child inherits each parameter from
-    one of two distinct parents, or draws it afresh with probability 0.2, and children replace
-    their parents. The answer is `best_of_final_generation(study)`, not `study.best_trial`. With
-    several objectives trials are ordered as in NSGA-II; see `front_of_final_generation`.
+    `GASampler()` works by generations: trial `n` belongs to generation `n // population_size`. The
+    first generation is drawn at random. The fitter half of a generation become parents; a child
+    inherits each parameter from one of two distinct parents, or draws it afresh with probability
+    0.2, and children replace their parents. The answer is `best_of_final_generation(study)`, not
+    `study.best_trial`. With several objectives trials are ordered as in NSGA-II; see
+    `front_of_final_generation`.
 
     The random draws of a trial depend on the seed, on its number and on the parameter's name
     alone, so a restart, a second process or another `n_jobs` never repeats or shifts them. Every
@@ -105,9 +106,8 @@ class GASampler(BaseSampler):
         promises most hypervolume.
 
         With a single worker, or with `optimize_generations`, the same seed gives the same study.
-        No trial repeats another while anything else is left, with two exceptions: free workers,
-        which need the same seed, or none, repeat a few; and the values of a failure by chance may
-        be tried once more. See `docs/explanation/algorithm.md`.
+        No trial repeats another while anything else is left; `docs/explanation/guarantees.md` has
+        the exceptions. Free workers need the same seed, or none, and repeat a few trials.
 
         Args:
             population_size: Number of first trials, a Latin hypercube, 2 to 1,000,000. Later

@@ -69,7 +69,7 @@ def recheck_best(
 
     With a noisy objective the best trial of a search is partly the luckiest one, so its value
     overestimates its parameters. The means of the repeats exclude the value from the search and
-    are far less biased. A small bias remains, because the first result is the luckiest of
+    are far less biased. Some bias remains, because the first result is the luckiest of
     `n_best` means; for an unbiased estimate evaluate that trial once more. The study does not
     change.
 

@@ -43,7 +43,8 @@ def optimize_generations(
 
     With `GASampler` the study is a function of the seed and the objective alone. However a
     generation is evaluated, and however often the run is interrupted and started again, every
-    trial has the same parameters, parents and value. Other samplers work too.
+    trial has the same parameters, parents and value; `docs/explanation/guarantees.md` has the
+    exceptions. Other samplers work too.
 
     A second call resumes the study: `n_generations` is the total. It first completes the
     generation that an interrupted run left unfinished. Trials that are still running keep their
@@ -55,8 +56,8 @@ def optimize_generations(
     as they come, so an interruption costs at most the evaluations that were under way; these
     include a process pool's queue, one more than it has workers. Trials that are trained together
     and return a list start again together, and a trial whose error ends the search does so again.
-    A generation is told once it is complete, so samplers and pruners never depend on which trial
-    was faster.
+    A generation is told once it is complete, so samplers do not depend on which trial was faster;
+    pruners that look at running trials do.
 
     Args:
         study: The study.
