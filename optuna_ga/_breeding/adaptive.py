@@ -80,7 +80,7 @@ class AdaptiveProposer(Proposer):
         """
         if number < self.population_size or not matrix.differ:
             return None
-        tuning = self._tuning.at(len(matrix), matrix.distributions)
+        tuning = self._tuning.at(len(matrix), matrix.distributions_used(len(matrix)))
         rng = generator(self.seed, number)
         rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.

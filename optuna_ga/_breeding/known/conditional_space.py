@@ -3,7 +3,8 @@
 An objective that branches suggests some parameters only if others have certain values. Decision
 trees over the finished trials predict which parameters a child will have: one tree for each group
 of parameters that always occur together, split by the discrete parameter with the most information
-about whether they occur. The prediction serves to recognize duplicates; the objective decides.
+about whether they occur. The prediction serves to recognize duplicates; the objective decides. Where trials that agree in
+all discrete parameters differ, the latest of them decide, since an objective may be changed.
 
 Shapes: N trials, K children, D parameters. Genes are positions on the unit scale, NaN where a
 trial does not have the parameter.
@@ -20,6 +21,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from optuna_ga._population.genes import n_cells
 from optuna_ga._population.unit_scale import DIGITS
+
+_N_LATEST = 9  # Trials that tell what the objective does at present.
 
 
 class _Split(NamedTuple):
@@ -108,7 +111,7 @@ class _Grower:
     """
 
     def __init__(self, trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> None:
-        units = _distinct(trials, distributions)
+        units, self._row_of = _distinct(trials, distributions)
         self.present = units >= 0.0
         self._discrete = [c for c, d in enumerate(distributions) if n_cells(d) is not None]
         self._ordered = np.array(
@@ -149,7 +152,7 @@ class _Grower:
         n_positive = self._counts(self._codes[rows[positive]])
         decider = self._decider(len(rows), n_all, n_positive)
         if decider is None:
-            return bool(positive.mean() > 0.5)
+            return self._usual(rows, outcome)
         branches: dict[float, _Split | bool] = {}
         codes = self._codes[rows, decider]
         for code in sorted(set(codes.tolist())):
@@ -160,6 +163,12 @@ class _Grower:
                 n_inside = self._counts(self._codes[inside])
                 branches[self._values[code]] = self._grown(inside, n_inside, outcome)
         return _Split(self._discrete[decider], branches)
+
+    def _usual(self, rows: np.ndarray, outcome: np.ndarray) -> bool:
+        """Return the outcome that most of the latest trials of these rows have."""
+        latest = outcome[self._row_of[np.isin(self._row_of, rows)]][-_N_LATEST:]
+        odd = latest[1 - len(latest) % 2 :]  # So one outcome is more frequent.
+        return bool(odd.mean() > 0.5)
 
     def _counts(self, codes: np.ndarray) -> np.ndarray:
         """Return how often each value occurs among rows of codes."""
@@ -188,16 +197,21 @@ class _Grower:
         return int(np.argmin(np.where(possible, entropy, np.inf)))
 
 
-def _distinct(trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> np.ndarray:
-    """Return the distinct trials, -1 where a trial does not have the parameter.
+def _distinct(
+    trials: np.ndarray, distributions: Sequence[BaseDistribution]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct trials `(n, D)`, and which of them each trial is `(N,)`.
 
-    Values of continuous parameters, which cannot decide, are replaced by 0.
+    A gene is -1 where a trial does not have the parameter. Values of continuous parameters, which
+    cannot decide, are replaced by 0.
     """
     continuous = [n_cells(distribution) is None for distribution in distributions]
     deciding = np.where(np.isnan(trials), -1.0, np.where(continuous, 0.0, trials))
     deciding = np.round(deciding, DIGITS)
-    first = np.unique(deciding, axis=0, return_index=True)[1]
-    return np.asarray(deciding[np.sort(first)])
+    _, first, which = np.unique(deciding, axis=0, return_index=True, return_inverse=True)
+    place = np.empty(len(first), int)
+    place[np.argsort(first)] = np.arange(len(first))
+    return deciding[np.sort(first)], place[which.ravel()]
 
 
 def _decided(tree: _Split | bool, genes: Sequence[float]) -> bool | None:

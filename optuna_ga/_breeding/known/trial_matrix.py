@@ -24,6 +24,7 @@ Distributions = Mapping[str, BaseDistribution]
 
 _RENEWED_AFTER = 0.1
 _MAX_CHANGES = 64
+_N_LATEST = 20  # Complete trials that tell which parameters the objective has at present.
 
 
 class TrialMatrix:
@@ -92,6 +93,21 @@ class TrialMatrix:
     def complete(self) -> np.ndarray:
         """Whether each trial is complete, rather than failed or pruned, as booleans `(N,)`."""
         return self._complete[: len(self.trials)]
+
+    def are_used(self, n: int) -> np.ndarray:
+        """Return which parameters are still in use after the first `n` trials, booleans `(D,)`.
+
+        They are those of the latest complete trials. An objective that was changed no longer has
+        the others. All are in use if no trial is complete.
+        """
+        latest = np.flatnonzero(self._complete[:n])[-_N_LATEST:]
+        present = ~np.isnan(self._units[latest])
+        return present.any(axis=0) if len(latest) else np.ones(len(self.distributions), bool)
+
+    def distributions_used(self, n: int) -> dict[str, BaseDistribution]:
+        """Return the distributions of the parameters that are in use; see `are_used`."""
+        pairs = zip(self.distributions.items(), self.are_used(n), strict=True)
+        return {name: distribution for (name, distribution), is_used in pairs if is_used}
 
     def add(self, trial: FrozenTrial) -> None:
         """Add a finished trial."""

@@ -126,17 +126,23 @@ class Surrogate:
     def lowest_point(self, matrix: TrialMatrix) -> np.ndarray | None:
         """Return the genes `(D,)` of the lowest point of a quadratic model, None if there is none.
 
-        That model is of the fittest trials that have all parameters and a finite loss.
+        That model is of the fittest trials that have all parameters in use and a finite loss.
         """
+        used = matrix.are_used(len(matrix))
         rows, losses = [], []
         for row in matrix.fittest():
             rank = matrix.ranks[row]
-            if rank is None or not rank.is_candidate or np.isnan(matrix.units[row]).any():
+            if rank is None or not rank.is_candidate or np.isnan(matrix.units[row, used]).any():
                 continue
             if math.isfinite(rank.losses[self._objective]):
                 rows.append(row)
                 losses.append(rank.losses[self._objective])
-        return lowest_point(matrix.units[rows], np.array(losses))
+        found = lowest_point(matrix.units[np.ix_(rows, used)], np.array(losses))
+        if found is None:
+            return None
+        genes = np.full(len(used), 0.5)  # Nothing uses the others.
+        genes[used] = found
+        return genes
 
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
@@ -183,7 +189,7 @@ class Surrogate:
     def _stage(self, matrix: TrialMatrix) -> Tuning:
         """Return the constants at the latest fit."""
         n = scheduled(len(matrix), self._tuning.refit_growth)
-        return self._tuning.at(n, matrix.distributions)
+        return self._tuning.at(n, matrix.distributions_used(n))
 
     def _fitted(self, matrix: TrialMatrix) -> _Fit:
         """Return the features and the kernels, fitted to as many trials as the schedule says.
