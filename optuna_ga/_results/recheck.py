@@ -142,13 +142,17 @@ class _RepeatTrial(FixedTrial):
     @cached_property
     def study(self) -> Study:
         """A copy, so that the objective can change nothing of the study."""
+        storage = InMemoryStorage()
         copied = optuna.create_study(
-            storage=InMemoryStorage(),
+            storage=storage,
             pruner=NopPruner(),
             study_name=self._original.study_name,
             directions=self._original.directions,
         )
-        copied.add_trials(self._original.get_trials())
+        # `add_trials` refuses values out of their range, which enqueued trials may have.
+        study_id = storage.get_study_id_from_name(copied.study_name)
+        for trial in self._original.get_trials():
+            storage.create_new_trial(study_id, trial)
         for key, value in self._original.user_attrs.items():
             copied.set_user_attr(key, value)
         return copied

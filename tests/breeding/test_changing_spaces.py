@@ -92,6 +92,39 @@ def test_a_parameter_that_appears_later_is_searched(kind: str, worth: float) -> 
     assert len({round(trial.params["late"], 6) for trial in study.trials[15:]}) > 5
 
 
+def away(trial: Trial, *names: str) -> float:
+    """Return the squared distance from 0.7 in parameters of these names."""
+    return sum(
+        (position + 1) * (trial.suggest_float(name, 0.0, 1.0) - 0.7) ** 2
+        for position, name in enumerate(names)
+    )
+
+
+def with_useless_choice(trial: Trial) -> float:
+    """Return the same with a choice that does not matter."""
+    trial.suggest_categorical("useless", ["a", "b"])
+    return away(trial, "x", "y", "z")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda trial: away(trial, "x", "y"),
+        lambda trial: away(trial, "x", "y", "former"),
+        with_useless_choice,
+    ],
+    ids=["added", "renamed", "dropped"],
+)
+def test_a_changed_objective_is_searched_as_well_as_a_new_one(before: Objective) -> None:
+    """Parameters that it no longer has hinder neither the model nor the later stage."""
+    study = run(KINDS["screened"](10, seed=0), 30, before)
+    study.optimize(lambda trial: away(trial, "x", "y", "z"), n_trials=50)
+
+    fresh = run(KINDS["screened"](10, seed=0), 50, lambda trial: away(trial, "x", "y", "z"))
+    assert fresh.best_value < 1e-12
+    assert min(trial.value or 0.0 for trial in study.trials[30:]) < 1e-12
+
+
 @cheap
 def test_a_parameter_may_vanish(make: Make) -> None:
     """The search goes on without the parameter, though every remaining point was tried with it."""

@@ -55,6 +55,18 @@ def test_no_trial_repeats_another_until_all_has_been_tried(
     assert len(set(tried)) == N_POINTS[objective]
 
 
+@of_every_kind
+@pytest.mark.parametrize("seed", range(3))
+def test_no_trial_repeats_another_after_a_range_was_widened(make: Make, seed: int) -> None:
+    """The range of the latest trial holds for the trials before it, too."""
+
+    def objective(trial: Trial) -> float:
+        high = 3 if trial.number < 7 else 4
+        return float(trial.suggest_int("a", 1, high) + trial.suggest_int("b", 1, high))
+
+    assert len(set(points(run(make(4, seed=seed), 16, objective)))) == 16
+
+
 @cheap
 def test_trials_that_run_together_do_not_repeat_each_other(make: Make) -> None:
     """Trials that are asked together, and generations that are told together, are all new."""

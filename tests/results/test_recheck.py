@@ -277,6 +277,21 @@ def seeded(trial: BaseTrial) -> float:
     return gene(trial) + math.sin(1e4 * trial.number)
 
 
+def test_a_value_out_of_its_range_costs_no_repeat() -> None:
+    """Optuna accepts enqueued values beyond a range, but not that such a trial is added."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    study.enqueue_trial({"x": 2.0})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(gene, n_trials=1)
+    study.optimize(gene, n_trials=3)
+
+    def looks_back(trial: Any) -> float:
+        assert [each.params for each in trial.study.trials] == [t.params for t in study.trials]
+        return gene(trial)
+
+    assert len(recheck_best(study, looks_back, n_best=2)) == 2
+
+
 def test_rechecking_twice_gives_the_same() -> None:
     """An objective that is seeded by the number gets the same numbers each time."""
     study = study_with(*LUCKY)

@@ -3,8 +3,9 @@
 An objective that branches suggests some parameters only if others have certain values. Decision
 trees over the finished trials predict which parameters a child will have: one tree for each group
 of parameters that always occur together, split by the discrete parameter with the most information
-about whether they occur. The prediction serves to recognize duplicates; the objective decides. Where trials that agree in
-all discrete parameters differ, the latest of them decide, since an objective may be changed.
+about whether they occur. The prediction serves to recognize duplicates; the objective decides.
+Where trials that agree in all discrete parameters differ, the latest of them decide, since an
+objective may be changed.
 
 Shapes: N trials, K children, D parameters. Genes are positions on the unit scale, NaN where a
 trial does not have the parameter.

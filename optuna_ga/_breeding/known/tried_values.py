@@ -3,7 +3,8 @@
 There a position on the unit scale means another value in each trial. A part of a point, which is
 some of its parameters with their values, is exhausted if every way to complete it has been tried.
 The objective is taken to be deterministic: after the same values it suggests the same parameter in
-the same range. The order of the parameters is not needed: gRPC's storage does not keep it.
+the same range. Where it did not, it was changed, and the range of the latest trial holds. The
+order of the parameters is not needed: gRPC's storage does not keep it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class TriedValues:
         self._points: list[Point] = []
         self._with: defaultdict[tuple[str, Hashable], list[Point]] = defaultdict(list)
         self._names: set[frozenset[str]] = set()
+        self._latest: dict[str, BaseDistribution] = {}
 
     def __len__(self) -> int:
         return len(self._points)
@@ -60,6 +62,7 @@ class TriedValues:
         """Add the parameters of a finished trial."""
         self._points.append(tried)
         self._names.add(frozenset(tried.values))
+        self._latest |= tried.distributions
         for item in tried.values.items():
             self._with[item].append(tried)
 
@@ -75,7 +78,8 @@ class TriedValues:
         """Return the value, or if all that may follow has been tried, another value.
 
         It is the nearest value of a number's grid, and any choice or continuous value, after which
-        something is left. If nothing is left after any value, it is the value itself.
+        something is left. If nothing is left after any value in the ranges of its own trials, it
+        is a value after which something is left in the latest ranges, else the value itself.
 
         Args:
             value: The value that the parameter is to get.
@@ -89,10 +93,12 @@ class TriedValues:
         known = _containing(part.values, [*self._candidates(part.values), *whole])
         groups = _by_value(known, name)
         names = {*part.values, name}
-        for candidate in _alternatives(value, distribution, len(groups), rng):
-            group = groups.get(_hashable(candidate, distribution), [])
-            if not _is_exhausted(group, names):
-                return candidate
+        own: dict[str, BaseDistribution] = {}
+        for ranges in (own, self._latest):
+            for candidate in _alternatives(value, distribution, len(groups), rng):
+                group = groups.get(_hashable(candidate, distribution), [])
+                if not _is_exhausted(group, names, ranges):
+                    return candidate
         return value
 
     def _candidates(self, values: Mapping[str, Hashable]) -> Sequence[Point]:
@@ -113,28 +119,48 @@ def _by_value(points: Iterable[Point], name: str) -> dict[Hashable, list[Point]]
     return groups
 
 
-def _is_exhausted(points: Sequence[Point], names: Collection[str]) -> bool:
+def _is_exhausted(
+    points: Sequence[Point], names: Collection[str], ranges: Mapping[str, BaseDistribution]
+) -> bool:
     """Return whether points that agree in the named parameters are all that do.
 
     A failed or pruned trial may lack some parameters. It is ignored if others have more.
+
+    Args:
+        points: The points.
+        names: The parameters.
+        ranges: Distributions that hold instead of the points' own.
     """
     longer = [other for other in points if len(other.values) > len(names)]
     if not longer:
         return bool(points)
-    for name, distribution in longer[0].distributions.items():
-        if name in names or not all(
-            are_equal(other.distributions.get(name), distribution) for other in longer
-        ):
-            continue
-        # By rounding, Optuna may take a range of two steps for a single value.
-        n = 1 if distribution.single() else n_values(distribution)
-        if n is None or n > len(longer):
-            return False
-        groups = _by_value(longer, name)
-        return len(groups) == n and all(
-            _is_exhausted(group, {*names, name}) for group in groups.values()
-        )
-    return False
+    name = _next_name(longer, names)
+    if name is None:
+        return False
+    distribution = ranges.get(name, longer[-1].distributions[name])
+    # By rounding, Optuna may take a range of two steps for a single value.
+    n = 1 if distribution.single() else n_values(distribution)
+    if n is None or n > len(longer):
+        return False
+    groups = _by_value(longer, name)
+    values = _values_in(distribution, groups)
+    return len(values) >= n and all(
+        _is_exhausted(groups[value], {*names, name}, ranges) for value in values
+    )
+
+
+def _next_name(points: Sequence[Point], names: Collection[str]) -> str | None:
+    """Return a further parameter that all points have, if possible in the same range."""
+    shared = [
+        name
+        for name in points[-1].distributions
+        if name not in names and all(name in other.values for other in points)
+    ]
+    for name in shared:
+        distribution = points[-1].distributions[name]
+        if all(are_equal(other.distributions[name], distribution) for other in points):
+            return name
+    return next(iter(shared), None)
 
 
 def _alternatives(
@@ -162,3 +188,16 @@ def _hashable(value: Gene, distribution: BaseDistribution) -> Hashable:
     if isinstance(distribution, CategoricalDistribution):
         return stored_choices([value])[0]
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def _values_in(distribution: BaseDistribution, values: Iterable[Hashable]) -> list[Hashable]:
+    """Return those of some values that are the distribution's."""
+    if isinstance(distribution, CategoricalDistribution):
+        choices = {_hashable(choice, distribution) for choice in distribution.choices}
+        return [value for value in values if value in choices]
+    return [
+        value
+        for value in values
+        if isinstance(value, (int, float))
+        and _hashable(nearest_value(distribution, value), distribution) == value
+    ]

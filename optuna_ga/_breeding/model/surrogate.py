@@ -137,7 +137,7 @@ class Surrogate:
             if math.isfinite(rank.losses[self._objective]):
                 rows.append(row)
                 losses.append(rank.losses[self._objective])
-        found = lowest_point(matrix.units[np.ix_(rows, used)], np.array(losses))
+        found = lowest_point(matrix.units[rows][:, used], np.array(losses))
         if found is None:
             return None
         genes = np.full(len(used), 0.5)  # Nothing uses the others.

@@ -136,6 +136,16 @@ def test_branches_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(predicted, [[0.25, math.nan], [0.75, 0.5]])
 
 
+def test_where_trials_differ_the_latest_decide() -> None:
+    """An objective may have got another parameter, without a discrete one that tells it."""
+    before, since = [trial_with(x=0.1), trial_with(x=0.2)] * 10, [trial_with(x=0.3, y=0.4)]
+    for n, y in [(4, math.nan), (5, 0.5)]:
+        known = KnownTrials([MINIMIZE], 10, before + since * n)
+        known.take_in()
+
+        np.testing.assert_array_equal(known.masked(np.array([[0.5, 0.5]])), [[0.5, y]])
+
+
 def test_failed_trials_show_branches_where_no_recent_trial_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -23,6 +23,7 @@ from optuna_ga._population import fitness
 from optuna_ga._population.genes import nearest_value
 from optuna_ga._population.unit_scale import from_unit, to_unit
 from tests.breeding.histories import MAXIMIZE, MINIMIZE, UNIT, branching, random_trials
+from tests.breeding.known.test_known_trials import trial_with
 
 
 def matrix_of(
@@ -158,3 +159,25 @@ def test_choices_that_no_trial_has_are_known_without_looking_twice() -> None:
     assert matrix.untried_choices("kind").tolist() == [0.5]
     matrix.add(with_kind(3, None, other))
     assert matrix.untried_choices("kind").tolist() == []
+
+
+def test_parameters_in_use_are_those_of_the_latest_complete_trials() -> None:
+    """A renamed parameter is in use as long as one of the latest 20 has it."""
+    matrix = TrialMatrix([MINIMIZE], 10)
+    for trial in [trial_with(old=0.5, x=0.5)] * 9 + [trial_with(new=0.5, x=0.5)] * 19:
+        matrix.add(trial)
+    names = list(matrix.distributions)
+    for n, used in [(9, "old x"), (10, "new old x"), (28, "new old x")]:
+        assert {names[c] for c in np.flatnonzero(matrix.are_used(n))} == set(used.split())
+    matrix.add(trial_with(TrialState.FAIL, new=0.5, x=0.5))
+    assert set(matrix.distributions_used(29)) == {"new", "old", "x"}
+    matrix.add(trial_with(new=0.5, x=0.5))
+    assert set(matrix.distributions_used(30)) == {"new", "x"}
+
+
+def test_all_parameters_are_in_use_while_no_trial_is_complete() -> None:
+    """There is nothing else to tell by."""
+    matrix = TrialMatrix([MINIMIZE], 10)
+    matrix.add(trial_with(TrialState.FAIL, x=0.5))
+
+    assert matrix.are_used(1).tolist() == [True]
