@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
 from optuna_ga._checks import check_bool, check_population_size, check_seed, set_checked, shown
+from optuna_ga._population.genes import is_nearly_continuous
 
 MAX_TRIALS = 200
 """The trials that the model learns from at most, which bounds its cost."""
@@ -82,16 +83,14 @@ class Tuning:
     def at(self, n_trials: int, distributions: Mapping[str, BaseDistribution]) -> Tuning:
         """Return the constants after some finished trials.
 
-        They are those of the later stage if every parameter with more than one value is a
-        continuous number, and if there are ten trials for each of these, and thirty in all.
+        They are those of the later stage if every parameter with more than one value is a number
+        with more than 1,000 values, continuous or not, and if there are ten trials for each of
+        these, and thirty in all.
         """
         if self.later is None or n_trials < _MIN_EARLY_TRIALS:
             return self
         free = [each for each in distributions.values() if not each.single()]
-        is_continuous = all(
-            isinstance(distribution, FloatDistribution) and distribution.step is None
-            for distribution in free
-        )
+        is_continuous = all(map(is_nearly_continuous, free))
         is_late = n_trials >= _EARLY_TRIALS_PER_PARAMETER * len(free)
         return self.later if free and is_continuous and is_late else self
 

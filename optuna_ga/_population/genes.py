@@ -15,6 +15,8 @@ from optuna.distributions import (
 
 from optuna_ga._population.choices import choice_position, find_choice, first_equals
 
+_N_OF_A_FINE_GRID = 1_000
+
 Gene: TypeAlias = CategoricalChoiceType  # A type also where Optuna is not installed.
 
 
@@ -79,6 +81,14 @@ def n_cells(distribution: BaseDistribution) -> int | None:
     if distribution.step is None:
         return None
     return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def is_nearly_continuous(distribution: BaseDistribution) -> bool:
+    """Return whether a number is continuous, or has more than 1,000 values."""
+    if isinstance(distribution, CategoricalDistribution):
+        return False
+    n = n_cells(distribution)
+    return n is None or n > _N_OF_A_FINE_GRID
 
 
 def n_values(distribution: BaseDistribution) -> int | None:

@@ -52,6 +52,9 @@ def valley(trial: Trial) -> float:
         (999, [UNIT, IntDistribution(1, 9)], False),
         (999, [UNIT, CategoricalDistribution("ab")], False),
         (999, [UNIT, FloatDistribution(0.0, 1.0, step=0.1)], False),
+        (999, [UNIT, IntDistribution(1, 1000)], False),
+        (999, [UNIT, IntDistribution(1, 1001)], True),
+        (999, [FloatDistribution(0.0, 1.0, step=1e-4)], True),
         (999, [FloatDistribution(1e-9, 1.0, log=True)], True),
         (30, [UNIT, IntDistribution(5, 5), CategoricalDistribution("a")], True),
         (999, [IntDistribution(5, 5)], False),
@@ -60,7 +63,7 @@ def valley(trial: Trial) -> float:
 def test_it_begins_with_ten_trials_for_each_continuous_number(
     n_trials: int, distributions: list[BaseDistribution], is_later: bool
 ) -> None:
-    """And with thirty trials in all. A number on a grid or a choice is not continuous."""
+    """And with thirty trials in all. A number is continuous without a grid, or on a fine grid."""
     space = dict(zip("abcde", distributions, strict=False))
 
     assert SCREENED.at(n_trials, space) is (SCREENED.later if is_later else SCREENED)
@@ -87,6 +90,19 @@ def test_one_stage_stands_still_in_a_narrow_valley(seed: int) -> None:
     study = run(with_later(None, seed), 120, valley)
 
     assert study.best_value > 1e-9
+
+
+def test_the_best_point_of_a_fine_grid_is_found() -> None:
+    """It is searched as continuous numbers are."""
+
+    def objective(trial: Trial) -> float:
+        x = trial.suggest_float("x", -1.0, 1.0, step=1e-6) - 0.123456
+        n = trial.suggest_int("n", 0, 100_000) / 100_000 - 0.54321
+        return (x + n) ** 2 + (x - 2 * n) ** 2 / 100
+
+    study = run(GASampler.adaptive(seed=0), 80, objective)
+
+    assert study.best_params == {"x": pytest.approx(0.123456), "n": 54_321}
 
 
 def test_a_search_continues_with_another_sampler_object(searched: Study) -> None:

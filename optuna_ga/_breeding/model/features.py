@@ -1,10 +1,10 @@
 """The features of a trial, from which the surrogate predicts its loss.
 
-A choice is its position among the choices. A number on a grid is its position on the unit scale. A
-continuous number is magnified around the best trials: on a scale on which the region where they
-lie is as wide as any other, however small it has become, and which is logarithmic beyond. On the
-unit scale the trials of a converging search are too close for any length scale that also fits the
-trials of its beginning.
+A choice is its position among the choices. A number on a grid of at most 1,000 values is its
+position on the unit scale. Any other number, called continuous here, is magnified around the best
+trials: on a scale on which the region where they lie is as wide as any other, however small it has
+become, and which is logarithmic beyond. On the unit scale the trials of a converging search are
+too close for any length scale that also fits the trials of its beginning.
 
 Continuous numbers can also be magnified along the principal axes of the best trials instead of one
 by one, so that a narrow straight valley in any direction is as wide as it is long.
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._population.genes import n_cells
+from optuna_ga._population.genes import is_nearly_continuous, n_cells
 
 N_BEST = 30
 MIN_WIDTH = 1e-9  # Closer positions are equal; see `unit_scale.DIGITS`.
@@ -50,12 +50,15 @@ class Features:
         kinds = [isinstance(d, CategoricalDistribution) for d in distributions]
         self.categorical = np.array(kinds, bool)
         cells = [n_cells(d) for d in distributions]
-        self._magnified = np.array([n is None and best is not None for n in cells], bool)
+        self._magnified = np.array(
+            [best is not None and is_nearly_continuous(d) for d in distributions], bool
+        )
         self._n_choices = np.array(
             [n if is_choice and n else 1 for n, is_choice in zip(cells, kinds, strict=True)]
         )
         best = np.empty((0, len(cells))) if best is None else best
-        self._centre, self._width = _region(best)
+        self._centre, width = _region(best)
+        self._width = np.maximum(width, [0.0 if n is None else 1 / n for n in cells])
         self._axes: np.ndarray | None = None  # By row `(D, D)`.
         turned = self._magnified & (np.count_nonzero(~np.isnan(best), axis=0) > 1)
         if principal and len(best) > turned.sum():

@@ -29,6 +29,7 @@ from optuna_ga._breeding.model.outliers import explain_better, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.quadratic import lowest_point
 from optuna_ga._breeding.model.warping import on_front, warped
+from optuna_ga._population.unit_scale import snapped_to_grid
 
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -142,7 +143,8 @@ class Surrogate:
             return None
         genes = np.full(len(used), 0.5)  # Nothing uses the others.
         genes[used] = found
-        return genes
+        pairs = zip(matrix.distributions.values(), genes, strict=True)
+        return np.array([snapped_to_grid(each, np.array([gene]))[0] for each, gene in pairs])
 
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
