@@ -161,7 +161,8 @@ class Dispatcher:
         structure = self._structure(model)
         parameters = {name: p.detach() for name, p in model.named_parameters()}
         weights = structure.rows(parameters).to(device)
-        buffers = {name: b.to(device) for name, b in structure.buffers(model).items()}
+        # Copies, since a task may change and return the same network again.
+        buffers = {n: b.to(device, copy=True) for n, b in structure.buffers(model).items()}
         n_moments = len(self._recipe.optimizer.moments)
         moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
         self._latest = key, Training(member, structure, weights, moments, buffers)

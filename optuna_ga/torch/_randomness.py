@@ -160,8 +160,9 @@ class MemberRandomness(TorchFunctionMode):
             scores = scores.masked_fill(~attn_mask, -math.inf)
         elif attn_mask is not None:
             scores = scores + attn_mask
-        weights: Tensor = self._dropout(scores.softmax(-1), dropout_p) @ value
-        return weights
+        shares = scores.softmax(-1) if attn_mask is None else _safe_softmax(scores)
+        attended: Tensor = self._dropout(shares, dropout_p) @ value
+        return attended
 
     def _multi_head_attention(self, *args: Any, **kwargs: Any) -> Any:
         # PyTorch's own, with this dropout and attention.
@@ -175,6 +176,13 @@ class MemberRandomness(TorchFunctionMode):
         function = FunctionType(original.__code__, names, argdefs=original.__defaults__)
         function.__kwdefaults__ = original.__kwdefaults__
         return function(*args, **kwargs)
+
+
+def _safe_softmax(scores: Tensor) -> Tensor:
+    """Return shares of the last dimension, zeros where no score is finite, as PyTorch does."""
+    is_masked = scores.isneginf().all(-1, keepdim=True)
+    # Before, too, or the gradient would be no number.
+    return scores.masked_fill(is_masked, 0.0).softmax(-1).masked_fill(is_masked, 0.0)
 
 
 def _check_probability(p: Any) -> None:

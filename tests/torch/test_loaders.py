@@ -342,3 +342,25 @@ def test_a_loss_may_have_gradients_by_a_loaders_batches(backend: str) -> None:
         return trainer.train(MEMBERS)
 
     assert difference(ended("loop"), ended(backend)) < 1e-12
+
+
+class Flipping(Classes):
+    """A task that turns the signs of some batches, in place and by chance."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        if torch.rand(()) < 0.3:
+            batch[0].neg_()
+        return super().loss(model, batch)
+
+
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+def test_members_that_change_batches_by_chance_change_them_for_themselves() -> None:
+    """Not those of others, nor the user's, whatever the first batch shows."""
+    own = batches()
+    options: Any = {"train": own, "validation": rows(20), "epochs": 3, "device": "cpu"}
+    together = PopulationTrainer(Flipping(mlp), **options).train(MEMBERS)
+    options["train"] = batches()
+    alone = [PopulationTrainer(Flipping(mlp), **options).train([each])[0] for each in MEMBERS]
+
+    assert difference(together, alone) == 0.0
+    assert all(torch.equal(x, y) for (x, _), (y, _) in zip(own, batches(), strict=True))

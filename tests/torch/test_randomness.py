@@ -265,3 +265,20 @@ def test_dropout_of_short_batches_alone_is_a_members_own() -> None:
     loop, vmap = (trained(Classes(Short), rows, backend=each) for each in ("loop", "vmap"))
 
     assert difference(loop, vmap) < 1e-12
+
+
+@pytest.mark.parametrize("mask", ["bool", "float"])
+def test_a_query_that_may_attend_to_nothing_gets_zeros(mask: str) -> None:
+    """As by PyTorch, with finite gradients, though its softmax is no number."""
+    query = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    allowed = torch.tensor([[True, True, False], [False] * 3, [True] * 3])
+    scores = torch.zeros(3, 3, dtype=torch.float64).masked_fill(~allowed, -torch.inf)
+    chosen = allowed if mask == "bool" else scores
+    expected = F.scaled_dot_product_attention(query, query, query, chosen)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), query)
+    with MemberRandomness(key(0), torch.tensor(0, dtype=torch.int32)):
+        found = F.scaled_dot_product_attention(query, query, query, chosen, dropout_p=1e-12)
+    (mine,) = torch.autograd.grad(found.square().sum(), query)
+
+    assert torch.allclose(found, expected, atol=1e-9)
+    assert torch.allclose(mine, gradient, atol=1e-9)

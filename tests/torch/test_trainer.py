@@ -544,3 +544,26 @@ def test_a_task_may_forward_settings_that_its_network_needs(is_named: bool) -> N
     (expected,) = trainer(Classes(partial(mlp, 5)), backend="loop").train([Member(0.1)])
 
     assert ended.epochs == expected.epochs
+
+
+class Reset(Classes):
+    """A task that gives the same network again, with other numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+        self._one = mlp().double()
+        self._one[0].requires_grad_(False)
+
+    def model(self, seed: int, **settings: Any) -> nn.Module:
+        for layer in (self._one[0], self._one[3]):
+            layer.reset_parameters()
+        return self._one
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_a_network_that_is_given_again_has_the_numbers_of_each_member(backend: str) -> None:
+    """Its frozen weights, too, are not those of the latest seed."""
+    together = trainer(Reset(), backend=backend).train(MEMBERS)
+    alone = [trainer(Reset(), backend="loop").train([each])[0] for each in MEMBERS]
+
+    assert difference(together, alone) < 1e-12

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData, n_rows
@@ -125,10 +126,6 @@ class _Run:
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._sums: dict[str, float] = {}
 
-    def own(self, batch: Any) -> Any:
-        """Return a shared batch for this member."""
-        return self._before.structure.own(batch)
-
     def own_batches(self) -> Iterator[Any]:
         """Yield the batches of the member's own order."""
         data, member = self._recipe.train, self._before.member
@@ -236,7 +233,8 @@ class _Run:
 
 
 def _with_batch(advance: Callable[[_Run, Iterable[Any]], None], batch: Any, run: _Run) -> None:
-    advance(run, [run.own(batch)])
+    # A copy, since a member may change it by chance: it is that of others, and the user's own.
+    advance(run, [tree_map(torch.clone, batch)])
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
