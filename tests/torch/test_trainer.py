@@ -551,7 +551,7 @@ class Reset(Classes):
 
     def __init__(self) -> None:
         super().__init__(mlp)
-        self._one = mlp().double()
+        self._one: Any = mlp().double()
         self._one[0].requires_grad_(False)
 
     def model(self, seed: int, **settings: Any) -> nn.Module:
