@@ -551,11 +551,12 @@ class Reset(Classes):
 
     def __init__(self) -> None:
         super().__init__(mlp)
-        self._one: Any = mlp().double()
+        self._one = nn.Sequential(*mlp().double().children())
         self._one[0].requires_grad_(False)
 
     def model(self, seed: int, **settings: Any) -> nn.Module:
         for layer in (self._one[0], self._one[3]):
+            assert isinstance(layer, nn.Linear)
             layer.reset_parameters()
         return self._one
 
