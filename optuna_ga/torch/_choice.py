@@ -6,27 +6,31 @@ is to be repeatable.
 
 from __future__ import annotations
 
-import copy
 import math
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
+from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method, Numbers
+from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._environment import generator_states, seeded
+from optuna_ga.torch._draws import Draws
+from optuna_ga.torch._environment import generator_states, python_seeded, seeded
 from optuna_ga.torch._products import counted_products
+from optuna_ga.torch._signature import changed_attributes, hooks_of, signature
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Training
 
@@ -44,7 +48,12 @@ _LARGE_CONVOLUTION = 1_000_000
 # rounding to bfloat16. True differences are of the size of the gradient.
 _SAME, _ALIKE, _ALIKE_IN_HALF = 1e-4, 1e-2, 0.3
 _SMALL = 1e-6
+_STEP = 0.1  # Of weights, relative to their norm.
+_CPU = torch.device("cpu")  # Without streams.
+_STATE = "`task` must keep all of a network's state in its parameters and buffers"
+_ONE_CACHE = "`parametrize.cached` has one cache for all threads"
 _RECOMPUTES = "It computes parts again for their gradients."
+_Result = TypeVar("_Result")
 _STEERS = ("data-dependent control flow", ".item()")  # Of functorch's messages.
 
 
@@ -57,45 +66,95 @@ class Verdict(NamedTuple):
         convolution: Number of products in the convolutions of one example, forward.
         products: Number of products with weights of one example, forward: those of convolutions,
             `nn.Linear`, attention and recurrent layers, but at least as many as there are weights.
+        no_outside: Reason against numbers from outside of a module, which `vmap` and `branches`
+            compute with; empty if there is none.
+        no_threads: Reason against several threads of Python; empty if there is none.
     """
 
     loop_only: str
     no_vmap: str
     convolution: int = 0
     products: int = 0
+    no_outside: str = ""
+    no_threads: str = ""
+
+    def against(self, backend: str) -> str:
+        """Return the reason against a backend, or "auto"; empty if there is none."""
+        reasons = {
+            "threads": self.loop_only or self.no_threads,
+            "branches": self.loop_only or self.no_outside,
+            "vmap": self.loop_only or self.no_outside or self.no_vmap,
+        }
+        return reasons.get(backend, "")
 
 
 DRAWS = Verdict("they draw from PyTorch's global generator", "")
 
 
-def examine(recipe: Recipe, *pair: Training) -> Verdict:
-    """Compute one step of two members of equal structure in several ways, and compare.
+def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
+    """Compute steps of two members of equal structure in several ways, and compare.
+
+    Args:
+        recipe: The settings that all members share.
+        own: A network of the structure, as the task makes it.
+        pair: The members.
 
     Raises:
-        ValueError: If a member's gradient depends on the other member, or if `vmap` computes
-            another gradient than PyTorch without it.
+        ValueError: If a member's gradient depends on what was computed before.
     """
     structure = pair[0].structure
     structure.changes_batch = False  # As far as is known.
-    with _watched(recipe) as drew:
-        first_batch = recipe.train.first_batch(recipe.batch_size(pair[0].member))
-    _check_checkpoints(recipe, drew, pair[:1], first_batch)
-    convolution, products = _checked_products(recipe, drew, pair, first_batch)
+    cache = vars(parametrize).get("_cache")
+    drew: list[bool] = []
+    size = recipe.batch_size(pair[0].member)
+    first_batch = _watched(recipe, drew, lambda: recipe.train.first_batch(size))
+    convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
+    plain = _checked_together(recipe, drew, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
         # What fails here may never be trained on, since a member has a batch size of its own.
         with suppress(Exception):
             drew += [True] * try_length(recipe, pair[0], length)
-    # A first call leaves the same whoever makes it, such as positions, which `vmap` cannot keep.
-    separate = _separately(recipe, drew, pair, first_batch)
+    verdict = _compared(recipe, drew, plain, first_batch)
     structure.draws = structure.has_drawn
+    if drew:
+        return DRAWS
+    if not verdict.no_vmap:
+        verdict = verdict._replace(convolution=convolution, products=structure.products)
+    structure.uses_cache = vars(parametrize).get("_cache") is not cache  # Each use leaves another.
+    return verdict._replace(no_threads=_ONE_CACHE) if structure.uses_cache else verdict
+
+
+class _Plain(NamedTuple):
+    """What two members compute by a network's own parameters.
+
+    Attributes:
+        pair: The members.
+        network: The network.
+        found: Gradients, losses, weights and buffers after a batch.
+        metrics: Metrics.
+        asks_what_is_trained: Whether metrics depend on which parameters need a gradient.
+    """
+
+    pair: list[Training]
+    network: nn.Module
+    found: list[Tensor]
+    metrics: list[Tensor]
+    asks_what_is_trained: bool
+
+
+def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Verdict:
+    """Compare `branches` and `vmap` with a network's own parameters."""
+    structure = plain.pair[0].structure
+    if reason := _reason_against_outside(recipe, drew, plain, batch):
+        return Verdict("", "", no_outside=reason)
     if drew:
         return DRAWS
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            # A copy, since what is computed by `vmap` and kept by a network cannot be copied.
-            with seeded(0, recipe.device), _copied(structure):
-                together = _computed(recipe, ByVmap(), pair, first_batch)
+            # What is computed by `vmap` and kept by a network cannot be copied.
+            with seeded(0, recipe.device), structure.computing_with(plain.network):
+                together, _ = _computed(recipe, ByVmap(), plain.pair, batch)
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         place = _place_of(error)
         if any(words in str(error) for words in _STEERS):
@@ -104,13 +163,67 @@ def examine(recipe: Recipe, *pair: Training) -> Verdict:
     for warning in caught:
         if "batching rule" in str(warning.message):
             return Verdict("", f"vmap has no rule: {str(warning.message).partition('. ')[0]}")
-    difference = _difference(separate, together)
+    difference = _difference(plain.found, together)
     if difference > (_ALIKE if recipe.precision == "float32" else _ALIKE_IN_HALF):
-        raise ValueError(
-            "`task` computes something else for several networks at once than for each by "
-            f"itself: they differ by {100 * difference:.2g} %."
-        )
-    return Verdict("", "", convolution, products)
+        percent = f"{100 * difference:.2g} %"
+        return Verdict("", f"vmap computes something else, by {percent}")
+    if plain.asks_what_is_trained:
+        return Verdict("", "vmap hides from metrics which parameters are trained")
+    return Verdict("", "")
+
+
+def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> str:
+    """Return why a network needs parameters of its own; empty if it does not."""
+    structure = plain.pair[0].structure
+    if any(map(hooks_of, structure.trained(structure.model).values())):
+        return "their parameters have hooks"
+    if structure.replaces_weights:
+        return "they replace the numbers of their parameters by assignments to `.data`"
+    unused, structure.unused = structure.unused, {}
+    try:
+        found, metrics = _separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
+        return f"they need parameters of their own, {first_line(error)}{_place_of(error)}"
+    finally:
+        others, structure.unused = structure.unused, unused
+    expected = [*plain.found, *plain.metrics]
+    is_same = _difference(expected, [*found, *metrics]) <= _SAME
+    if is_same and all(unused[length] == names for length, names in others.items()):
+        return ""
+    return (
+        "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
+        "in a function"
+    )
+
+
+class _JudgedTwice(Plainly):
+    """Computes metrics again with parameters that need no gradient, as `vmap` shows them.
+
+    Attributes:
+        asks_what_is_trained: Whether that made a difference.
+    """
+
+    asks_what_is_trained = False
+
+    def metrics(
+        self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
+    ) -> dict[str, Tensor]:
+        """Return sums `(P,)` over a batch, with parameters that need one; see `Method`."""
+        found = super().metrics(structure, metrics, numbers, batch)
+        trained = structure.trained(structure.model).values()
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            again = super().metrics(structure, metrics, numbers, batch)
+            differs = _difference([*found.values()], [again[name] for name in found]) > _SAME
+        except Exception:  # Of a task that finds nothing trained.
+            differs = True
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        self.asks_what_is_trained = differs
+        return found
 
 
 def lengths(recipe: Recipe, training: Training) -> set[int]:
@@ -127,30 +240,33 @@ def try_length(recipe: Recipe, training: Training, length: int) -> bool:
     """
     structure = training.structure
     draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
+    drew: list[bool] = []
+
+    def step() -> None:
+        batch = recipe.train.first_batch(length)
+        _differentiated(recipe, Plainly(), [training], batch)
+
     try:
-        with _watched(recipe) as drew, _copied(structure):
-            batch = recipe.train.first_batch(length)
-            _differentiated(recipe, ByBranches(torch.device("cpu")), [training], batch)
+        with structure.computing_with(structure.new()):
+            _watched(recipe, drew, step)
     finally:
         structure.draws = draws or structure.has_drawn
     return bool(drew)
 
 
-def _check_checkpoints(
+def _first(
     recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
-) -> None:
-    """Check that nothing is computed again for gradients that would then be another.
+) -> tuple[list[Tensor], object]:
+    """Compute a member; see `_by_python`.
 
     Raises:
         ValueError: If `torch.utils.checkpoint` is used together with dropout, whose numbers
             PyTorch would draw itself the second time, or in the way that takes no gradients of
             single tensors.
     """
-    structure = one[0].structure
     try:
-        with _copied(structure), disable_saved_tensors_hooks(_RECOMPUTES):
-            _separately(recipe, drew, one, batch)
-            return
+        with disable_saved_tensors_hooks(_RECOMPUTES):
+            return _by_python(recipe, drew, one, batch)
     except RuntimeError as error:
         if "use_reentrant" in str(error):
             raise ValueError(
@@ -158,49 +274,110 @@ def _check_checkpoints(
             ) from error
         if _RECOMPUTES not in str(error):
             raise
-    with suppress(Exception), _copied(structure):
-        _separately(recipe, drew, one, batch)
-    if structure.has_drawn:
+    found = None
+    with suppress(Exception):  # PyTorch may notice what follows, too.
+        found = _by_python(recipe, drew, one, batch)
+    if one[0].structure.has_drawn:
         raise ValueError(
             "`task` must not use `torch.utils.checkpoint`, or other hooks on saved tensors, "
             "together with dropout or `rand_like`: what is computed again would draw anew."
         )
+    return found or _by_python(recipe, drew, one, batch)
 
 
-def _checked_products(
-    recipe: Recipe, drew: list[bool], pair: Sequence[Training], batch: Any
-) -> tuple[int, int]:
-    """Return the products of convolutions and all products of an example, forward.
+def _checked_alone(
+    recipe: Recipe, drew: list[bool], own: nn.Module, one: Sequence[Training], batch: Any
+) -> tuple[int, list[Tensor]]:
+    """Compute a member twice; return an example's products of convolutions, and what was computed.
 
     Raises:
-        ValueError: If a gradient depends on what was computed before, or no parameter has one.
+        ValueError: If a network has another state than its parameters and buffers, draws from
+            other generators than PyTorch's, or if none of its parameters has a gradient.
     """
-    structure, one, other = pair[0].structure, pair[:1], pair[1:]
-    with _copied(structure):
-        with counted_products(structure.template) as (convolutions, others):
-            first = _separately(recipe, drew, one, batch)
-        again = _separately(recipe, drew, one, batch)
+    structure = one[0].structure
+    with structure.computing_with(own):
+        first, drawn_first = _first(recipe, drew, one, batch)
+        before = signature(own)
+        with counted_products(own) as (convolutions, others):
+            again, drawn_again = _by_python(recipe, drew, one, batch)
     structure.check_trains(n_rows(batch))
-    with _copied(structure):
-        with suppress(Exception):  # Half the examples may fail where all do not.
-            _separately(recipe, drew, other, _halves_twice(batch))
-        later = _separately(recipe, drew, one, batch)
-    if max(_difference(first, again), _difference(first, later)) > _SAME:
+    _check_state(first, again)
+    if changed := changed_attributes(before, signature(own)):
         raise ValueError(
-            "`task` must keep all of a network's state in its parameters and buffers, but a "
-            "gradient changed when another network was trained before, or the same one. Look for "
-            "what is kept in attributes, globals or the task, such as what the first call sets."
+            f"{_STATE}, but each call changes the attribute `{changed[0]}`. `register_buffer` "
+            "makes a buffer."
+        )
+    if drawn_first and drawn_first == drawn_again:
+        raise ValueError(
+            "`task` must draw random numbers by PyTorch, such as `torch.rand(())`, which a "
+            "member's seed determines, but it draws from the generator of Python or NumPy."
         )
     n_examples = n_rows(batch)
     convolution = sum(convolutions) // n_examples
     structure.products = max(structure.width, convolution + sum(others) // n_examples)
-    return convolution, structure.products
+    return convolution, first
+
+
+def _checked_together(
+    recipe: Recipe, drew: list[bool], first: list[Tensor], pair: Sequence[Training], batch: Any
+) -> _Plain:
+    """Compute two members, of which the other has gone a step beyond its initial numbers.
+
+    So none of these is by chance that of another network.
+
+    Raises:
+        ValueError: If the first one computes something else than before.
+    """
+    structure = pair[0].structure
+    method, network, pair = _JudgedTwice(), structure.new(), list(pair)
+    with structure.computing_with(network):
+        with suppress(Exception):  # Half the examples may fail where all do not.
+            halves = _halves_twice(batch)
+            pair[1] = _moved(pair[1], _separately(recipe, drew, Plainly(), pair[1:], halves)[0])
+        found, metrics = _separately(recipe, drew, method, pair, batch)
+    _check_state(first, [each[:1] for each in found])
+    return _Plain(pair, network, found, metrics, method.asks_what_is_trained)
+
+
+def _check_state(one: list[Tensor], other: list[Tensor]) -> None:
+    """Check that a member computes the same as before.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if _difference(one, other) > _SAME:
+        raise ValueError(
+            f"{_STATE}, but a gradient changed when another network was trained before, or the "
+            "same one. Look for what is kept in attributes, globals or the task, such as what the "
+            "first call sets."
+        )
+
+
+def _by_python(
+    recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], object]:
+    """Compute a member; return the generators of Python and NumPy after a draw, else None."""
+    with python_seeded() as drawn:
+        found, _ = _separately(recipe, drew, Plainly(), one, batch)
+    return found, drawn[0]
+
+
+def _moved(training: Training, found: Sequence[Tensor]) -> Training:
+    """Return a member after a large step."""
+    gradient, _, weights, *buffers = (each[0] for each in found)
+    gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
+    size = _STEP * weights.norm() / gradient.norm().clamp(min=_SMALL)
+    after = dict(zip(training.buffers, buffers, strict=True))
+    return replace(training, weights=weights - size * gradient.to(weights), buffers=after)
 
 
 def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
     """Return the name of the backend that is expected to be the fastest, and why."""
     if verdict.loop_only:
         return "loop", verdict.loop_only
+    if verdict.no_outside:
+        one_by_one = recipe.device.type == "cuda" or verdict.no_threads
+        return "loop" if one_by_one else "threads", verdict.no_outside
     if recipe.device.type == "cuda":
         if verdict.no_vmap:
             return "branches", verdict.no_vmap
@@ -209,6 +386,8 @@ def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
         if verdict.convolution > _LARGE_CONVOLUTION:
             return "branches", "large convolutions are slower as groups of one"
         return "vmap", "on a GPU one operation for all members is the fastest"
+    if verdict.no_threads:
+        return ("loop", verdict.no_threads) if verdict.no_vmap else ("vmap", verdict.no_threads)
     if verdict.no_vmap:
         return "threads", verdict.no_vmap
     if verdict.convolution or verdict.products > _FEW_PRODUCTS or n_members < _FEW_MEMBERS:
@@ -230,53 +409,44 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
     return max(found)
 
 
-@contextmanager
-def _copied(structure: Structure) -> Iterator[None]:
-    """Compute with a copy of the template, which stays as it is."""
-    template = structure.template
-    structure.template = copy.deepcopy(template)
-    try:
-        yield
-    finally:
-        structure.template = template
-
-
 def _halves_twice(batch: Any) -> Any:
     """Return a batch as large, of the first half of the examples."""
     return tree_map(lambda rows: rows[torch.arange(len(rows), device=rows.device) // 2], batch)
 
 
-@contextmanager
-def _watched(recipe: Recipe, drew: list[bool] | None = None) -> Iterator[list[bool]]:
-    """Seed PyTorch's global generators, and yield a list that gets an entry if they are used."""
-    drew = [] if drew is None else drew
+def _watched(recipe: Recipe, drew: list[bool], compute: Callable[[], _Result]) -> _Result:
+    """Compute something; a list gets an entry if it draws from PyTorch's global generators."""
     with seeded(0, recipe.device):
         before = generator_states(recipe.device)
-        yield drew
-        if not torch.equal(before, generator_states(recipe.device)):
-            drew.append(True)
+        result = compute()
+        if torch.equal(before, generator_states(recipe.device)):
+            return result
+    # Another thread may have drawn meanwhile.
+    with seeded(0, recipe.device), Draws() as draws:
+        compute()
+    drew += [True] * draws.were_made
+    return result
 
 
 def _separately(
-    recipe: Recipe, drew: list[bool], members: Sequence[Training], batch: Any
-) -> list[Tensor]:
+    recipe: Recipe, drew: list[bool], method: Method, members: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], list[Tensor]]:
     """Compute each member by itself; see `_computed` and `_watched`."""
-    with _watched(recipe, drew):
-        return _computed(recipe, ByBranches(torch.device("cpu")), members, batch)
+    return _watched(recipe, drew, lambda: _computed(recipe, method, members, batch))
 
 
 def _computed(
     recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
-) -> list[Tensor]:
-    """Return gradients, losses, weights and buffers after a batch; metrics must not fail."""
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return gradients, losses, weights and buffers after a batch; and metrics."""
     numbers, found = _differentiated(recipe, method, members, batch)
     structure = members[0].structure
-    structure.template.eval()
+    structure.model.eval()
     judged = recipe.validation.first_batch(recipe.validation.batch_size)
     with torch.no_grad(), _watched_batch(structure, judged) as own:
         metrics = method.metrics(structure, recipe.task.metrics, numbers, own)
     structure.metric_names = sorted(metrics)
-    return found
+    return found, [metrics[name] for name in structure.metric_names]
 
 
 def _differentiated(
@@ -293,7 +463,7 @@ def _differentiated(
         torch.arange(len(members), dtype=torch.int32, device=device),
         torch.zeros((), dtype=torch.int32, device=device),
     )
-    structure.template.train()
+    structure.model.train()
     with _watched_batch(structure, batch) as own:
         gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own, True)
     return numbers, [gradient, losses, numbers.weights, *after.values()]

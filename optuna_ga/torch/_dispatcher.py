@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -81,6 +82,8 @@ class Dispatcher:
         self._makers = BACKENDS if isinstance(backend, str) else {_OWN: backend}
         # Trainings and stacks keep the structures that are needed again.
         self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
+        self._parts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Of all networks.
+        self._share_parts = False
         self._latest: tuple[Hashable, Training] | None = None
         self.verdicts: dict[Hashable, Verdict] = {}
         self.metric_names: Collection[str] | None = None
@@ -147,6 +150,8 @@ class Dispatcher:
                 "`batch_size` of a member must be None where `train` is a loader, which makes the "
                 f"batches, but {member.batch_size} was given."
             )
+        if state is not None:  # What a network holds beside its state is by its seed, too.
+            member = replace(member, seed=state.get("seed", member.seed))
         with _making:
             training = replace(self._beginning(member), member=member)
         return training if state is None else training.resumed(self._recipe.optimizer, state)
@@ -158,7 +163,7 @@ class Dispatcher:
             return self._latest[1]
         model = self._model(member)
         device = self._recipe.device
-        structure = self._structure(model)
+        structure = self._structure(model, member)
         parameters = {name: p.detach() for name, p in model.named_parameters()}
         weights = structure.rows(parameters).to(device)
         # Copies, since a task may change and return the same network again.
@@ -175,16 +180,39 @@ class Dispatcher:
 
     def _model(self, member: Member) -> nn.Module:
         with seeded(member.seed):
-            return check_model(self._recipe.task.model(member.seed, **member.model))
+            model = check_model(self._recipe.task.model(member.seed, **member.model))
+        for part in (*model.modules(), *model.parameters(), *model.buffers()):
+            self._share_parts |= self._parts.get(id(part)) is part
+            self._parts[id(part)] = part
+        return model
 
-    def _structure(self, model: nn.Module) -> Structure:
+    def _structure(self, model: nn.Module, member: Member) -> Structure:
         key = signature(model)
         structure = self._structures.get(key)
         if structure is None:
+            copied = _copied(model)
+            make = None
+            if signature(copied) != key:
+                copied, make = model, partial(self._made_again, member)
             device, precision = self._recipe.device, self._recipe.precision
-            structure = Structure(_copied(model), key, device, precision)
+            structure = Structure(copied, key, device, precision, make)
             self._structures[key] = structure
         return structure
+
+    def _made_again(self, member: Member) -> nn.Module:
+        """Return another network of a member, where a copy would not do.
+
+        Raises:
+            ValueError: If networks share parts.
+        """
+        model = self.model(member)
+        if self._share_parts:
+            raise ValueError(
+                "`task.model` must return a network of new parts each time, since a copy of it is "
+                "not independent: functions that it holds, or hooks, refer to the network itself. "
+                "But some parts were in another network."
+            )
+        return model
 
     def _name_of_backend(self, members: Sequence[Training]) -> str:
         verdict = self.verdict(members[0])
@@ -213,8 +241,7 @@ class Dispatcher:
                     if try_length(self._recipe, training, length) and not verdict.loop_only:
                         verdict = self._decide(key, DRAWS)
                 self._tried.add((key, length))
-        reason = verdict.loop_only or (verdict.no_vmap if self._backend == "vmap" else "")
-        if reason and self._backend not in ("auto", "loop"):
+        if reason := verdict.against(self._backend):
             raise ValueError(
                 f"`backend` must not be {self._backend!r} for this network: {reason}. "
                 '"auto" finds one that trains it.'
@@ -228,7 +255,12 @@ class Dispatcher:
         if key not in self.verdicts:
             member = training.member
             other = self.start(replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1)))
-            self._decide(key, examine(self._recipe, training, other))
+            structure = training.structure
+            if other.structure is not structure:  # No two seeds train as one.
+                other = training
+            shared = self._share_parts
+            own = structure.new() if shared else structure.prepared(self.model(member))
+            self._decide(key, examine(self._recipe, own, training, other))
             self.metric_names = training.structure.metric_names
             self._tried.add((key, max(lengths(self._recipe, training))))
         return self.verdicts[key]
@@ -236,7 +268,7 @@ class Dispatcher:
     def _decide(self, key: Hashable, verdict: Verdict) -> Verdict:
         """Keep and return a verdict, and warn of one against the fastest way."""
         self.verdicts[key] = verdict
-        reason = verdict.loop_only or verdict.no_vmap
+        reason = verdict.loop_only or verdict.no_outside or verdict.no_vmap
         if self._backend == "auto" and reason:
             warnings.warn(
                 f"Networks are trained separately: {reason}", RuntimeWarning, stacklevel=3

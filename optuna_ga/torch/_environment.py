@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
@@ -144,6 +146,31 @@ def seeded(seed: int, device: torch.device = _CPU, *, alone: bool = True) -> Ite
 def _seed_gpu(device: torch.device, seed: int) -> None:
     with torch.cuda.device(device):
         torch.cuda.manual_seed(seed)
+
+
+@contextmanager
+def python_seeded() -> Iterator[list[object]]:
+    """Seed the generators of Python and NumPy, and restore them.
+
+    Yields a list that gets their state afterwards, None if nothing was drawn.
+    """
+
+    def states() -> object:
+        _, numbers, *others = np.random.get_state(legacy=True)  # Of these, arrays have no truth.
+        return random.getstate(), np.asarray(numbers).tobytes(), others
+
+    before = random.getstate(), np.random.get_state()
+    random.seed(0)
+    np.random.seed(0)
+    drawn: list[object] = []
+    fresh = states()
+    try:
+        yield drawn
+    finally:
+        after = states()
+        drawn.append(None if after == fresh else after)
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def generator_states(device: torch.device) -> Tensor:

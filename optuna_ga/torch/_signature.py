@@ -21,7 +21,8 @@ def signature(model: nn.Module) -> Hashable:
     """Return a key that is equal for models that differ in the numbers of their tensors alone.
 
     Tensors that are neither parameters nor buffers count by their values, functions by their code
-    and by what they hold.
+    and by what they hold. A copy of a model has its key, unless it computes with parts of the
+    model itself, or lacks some.
 
     >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
     True
@@ -36,7 +37,22 @@ def signature(model: nn.Module) -> Hashable:
     return (
         tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
         tuple((name, _kind(m), keys.of_attributes(m)) for name, m in model.named_modules()),
+        tuple((name, keys.of((vars(t), hooks_of(t)))) for name, t in tensors),
     )
+
+
+def hooks_of(tensor: Tensor) -> list[Any]:
+    """Return the hooks on a tensor's gradient."""
+    kinds = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return [hook for kind in kinds for hook in (getattr(tensor, kind, None) or {}).values()]
+
+
+def changed_attributes(before: Any, after: Any) -> list[str]:
+    """Return the names of the attributes, of any module, in which two signatures differ."""
+    found = []
+    for (prefix, _, (_, held)), (_, _, (_, held_after)) in zip(before[1], after[1], strict=False):
+        found += [f"{prefix}.{name}".lstrip(".") for (_, name), _ in {*held} ^ {*held_after}]
+    return sorted({*found})
 
 
 def _kind(module: nn.Module) -> type:
@@ -90,7 +106,8 @@ class _Keys:
         for name, each in vars(module).items():
             if "_hooks" in name and isinstance(each, dict):
                 each = [(ranks.setdefault(n, len(ranks)), hook) for n, hook in each.items()]
-            if name not in held and "state_dict" not in name:
+            # A recurrent layer's references to its own parameters: copies keep those of another.
+            if name not in held and "state_dict" not in name and name != "_flat_weight_refs":
                 found[name] = each
         return self.of(found)
 

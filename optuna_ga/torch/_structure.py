@@ -5,6 +5,7 @@ Shapes: P members, W weights of a member.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -33,13 +34,20 @@ class Structure:
         key: Its `signature`.
         device: Where to compute.
         precision: The precision of computing.
+        make: Makes another network of this structure, if `copy.deepcopy` cannot; else None.
 
     Attributes:
         key: The signature.
-        template: The network on the device.
+        template: A network on the device, which never computes if it is copied.
+        model: A network to compute with, which may keep what it has computed.
+        is_copied: Whether a copy of the template computes what it does.
+        computes_in_half: Whether the precision is bfloat16.
         draws: Whether the networks may draw random numbers.
         has_drawn: Whether they have drawn some so far.
         changes_batch: Whether they may change a batch in place, which members can share.
+        changes_weights: Whether they have changed parameters to train in place.
+        replaces_weights: Whether they have given parameters to train other places in memory.
+        uses_cache: Whether they use the cache of `torch.nn.utils.parametrize`.
         products: Products with weights of one example, forward, as far as they are known: at least
             as many as there are weights.
         metric_names: Names of the task's metrics; empty if they have not been computed.
@@ -53,12 +61,18 @@ class Structure:
     """
 
     def __init__(
-        self, model: nn.Module, key: Hashable, device: torch.device, precision: Precision
+        self,
+        model: nn.Module,
+        key: Hashable,
+        device: torch.device,
+        precision: Precision,
+        make: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.key = key
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
+        self.changes_weights = self.replaces_weights = self.uses_cache = False
         self.metric_names: Collection[str] = ()
         self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -78,18 +92,42 @@ class Structure:
             self._offsets[name] = self.width
             self.width += math.ceil(shape.numel() / _ALIGNMENT) * _ALIGNMENT
         self.products = self.width
-        self.template = model.to(device)
+        self._device, self._make = device, make
+        self.is_copied = make is None
+        self.computes_in_half = precision == "bfloat16"
         self._places = dict(_places(model))
         self._kept = {*self._places.values()} - {*trained}  # Not what a first call registers.
-        self._half = precision == "bfloat16"
         self._statistics = {
             name
             for prefix, module in model.named_modules()
             if isinstance(module, _NormBase)
             for name, _ in module.named_buffers(prefix, recurse=False)
         }
-        if self._half:
-            compute_in_bfloat16(self.template)
+        self.template = self.prepared(model)
+        self.model = self.new() if self.is_copied else self.template
+
+    def prepared(self, model: nn.Module) -> nn.Module:
+        """Return a network of this structure, on the device and for the precision."""
+        if self.computes_in_half:
+            compute_in_bfloat16(model)
+        return model.to(self._device)
+
+    def new(self) -> nn.Module:
+        """Return a network that has computed nothing yet."""
+        return copy.deepcopy(self.template) if self._make is None else self.prepared(self._make())
+
+    @contextmanager
+    def computing_with(self, model: nn.Module) -> Iterator[None]:
+        """Compute with a network; the present one stays as it is."""
+        before, self.model = self.model, model
+        try:
+            yield
+        finally:
+            self.model = before
+
+    def trained(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Return the parameters of a network that are trained."""
+        return {name: p for name, p in model.named_parameters() if name in self._shapes}
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
         """Return the parameters `(..., *shape)` in rows `(..., W)`."""
@@ -141,7 +179,7 @@ class Structure:
 
     def rounded(self, weights: Tensor) -> Tensor:
         """Return weights in the type that is computed with."""
-        return weights.bfloat16() if self._half else weights
+        return weights.bfloat16() if self.computes_in_half else weights
 
     def buffers(self, model: nn.Module) -> dict[str, Tensor]:
         """Return a model's buffers and its parameters that are not trained."""
@@ -167,7 +205,7 @@ class Structure:
             batch: The batch.
             key: Of the member's random numbers, `()`.
             step: The step within the epoch, `()`.
-            model: A network of this structure to compute with; None takes the template.
+            model: A network of this structure to compute with; None takes `model`.
 
         Returns:
             The result, and the buffers afterwards.
@@ -176,15 +214,15 @@ class Structure:
             ValueError: If a buffer changes its type or shape.
         """
         named = {name: tensor.clone() for name, tensor in buffers.items()} | dict(parameters)
-        if self._half:
+        if self.computes_in_half:
             named = {name: self._halved(name, tensor) for name, tensor in named.items()}
         state = {_Call.prefix + place: named[name] for place, name in self._places.items()}
-        call = _Call(self.template if model is None else model, function)
-        with self.randomness(key, step), Float32Statistics() if self._half else nullcontext():
+        call = _Call(self.model if model is None else model, function)
+        statistics = Float32Statistics() if self.computes_in_half else nullcontext()
+        with self.randomness(key, step), statistics:
             result = functional_call(call, state, (batch,), tie_weights=False)
         after = {name: state[_Call.prefix + name].detach() for name in buffers}
-        for name, tensor in after.items():
-            self._check_layout(name, tensor, named[name])
+        self.check_layouts(after, named)
         return result, {name: after[name].to(buffers[name].dtype) for name in buffers}
 
     @contextmanager
@@ -199,8 +237,27 @@ class Structure:
             finally:
                 self.has_drawn |= mode.was_needed
 
+    def note_changes(
+        self, before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """Note whether a step has changed parameters, by their `marks` before and after it."""
+        for name, (place, _) in before.items():
+            self.replaces_weights |= after[name][0] != place
+            self.changes_weights |= after[name] != before[name]
+
+    def check_layouts(self, after: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
+        """Check that buffers have kept their layout.
+
+        Raises:
+            ValueError: If one has not.
+        """
+        for name, tensor in after.items():
+            self._check_layout(name, tensor, before[name])
+
     def _check_layout(self, name: str, tensor: Tensor, before: Tensor) -> None:
-        is_rounded = self._half and tensor.is_floating_point() and before.is_floating_point()
+        is_rounded = (
+            self.computes_in_half and tensor.is_floating_point() and before.is_floating_point()
+        )
         if tensor.shape != before.shape or (tensor.dtype != before.dtype and not is_rounded):
             raise ValueError(
                 f"`task` must keep the type and the shape of each buffer, but `{name}` changes "

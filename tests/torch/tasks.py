@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.nn.utils import clip_grad_norm_
 
 from optuna_ga.torch import Epoch, Member, PopulationTrainer, TensorData, Trained
 
@@ -107,6 +108,36 @@ MEMBERS = [
     Member(0.05, betas=(0.8, 0.99), seed=1),
     Member(0.02, momentum=0.5, weight_decay=0.1, clip_norm=0.5, seed=2),
 ]
+
+
+KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda p, m: torch.optim.SGD(
+        p, m.learning_rate, momentum=m.momentum, weight_decay=m.weight_decay
+    ),
+    "nesterov": lambda p, m: torch.optim.SGD(
+        p, m.learning_rate, momentum=m.momentum, weight_decay=m.weight_decay, nesterov=True
+    ),
+    "adam": lambda p, m: torch.optim.Adam(
+        p, m.learning_rate, betas=m.betas, weight_decay=m.weight_decay
+    ),
+    "adamw": lambda p, m: torch.optim.AdamW(
+        p, m.learning_rate, betas=m.betas, weight_decay=m.weight_decay
+    ),
+}
+
+
+def by_hand(task: Any, data: TensorData, member: Member, optimizer: str, epochs: int) -> nn.Module:
+    """Train a network as any user of PyTorch would."""
+    torch.manual_seed(member.seed)
+    model: nn.Module = task.model(member.seed)
+    steps = KINDS[optimizer](model.parameters(), member)
+    for epoch in range(epochs):
+        for index in data.order(member.seed, epoch).split(data.batch_size):
+            steps.zero_grad()
+            task.loss(model, data.take(index)).backward()
+            clip_grad_norm_(model.parameters(), member.clip_norm)
+            steps.step()
+    return model
 
 
 def trained(

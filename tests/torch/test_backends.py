@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.utils.checkpoint import checkpoint
 
 from optuna_ga.torch import Constant, Cosine, Member, PopulationTrainer, StepDecay, TensorData
 from tests.torch.tasks import (
+    KINDS,
     MEMBERS,
     Classes,
     Encoder,
     Recurrent,
+    by_hand,
     cnn,
     difference,
     images,
@@ -37,34 +38,6 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., TensorData]]] 
     "attention and embeddings": (partial(Encoder, dropout=0.1), tokens),
     "GRU": (partial(Recurrent, nn.GRU), tokens),
 }
-KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": lambda p, m: torch.optim.SGD(
-        p, m.learning_rate, momentum=m.momentum, weight_decay=m.weight_decay
-    ),
-    "nesterov": lambda p, m: torch.optim.SGD(
-        p, m.learning_rate, momentum=m.momentum, weight_decay=m.weight_decay, nesterov=True
-    ),
-    "adam": lambda p, m: torch.optim.Adam(
-        p, m.learning_rate, betas=m.betas, weight_decay=m.weight_decay
-    ),
-    "adamw": lambda p, m: torch.optim.AdamW(
-        p, m.learning_rate, betas=m.betas, weight_decay=m.weight_decay
-    ),
-}
-
-
-def by_hand(task: Any, data: TensorData, member: Member, optimizer: str, epochs: int) -> nn.Module:
-    """Train a network as any user of PyTorch would."""
-    torch.manual_seed(member.seed)
-    model: nn.Module = task.model(member.seed)
-    steps = KINDS[optimizer](model.parameters(), member)
-    for epoch in range(epochs):
-        for index in data.order(member.seed, epoch).split(data.batch_size):
-            steps.zero_grad()
-            task.loss(model, data.take(index)).backward()
-            clip_grad_norm_(model.parameters(), member.clip_norm)
-            steps.step()
-    return model
 
 
 @pytest.mark.parametrize("backend", ["loop", "vmap"])

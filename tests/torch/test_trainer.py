@@ -551,11 +551,11 @@ class Reset(Classes):
 
     def __init__(self) -> None:
         super().__init__(mlp)
-        self._one = nn.Sequential(*mlp().double().children())
+        self._one = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)).double()
         self._one[0].requires_grad_(False)
 
     def model(self, seed: int, **settings: Any) -> nn.Module:
-        for layer in (self._one[0], self._one[3]):
+        for layer in (self._one[0], self._one[2]):
             assert isinstance(layer, nn.Linear)
             layer.reset_parameters()
         return self._one

@@ -44,10 +44,7 @@ class ByBranches:
         weights = structure.rounded(numbers.weights)
 
         def gradient_of(row: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-            leaves = {
-                name: view.detach().requires_grad_()
-                for name, view in structure.views(weights[row]).items()
-            }
+            leaves = _leaves(structure, weights[row])
             own = structure.own(batch) if shared else tree_map(lambda tensor: tensor[row], batch)
 
             def differentiated(model: Any, batch: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
@@ -55,12 +52,12 @@ class ByBranches:
                 value = check_loss(loss(model, batch))
                 return value, torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
 
-            buffers, key = _row(numbers.buffers, row), numbers.keys[row]
+            buffers, key = row_of(numbers.buffers, row), numbers.keys[row]
             (value, found), after = structure.compute(
                 differentiated, leaves, buffers, own, key, numbers.step
             )
             gradients = dict(zip(leaves, found, strict=True))
-            _check_dense(gradients)
+            check_dense(gradients)
             unused = frozenset(name for name, each in gradients.items() if each is None)
             structure.unused.setdefault(n_rows(own), unused)
             named = {
@@ -75,27 +72,29 @@ class ByBranches:
                 with torch.cuda.stream(stream):
                     results.append(gradient_of(row))
         gradients, losses, after = zip(*results, strict=True)
-        return torch.stack(gradients), torch.stack(losses), _stacked(after)
+        return torch.stack(gradients), torch.stack(losses), stacked(after)
 
     def metrics(
         self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
     ) -> dict[str, Tensor]:
         """Return sums `(P,)` over a batch that the members share; see `Method`."""
         weights = structure.rounded(numbers.weights)
+        if structure.changes_weights:  # Evaluation is to change nothing.
+            weights = weights.clone()
         with self._side_by_side(len(weights)) as places:
             results = []
             for row, stream in enumerate(places):
                 with torch.cuda.stream(stream):
                     value, _ = structure.compute(
                         metrics,
-                        structure.views(weights[row]),
-                        _row(numbers.buffers, row),
+                        _leaves(structure, weights[row]),  # Metrics may ask what is trained.
+                        row_of(numbers.buffers, row),
                         structure.own(batch),
                         numbers.keys[row],
                         numbers.step,
                     )
                 results.append(check_metrics(value))
-        return _stacked(results)
+        return stacked(results)
 
     @contextmanager
     def _side_by_side(self, n: int) -> Iterator[list[torch.cuda.Stream | None]]:
@@ -108,7 +107,18 @@ class ByBranches:
             torch.cuda.current_stream(stream.device).wait_stream(stream)
 
 
-def _check_dense(gradients: Mapping[str, Tensor | None]) -> None:
+def _leaves(structure: Structure, weights: Tensor) -> dict[str, Tensor]:
+    """Return the parameters in a row `(W,)`, of which gradients can be taken."""
+    views = structure.views(weights)
+    return {name: view.detach().requires_grad_() for name, view in views.items()}
+
+
+def check_dense(gradients: Mapping[str, Tensor | None]) -> None:
+    """Check that no gradient is sparse.
+
+    Raises:
+        ValueError: If one is.
+    """
     for name, each in gradients.items():
         if each is not None and each.layout != torch.strided:
             raise ValueError(
@@ -117,9 +127,11 @@ def _check_dense(gradients: Mapping[str, Tensor | None]) -> None:
             )
 
 
-def _row(tensors: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+def row_of(tensors: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+    """Return the tensors of a member."""
     return {name: tensor[row] for name, tensor in tensors.items()}
 
 
-def _stacked(rows: Any) -> dict[str, Tensor]:
+def stacked(rows: Any) -> dict[str, Tensor]:
+    """Return the tensors of all members, from those of each."""
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

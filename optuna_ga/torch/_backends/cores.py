@@ -87,6 +87,8 @@ class CoresBackend:
 
     def _structures(self, structure: Structure, n: int) -> list[Structure]:
         """Return a structure and `n` - 1 copies as it is known now; none if it has no copies."""
+        if not structure.is_copied or structure.uses_cache:
+            return [structure]
         copies = self._copies.pop(structure, [])
         try:
             while len(copies) < n - 1:
@@ -97,11 +99,11 @@ class CoresBackend:
         if len(self._copies) > MAX_KEPT:
             self._copies.popitem(last=False)
         for each in copies:
-            each.__dict__ |= {**structure.__dict__, "template": each.template}
+            each.__dict__ |= {**structure.__dict__, "model": each.model}
         return [structure, *copies[: n - 1]]
 
 
 def _copied(structure: Structure) -> Structure:
     found = copy.copy(structure)
-    found.template = copy.deepcopy(structure.template)
+    found.model = copy.deepcopy(structure.model)
     return found

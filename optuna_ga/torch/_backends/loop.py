@@ -5,9 +5,8 @@ Every faster backend is tested against this one.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from threading import Event
@@ -21,6 +20,7 @@ from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import Data, LoaderData
+from optuna_ga.torch._network import Network
 from optuna_ga.torch._randomness import derived_seed, member_key
 from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
@@ -108,11 +108,9 @@ class _Run:
         self._recipe = recipe
         self._stop = stop
         self._before = training
-        self._model = copy.deepcopy(training.structure.template)
-        self._parameters = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
-        with torch.no_grad():
-            _copy(training.structure.views(training.weights), self._parameters)
-            _copy(training.buffers, self._buffers())
+        self._network = Network(training.structure, training.structure.new())
+        self._network.load(training.weights, training.buffers)
+        self._model, self._parameters = self._network.module, self._network.parameters
         self._optimizer = recipe.optimizer.separate(self._parameters.values(), training.member)
         self._load_moments()
         device = recipe.device
@@ -171,11 +169,12 @@ class _Run:
         if self._has_diverged():
             return
         self._model.eval()
-        before = {name: buffer.clone() for name, buffer in self._buffers().items()}
+        weights = self._network.weights() if self._before.structure.changes_weights else None
+        before = {name: buffer.clone() for name, buffer in self._network.buffers().items()}
         for batch in batches:
             with torch.no_grad():
                 metrics = self._call(self._recipe.task.metrics, batch)
-                _copy(before, self._buffers())  # Evaluation changes nothing.
+            self._network.load(weights, before)  # Evaluation changes nothing.
             check_names(metrics, self._sums)
             for name, value in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value.item()
@@ -200,25 +199,13 @@ class _Run:
             )
             for moment in self._recipe.optimizer.moments
         )
-        weights = structure.rows({n: p.detach() for n, p in self._parameters.items()})
-        buffers = structure.buffers(self._model)
+        weights, buffers = self._network.weights(), self._network.buffers()
         return self._before.advanced(weights, moments, buffers, self._n_steps)
 
     def _call(self, function: Any, batch: Any) -> Any:
         if self._stop.is_set():
             raise CancelledError
-        if self._recipe.precision != "bfloat16":
-            with self._before.structure.randomness(self._key, self._step):
-                return function(self._model, batch)
-        result, buffers = self._before.structure.compute(
-            function, self._parameters, self._buffers(), batch, self._key, self._step, self._model
-        )
-        with torch.no_grad():
-            _copy(buffers, self._buffers())
-        return result
-
-    def _buffers(self) -> dict[str, Tensor]:
-        return self._before.structure.buffers(self._model)
+        return self._network.call(function, batch, self._key, self._step)
 
     def _load_moments(self) -> None:
         structure, optimizer = self._before.structure, self._recipe.optimizer
@@ -235,11 +222,6 @@ class _Run:
 def _with_batch(advance: Callable[[_Run, Iterable[Any]], None], batch: Any, run: _Run) -> None:
     # A copy, since a member may change it by chance: it is that of others, and the user's own.
     advance(run, [tree_map(torch.clone, batch)])
-
-
-def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    for name, tensor in source.items():
-        target[name].copy_(tensor)
 
 
 def _or_zero(moment: Tensor | None, parameter: Tensor) -> Tensor:

@@ -265,7 +265,7 @@ class _Stack:
             one = Numbers(numbers.weights[:1], buffers, numbers.keys[:1], numbers.step)
             batch = self._recipe.train.first_batch(self._kind.batch_size)
             batch = tree_map(lambda rows: rows[:length].clone(), batch)
-            structure.template.train()
+            structure.model.train()
             loss = self._recipe.task.loss
             ByBranches(torch.device("cpu")).gradients(structure, loss, one, batch, True)
         places = structure.trained_places(length)
@@ -274,7 +274,7 @@ class _Stack:
     def _train_step(self, length: int, places: Tensor | None) -> None:
         """Take the next batch and a step of the optimizer, in place."""
         structure, numbers, shared = self._kind.structure, self._numbers, self._kind.shared
-        structure.template.train()
+        structure.model.train()
         batch = self._training.batch(length)
         gradient, losses, buffers = self._method.gradients(
             structure, self._recipe.task.loss, numbers, batch, shared
@@ -302,7 +302,7 @@ class _Stack:
 
     def _evaluate_step(self, length: int) -> None:
         """Add the metrics of the next batch to the sums."""
-        self._kind.structure.template.eval()
+        self._kind.structure.model.eval()
         batch = self._validation.batch(length)
         with torch.no_grad():
             metrics = self._method.metrics(

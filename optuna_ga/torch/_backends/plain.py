@@ -1,0 +1,71 @@
+"""Gradients of each member by a network's own parameters: the measure of `vmap` and `branches`.
+
+Shapes: P members, W weights of a member.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optuna_ga.torch._backends.branches import check_dense, row_of, stacked
+from optuna_ga.torch._backends.method import Numbers
+from optuna_ga.torch._data import n_rows
+from optuna_ga.torch._network import Network, marks
+from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._task import check_loss, check_metrics
+
+
+class Plainly:
+    """Computes each member by itself, as `loop` does."""
+
+    def gradients(
+        self, structure: Structure, loss: Any, numbers: Numbers, batch: Any, shared: bool
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return gradients `(P, W)`, losses `(P,)` and the buffers afterwards; see `Method`.
+
+        The structure gets to know which parameters are not used, and which are changed.
+        """
+        network = Network(structure, structure.model)
+        leaves = network.parameters
+
+        def differentiated(model: Any, batch: Any) -> Tensor:
+            value = check_loss(loss(model, batch))
+            # With inputs, so that checkpoints of the kind that `branches` cannot use are refused.
+            value.backward(inputs=list(leaves.values()))
+            return value.detach()
+
+        results = []
+        for row, weights in enumerate(numbers.weights):
+            before = row_of(numbers.buffers, row)
+            network.load(weights, before)
+            network.module.zero_grad()
+            marked, own = marks(leaves), structure.own(batch)
+            value = network.call(differentiated, own, numbers.keys[row], numbers.step)
+            structure.note_changes(marked, marks(leaves))
+            found = {name: leaf.grad for name, leaf in leaves.items()}
+            check_dense(found)
+            unused = frozenset(name for name, each in found.items() if each is None)
+            structure.unused.setdefault(n_rows(own), unused)
+            after = {name: buffer.clone() for name, buffer in network.buffers().items()}
+            structure.check_layouts(after, before)
+            weights.copy_(network.weights())
+            named = {n: torch.zeros_like(leaves[n]) if g is None else g for n, g in found.items()}
+            results.append((structure.rows(named).detach(), value, after))
+        gradients, losses, buffers = zip(*results, strict=True)
+        return torch.stack(gradients), torch.stack(losses), stacked(buffers)
+
+    def metrics(
+        self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
+    ) -> dict[str, Tensor]:
+        """Return sums `(P,)` over a batch that the members share; see `Method`."""
+        network = Network(structure, structure.model)
+        results = []
+        for row, weights in enumerate(numbers.weights):
+            network.load(weights, row_of(numbers.buffers, row))
+            own, key, marked = structure.own(batch), numbers.keys[row], marks(network.parameters)
+            results.append(check_metrics(network.call(metrics, own, key, numbers.step)))
+            structure.note_changes(marked, marks(network.parameters))
+        return stacked(results)
