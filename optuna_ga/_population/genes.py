@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -81,6 +82,11 @@ def n_cells(distribution: BaseDistribution) -> int | None:
     if distribution.step is None:
         return None
     return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def discrete_columns(distributions: Sequence[BaseDistribution]) -> list[int]:
+    """Return the positions of the distributions that are not continuous."""
+    return [c for c, each in enumerate(distributions) if n_cells(each) is not None]
 
 
 def is_nearly_continuous(distribution: BaseDistribution) -> bool:

@@ -6,15 +6,13 @@ So hooks on parameters, functions that enclose the network, and changes in place
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from optuna_ga.torch._structure import Structure
-
-_n_changes = attrgetter("_version")  # PyTorch's counter, which has no public name.
+from optuna_ga.torch._torch_internals import n_changes
 
 
 class Network:
@@ -76,7 +74,7 @@ class Network:
 
 def marks(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
     """Return of each tensor the place of its numbers, and how often they were changed there."""
-    return {name: (each.data_ptr(), _n_changes(each)) for name, each in tensors.items()}
+    return {name: (each.data_ptr(), n_changes(each)) for name, each in tensors.items()}
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from optuna_ga.torch._torch_internals import hooks_of
+
 
 def signature(model: nn.Module) -> Hashable:
     """Return a key that is equal for models that differ in the numbers of their tensors alone.
@@ -39,12 +41,6 @@ def signature(model: nn.Module) -> Hashable:
         tuple((name, _kind(m), keys.of_attributes(m)) for name, m in model.named_modules()),
         tuple((name, keys.of((vars(t), hooks_of(t)))) for name, t in tensors),
     )
-
-
-def hooks_of(tensor: Tensor) -> list[Any]:
-    """Return the hooks on a tensor's gradient."""
-    kinds = ("_backward_hooks", "_post_accumulate_grad_hooks")
-    return [hook for kind in kinds for hook in (getattr(tensor, kind, None) or {}).values()]
 
 
 def changed_attributes(before: Any, after: Any) -> list[str]:

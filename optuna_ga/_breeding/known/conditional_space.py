@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from optuna_ga._population.genes import n_cells
+from optuna_ga._population.genes import discrete_columns, n_cells
 from optuna_ga._population.unit_scale import DIGITS
 
 _N_LATEST = 9  # Trials that tell what the objective does at present.
@@ -114,7 +114,7 @@ class _Grower:
     def __init__(self, trials: np.ndarray, distributions: Sequence[BaseDistribution]) -> None:
         units, self._row_of = _distinct(trials, distributions)
         self.present = units >= 0.0
-        self._discrete = [c for c, d in enumerate(distributions) if n_cells(d) is not None]
+        self._discrete = discrete_columns(distributions)
         self._ordered = np.array(
             [not isinstance(distributions[c], CategoricalDistribution) for c in self._discrete]
         )

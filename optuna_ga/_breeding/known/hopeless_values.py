@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.distributions import BaseDistribution
 
-from optuna_ga._population.genes import n_cells
+from optuna_ga._population.genes import discrete_columns
 from optuna_ga._population.unit_scale import DIGITS
 
 _MIN_TRIALS, _MIN_SHARE = 5, 0.05
@@ -42,7 +42,7 @@ def hopeless_values(
     if np.count_nonzero(~complete) < least:
         return frozenset()
     rounded, found = np.round(units, DIGITS), set()
-    for column in _discrete(distributions):
+    for column in discrete_columns(distributions):
         values, counts = np.unique(rounded[~complete, column], return_counts=True)
         often = values[(counts >= least) & ~np.isnan(values)]
         for value in np.setdiff1d(often, rounded[complete, column]).tolist():
@@ -56,7 +56,3 @@ def have_value(units: np.ndarray, values: frozenset[Value]) -> np.ndarray:
     for column, value in values:
         found |= np.round(units[:, column], DIGITS) == value
     return found
-
-
-def _discrete(distributions: Sequence[BaseDistribution]) -> list[int]:
-    return [c for c, each in enumerate(distributions) if n_cells(each) is not None]

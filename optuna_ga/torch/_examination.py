@@ -1,0 +1,425 @@
+"""Examine which backends train a network rightly, by steps of two members.
+
+The measure is what a network computes with parameters of its own, as `loop` does.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
+from torch.utils._pytree import tree_leaves, tree_map
+
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.branches import ByBranches
+from optuna_ga.torch._backends.method import Method, Numbers
+from optuna_ga.torch._backends.plain import Plainly
+from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._choice import DRAWS, Verdict
+from optuna_ga.torch._data import TensorData, n_rows
+from optuna_ga.torch._draws import Draws
+from optuna_ga.torch._environment import generator_states, python_seeded, seeded
+from optuna_ga.torch._products import counted_products
+from optuna_ga.torch._signature import changed_attributes, signature
+from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache
+from optuna_ga.torch._training import Training
+
+# Relative differences of gradients: by the order of atomic sums; by that of float32 sums; and by
+# rounding to bfloat16. True differences are of the size of the gradient.
+_SAME, _ALIKE, _ALIKE_IN_HALF = 1e-4, 1e-2, 0.3
+_SMALL = 1e-6
+_STEP = 0.1  # Of weights, relative to their norm.
+_CPU = torch.device("cpu")  # Without streams.
+_STATE = "`task` must keep all of a network's state in its parameters and buffers"
+_ONE_CACHE = "`parametrize.cached` has one cache for all threads"
+_RECOMPUTES = "It computes parts again for their gradients."
+_Result = TypeVar("_Result")
+_STEERS = ("data-dependent control flow", ".item()")  # Of functorch's messages.
+
+
+def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
+    """Compute steps of two members of equal structure in several ways, and compare.
+
+    Args:
+        recipe: The settings that all members share.
+        own: A network of the structure, as the task makes it.
+        pair: The members.
+
+    Raises:
+        ValueError: If a member's gradient depends on what was computed before.
+    """
+    structure = pair[0].structure
+    structure.changes_batch = False  # As far as is known.
+    cache = parametrization_cache()
+    drew: list[bool] = []
+    size = recipe.batch_size(pair[0].member)
+    first_batch = _watched(recipe, drew, lambda: recipe.train.first_batch(size))
+    convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
+    plain = _checked_together(recipe, drew, first, pair, first_batch)
+    for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
+        # What fails here may never be trained on, since a member has a batch size of its own.
+        with suppress(Exception):
+            drew += [True] * try_length(recipe, pair[0], length)
+    verdict = _compared(recipe, drew, plain, first_batch)
+    structure.draws = structure.has_drawn
+    if drew:
+        return DRAWS
+    if not verdict.no_vmap:
+        verdict = verdict._replace(convolution=convolution, products=structure.products)
+    structure.uses_cache = parametrization_cache() is not cache
+    return verdict._replace(no_threads=_ONE_CACHE) if structure.uses_cache else verdict
+
+
+class _Plain(NamedTuple):
+    """What two members compute by a network's own parameters.
+
+    Attributes:
+        pair: The members.
+        network: The network.
+        found: Gradients, losses, weights and buffers after a batch.
+        metrics: Metrics.
+        asks_what_is_trained: Whether metrics depend on which parameters need a gradient.
+    """
+
+    pair: list[Training]
+    network: nn.Module
+    found: list[Tensor]
+    metrics: list[Tensor]
+    asks_what_is_trained: bool
+
+
+def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Verdict:
+    """Compare `branches` and `vmap` with a network's own parameters."""
+    structure = plain.pair[0].structure
+    if reason := _reason_against_outside(recipe, drew, plain, batch):
+        return Verdict("", "", no_outside=reason)
+    if drew:
+        return DRAWS
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            # What is computed by `vmap` and kept by a network cannot be copied.
+            with seeded(0, recipe.device), structure.computing_with(plain.network):
+                together, _ = _computed(recipe, ByVmap(), plain.pair, batch)
+    except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
+        place = _place_of(error)
+        if any(words in str(error) for words in _STEERS):
+            return Verdict(f"numbers of a tensor steer Python{place}", "")
+        return Verdict("", f"vmap refuses them, {first_line(error)}{place}")
+    for warning in caught:
+        if "batching rule" in str(warning.message):
+            return Verdict("", f"vmap has no rule: {str(warning.message).partition('. ')[0]}")
+    difference = _difference(plain.found, together)
+    if difference > (_ALIKE if recipe.precision == "float32" else _ALIKE_IN_HALF):
+        percent = f"{100 * difference:.2g} %"
+        return Verdict("", f"vmap computes something else, by {percent}")
+    if plain.asks_what_is_trained:
+        return Verdict("", "vmap hides from metrics which parameters are trained")
+    return Verdict("", "")
+
+
+def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> str:
+    """Return why a network needs parameters of its own; empty if it does not."""
+    structure = plain.pair[0].structure
+    if any(map(hooks_of, structure.trained(structure.model).values())):
+        return "their parameters have hooks"
+    if structure.replaces_weights:
+        return "they replace the numbers of their parameters by assignments to `.data`"
+    unused, structure.unused = structure.unused, {}
+    try:
+        found, metrics = _separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
+        return f"they need parameters of their own, {first_line(error)}{_place_of(error)}"
+    finally:
+        others, structure.unused = structure.unused, unused
+    expected = [*plain.found, *plain.metrics]
+    is_same = _difference(expected, [*found, *metrics]) <= _SAME
+    if is_same and all(unused[length] == names for length, names in others.items()):
+        return ""
+    return (
+        "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
+        "in a function"
+    )
+
+
+class _JudgedTwice(Plainly):
+    """Computes metrics again with parameters that need no gradient, as `vmap` shows them.
+
+    Attributes:
+        asks_what_is_trained: Whether that made a difference.
+    """
+
+    asks_what_is_trained = False
+
+    def metrics(
+        self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
+    ) -> dict[str, Tensor]:
+        """Return sums `(P,)` over a batch, with parameters that need one; see `Method`."""
+        found = super().metrics(structure, metrics, numbers, batch)
+        trained = structure.trained(structure.model).values()
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            again = super().metrics(structure, metrics, numbers, batch)
+            differs = _difference([*found.values()], [again[name] for name in found]) > _SAME
+        except Exception:  # Of a task that finds nothing trained.
+            differs = True
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        self.asks_what_is_trained = differs
+        return found
+
+
+def lengths(recipe: Recipe, training: Training) -> set[int]:
+    """Return the numbers of examples of a member's batches, as far as they are known."""
+    data, size = recipe.train, recipe.batch_size(training.member)
+    return {*data.lengths(size)} if isinstance(data, TensorData) else {data.batch_size}
+
+
+def try_length(recipe: Recipe, training: Training, length: int) -> bool:
+    """Compute a step on a batch of a length; return whether it draws from global generators.
+
+    Raises:
+        Exception: Whatever the task raises for such a batch.
+    """
+    structure = training.structure
+    draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
+    drew: list[bool] = []
+
+    def step() -> None:
+        batch = recipe.train.first_batch(length)
+        _differentiated(recipe, Plainly(), [training], batch)
+
+    try:
+        with structure.computing_with(structure.new()):
+            _watched(recipe, drew, step)
+    finally:
+        structure.draws = draws or structure.has_drawn
+    return bool(drew)
+
+
+def _first(
+    recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], object]:
+    """Compute a member; see `_by_python`.
+
+    Raises:
+        ValueError: If `torch.utils.checkpoint` is used together with dropout, whose numbers
+            PyTorch would draw itself the second time, or in the way that takes no gradients of
+            single tensors.
+    """
+    try:
+        with disable_saved_tensors_hooks(_RECOMPUTES):
+            return _by_python(recipe, drew, one, batch)
+    except RuntimeError as error:
+        if "use_reentrant" in str(error):
+            raise ValueError(
+                "`task` must call `torch.utils.checkpoint` with `use_reentrant=False`."
+            ) from error
+        if _RECOMPUTES not in str(error):
+            raise
+    found = None
+    with suppress(Exception):  # PyTorch may notice what follows, too.
+        found = _by_python(recipe, drew, one, batch)
+    if one[0].structure.has_drawn:
+        raise ValueError(
+            "`task` must not use `torch.utils.checkpoint`, or other hooks on saved tensors, "
+            "together with dropout or `rand_like`: what is computed again would draw anew."
+        )
+    return found or _by_python(recipe, drew, one, batch)
+
+
+def _checked_alone(
+    recipe: Recipe, drew: list[bool], own: nn.Module, one: Sequence[Training], batch: Any
+) -> tuple[int, list[Tensor]]:
+    """Compute a member twice; return an example's products of convolutions, and what was computed.
+
+    Raises:
+        ValueError: If a network has another state than its parameters and buffers, draws from
+            other generators than PyTorch's, or if none of its parameters has a gradient.
+    """
+    structure = one[0].structure
+    with structure.computing_with(own):
+        first, drawn_first = _first(recipe, drew, one, batch)
+        before = signature(own)
+        with counted_products(own) as (convolutions, others):
+            again, drawn_again = _by_python(recipe, drew, one, batch)
+    structure.check_trains(n_rows(batch))
+    _check_state(first, again)
+    if changed := changed_attributes(before, signature(own)):
+        raise ValueError(
+            f"{_STATE}, but each call changes the attribute `{changed[0]}`. `register_buffer` "
+            "makes a buffer."
+        )
+    if drawn_first and drawn_first == drawn_again:
+        raise ValueError(
+            "`task` must draw random numbers by PyTorch, such as `torch.rand(())`, which a "
+            "member's seed determines, but it draws from the generator of Python or NumPy."
+        )
+    n_examples = n_rows(batch)
+    convolution = sum(convolutions) // n_examples
+    structure.products = max(structure.width, convolution + sum(others) // n_examples)
+    return convolution, first
+
+
+def _checked_together(
+    recipe: Recipe, drew: list[bool], first: list[Tensor], pair: Sequence[Training], batch: Any
+) -> _Plain:
+    """Compute two members, of which the other has gone a step beyond its initial numbers.
+
+    So none of these is by chance that of another network.
+
+    Raises:
+        ValueError: If the first one computes something else than before.
+    """
+    structure = pair[0].structure
+    method, network, pair = _JudgedTwice(), structure.new(), list(pair)
+    with structure.computing_with(network):
+        with suppress(Exception):  # Half the examples may fail where all do not.
+            halves = _halves_twice(batch)
+            pair[1] = _moved(pair[1], _separately(recipe, drew, Plainly(), pair[1:], halves)[0])
+        found, metrics = _separately(recipe, drew, method, pair, batch)
+    _check_state(first, [each[:1] for each in found])
+    return _Plain(pair, network, found, metrics, method.asks_what_is_trained)
+
+
+def _check_state(one: list[Tensor], other: list[Tensor]) -> None:
+    """Check that a member computes the same as before.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if _difference(one, other) > _SAME:
+        raise ValueError(
+            f"{_STATE}, but a gradient changed when another network was trained before, or the "
+            "same one. Look for what is kept in attributes, globals or the task, such as what the "
+            "first call sets."
+        )
+
+
+def _by_python(
+    recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], object]:
+    """Compute a member; return the generators of Python and NumPy after a draw, else None."""
+    with python_seeded() as drawn:
+        found, _ = _separately(recipe, drew, Plainly(), one, batch)
+    return found, drawn[0]
+
+
+def _moved(training: Training, found: Sequence[Tensor]) -> Training:
+    """Return a member after a large step."""
+    gradient, _, weights, *buffers = (each[0] for each in found)
+    gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
+    size = _STEP * weights.norm() / gradient.norm().clamp(min=_SMALL)
+    after = dict(zip(training.buffers, buffers, strict=True))
+    return replace(training, weights=weights - size * gradient.to(weights), buffers=after)
+
+
+def _difference(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return the largest difference of two tensors, relative to the size of the first.
+
+    By their norms, since rounding may turn a single ReLU on.
+    """
+    found = [0.0]
+    for mine, theirs in zip(one, other, strict=True):
+        wide = torch.complex128 if mine.is_complex() else torch.float64
+        difference = (mine.to(wide) - theirs.to(wide)).norm().item()
+        if math.isfinite(difference):  # Gradients that are not finite cannot be compared.
+            found.append(difference / (mine.to(wide).norm().item() + _SMALL))
+    return max(found)
+
+
+def _halves_twice(batch: Any) -> Any:
+    """Return a batch as large, of the first half of the examples."""
+    return tree_map(lambda rows: rows[torch.arange(len(rows), device=rows.device) // 2], batch)
+
+
+def _watched(recipe: Recipe, drew: list[bool], compute: Callable[[], _Result]) -> _Result:
+    """Compute something; a list gets an entry if it draws from PyTorch's global generators."""
+    with seeded(0, recipe.device):
+        before = generator_states(recipe.device)
+        result = compute()
+        if torch.equal(before, generator_states(recipe.device)):
+            return result
+    # Another thread may have drawn meanwhile.
+    with seeded(0, recipe.device), Draws() as draws:
+        compute()
+    drew += [True] * draws.were_made
+    return result
+
+
+def _separately(
+    recipe: Recipe, drew: list[bool], method: Method, members: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Compute each member by itself; see `_computed` and `_watched`."""
+    return _watched(recipe, drew, lambda: _computed(recipe, method, members, batch))
+
+
+def _computed(
+    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return gradients, losses, weights and buffers after a batch; and metrics."""
+    numbers, found = _differentiated(recipe, method, members, batch)
+    structure = members[0].structure
+    structure.model.eval()
+    judged = recipe.validation.first_batch(recipe.validation.batch_size)
+    with torch.no_grad(), _watched_batch(structure, judged) as own:
+        metrics = method.metrics(structure, recipe.task.metrics, numbers, own)
+    structure.metric_names = sorted(metrics)
+    return found, [metrics[name] for name in structure.metric_names]
+
+
+def _differentiated(
+    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
+) -> tuple[Numbers, list[Tensor]]:
+    """Return numbers of members, and gradients, losses, weights and buffers after a batch."""
+    structure, device = members[0].structure, recipe.device
+    buffers = {
+        name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
+    }
+    numbers = Numbers(
+        torch.stack([each.weights for each in members]),
+        buffers,
+        torch.arange(len(members), dtype=torch.int32, device=device),
+        torch.zeros((), dtype=torch.int32, device=device),
+    )
+    structure.model.train()
+    with _watched_batch(structure, batch) as own:
+        gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own, True)
+    return numbers, [gradient, losses, numbers.weights, *after.values()]
+
+
+@contextmanager
+def _watched_batch(structure: Structure, batch: Any) -> Iterator[Any]:
+    """Yield a copy of a batch, and note whether it is changed in place."""
+    own = tree_map(torch.clone, batch)
+    yield own
+    pairs = zip(tree_leaves(own), tree_leaves(batch), strict=True)
+    structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's type and the beginning of what it says."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+
+def _place_of(error: Exception) -> str:
+    """Return the last line of the user's code that an error passed through, if there is one."""
+    libraries = [Path(torch.__file__).parent, Path(__file__).parent]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if not any(library in path.parents for library in libraries):
+            return f" (in {frame.filename}, line {frame.lineno}: `{frame.line}`)"
+    return ""
