@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 from optuna import Trial, TrialPruned
+from optuna.distributions import IntDistribution
 
 from optuna_ga import optimize_generations
 from optuna_ga._breeding.known.tried_values import TriedValues, point
@@ -114,7 +115,7 @@ def test_failed_and_pruned_trials_count(kind: str) -> None:
 
 def test_a_value_after_which_nothing_is_left_gives_way_to_the_nearest() -> None:
     """Large integers are compared exactly."""
-    distribution = optuna.distributions.IntDistribution(0, 2**62)
+    distribution = IntDistribution(0, 2**62)
     tried, nothing = TriedValues(), point({}, {})
     for number in (2**60, 2**60 + 1, 2**60 - 1, 2**60 + 2):
         tried.add(point({"n": number}, {"n": distribution}))
@@ -122,3 +123,42 @@ def test_a_value_after_which_nothing_is_left_gives_way_to_the_nearest() -> None:
     found = tried.unexhausted(2**60, nothing, "n", distribution, [], generator(0))
 
     assert found == 2**60 - 2
+
+
+def next_x(wanted: int, trials: list[tuple[int, int, int]]) -> object:
+    """Return the value for `x` in 0 to 5 after trials with an `x`, and a `y` from 0 to a limit."""
+    tried, x_range = TriedValues(), IntDistribution(0, 5)
+    for x, y, limit in trials:
+        tried.add(point({"x": x, "y": y}, {"x": x_range, "y": IntDistribution(0, limit)}))
+    return tried.unexhausted(wanted, point({}, {}), "x", x_range, [], generator(0))
+
+
+def test_where_nothing_is_left_a_value_stays() -> None:
+    """A range that depends on another parameter says nothing about that one's other values."""
+    trials = [(x, y, x) for x in range(6) for y in range(x + 1)]
+
+    assert [next_x(x, trials) for x in range(6)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_range_that_was_widened_is_that_of_other_values_too() -> None:
+    """If both ranges have been seen with all other parameters equal."""
+    trials = [(x, y, 1) for x in range(6) for y in range(2)]
+    trials += [(2, y, 2) for y in (0, 2)]
+
+    assert next_x(2, trials) in (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ([4, 1, 1], True),  # The limit is 4 now and then.
+        ([1, 4, 1], True),
+        ([1, 1, 1], False),
+        ([4, 1, 1, 1], False),  # The objective was changed.
+    ],
+)
+def test_a_range_that_varies_is_the_widest(limits: list[int], left: bool) -> None:
+    """It is that of the latest three trials if they agree."""
+    trials = [(3, i % 2, limit) for i, limit in enumerate(limits)]
+
+    assert (next_x(3, trials) == 3) == left

@@ -91,15 +91,23 @@ class ConditionalSpace:
 
     def agrees(self, trial: np.ndarray) -> bool:
         """Return whether the trees predict exactly the parameters this trial `(D,)` had."""
-        if self.always:
-            return not bool(np.isnan(trial).any())
-        had, child = (~np.isnan(trial)).tolist(), np.round(trial, DIGITS).tolist()
-        return all(
-            had[column] == decided
-            for columns, tree in self._trees
-            for decided in [bool(_decided(tree, child))]
-            for column in columns
-        )
+        return bool((self._predicted(trial) == ~np.isnan(trial)).all())
+
+    def lacks(self, trial: np.ndarray) -> bool:
+        """Return whether a trial `(D,)` lacks a parameter that the trees predict."""
+        return bool((self._predicted(trial) & np.isnan(trial)).any())
+
+    def _predicted(self, trial: np.ndarray) -> np.ndarray:
+        """Return which parameters a trial `(D,)` should have had, as booleans `(D,)`.
+
+        Nothing is predicted that depends on a parameter that the trial lacks.
+        """
+        found = np.ones(trial.shape, bool)
+        if not self.always:
+            genes = np.round(trial, DIGITS).tolist()
+            for columns, tree in self._trees:
+                found[columns] = bool(_decided(tree, genes))
+        return found
 
 
 class _Grower:

@@ -1,12 +1,15 @@
-"""Hopeless values: values of discrete parameters with which no trial has completed.
+"""Hopeless values: values of discrete parameters with which every trial ends at once.
 
 A choice that can never run makes the objective fail before it suggests what comes after it. As
 long as only complete trials count, the search space seems to have all parameters there, and each
 such trial seems to be a new point. So failed and pruned trials with a hopeless value show which
 parameters belong to it.
 
-A value is hopeless after five trials and as long as it has a twentieth of them. So failures by
-chance do not exclude a good choice, and a choice whose fault has been mended is tried again.
+A trial is short if it ended without all parameters that it was expected to have. A value is
+hopeless if no trial with it is complete, and if at least five and a twentieth of all trials are
+short with it, which are more than chance explains: as many would be short with a probability of
+less than a hundredth if the value were no worse than the others. So failures by chance do not
+exclude a good choice, and a choice whose fault has been mended is tried again.
 
 Shapes: N trials, D parameters. Genes are positions on the unit scale, NaN where a trial does not
 have the parameter.
@@ -22,32 +25,44 @@ from optuna.distributions import BaseDistribution
 from optuna_ga._population.genes import discrete_columns
 from optuna_ga._population.unit_scale import DIGITS
 
-_MIN_TRIALS, _MIN_SHARE = 5, 0.05
+_MIN_TRIALS, _MIN_SHARE, _CHANCE = 5, 0.05, 0.01
 
 # The column of a parameter and a value of it.
 Value = tuple[int, float]
 
 
 def hopeless_values(
-    units: np.ndarray, complete: np.ndarray, distributions: Sequence[BaseDistribution]
+    units: np.ndarray,
+    complete: np.ndarray,
+    short: np.ndarray,
+    distributions: Sequence[BaseDistribution],
 ) -> frozenset[Value]:
     """Return the hopeless values.
 
     Args:
         units: Genes of the trials `(N, D)`.
         complete: Which trials are complete, as booleans `(N,)`.
+        short: Which trials are short, as booleans `(N,)`.
         distributions: The parameters' distributions `(D,)`.
     """
     least = max(_MIN_TRIALS, _MIN_SHARE * len(units))
-    if np.count_nonzero(~complete) < least:
+    if np.count_nonzero(short) < least:
         return frozenset()
     rounded, found = np.round(units, DIGITS), set()
     for column in discrete_columns(distributions):
-        values, counts = np.unique(rounded[~complete, column], return_counts=True)
-        often = values[(counts >= least) & ~np.isnan(values)]
-        for value in np.setdiff1d(often, rounded[complete, column]).tolist():
-            found.add((column, value))
+        values, counts = np.unique(rounded[short, column], return_counts=True)
+        for value, n_short in zip(values.tolist(), counts.tolist(), strict=True):
+            have_it = rounded[:, column] == value  # None has NaN.
+            if n_short < least or not have_it.any() or complete[have_it].any():
+                continue
+            if _share(short[~have_it]) ** n_short < _CHANCE:
+                found.add((column, value))
     return frozenset(found)
+
+
+def _share(found: np.ndarray) -> float:
+    """Return the expected share of true ones, given some booleans `(n,)`: one half of none."""
+    return float((np.count_nonzero(found) + 1) / (len(found) + 2))  # By the rule of succession.
 
 
 def have_value(units: np.ndarray, values: frozenset[Value]) -> np.ndarray:

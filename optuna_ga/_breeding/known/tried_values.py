@@ -3,12 +3,14 @@
 There a position on the unit scale means another value in each trial. A part of a point, which is
 some of its parameters with their values, is exhausted if every way to complete it has been tried.
 The objective is taken to be deterministic: after the same values it suggests the same parameter in
-the same range. Where it did not, it was changed, and the range of the latest trial holds. The
-order of the parameters is not needed: gRPC's storage does not keep it.
+the same range. Where it did not, the range of the latest three trials holds, since the objective
+was changed; the widest of all holds if these three differ. The order of the parameters is not
+needed: gRPC's storage does not keep it.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -26,6 +28,7 @@ from optuna_ga._population.genes import Gene, n_cells, n_values, nearest_value
 from optuna_ga._population.unit_scale import from_unit
 
 _DIGITS = 12  # Numbers that agree to so many significant digits are equal.
+_N_LATEST = 3  # Trials whose range holds, if they agree.
 
 
 class Point(NamedTuple):
@@ -54,6 +57,12 @@ class TriedValues:
         self._with: defaultdict[tuple[str, Hashable], list[Point]] = defaultdict(list)
         self._names: set[frozenset[str]] = set()
         self._latest: dict[str, BaseDistribution] = {}
+        # The first range of a parameter with the same others, and for how many points it is known.
+        self._first_ranges: dict[
+            tuple[str, frozenset[tuple[str, Hashable]]], BaseDistribution
+        ] = {}
+        self._n_compared = 0
+        self._changed: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._points)
@@ -79,7 +88,8 @@ class TriedValues:
 
         It is the nearest value of a number's grid, and any choice or continuous value, after which
         something is left. If nothing is left after any value in the ranges of its own trials, it
-        is a value after which something is left in the latest ranges, else the value itself.
+        is a value after which something is left in the latest of the ranges that were changed,
+        else the value itself.
 
         Args:
             value: The value that the parameter is to get.
@@ -93,13 +103,26 @@ class TriedValues:
         known = _containing(part.values, [*self._candidates(part.values), *whole])
         groups = _by_value(known, name)
         names = {*part.values, name}
-        own: dict[str, BaseDistribution] = {}
-        for ranges in (own, self._latest):
+        for ranges in ({}, self._changed_ranges()):
             for candidate in _alternatives(value, distribution, len(groups), rng):
                 group = groups.get(_hashable(candidate, distribution), [])
                 if not _is_exhausted(group, names, ranges):
                     return candidate
         return value
+
+    def _changed_ranges(self) -> dict[str, BaseDistribution]:
+        """Return the latest ranges of the parameters that had two with all others equal.
+
+        A range that depends on other parameters says nothing about other values of theirs.
+        """
+        for tried in self._points[self._n_compared :]:
+            for name, distribution in tried.distributions.items():
+                others = frozenset(item for item in tried.values.items() if item[0] != name)
+                first = self._first_ranges.setdefault((name, others), distribution)
+                if not are_equal(first, distribution):
+                    self._changed.add(name)
+        self._n_compared = len(self._points)
+        return {name: self._latest[name] for name in self._changed}
 
     def _candidates(self, values: Mapping[str, Hashable]) -> Sequence[Point]:
         """Return the fewest points that include all points with these values."""
@@ -137,9 +160,8 @@ def _is_exhausted(
     name = _next_name(longer, names)
     if name is None:
         return False
-    distribution = ranges.get(name, longer[-1].distributions[name])
-    # By rounding, Optuna may take a range of two steps for a single value.
-    n = 1 if distribution.single() else n_values(distribution)
+    distribution = ranges.get(name) or _range_of(longer, name)
+    n = _n_values(distribution)
     if n is None or n > len(longer):
         return False
     groups = _by_value(longer, name)
@@ -149,18 +171,35 @@ def _is_exhausted(
     )
 
 
+def _range_of(points: Sequence[Point], name: str) -> BaseDistribution:
+    """Return the range of a parameter in the latest points if they agree, else the widest of all.
+
+    Of ranges that are equally wide it is the latest.
+    """
+    ranges = [other.distributions[name] for other in reversed(points)]
+    if all(are_equal(each, ranges[0]) for each in ranges[1:_N_LATEST]):
+        return ranges[0]
+    return max(ranges, key=lambda each: _n_values(each) or math.inf)
+
+
+def _n_values(distribution: BaseDistribution) -> int | None:
+    # By rounding, Optuna may take a range of two steps for a single value.
+    return 1 if distribution.single() else n_values(distribution)
+
+
 def _next_name(points: Sequence[Point], names: Collection[str]) -> str | None:
     """Return a further parameter that all points have, if possible in the same range."""
-    shared = [
-        name
-        for name in points[-1].distributions
-        if name not in names and all(name in other.values for other in points)
-    ]
-    for name in shared:
-        distribution = points[-1].distributions[name]
-        if all(are_equal(other.distributions[name], distribution) for other in points):
+    varying = None
+    for name, distribution in points[-1].distributions.items():
+        if name in names:
+            continue
+        ranges = [other.distributions.get(name) for other in points]
+        if None in ranges:
+            continue
+        if all(each is distribution or are_equal(each, distribution) for each in ranges):
             return name
-    return next(iter(shared), None)
+        varying = varying or name
+    return varying
 
 
 def _alternatives(
