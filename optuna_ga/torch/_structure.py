@@ -17,7 +17,12 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._environment import Float32Statistics, Precision, compute_in_bfloat16
+from optuna_ga.torch._environment import (
+    Float32Statistics,
+    Precision,
+    compute_in_bfloat16,
+    forget_casts,
+)
 from optuna_ga.torch._randomness import MemberRandomness
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
@@ -218,6 +223,7 @@ class Structure:
             named = {name: self._halved(name, tensor) for name, tensor in named.items()}
         state = {_Call.prefix + place: named[name] for place, name in self._places.items()}
         call = _Call(self.model if model is None else model, function)
+        forget_casts()
         statistics = Float32Statistics() if self.computes_in_half else nullcontext()
         with self.randomness(key, step), statistics:
             result = functional_call(call, state, (batch,), tie_weights=False)
