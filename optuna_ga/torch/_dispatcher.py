@@ -113,7 +113,8 @@ class Dispatcher:
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
                 raise torch.OutOfMemoryError(str(error)) from error
-            if self._backend != "auto" or "captur" not in str(error):
+            is_captured = self._backend == "auto" and name in ("vmap", "branches")
+            if not is_captured or "captur" not in str(error):
                 raise
             reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
             self._decide(members[0].structure.key, Verdict(reason, ""))
