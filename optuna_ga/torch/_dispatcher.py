@@ -27,7 +27,8 @@ from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict, choose
 from optuna_ga.torch._environment import seeded
-from optuna_ga.torch._examination import examine, first_line, lengths, try_length
+from optuna_ga.torch._errors import first_line
+from optuna_ga.torch._examination import examine, lengths, try_length
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key

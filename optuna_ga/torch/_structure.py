@@ -47,6 +47,7 @@ class Structure:
         model: A network to compute with, which may keep what it has computed.
         is_copied: Whether a copy of the template computes what it does.
         computes_in_half: Whether the precision is bfloat16.
+        rounds: Whether the networks compute with fewer digits than float32 has.
         draws: Whether the networks may draw random numbers.
         has_drawn: Whether they have drawn some so far.
         changes_batch: Whether they may change a batch in place, which members can share.
@@ -77,7 +78,7 @@ class Structure:
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
-        self.changes_weights = self.replaces_weights = self.uses_cache = False
+        self.changes_weights = self.replaces_weights = self.uses_cache = self.rounds = False
         self.metric_names: Collection[str] = ()
         self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
