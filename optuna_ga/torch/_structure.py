@@ -120,7 +120,13 @@ class Structure:
 
     def new(self) -> nn.Module:
         """Return a network that has computed nothing yet."""
-        return copy.deepcopy(self.template) if self._make is None else self.prepared(self._make())
+        if self._make is not None:
+            return self.prepared(self._make())
+        model = copy.deepcopy(self.template)
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # Or cuDNN would copy the weights in every step.
+        return model
 
     @contextmanager
     def computing_with(self, model: nn.Module) -> Iterator[None]:
