@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -274,13 +275,14 @@ def _checked_alone(
     structure = one[0].structure
     with structure.computing_with(own):
         first, drawn_first = _first(recipe, drew, one, batch)
-        before = signature(own)
+        sign = partial(signature, own, roughly=recipe.device.type == "cuda")
+        before = sign()
         with counted_products(own) as (convolutions, others, types):
             again, drawn_again = _by_python(recipe, drew, one, batch)
     structure.check_trains(n_rows(batch))
     structure.rounds = recipe.precision != "float32" or bool({structure.dtype, *types} & SHORT)
     _check_state(structure, first, again)
-    if changed := changed_attributes(before, signature(own)):
+    if changed := changed_attributes(before, sign()):
         raise ValueError(
             f"{_STATE}, but each call changes the attribute `{changed[0]}`. `register_buffer` "
             "makes a buffer."
