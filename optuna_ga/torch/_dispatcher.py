@@ -27,10 +27,11 @@ from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict, choose
 from optuna_ga.torch._environment import seeded
-from optuna_ga.torch._examination import examine, first_line, lengths, try_length
+from optuna_ga.torch._examination import examine, first_line
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
+from optuna_ga.torch._steps import lengths, try_length
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Epoch, Training

@@ -66,6 +66,22 @@ def value_key(value: object) -> Hashable:
     return _Keys({}).of(value)
 
 
+def slots_of(value: object) -> dict[str, object]:
+    """Return what an object holds in the slots of its classes, by name."""
+    found = {}
+    for kind in type(value).__mro__:
+        names = vars(kind).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            own = f"_{kind.__name__.lstrip('_')}{name}" if _is_private(name) else name
+            if name not in ("__dict__", "__weakref__") and hasattr(value, own):
+                found[own] = getattr(value, own)
+    return found
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
+
+
 class _Identity:
     """A key that equals those of the same object alone.
 

@@ -47,7 +47,7 @@ class Structure:
         changes_batch: Whether they may change a batch in place, which members can share.
         changes_weights: Whether they have changed parameters to train in place.
         replaces_weights: Whether they have given parameters to train other places in memory.
-        uses_cache: Whether they use the cache of `torch.nn.utils.parametrize`.
+        needs_one_thread: Whether what they compute with belongs to all threads of Python.
         products: Products with weights of one example, forward, as far as they are known: at least
             as many as there are weights.
         metric_names: Names of the task's metrics; empty if they have not been computed.
@@ -72,7 +72,7 @@ class Structure:
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
-        self.changes_weights = self.replaces_weights = self.uses_cache = False
+        self.changes_weights = self.replaces_weights = self.needs_one_thread = False
         self.metric_names: Collection[str] = ()
         self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}

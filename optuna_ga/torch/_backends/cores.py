@@ -87,7 +87,7 @@ class CoresBackend:
 
     def _structures(self, structure: Structure, n: int) -> list[Structure]:
         """Return a structure and `n` - 1 copies as it is known now; none if it has no copies."""
-        if not structure.is_copied or structure.uses_cache:
+        if not structure.is_copied or structure.needs_one_thread:
             return [structure]
         copies = self._copies.pop(structure, [])
         try:
