@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import threading
 import warnings
@@ -32,7 +31,7 @@ from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._steps import lengths, try_length
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._structure import Structure, copy_of
 from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Epoch, Training
 
@@ -181,15 +180,15 @@ class Dispatcher:
         return model
 
     def _structure(self, model: nn.Module, member: Member) -> Structure:
-        key = signature(model)
+        key = signature(model, self._recipe.task)
         structure = self._structures.get(key)
         if structure is None:
-            copied = _copied(model)
+            copied = _copied(model, self._recipe.task)
             make = None
-            if signature(copied) != key:
+            if signature(copied, self._recipe.task) != key:
                 copied, make = model, partial(self._made_again, member)
             device, precision = self._recipe.device, self._recipe.precision
-            structure = Structure(copied, key, device, precision, make)
+            structure = Structure(copied, key, device, precision, make, self._recipe.task)
             self._structures[key] = structure
         return structure
 
@@ -275,14 +274,14 @@ class Dispatcher:
             _logger.info(message)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _copied(model: nn.Module, task: object) -> nn.Module:
     """Return a copy of a network.
 
     Raises:
         ValueError: If PyTorch cannot copy it.
     """
     try:
-        return copy.deepcopy(model)
+        return copy_of(model, task)
     except Exception as error:  # Of whatever the network holds.
         raise ValueError(
             "`task.model` must return a network that `copy.deepcopy` can copy, but it failed. If "

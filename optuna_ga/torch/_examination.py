@@ -230,12 +230,12 @@ def _checked_alone(
     structure = one[0].structure
     with structure.computing_with(own):
         first, drawn_first = _first(recipe, drew, one, batch)
-        before = signature(own)
+        before = signature(own, recipe.task)
         with counted_products(own) as (convolutions, others):
             again, drawn_again = _by_python(recipe, drew, one, batch)
     structure.check_trains(n_rows(batch))
     _check_state(first, again)
-    if changed := changed_attributes(before, signature(own)):
+    if changed := changed_attributes(before, signature(own, recipe.task)):
         raise ValueError(
             f"{_STATE}, but each call changes the attribute `{changed[0]}`. `register_buffer` "
             "makes a buffer."

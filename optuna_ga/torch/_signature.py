@@ -18,8 +18,16 @@ from torch.nn.utils import parametrize
 
 from optuna_ga.torch._torch_internals import hooks_of
 
+_OF_EACH = [*vars(nn.Module())]
+_HOOKS = frozenset(name for name in _OF_EACH if "_hooks" in name)
+_LEFT_OUT = frozenset(
+    # The last has a recurrent layer's references to its parameters: copies keep those of another.
+    ["_parameters", "_buffers", "_modules", "_flat_weight_refs"]
+    + [name for name in _OF_EACH if "state_dict" in name]  # Called when a state is saved.
+)
 
-def signature(model: nn.Module) -> Hashable:
+
+def signature(model: nn.Module, task: object = None) -> Hashable:
     """Return a key that is equal for models that differ in the numbers of their tensors alone.
 
     Tensors that are neither parameters nor buffers count by their values, functions by their code
@@ -35,7 +43,8 @@ def signature(model: nn.Module) -> Hashable:
     """
     tensors = [*model.named_parameters(), *model.named_buffers()]
     parts = [*tensors, *model.named_modules()]
-    keys = _Keys({id(part): f"{type(part).__name__} {name}" for name, part in parts})
+    names = {id(part): f"{type(part).__name__} {name}" for name, part in parts}
+    keys = _Keys({id(task): "task", **names})
     return (
         tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
         tuple((name, _kind(m), keys.of_attributes(m)) for name, m in model.named_modules()),
@@ -112,14 +121,12 @@ class _Keys:
 
     def of_attributes(self, module: nn.Module) -> Hashable:
         """Return the key of what a module holds beside its parts, and computes with."""
-        held = ("_parameters", "_buffers", "_modules")
         ranks: dict[object, int] = {}  # PyTorch numbers the hooks of all modules of a process.
         found: dict[str, object] = {}
-        for name, each in vars(module).items():
-            if "_hooks" in name and isinstance(each, dict):
+        for name, each in (vars(module) | slots_of(module)).items():
+            if name in _HOOKS:
                 each = [(ranks.setdefault(n, len(ranks)), hook) for n, hook in each.items()]
-            # A recurrent layer's references to its own parameters: copies keep those of another.
-            if name not in held and "state_dict" not in name and name != "_flat_weight_refs":
+            if name not in _LEFT_OUT:
                 found[name] = each
         return self.of(found)
 
@@ -171,7 +178,15 @@ class _Keys:
         make, arguments, *others = reduced
         # The others are a state, and iterators over items.
         parts = (each if each is None or n == 0 else list(each) for n, each in enumerate(others))
-        return _Identity(make), self.of(arguments), *map(self.of, parts)
+        return _Identity(make), self.of(arguments), *map(self.of, [*parts, *_unreduced(value)])
+
+
+def _unreduced(value: object) -> list[object]:
+    """Return what an object holds whose class says itself how to copy it, and may forget some."""
+    kind = type(value)
+    if isinstance(kind.__reduce__, FunctionType) or isinstance(kind.__reduce_ex__, FunctionType):
+        return [getattr(value, "__dict__", {}), slots_of(value)]
+    return []
 
 
 def _tensor_key(tensor: Tensor) -> Hashable:

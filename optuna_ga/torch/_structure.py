@@ -35,6 +35,7 @@ class Structure:
         device: Where to compute.
         precision: The precision of computing.
         make: Makes another network of this structure, if `copy.deepcopy` cannot; else None.
+        task: What networks may refer to and is not copied with them.
 
     Attributes:
         key: The signature.
@@ -67,8 +68,10 @@ class Structure:
         device: torch.device,
         precision: Precision,
         make: Callable[[], nn.Module] | None = None,
+        task: object = None,
     ) -> None:
         self.key = key
+        self._task = task
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
@@ -114,7 +117,19 @@ class Structure:
 
     def new(self) -> nn.Module:
         """Return a network that has computed nothing yet."""
-        return copy.deepcopy(self.template) if self._make is None else self.prepared(self._make())
+        if self._make is None:
+            return copy_of(self.template, self._task)
+        return self.prepared(self._make())
+
+    def copied(self) -> Structure:
+        """Return this structure with a network of its own, which has computed what this one has.
+
+        Raises:
+            Exception: If the network cannot be copied, such as for what it keeps.
+        """
+        found = copy.copy(self)
+        found.model = copy_of(self.model, self._task)
+        return found
 
     @contextmanager
     def computing_with(self, model: nn.Module) -> Iterator[None]:
@@ -268,6 +283,12 @@ class Structure:
     def _halved(self, name: str, tensor: Tensor) -> Tensor:
         is_statistic = name in self._statistics
         return tensor.bfloat16() if tensor.is_floating_point() and not is_statistic else tensor
+
+
+def copy_of(model: nn.Module, task: object) -> nn.Module:
+    """Return a copy of a network, whose hooks and functions may be methods of the same task."""
+    # A task that is a module may be the network.
+    return copy.deepcopy(model, {} if isinstance(task, nn.Module) else {id(task): task})
 
 
 def _as_real(tensor: Tensor) -> Tensor:

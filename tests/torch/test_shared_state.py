@@ -194,3 +194,35 @@ def test_the_generators_of_the_user_stay_as_they_are() -> None:
     after: Any = np.random.get_state()
 
     assert np.array_equal(before[1], after[1])
+
+
+class Watching(Classes):
+    """A task whose networks have its own method as a hook, which keeps activations."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+        self.activations: dict[str, Tensor] = {}
+
+    def model(self, seed: int, **settings: Any) -> nn.Module:
+        network = super().model(seed)
+        network[1].register_forward_hook(self.keep)  # type: ignore[index]
+        return network
+
+    def keep(self, module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+        """Keep what a module has computed."""
+        self.activations["hidden"] = outputs
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(model, batch) + 0.1 * self.activations["hidden"].square().mean()
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches", "auto"])
+def test_a_hook_may_be_a_method_of_the_task(backend: str) -> None:
+    """The task, of which no copy is made."""
+    check_as_by_hand(Watching(), trained(Watching(), rows, FOUR, backend=backend), FOUR)
+
+
+def test_threads_do_not_share_what_a_hook_keeps() -> None:
+    """They are refused."""
+    with pytest.raises(ValueError, match=r"calls change `task\.activations\['hidden'\]`"):
+        trained(Watching(), rows, FOUR, backend="threads")

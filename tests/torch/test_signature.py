@@ -18,6 +18,7 @@ from torch.nn.utils import parametrizations
 from optuna_ga.torch import Member, PopulationTrainer
 from optuna_ga.torch._signature import signature
 from tests.torch.tasks import Classes, difference, mlp, rows, trained
+from tests.torch.test_own_parameters import check_as_by_hand
 
 
 def scale(x: Tensor, factor: float) -> Tensor:
@@ -223,3 +224,41 @@ def test_a_trainer_does_not_keep_the_networks_that_it_has_made() -> None:
 
     assert len(made) >= 6
     assert sum(each() is not None for each in made) <= 1
+
+
+class Forgetful:
+    """A factor that copies lose."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __reduce__(self) -> Any:
+        return Forgetful, (1.0,)
+
+
+class Scaled(nn.Module):
+    """A linear layer and a factor, in a place of some kind."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, place: str, factor: float = 1.0) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.place = place
+        setattr(self, place, Forgetful(factor) if place == "reduced" else factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return multiples of the layer's outputs."""
+        held: Any = getattr(self, self.place)
+        outputs: Tensor = self.layer(x) * (held.factor if self.place == "reduced" else held)
+        return outputs
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches", "auto"])
+@pytest.mark.parametrize("place", ["initial_state_dict", "_state_dict_of", "slot", "reduced"])
+def test_each_network_has_its_own_attributes(place: str, backend: str) -> None:
+    """Whatever their names, in slots, and where copies lose them."""
+    members = [Member(0.1, model={"factor": factor}) for factor in (1.0, 5.0)]
+    ended = trained(Classes(partial(Scaled, place)), rows, members, backend=backend)
+
+    check_as_by_hand(Classes(lambda: Scaled(place, 5.0)), ended[1:], [Member(0.1)])

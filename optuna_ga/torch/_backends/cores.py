@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -92,7 +91,7 @@ class CoresBackend:
         copies = self._copies.pop(structure, [])
         try:
             while len(copies) < n - 1:
-                copies.append(_copied(structure))
+                copies.append(structure.copied())
         except Exception:  # Such as of a network that keeps what it has computed.
             return [structure]
         self._copies[structure] = copies  # The latest is the last.
@@ -101,9 +100,3 @@ class CoresBackend:
         for each in copies:
             each.__dict__ |= {**structure.__dict__, "model": each.model}
         return [structure, *copies[: n - 1]]
-
-
-def _copied(structure: Structure) -> Structure:
-    found = copy.copy(structure)
-    found.model = copy.deepcopy(structure.model)
-    return found
