@@ -6,7 +6,8 @@ too, suggest a generation before any of it is evaluated. Runs with equally many 
 studies of these two. The answer of each study, the best of the final generation for the genetic
 algorithm and the best trial for the others, is trained once more and scored on the test images.
 
-All studies are kept in one storage, so that a run that was stopped resumes. A row is one trial.
+All studies are kept in one storage, so that a run that was stopped resumes. A row is one trial;
+rows are written after each study.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -75,16 +77,34 @@ def _run(parser: Options, options: argparse.Namespace, rows: Path, facts: Path) 
     wanted = jobs(objective, options)
     if n_trainings := n_missing(wanted, storage):
         print(_expected_time(options, objective.device, n_trainings), flush=True)
-    studies = run_studies(wanted, storage, end - monotonic())
+    keep = partial(_keep, {}, _name(options), rows, facts)
+    keep(*_complete(storage, _name(options)))
+    studies = run_studies(wanted, storage, end - monotonic(), after=keep)
     for study in tqdm(studies, desc="test", unit="answer", disable=None):
         if monotonic() < end:
             _test(study, objective)
     complete = _complete(storage, _name(options))
     if not complete:
         parser.error(f"argument --minutes: no study is complete after {options.minutes}")
-    write_rows(rows, [row for study in complete for row in _rows(study)])
+    keep(*complete)
+
+
+def _keep(
+    found: dict[str, tuple[Study, list[Row]]],
+    problem: str,
+    rows: Path,
+    facts: Path,
+    *studies: Study,
+) -> None:
+    """Add complete studies to those found, and write the rows and the facts of all."""
+    found.update({study.study_name: (study, _rows(study)) for study in studies})
+    if not found:
+        return
+    in_order = [found[name] for name in sorted(found)]
+    write_rows(rows, [row for _, of_study in in_order for row in of_study])
     with replacing(facts) as file:
-        file.write(json.dumps(_facts(complete, _name(options)), indent=1) + "\n")
+        text = json.dumps(_facts([study for study, _ in in_order], problem), indent=1)
+        file.write(text + "\n")
 
 
 def _expected_time(options: argparse.Namespace, device: torch.device, n_trainings: int) -> str:

@@ -90,6 +90,7 @@ def run_studies(
     storage: BaseStorage,
     seconds: float = math.inf,
     callbacks: Sequence[Callback] = (),
+    after: Callable[[Study], object] | None = None,
 ) -> list[Study]:
     """Run each job until its study is complete, and return the complete studies.
 
@@ -101,6 +102,7 @@ def run_studies(
         storage: Where they are kept.
         seconds: No generation begins later than this.
         callbacks: Called with the study and each of its trials that has ended.
+        after: Called with each study that has become complete.
     """
     end = monotonic() + seconds
     studies = [_study(job, storage) for job in jobs]
@@ -108,8 +110,11 @@ def run_studies(
     n_trials = sum(job.problem.n_trials for job in jobs)
     with tqdm(total=n_trials, initial=n_done, unit="trial", disable=None) as progress:
         for study, job in zip(studies, jobs, strict=True):
-            if monotonic() < end:
-                _complete(study, job, end - monotonic(), [_advance(job, progress), *callbacks])
+            if n_results(study) >= job.problem.n_trials or monotonic() >= end:
+                continue
+            _complete(study, job, end - monotonic(), [_advance(job, progress), *callbacks])
+            if after is not None and n_results(study) >= job.problem.n_trials:
+                after(study)
     pairs = zip(studies, jobs, strict=True)
     return [study for study, job in pairs if n_results(study) >= job.problem.n_trials]
 

@@ -4,8 +4,9 @@
 #     bash benchmarks/performance/gpu.sh measure [FOLDER]   # tests, speed, precision
 #     bash benchmarks/performance/gpu.sh study [FOLDER]     # the paper's five runs
 #
-# A step that fails or takes too long ends alone. All results and logs are in FOLDER, whose default
-# is benchmarks/results. The full FashionMNIST images must be at hand; see README.
+# A step that fails or takes too long ends alone. All results, logs and studies are in FOLDER, whose
+# default is benchmarks/results; another call resumes the studies that are there. The full
+# FashionMNIST images must be at hand; see README.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 what=${1:?measure or study}
@@ -34,7 +35,7 @@ measure() {
     step 180 trainer_speed_cuda python3 -m benchmarks.performance.trainer_speed --data full \
         --images 12800 --turns 6 --members 1 10 20 --out "$out/trainer_speed_cuda.csv"
     step 100 any_network_cuda python3 -m benchmarks.performance.any_network \
-        --seconds 90 --out "$out/any_network_cuda.csv"
+        --seconds 60 --out "$out/any_network_cuda.csv"
     step 100 precision_cuda python3 -m benchmarks.performance.precision --data full \
         --settings 60 --images 12800 --out "$out/precision_cuda.csv"
 }
@@ -45,7 +46,7 @@ study() { # Two processes, since storing trials takes as long as training them.
     for half in "0 1 2 3 4" "5 6 7 8 9"; do
         # shellcheck disable=SC2086 (the options are words)
         step 580 "reproduce_cuda_${half%% *}" python3 -m benchmarks.paper.reproduce $options \
-            --precision bfloat16 --seeds $half --storage "gpu-results/${half%% *}.db" \
+            --precision bfloat16 --seeds $half --storage "$out/reproduce_cuda_${half%% *}.db" \
             --out "$out/reproduce_cuda_${half%% *}" &
         jobs+=($!)
     done

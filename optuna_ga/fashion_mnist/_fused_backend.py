@@ -51,6 +51,8 @@ class FusedBackend:
         """Free all chunks and their graphs."""
         self._chunks.clear()
         gc.collect()  # A chunk and its steps refer to each other.
+        # Memory whose graphs are gone takes no other graph while some tensor in it lives.
+        self._capturer = Capturer(self._recipe.device)
         if self._recipe.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -26,7 +26,8 @@ from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict, choose
 from optuna_ga.torch._environment import seeded
-from optuna_ga.torch._examination import examine, first_line
+from optuna_ga.torch._errors import first_line
+from optuna_ga.torch._examination import examine
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
@@ -113,7 +114,8 @@ class Dispatcher:
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
                 raise torch.OutOfMemoryError(str(error)) from error
-            if self._backend != "auto" or "captur" not in str(error):
+            is_captured = self._backend == "auto" and name in ("vmap", "branches")
+            if not is_captured or "captur" not in str(error):
                 raise
             reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
             self._decide(members[0].structure.key, Verdict(reason, ""))

@@ -114,9 +114,18 @@ def usual_settings(device: torch.device) -> Iterator[None]:
         nullcontext() if is_usual else torch.device("cpu"),
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
+        # A cache would outlast the steps, since only the outermost `autocast` clears it.
+        torch.autocast(device.type, enabled=False, cache_enabled=False),
     ):
         yield
+
+
+def forget_casts() -> None:
+    """Clear what `torch.autocast` keeps of weights, which steps change in place.
+
+    A task's own context has a cache if it was made before the training, as a decorator is.
+    """
+    torch.clear_autocast_cache()
 
 
 @contextmanager

@@ -5,13 +5,11 @@ The measure is what a network computes with parameters of its own, as `loop` doe
 
 from __future__ import annotations
 
-import math
-import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -26,7 +24,17 @@ from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict
 from optuna_ga.torch._data import n_rows
+from optuna_ga.torch._differences import (
+    SHORT,
+    contiguous,
+    difference,
+    is_alike,
+    is_within_noise,
+    repeats,
+    repeats_metrics,
+)
 from optuna_ga.torch._environment import python_seeded, seeded
+from optuna_ga.torch._errors import first_line, place_of
 from optuna_ga.torch._products import counted_products
 from optuna_ga.torch._shared_state import change_by_a_call
 from optuna_ga.torch._signature import changed_attributes, signature
@@ -35,9 +43,6 @@ from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache
 from optuna_ga.torch._training import Training
 
-# Relative differences of gradients: by the order of atomic sums; by that of float32 sums; and by
-# rounding to bfloat16. True differences are of the size of the gradient.
-_SAME, _ALIKE, _ALIKE_IN_HALF = 1e-4, 1e-2, 0.3
 _SMALL = 1e-6
 _STEP = 0.1  # Of weights, relative to their norm.
 _CPU = torch.device("cpu")  # Without streams.
@@ -117,16 +122,15 @@ def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Ve
             with seeded(0, recipe.device), structure.computing_with(plain.network):
                 together, _ = computed(recipe, ByVmap(), plain.pair, batch)
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
-        place = _place_of(error)
+        place = place_of(error)
         if any(words in str(error) for words in _STEERS):
             return Verdict(f"numbers of a tensor steer Python{place}", "")
         return Verdict("", f"vmap refuses them, {first_line(error)}{place}")
     for warning in caught:
         if "batching rule" in str(warning.message):
             return Verdict("", f"vmap has no rule: {str(warning.message).partition('. ')[0]}")
-    difference = _difference(plain.found, together)
-    if difference > (_ALIKE if recipe.precision == "float32" else _ALIKE_IN_HALF):
-        percent = f"{100 * difference:.2g} %"
+    if not is_alike(plain.found, together, structure.rounds):
+        percent = f"{100 * difference(plain.found, together):.2g} %"
         return Verdict("", f"vmap computes something else, by {percent}")
     if plain.asks_what_is_trained:
         return Verdict("", "vmap hides from metrics which parameters are trained")
@@ -146,17 +150,34 @@ def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, bat
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
-        return f"they need parameters of their own, {first_line(error)}{_place_of(error)}"
+        return f"they need parameters of their own, {first_line(error)}{place_of(error)}"
     finally:
         others, structure.unused = structure.unused, unused
-    expected = [*plain.found, *plain.metrics]
-    is_same = _difference(expected, [*found, *metrics]) <= _SAME
-    if is_same and all(unused[length] == names for length, names in others.items()):
+    same_unused = all(unused[length] == names for length, names in others.items())
+    if same_unused and _is_as_outside(recipe, drew, plain, batch, [*found, *metrics]):
         return ""
     return (
         "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
         "in a function"
     )
+
+
+def _is_as_outside(
+    recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any, outside: list[Tensor]
+) -> bool:
+    """Return whether a network's own parameters give what those from outside do.
+
+    If they do not at once, they may in the same layout, since with another one rounding differs.
+    """
+    structure, expected = plain.pair[0].structure, [*plain.found, *plain.metrics]
+    if repeats(expected, outside, rounds=False):
+        return True
+    with structure.computing_with(contiguous(structure.new())):
+        runs = [separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
+    (found, metrics), (found_again, metrics_again) = runs
+    if not is_alike(plain.found, found, structure.rounds):  # What is held stays in its layout.
+        return False
+    return is_within_noise([*found, *metrics], [*found_again, *metrics_again], outside)
 
 
 class _JudgedTwice(Plainly):
@@ -178,7 +199,8 @@ class _JudgedTwice(Plainly):
             parameter.requires_grad_(False)
         try:
             again = super().metrics(structure, metrics, numbers, batch)
-            differs = _difference([*found.values()], [again[name] for name in found]) > _SAME
+            pairs = [*found.values()], [again[name] for name in found]
+            differs = not repeats_metrics(*pairs, structure.rounds)
         except Exception:  # Of a task that finds nothing trained.
             differs = True
         for parameter in trained:
@@ -230,12 +252,14 @@ def _checked_alone(
     structure = one[0].structure
     with structure.computing_with(own):
         first, drawn_first = _first(recipe, drew, one, batch)
-        before = signature(own, recipe.task)
-        with counted_products(own) as (convolutions, others):
+        sign = partial(signature, own, recipe.task, roughly=recipe.device.type == "cuda")
+        before = sign()
+        with counted_products(own) as (convolutions, others, types):
             again, drawn_again = _by_python(recipe, drew, one, batch)
     structure.check_trains(n_rows(batch))
-    _check_state(first, again)
-    if changed := changed_attributes(before, signature(own, recipe.task)):
+    structure.rounds = recipe.precision != "float32" or bool({structure.dtype, *types} & SHORT)
+    _check_state(structure, first, again)
+    if changed := changed_attributes(before, sign()):
         raise ValueError(
             f"{_STATE}, but each call changes the attribute `{changed[0]}`. `register_buffer` "
             "makes a buffer."
@@ -268,17 +292,17 @@ def _checked_together(
             halves = _halves_twice(batch)
             pair[1] = _moved(pair[1], separately(recipe, drew, Plainly(), pair[1:], halves)[0])
         found, metrics = separately(recipe, drew, method, pair, batch)
-    _check_state(first, [each[:1] for each in found])
+    _check_state(structure, first, [each[:1] for each in found])
     return _Plain(pair, network, found, metrics, method.asks_what_is_trained)
 
 
-def _check_state(one: list[Tensor], other: list[Tensor]) -> None:
+def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -> None:
     """Check that a member computes the same as before.
 
     Raises:
         ValueError: If it does not.
     """
-    if _difference(one, other) > _SAME:
+    if not repeats(one, other, structure.rounds):
         raise ValueError(
             f"{_STATE}, but a gradient changed when another network was trained before, or the "
             "same one. Look for what is kept in attributes, globals or the task, such as what the "
@@ -304,35 +328,6 @@ def _moved(training: Training, found: Sequence[Tensor]) -> Training:
     return replace(training, weights=weights - size * gradient.to(weights), buffers=after)
 
 
-def _difference(one: list[Tensor], other: list[Tensor]) -> float:
-    """Return the largest difference of two tensors, relative to the size of the first.
-
-    By their norms, since rounding may turn a single ReLU on.
-    """
-    found = [0.0]
-    for mine, theirs in zip(one, other, strict=True):
-        wide = torch.complex128 if mine.is_complex() else torch.float64
-        difference = (mine.to(wide) - theirs.to(wide)).norm().item()
-        if math.isfinite(difference):  # Gradients that are not finite cannot be compared.
-            found.append(difference / (mine.to(wide).norm().item() + _SMALL))
-    return max(found)
-
-
 def _halves_twice(batch: Any) -> Any:
     """Return a batch as large, of the first half of the examples."""
     return tree_map(lambda rows: rows[torch.arange(len(rows), device=rows.device) // 2], batch)
-
-
-def first_line(error: Exception) -> str:
-    """Return an error's type and the beginning of what it says."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-
-
-def _place_of(error: Exception) -> str:
-    """Return the last line of the user's code that an error passed through, if there is one."""
-    libraries = [Path(torch.__file__).parent, Path(__file__).parent]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if not any(library in path.parents for library in libraries):
-            return f" (in {frame.filename}, line {frame.lineno}: `{frame.line}`)"
-    return ""

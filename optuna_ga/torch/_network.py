@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from optuna_ga.torch._environment import forget_casts
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._torch_internals import n_changes
 
@@ -54,6 +55,7 @@ class Network:
             ValueError: If it changes parameters in place, of which there are but casts.
         """
         if not self._structure.computes_in_half:
+            forget_casts()
             with self._structure.randomness(key, step):
                 return function(self.module, batch)
         casts = {name: p.bfloat16() for name, p in self.parameters.items()}

@@ -7,29 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import torch
 from torch import nn
 
 
 @contextmanager
-def counted_products(model: nn.Module) -> Iterator[tuple[list[int], list[int]]]:
+def counted_products(
+    model: nn.Module,
+) -> Iterator[tuple[list[int], list[int], set[torch.dtype]]]:
     """Yield lists that get the products of convolutions and of other layers, for a batch.
 
-    Those of training are counted, not those of evaluation, nor what cannot be read.
+    Those of training are counted, not those of evaluation, nor what cannot be read. With them is
+    a set of the types that the layers return, to which `torch.autocast` rounds.
     """
     convolutions: list[int] = []
     others: list[int] = []
+    types: set[torch.dtype] = set()
 
     def count(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         if module.training:
             counts = convolutions if isinstance(module, nn.modules.conv._ConvNd) else others
             with suppress(Exception):  # A subclass may take and return anything.
+                types.add((output[0] if isinstance(output, tuple) else output).dtype)
                 counts.append(_products(module, [*args, *kwargs.values()], output))
 
     kinds = nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase
     layers = [module for module in model.modules() if isinstance(module, kinds)]
     handles = [layer.register_forward_hook(count, with_kwargs=True) for layer in layers]
     try:
-        yield convolutions, others
+        yield convolutions, others, types
     finally:
         for handle in handles:
             handle.remove()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from optuna_ga.torch._differences import SHORT, repeats
 from optuna_ga.torch._torch_internals import hooks_of
 
 _OF_EACH = [*vars(nn.Module())]
@@ -27,12 +28,18 @@ _LEFT_OUT = frozenset(
 )
 
 
-def signature(model: nn.Module, task: object = None) -> Hashable:
+def signature(model: nn.Module, task: object = None, *, roughly: bool = False) -> Hashable:
     """Return a key that is equal for models that differ in the numbers of their tensors alone.
 
     Tensors that are neither parameters nor buffers count by their values, functions by their code
     and by what they hold. A copy of a model has its key, unless it computes with parts of the
     model itself, or lacks some.
+
+    Args:
+        model: The model.
+        task: The task, to which models may refer; all have the same one.
+        roughly: Whether values that differ as by the order of a sum are equal. So compares what
+            a GPU has computed, not what models are made of.
 
     >>> signature(nn.Linear(2, 3)) == signature(nn.Linear(2, 3))
     True
@@ -44,7 +51,7 @@ def signature(model: nn.Module, task: object = None) -> Hashable:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     parts = [*tensors, *model.named_modules()]
     names = {id(part): f"{type(part).__name__} {name}" for name, part in parts}
-    keys = _Keys({id(task): "task", **names})
+    keys = _Keys({id(task): "task", **names}, roughly)
     return (
         tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
         tuple((name, _kind(m), keys.of_attributes(m)) for name, m in model.named_modules()),
@@ -72,7 +79,7 @@ def value_key(value: object) -> Hashable:
     >>> value_key(1) == value_key(True) or value_key(1) == value_key(1.0)
     False
     """
-    return _Keys({}).of(value)
+    return _Keys({}, roughly=False).of(value)
 
 
 def slots_of(value: object) -> dict[str, object]:
@@ -107,15 +114,31 @@ class _Identity:
         return id(self._value)
 
 
+class _Values:
+    """A key that equals those of tensors of close values."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor.detach().clone()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Values) or self._tensor.shape != other._tensor.shape:
+            return False
+        return repeats([self._tensor], [other._tensor], self._tensor.dtype in SHORT)
+
+    def __hash__(self) -> int:
+        return hash(self._tensor.shape)
+
+
 class _Keys:
     """Makes keys of the objects that one model holds.
 
     Args:
         names: Names that stand for the model's parts, by their `id`.
+        roughly: Whether tensors of close values have equal keys.
     """
 
-    def __init__(self, names: Mapping[int, str]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[int, str], roughly: bool) -> None:
+        self._names, self._roughly = names, roughly
         # With the objects, so that no `id` is reused.
         self._seen: dict[int, tuple[int, object]] = {}
 
@@ -156,7 +179,7 @@ class _Keys:
     def _content(self, value: Any) -> Hashable:
         """Return the key of what is in a mutable object: all that `copy.deepcopy` would copy."""
         if isinstance(value, Tensor):
-            return _tensor_key(value)
+            return _tensor_key(value, self._roughly)
         if isinstance(value, MethodType):
             return self.of(value.__func__), self.of(value.__self__)
         if isinstance(value, FunctionType):  # Made anew for each network, it is still the same.
@@ -189,11 +212,14 @@ def _unreduced(value: object) -> list[object]:
     return []
 
 
-def _tensor_key(tensor: Tensor) -> Hashable:
+def _tensor_key(tensor: Tensor, roughly: bool) -> Hashable:
     """Return a key of a tensor's values, or of its layout if it has none."""
     layout = tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad
     if tensor.device.type == "meta":
         return layout
+    has_fractions = tensor.is_floating_point() or tensor.is_complex()
+    if roughly and has_fractions and tensor.layout == torch.strided:
+        return layout, _Values(tensor)
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     numbers = plain.reshape(-1).view(torch.uint8).numpy()
     return layout, hashlib.sha256(numbers.tobytes()).digest()

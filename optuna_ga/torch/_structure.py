@@ -17,7 +17,12 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._environment import Float32Statistics, Precision, compute_in_bfloat16
+from optuna_ga.torch._environment import (
+    Float32Statistics,
+    Precision,
+    compute_in_bfloat16,
+    forget_casts,
+)
 from optuna_ga.torch._randomness import MemberRandomness
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
@@ -43,6 +48,7 @@ class Structure:
         model: A network to compute with, which may keep what it has computed.
         is_copied: Whether a copy of the template computes what it does.
         computes_in_half: Whether the precision is bfloat16.
+        rounds: Whether the networks compute with fewer digits than float32 has.
         draws: Whether the networks may draw random numbers.
         has_drawn: Whether they have drawn some so far.
         changes_batch: Whether they may change a batch in place, which members can share.
@@ -75,7 +81,8 @@ class Structure:
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
-        self.changes_weights = self.replaces_weights = self.needs_one_thread = False
+        self.changes_weights = self.replaces_weights = False
+        self.needs_one_thread = self.rounds = False
         self.metric_names: Collection[str] = ()
         self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -117,9 +124,13 @@ class Structure:
 
     def new(self) -> nn.Module:
         """Return a network that has computed nothing yet."""
-        if self._make is None:
-            return copy_of(self.template, self._task)
-        return self.prepared(self._make())
+        if self._make is not None:
+            return self.prepared(self._make())
+        model = copy_of(self.template, self._task)
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # Or cuDNN would copy the weights in every step.
+        return model
 
     def copied(self) -> Structure:
         """Return this structure with a network of its own, which has computed what this one has.
@@ -233,6 +244,7 @@ class Structure:
             named = {name: self._halved(name, tensor) for name, tensor in named.items()}
         state = {_Call.prefix + place: named[name] for place, name in self._places.items()}
         call = _Call(self.model if model is None else model, function)
+        forget_casts()
         statistics = Float32Statistics() if self.computes_in_half else nullcontext()
         with self.randomness(key, step), statistics:
             result = functional_call(call, state, (batch,), tie_weights=False)

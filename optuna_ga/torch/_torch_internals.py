@@ -1,9 +1,11 @@
-"""What PyTorch keeps of tensors and parametrizations without a public name."""
+"""What PyTorch has no public name for: of tensors, parametrizations and captures."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
@@ -25,3 +27,13 @@ def parametrization_cache() -> object:
     All threads have the same one.
     """
     return vars(parametrize).get("_cache")
+
+
+def end_recording(device: int, pool: tuple[int, int]) -> None:
+    """End a capture's use of memory, which PyTorch leaves open if the capture cannot end."""
+    of_version = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
+    end = next((f for name in of_version if (f := getattr(torch._C, name, None))), None)
+    with suppress(RuntimeError):  # Of a pool that is no longer in use.
+        if end is not None:
+            end(device, pool)
+            torch._C._cuda_releasePool(device, pool)

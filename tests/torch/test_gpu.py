@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations
-from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
+from optuna_ga.torch import Capturer, Member, PopulationTrainer, TensorData, Trained
 from tests.torch.tasks import (
     MEMBERS,
     Classes,
@@ -227,3 +227,63 @@ def test_batches_of_a_loader_on_the_device_stay_what_they_are(backend: str) -> N
         return result
 
     assert difference(ended("loop"), ended(backend)) < 1e-10
+
+
+def test_a_network_that_waits_for_the_gpu_trains_in_the_loop() -> None:
+    """It is found before a capture, and networks after it are captured and draw."""
+
+    class Waiting(Classes):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            x, y = batch
+            return super().loss(model, (x + torch.tensor([0.5], device=x.device), y))
+
+    members = [*MEMBERS, *MEMBERS]
+    loop = trained(Waiting(mlp), rows, members, device="cuda", backend="loop")
+    with pytest.warns(RuntimeWarning, match=r"cannot be captured.*synchronizing"):
+        auto = trained(Waiting(mlp), rows, members, device="cuda")
+
+    assert difference(loop, auto) == 0.0
+    test_graphs_equal_the_loop("mlp", "vmap", MEMBERS)
+
+
+def test_a_capture_that_fails_leaves_the_gpu_to_others() -> None:
+    """An older graph, the generator and a new graph work."""
+    number = torch.ones((), device="cuda")
+
+    def waits() -> None:
+        number.add_(torch.ones_like(number))
+        if torch.cuda.is_current_stream_capturing():
+            number.item()
+
+    def double() -> None:
+        number.mul_(2.0)
+
+    def nothing() -> None:
+        pass
+
+    capturer = Capturer(number.device)
+    older = capturer.capture(double, nothing)
+    with pytest.raises(RuntimeError, match="captur"):
+        capturer.capture(waits, nothing)
+    newer = capturer.capture(double, nothing)
+    number.fill_(3.0)
+    older()
+    newer()
+
+    assert number.item() == 12.0
+    assert 0 <= torch.rand((), device="cuda").item() < 1
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_autocast_trains_as_in_the_loop(backend: str) -> None:
+    """A cache would keep the weights of other steps."""
+
+    class Autocast(Classes):
+        def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            with torch.autocast("cuda", torch.bfloat16):
+                return super().loss(model, batch)
+
+    task, data = Autocast(mlp, torch.float32), partial(rows, dtype=torch.float32)
+    loop, other = (trained(task, data, device="cuda", backend=b) for b in ("loop", backend))
+
+    assert difference(loop, other) < 0.1

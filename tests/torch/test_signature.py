@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from optuna_ga.torch import Member, PopulationTrainer
-from optuna_ga.torch._signature import signature
+from optuna_ga.torch._signature import changed_attributes, signature
 from tests.torch.tasks import Classes, difference, mlp, rows, trained
 from tests.torch.test_own_parameters import check_as_by_hand
 
@@ -224,6 +224,22 @@ def test_a_trainer_does_not_keep_the_networks_that_it_has_made() -> None:
 
     assert len(made) >= 6
     assert sum(each() is not None for each in made) <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "roughly", "found"),
+    [(1e-7, False, ["kept"]), (1e-7, True, []), (0.1, True, ["kept"]), (0.0, False, [])],
+)
+def test_what_a_gpu_computes_again_is_no_change(
+    change: float, roughly: bool, found: list[str]
+) -> None:
+    """Its sums may have another order each time; true changes are larger."""
+    model = nn.Linear(2, 3)
+    model.kept = torch.ones(4)
+    before = signature(model, roughly=roughly)
+    model.kept += change
+
+    assert changed_attributes(before, signature(model, roughly=roughly)) == found
 
 
 class Forgetful:

@@ -102,9 +102,11 @@ class ByBranches:
         used = self._streams[:n]
         for stream in used:
             stream.wait_stream(torch.cuda.current_stream(stream.device))
-        yield [used[row % len(used)] if used else None for row in range(n)]
-        for stream in used:
-            torch.cuda.current_stream(stream.device).wait_stream(stream)
+        try:
+            yield [used[row % len(used)] if used else None for row in range(n)]
+        finally:  # A capture whose streams are apart cannot end, and hides what went wrong.
+            for stream in used:
+                torch.cuda.current_stream(stream.device).wait_stream(stream)
 
 
 def _leaves(structure: Structure, weights: Tensor) -> dict[str, Tensor]:

@@ -94,6 +94,8 @@ class StackBackend:
         """Free all stacks and their graphs."""
         self._stacks.clear()
         gc.collect()  # A stack and its steps refer to each other.
+        # Memory whose graphs are gone takes no other graph while some tensor in it lives.
+        self._capturer = Capturer(self._recipe.device)
         if self._recipe.device.type == "cuda":
             torch.cuda.empty_cache()
 

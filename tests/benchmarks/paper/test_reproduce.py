@@ -106,6 +106,34 @@ def test_without_time_nothing_is_begun(
     assert not any(study.trials for study in studies(tmp_path / "results"))
 
 
+def test_rows_are_written_after_each_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run that is killed leaves those of its complete studies."""
+    monkeypatch.setattr(_image_source, "load_full", few_images)
+    monkeypatch.setattr(_network, "WIDTH", 4)
+    monkeypatch.setattr(reproduce, "expected_time", lambda *_: None)
+    written: list[int] = []
+
+    def test(study: optuna.Study, objective: object) -> None:
+        raise KeyboardInterrupt
+
+    def write(path: Path, rows: list[Any]) -> None:
+        written.append(len(rows))
+        write_rows(path, rows)
+
+    monkeypatch.setattr(reproduce, "_test", test)
+    monkeypatch.setattr(reproduce, "write_rows", write)
+    tiny = ["--runs", "run 2", "--seeds", "0", *TINY[TINY.index("--epochs") :]]
+    where = ["--storage", str(tmp_path / "studies.db"), "--out", str(tmp_path / "results")]
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.main([*tiny, *where])
+
+    assert written == [10, 20, 30]
+    assert set(read(tmp_path / "results.csv")["test_accuracy"]) == {"", "unknown"}
+    assert (tmp_path / "results.json").exists()
+
+
 def read(path: Path) -> pd.DataFrame:
     """Return the rows of a file as the report reads them."""
     return read_frame(path, *reproduce_report.TEXTS)
