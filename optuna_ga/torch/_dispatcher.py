@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -51,6 +52,7 @@ BACKENDS: Mapping[str, MakeBackend] = {
     "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
 }
 
+MAX_KNOWN = 1000  # Networks, of each what its examination has shown.
 _OWN = "the trainer's own"
 _making = threading.RLock()  # Of networks, whose initial weights PyTorch's global generator draws.
 
@@ -66,7 +68,7 @@ class Dispatcher:
             a backend for networks that need no examination.
 
     Attributes:
-        verdicts: How the networks seen so far can be trained, by their signatures.
+        verdicts: How the networks seen lately can be trained, by their signatures.
         metric_names: Names of the task's metrics; None if no network has been examined.
     """
 
@@ -79,11 +81,12 @@ class Dispatcher:
         self._parts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Of all networks.
         self._share_parts = False
         self._latest: tuple[Hashable, Training] | None = None
-        self.verdicts: dict[Hashable, Verdict] = {}
+        self.verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()  # The latest is the last.
         self.metric_names: Collection[str] | None = None
-        self._tried: set[tuple[Hashable, int]] = set()
+        self._facts: dict[Hashable, dict[str, Any]] = {}
+        self._tried: dict[Hashable, set[int]] = {}
         self._backends: dict[str, Backend] = {}
-        self._logged: set[tuple[Hashable, str]] = set()
+        self._logged: dict[Hashable, set[str]] = {}
         self._largest_part = math.inf
 
     def train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
@@ -191,6 +194,7 @@ class Dispatcher:
                 copied, make = model, partial(self._made_again, member)
             device, precision = self._recipe.device, self._recipe.precision
             structure = Structure(copied, key, device, precision, make, self._recipe.task)
+            structure.take(self._facts.get(key, {}))
             self._structures[key] = structure
         return structure
 
@@ -230,12 +234,14 @@ class Dispatcher:
         if self._backend == _OWN:
             return
         key = training.structure.key
+        tried = self._tried.setdefault(key, set())
         for length in lengths(self._recipe, training):
-            if (key, length) not in self._tried:
+            if length not in tried:
                 with suppress(torch.OutOfMemoryError):  # A training makes room.
                     if try_length(self._recipe, training, length) and not verdict.loop_only:
                         verdict = self._decide(key, DRAWS)
-                self._tried.add((key, length))
+                tried.add(length)
+                self._facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):
             raise ValueError(
                 f"`backend` must not be {self._backend!r} for this network: {reason}. "
@@ -257,8 +263,18 @@ class Dispatcher:
             own = structure.new() if shared else structure.prepared(self.model(member))
             self._decide(key, examine(self._recipe, own, training, other))
             self.metric_names = training.structure.metric_names
-            self._tried.add((key, max(lengths(self._recipe, training))))
+            self._facts[key] = training.structure.facts()
+            self._tried[key] = {max(lengths(self._recipe, training))}
+            self._forget()
+        self.verdicts.move_to_end(key)
         return self.verdicts[key]
+
+    def _forget(self) -> None:
+        """Forget the networks that were needed least recently, if too many are known."""
+        while len(self.verdicts) > MAX_KNOWN:
+            key, _ = self.verdicts.popitem(last=False)
+            for known in (self._facts, self._tried, self._logged):
+                known.pop(key, None)
 
     def _decide(self, key: Hashable, verdict: Verdict) -> Verdict:
         """Keep and return a verdict, and warn of one against the fastest way."""
@@ -271,8 +287,9 @@ class Dispatcher:
         return verdict
 
     def _log(self, structure: Structure, message: str) -> None:
-        if (structure.key, message) not in self._logged:
-            self._logged.add((structure.key, message))
+        logged = self._logged.setdefault(structure.key, set())
+        if message not in logged:
+            logged.add(message)
             _logger.info(message)
 
 

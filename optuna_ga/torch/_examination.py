@@ -124,7 +124,7 @@ def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Ve
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         place = place_of(error)
         if any(words in str(error) for words in _STEERS):
-            return Verdict(f"numbers of a tensor steer Python{place}", "")
+            return Verdict("", "", no_outside=f"numbers of a tensor steer Python{place}")
         return Verdict("", f"vmap refuses them, {first_line(error)}{place}")
     for warning in caught:
         if "batching rule" in str(warning.message):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -101,17 +101,25 @@ def _is_private(name: str) -> bool:
 class _Identity:
     """A key that equals those of the same object alone.
 
-    It keeps the object, whose `id` would otherwise be given to another one.
+    It keeps the object only if there are no weak references to it. Once that is gone, another one
+    may get its `id`, but the key equals none but itself.
     """
 
     def __init__(self, value: object) -> None:
-        self._value = value
+        self._id = id(value)
+        try:
+            self._value: Callable[[], object] = weakref.ref(value)
+        except TypeError:
+            self._value = lambda: value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self._value is other._value
+        if self is other:
+            return True
+        value = self._value()
+        return isinstance(other, _Identity) and value is not None and value is other._value()
 
     def __hash__(self) -> int:
-        return id(self._value)
+        return self._id
 
 
 class _Values:

@@ -26,6 +26,10 @@ from optuna_ga.torch._environment import (
 from optuna_ga.torch._randomness import MemberRandomness
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
+_FACTS = (
+    "draws", "has_drawn", "changes_batch", "changes_weights", "replaces_weights",
+    "needs_one_thread", "rounds", "products", "metric_names", "unused",
+)  # fmt: skip
 
 
 class Structure:
@@ -131,6 +135,14 @@ class Structure:
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # Or cuDNN would copy the weights in every step.
         return model
+
+    def facts(self) -> dict[str, Any]:
+        """Return what steps have shown so far, which holds for all structures of the same key."""
+        return {name: getattr(self, name) for name in _FACTS}
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """Take the facts of an earlier structure of the same key."""
+        self.__dict__.update(facts)
 
     def copied(self) -> Structure:
         """Return this structure with a network of its own, which has computed what this one has.
