@@ -30,6 +30,7 @@ from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._errors import first_line
 from optuna_ga.torch._examination import examine
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._steps import lengths, try_length
@@ -179,6 +180,7 @@ class Dispatcher:
     def _model(self, member: Member) -> nn.Module:
         with seeded(member.seed):
             model = check_model(self._recipe.task.model(member.seed, **member.model))
+        check_apart(model)
         for part in (*model.modules(), *model.parameters(), *model.buffers()):
             self._share_parts |= self._parts.get(id(part)) is part
             self._parts[id(part)] = part

@@ -35,8 +35,9 @@ from optuna_ga.torch._differences import (
 )
 from optuna_ga.torch._environment import python_seeded, seeded
 from optuna_ga.torch._errors import first_line, place_of
+from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
-from optuna_ga.torch._shared_state import change_by_a_call
+from optuna_ga.torch._shared_state import change_by_a_call, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
 from optuna_ga.torch._steps import computed, lengths, separately, try_length, watched
 from optuna_ga.torch._structure import Structure
@@ -246,12 +247,16 @@ def _checked_alone(
     """Compute a member twice; return an example's products of convolutions, and what was computed.
 
     Raises:
-        ValueError: If a network has another state than its parameters and buffers, draws from
-            other generators than PyTorch's, or if none of its parameters has a gradient.
+        ValueError: If a network has another state than its parameters and buffers, holds tensors
+            in the memory of its parameters, draws from other generators than PyTorch's, or if
+            none of its parameters has a gradient.
     """
     structure = one[0].structure
+    held = tensors_of(own)
     with structure.computing_with(own):
         first, drawn_first = _first(recipe, drew, one, batch)
+        kept = {id(tensor) for _, tensor in tensors_of(own)}  # Not what a call sets anew.
+        check_apart(own, [(name, tensor) for name, tensor in held if id(tensor) in kept])
         sign = partial(signature, own, recipe.task, roughly=recipe.device.type == "cuda")
         before = sign()
         with counted_products(own) as (convolutions, others, types):

@@ -66,6 +66,12 @@ def change_by_a_call(recipe: Recipe, training: Training) -> str:
     return ""
 
 
+def tensors_of(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return all tensors that a network holds, wherever, with names."""
+    found = _held({"network": network}).values()
+    return [(each.name, each.value) for each in found if isinstance(each.value, Tensor)]
+
+
 def _calls(recipe: Recipe, training: Training, *networks: nn.Module) -> Iterator[None]:
     """Call the task in several ways, with each network, and yield after each call."""
     structure, data, method = training.structure, recipe.train, Plainly()
