@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,11 +28,13 @@ from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict, choose
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._errors import first_line
-from optuna_ga.torch._examination import examine, lengths, try_length
+from optuna_ga.torch._examination import examine
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._signature import signature, value_key
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._steps import lengths, try_length
+from optuna_ga.torch._structure import Structure, copy_of
 from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Epoch, Training
 
@@ -51,6 +53,7 @@ BACKENDS: Mapping[str, MakeBackend] = {
     "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
 }
 
+MAX_KNOWN = 1000  # Networks, of each what its examination has shown.
 _OWN = "the trainer's own"
 _making = threading.RLock()  # Of networks, whose initial weights PyTorch's global generator draws.
 
@@ -66,7 +69,7 @@ class Dispatcher:
             a backend for networks that need no examination.
 
     Attributes:
-        verdicts: How the networks seen so far can be trained, by their signatures.
+        verdicts: How the networks seen lately can be trained, by their signatures.
         metric_names: Names of the task's metrics; None if no network has been examined.
     """
 
@@ -79,11 +82,12 @@ class Dispatcher:
         self._parts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Of all networks.
         self._share_parts = False
         self._latest: tuple[Hashable, Training] | None = None
-        self.verdicts: dict[Hashable, Verdict] = {}
+        self.verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()  # The latest is the last.
         self.metric_names: Collection[str] | None = None
-        self._tried: set[tuple[Hashable, int]] = set()
+        self._facts: dict[Hashable, dict[str, Any]] = {}
+        self._tried: dict[Hashable, set[int]] = {}
         self._backends: dict[str, Backend] = {}
-        self._logged: set[tuple[Hashable, str]] = set()
+        self._logged: dict[Hashable, set[str]] = {}
         self._largest_part = math.inf
 
     def train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
@@ -176,21 +180,23 @@ class Dispatcher:
     def _model(self, member: Member) -> nn.Module:
         with seeded(member.seed):
             model = check_model(self._recipe.task.model(member.seed, **member.model))
+        check_apart(model)
         for part in (*model.modules(), *model.parameters(), *model.buffers()):
             self._share_parts |= self._parts.get(id(part)) is part
             self._parts[id(part)] = part
         return model
 
     def _structure(self, model: nn.Module, member: Member) -> Structure:
-        key = signature(model)
+        key = signature(model, self._recipe.task)
         structure = self._structures.get(key)
         if structure is None:
-            copied = _copied(model)
+            copied = _copied(model, self._recipe.task)
             make = None
-            if signature(copied) != key:
+            if signature(copied, self._recipe.task) != key:
                 copied, make = model, partial(self._made_again, member)
             device, precision = self._recipe.device, self._recipe.precision
-            structure = Structure(copied, key, device, precision, make)
+            structure = Structure(copied, key, device, precision, make, self._recipe.task)
+            structure.take(self._facts.get(key, {}))
             self._structures[key] = structure
         return structure
 
@@ -230,12 +236,14 @@ class Dispatcher:
         if self._backend == _OWN:
             return
         key = training.structure.key
+        tried = self._tried.setdefault(key, set())
         for length in lengths(self._recipe, training):
-            if (key, length) not in self._tried:
+            if length not in tried:
                 with suppress(torch.OutOfMemoryError):  # A training makes room.
                     if try_length(self._recipe, training, length) and not verdict.loop_only:
                         verdict = self._decide(key, DRAWS)
-                self._tried.add((key, length))
+                tried.add(length)
+                self._facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):
             raise ValueError(
                 f"`backend` must not be {self._backend!r} for this network: {reason}. "
@@ -257,8 +265,18 @@ class Dispatcher:
             own = structure.new() if shared else structure.prepared(self.model(member))
             self._decide(key, examine(self._recipe, own, training, other))
             self.metric_names = training.structure.metric_names
-            self._tried.add((key, max(lengths(self._recipe, training))))
+            self._facts[key] = training.structure.facts()
+            self._tried[key] = {max(lengths(self._recipe, training))}
+            self._forget()
+        self.verdicts.move_to_end(key)
         return self.verdicts[key]
+
+    def _forget(self) -> None:
+        """Forget the networks that were needed least recently, if too many are known."""
+        while len(self.verdicts) > MAX_KNOWN:
+            key, _ = self.verdicts.popitem(last=False)
+            for known in (self._facts, self._tried, self._logged):
+                known.pop(key, None)
 
     def _decide(self, key: Hashable, verdict: Verdict) -> Verdict:
         """Keep and return a verdict, and warn of one against the fastest way."""
@@ -271,19 +289,20 @@ class Dispatcher:
         return verdict
 
     def _log(self, structure: Structure, message: str) -> None:
-        if (structure.key, message) not in self._logged:
-            self._logged.add((structure.key, message))
+        logged = self._logged.setdefault(structure.key, set())
+        if message not in logged:
+            logged.add(message)
             _logger.info(message)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _copied(model: nn.Module, task: object) -> nn.Module:
     """Return a copy of a network.
 
     Raises:
         ValueError: If PyTorch cannot copy it.
     """
     try:
-        return copy.deepcopy(model)
+        return copy_of(model, task)
     except Exception as error:  # Of whatever the network holds.
         raise ValueError(
             "`task.model` must return a network that `copy.deepcopy` can copy, but it failed. If "

@@ -6,8 +6,8 @@ The measure is what a network computes with parameters of its own, as `loop` doe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -15,15 +15,15 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.method import Method, Numbers
+from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict
-from optuna_ga.torch._data import TensorData, n_rows
+from optuna_ga.torch._data import n_rows
 from optuna_ga.torch._differences import (
     SHORT,
     contiguous,
@@ -33,11 +33,13 @@ from optuna_ga.torch._differences import (
     repeats,
     repeats_metrics,
 )
-from optuna_ga.torch._draws import Draws
-from optuna_ga.torch._environment import generator_states, python_seeded, seeded
+from optuna_ga.torch._environment import python_seeded, seeded
 from optuna_ga.torch._errors import first_line, place_of
+from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
+from optuna_ga.torch._shared_state import change_by_a_call, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
+from optuna_ga.torch._steps import computed, lengths, separately, try_length, watched
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache
 from optuna_ga.torch._training import Training
@@ -68,7 +70,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     cache = parametrization_cache()
     drew: list[bool] = []
     size = recipe.batch_size(pair[0].member)
-    first_batch = _watched(recipe, drew, lambda: recipe.train.first_batch(size))
+    first_batch = watched(recipe, drew, lambda: recipe.train.first_batch(size))
     convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
     plain = _checked_together(recipe, drew, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
@@ -81,8 +83,12 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
         return DRAWS
     if not verdict.no_vmap:
         verdict = verdict._replace(convolution=convolution, products=structure.products)
-    structure.uses_cache = parametrization_cache() is not cache
-    return verdict._replace(no_threads=_ONE_CACHE) if structure.uses_cache else verdict
+    if parametrization_cache() is not cache:
+        verdict = verdict._replace(no_threads=_ONE_CACHE)
+    elif change := change_by_a_call(recipe, pair[0]):
+        verdict = verdict._replace(no_threads=f"calls change `{change}`, which threads share")
+    structure.needs_one_thread = bool(verdict.no_threads)
+    return verdict
 
 
 class _Plain(NamedTuple):
@@ -115,11 +121,11 @@ def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Ve
             warnings.simplefilter("always")
             # What is computed by `vmap` and kept by a network cannot be copied.
             with seeded(0, recipe.device), structure.computing_with(plain.network):
-                together, _ = _computed(recipe, ByVmap(), plain.pair, batch)
+                together, _ = computed(recipe, ByVmap(), plain.pair, batch)
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         place = place_of(error)
         if any(words in str(error) for words in _STEERS):
-            return Verdict(f"numbers of a tensor steer Python{place}", "")
+            return Verdict("", "", no_outside=f"numbers of a tensor steer Python{place}")
         return Verdict("", f"vmap refuses them, {first_line(error)}{place}")
     for warning in caught:
         if "batching rule" in str(warning.message):
@@ -141,7 +147,7 @@ def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, bat
         return "they replace the numbers of their parameters by assignments to `.data`"
     unused, structure.unused = structure.unused, {}
     try:
-        found, metrics = _separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
+        found, metrics = separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
@@ -168,7 +174,7 @@ def _is_as_outside(
     if repeats(expected, outside, rounds=False):
         return True
     with structure.computing_with(contiguous(structure.new())):
-        runs = [_separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
+        runs = [separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
     (found, metrics), (found_again, metrics_again) = runs
     if not is_alike(plain.found, found, structure.rounds):  # What is held stays in its layout.
         return False
@@ -202,34 +208,6 @@ class _JudgedTwice(Plainly):
             parameter.requires_grad_(True)
         self.asks_what_is_trained = differs
         return found
-
-
-def lengths(recipe: Recipe, training: Training) -> set[int]:
-    """Return the numbers of examples of a member's batches, as far as they are known."""
-    data, size = recipe.train, recipe.batch_size(training.member)
-    return {*data.lengths(size)} if isinstance(data, TensorData) else {data.batch_size}
-
-
-def try_length(recipe: Recipe, training: Training, length: int) -> bool:
-    """Compute a step on a batch of a length; return whether it draws from global generators.
-
-    Raises:
-        Exception: Whatever the task raises for such a batch.
-    """
-    structure = training.structure
-    draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
-    drew: list[bool] = []
-
-    def step() -> None:
-        batch = recipe.train.first_batch(length)
-        _differentiated(recipe, Plainly(), [training], batch)
-
-    try:
-        with structure.computing_with(structure.new()):
-            _watched(recipe, drew, step)
-    finally:
-        structure.draws = draws or structure.has_drawn
-    return bool(drew)
 
 
 def _first(
@@ -269,13 +247,17 @@ def _checked_alone(
     """Compute a member twice; return an example's products of convolutions, and what was computed.
 
     Raises:
-        ValueError: If a network has another state than its parameters and buffers, draws from
-            other generators than PyTorch's, or if none of its parameters has a gradient.
+        ValueError: If a network has another state than its parameters and buffers, holds tensors
+            in the memory of its parameters, draws from other generators than PyTorch's, or if
+            none of its parameters has a gradient.
     """
     structure = one[0].structure
+    held = tensors_of(own)
     with structure.computing_with(own):
         first, drawn_first = _first(recipe, drew, one, batch)
-        sign = partial(signature, own, roughly=recipe.device.type == "cuda")
+        kept = {id(tensor) for _, tensor in tensors_of(own)}  # Not what a call sets anew.
+        check_apart(own, [(name, tensor) for name, tensor in held if id(tensor) in kept])
+        sign = partial(signature, own, recipe.task, roughly=recipe.device.type == "cuda")
         before = sign()
         with counted_products(own) as (convolutions, others, types):
             again, drawn_again = _by_python(recipe, drew, one, batch)
@@ -313,8 +295,8 @@ def _checked_together(
     with structure.computing_with(network):
         with suppress(Exception):  # Half the examples may fail where all do not.
             halves = _halves_twice(batch)
-            pair[1] = _moved(pair[1], _separately(recipe, drew, Plainly(), pair[1:], halves)[0])
-        found, metrics = _separately(recipe, drew, method, pair, batch)
+            pair[1] = _moved(pair[1], separately(recipe, drew, Plainly(), pair[1:], halves)[0])
+        found, metrics = separately(recipe, drew, method, pair, batch)
     _check_state(structure, first, [each[:1] for each in found])
     return _Plain(pair, network, found, metrics, method.asks_what_is_trained)
 
@@ -338,7 +320,7 @@ def _by_python(
 ) -> tuple[list[Tensor], object]:
     """Compute a member; return the generators of Python and NumPy after a draw, else None."""
     with python_seeded() as drawn:
-        found, _ = _separately(recipe, drew, Plainly(), one, batch)
+        found, _ = separately(recipe, drew, Plainly(), one, batch)
     return found, drawn[0]
 
 
@@ -354,67 +336,3 @@ def _moved(training: Training, found: Sequence[Tensor]) -> Training:
 def _halves_twice(batch: Any) -> Any:
     """Return a batch as large, of the first half of the examples."""
     return tree_map(lambda rows: rows[torch.arange(len(rows), device=rows.device) // 2], batch)
-
-
-def _watched(recipe: Recipe, drew: list[bool], compute: Callable[[], _Result]) -> _Result:
-    """Compute something; a list gets an entry if it draws from PyTorch's global generators."""
-    with seeded(0, recipe.device):
-        before = generator_states(recipe.device)
-        result = compute()
-        if torch.equal(before, generator_states(recipe.device)):
-            return result
-    # Another thread may have drawn meanwhile.
-    with seeded(0, recipe.device), Draws() as draws:
-        compute()
-    drew += [True] * draws.were_made
-    return result
-
-
-def _separately(
-    recipe: Recipe, drew: list[bool], method: Method, members: Sequence[Training], batch: Any
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Compute each member by itself; see `_computed` and `_watched`."""
-    return _watched(recipe, drew, lambda: _computed(recipe, method, members, batch))
-
-
-def _computed(
-    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return gradients, losses, weights and buffers after a batch; and metrics."""
-    numbers, found = _differentiated(recipe, method, members, batch)
-    structure = members[0].structure
-    structure.model.eval()
-    judged = recipe.validation.first_batch(recipe.validation.batch_size)
-    with torch.no_grad(), _watched_batch(structure, judged) as own:
-        metrics = method.metrics(structure, recipe.task.metrics, numbers, own)
-    structure.metric_names = sorted(metrics)
-    return found, [metrics[name] for name in structure.metric_names]
-
-
-def _differentiated(
-    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
-) -> tuple[Numbers, list[Tensor]]:
-    """Return numbers of members, and gradients, losses, weights and buffers after a batch."""
-    structure, device = members[0].structure, recipe.device
-    buffers = {
-        name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
-    }
-    numbers = Numbers(
-        torch.stack([each.weights for each in members]),
-        buffers,
-        torch.arange(len(members), dtype=torch.int32, device=device),
-        torch.zeros((), dtype=torch.int32, device=device),
-    )
-    structure.model.train()
-    with _watched_batch(structure, batch) as own:
-        gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own, True)
-    return numbers, [gradient, losses, numbers.weights, *after.values()]
-
-
-@contextmanager
-def _watched_batch(structure: Structure, batch: Any) -> Iterator[Any]:
-    """Yield a copy of a batch, and note whether it is changed in place."""
-    own = tree_map(torch.clone, batch)
-    yield own
-    pairs = zip(tree_leaves(own), tree_leaves(batch), strict=True)
-    structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)

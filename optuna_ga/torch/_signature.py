@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -19,8 +19,16 @@ from torch.nn.utils import parametrize
 from optuna_ga.torch._differences import SHORT, repeats
 from optuna_ga.torch._torch_internals import hooks_of
 
+_OF_EACH = [*vars(nn.Module())]
+_HOOKS = frozenset(name for name in _OF_EACH if "_hooks" in name)
+_LEFT_OUT = frozenset(
+    # The last has a recurrent layer's references to its parameters: copies keep those of another.
+    ["_parameters", "_buffers", "_modules", "_flat_weight_refs"]
+    + [name for name in _OF_EACH if "state_dict" in name]  # Called when a state is saved.
+)
 
-def signature(model: nn.Module, *, roughly: bool = False) -> Hashable:
+
+def signature(model: nn.Module, task: object = None, *, roughly: bool = False) -> Hashable:
     """Return a key that is equal for models that differ in the numbers of their tensors alone.
 
     Tensors that are neither parameters nor buffers count by their values, functions by their code
@@ -29,6 +37,7 @@ def signature(model: nn.Module, *, roughly: bool = False) -> Hashable:
 
     Args:
         model: The model.
+        task: The task, to which models may refer; all have the same one.
         roughly: Whether values that differ as by the order of a sum are equal. So compares what
             a GPU has computed, not what models are made of.
 
@@ -41,7 +50,8 @@ def signature(model: nn.Module, *, roughly: bool = False) -> Hashable:
     """
     tensors = [*model.named_parameters(), *model.named_buffers()]
     parts = [*tensors, *model.named_modules()]
-    keys = _Keys({id(part): f"{type(part).__name__} {name}" for name, part in parts}, roughly)
+    names = {id(part): f"{type(part).__name__} {name}" for name, part in parts}
+    keys = _Keys({id(task): "task", **names}, roughly)
     return (
         tuple((name, t.shape, t.dtype, t.requires_grad) for name, t in tensors),
         tuple((name, _kind(m), keys.of_attributes(m)) for name, m in model.named_modules()),
@@ -72,20 +82,44 @@ def value_key(value: object) -> Hashable:
     return _Keys({}, roughly=False).of(value)
 
 
+def slots_of(value: object) -> dict[str, object]:
+    """Return what an object holds in the slots of its classes, by name."""
+    found = {}
+    for kind in type(value).__mro__:
+        names = vars(kind).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            own = f"_{kind.__name__.lstrip('_')}{name}" if _is_private(name) else name
+            if name not in ("__dict__", "__weakref__") and hasattr(value, own):
+                found[own] = getattr(value, own)
+    return found
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
+
+
 class _Identity:
     """A key that equals those of the same object alone.
 
-    It keeps the object, whose `id` would otherwise be given to another one.
+    It keeps the object only if there are no weak references to it. Once that is gone, another one
+    may get its `id`, but the key equals none but itself.
     """
 
     def __init__(self, value: object) -> None:
-        self._value = value
+        self._id = id(value)
+        try:
+            self._value: Callable[[], object] = weakref.ref(value)
+        except TypeError:
+            self._value = lambda: value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self._value is other._value
+        if self is other:
+            return True
+        value = self._value()
+        return isinstance(other, _Identity) and value is not None and value is other._value()
 
     def __hash__(self) -> int:
-        return id(self._value)
+        return self._id
 
 
 class _Values:
@@ -118,14 +152,12 @@ class _Keys:
 
     def of_attributes(self, module: nn.Module) -> Hashable:
         """Return the key of what a module holds beside its parts, and computes with."""
-        held = ("_parameters", "_buffers", "_modules")
         ranks: dict[object, int] = {}  # PyTorch numbers the hooks of all modules of a process.
         found: dict[str, object] = {}
-        for name, each in vars(module).items():
-            if "_hooks" in name and isinstance(each, dict):
+        for name, each in (vars(module) | slots_of(module)).items():
+            if name in _HOOKS:
                 each = [(ranks.setdefault(n, len(ranks)), hook) for n, hook in each.items()]
-            # A recurrent layer's references to its own parameters: copies keep those of another.
-            if name not in held and "state_dict" not in name and name != "_flat_weight_refs":
+            if name not in _LEFT_OUT:
                 found[name] = each
         return self.of(found)
 
@@ -177,7 +209,15 @@ class _Keys:
         make, arguments, *others = reduced
         # The others are a state, and iterators over items.
         parts = (each if each is None or n == 0 else list(each) for n, each in enumerate(others))
-        return _Identity(make), self.of(arguments), *map(self.of, parts)
+        return _Identity(make), self.of(arguments), *map(self.of, [*parts, *_unreduced(value)])
+
+
+def _unreduced(value: object) -> list[object]:
+    """Return what an object holds whose class says itself how to copy it, and may forget some."""
+    kind = type(value)
+    if isinstance(kind.__reduce__, FunctionType) or isinstance(kind.__reduce_ex__, FunctionType):
+        return [getattr(value, "__dict__", {}), slots_of(value)]
+    return []
 
 
 def _tensor_key(tensor: Tensor, roughly: bool) -> Hashable:

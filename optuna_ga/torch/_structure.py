@@ -26,6 +26,10 @@ from optuna_ga.torch._environment import (
 from optuna_ga.torch._randomness import MemberRandomness
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
+_FACTS = (
+    "draws", "has_drawn", "changes_batch", "changes_weights", "replaces_weights",
+    "needs_one_thread", "rounds", "products", "metric_names", "unused",
+)  # fmt: skip
 
 
 class Structure:
@@ -40,6 +44,7 @@ class Structure:
         device: Where to compute.
         precision: The precision of computing.
         make: Makes another network of this structure, if `copy.deepcopy` cannot; else None.
+        task: What networks may refer to and is not copied with them.
 
     Attributes:
         key: The signature.
@@ -53,7 +58,7 @@ class Structure:
         changes_batch: Whether they may change a batch in place, which members can share.
         changes_weights: Whether they have changed parameters to train in place.
         replaces_weights: Whether they have given parameters to train other places in memory.
-        uses_cache: Whether they use the cache of `torch.nn.utils.parametrize`.
+        needs_one_thread: Whether what they compute with belongs to all threads of Python.
         products: Products with weights of one example, forward, as far as they are known: at least
             as many as there are weights.
         metric_names: Names of the task's metrics; empty if they have not been computed.
@@ -73,12 +78,15 @@ class Structure:
         device: torch.device,
         precision: Precision,
         make: Callable[[], nn.Module] | None = None,
+        task: object = None,
     ) -> None:
         self.key = key
+        self._task = task
         self.draws = True
         self.has_drawn = False
         self.changes_batch = True
-        self.changes_weights = self.replaces_weights = self.uses_cache = self.rounds = False
+        self.changes_weights = self.replaces_weights = False
+        self.needs_one_thread = self.rounds = False
         self.metric_names: Collection[str] = ()
         self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -122,11 +130,29 @@ class Structure:
         """Return a network that has computed nothing yet."""
         if self._make is not None:
             return self.prepared(self._make())
-        model = copy.deepcopy(self.template)
+        model = copy_of(self.template, self._task)
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # Or cuDNN would copy the weights in every step.
         return model
+
+    def facts(self) -> dict[str, Any]:
+        """Return what steps have shown so far, which holds for all structures of the same key."""
+        return {name: getattr(self, name) for name in _FACTS}
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """Take the facts of an earlier structure of the same key."""
+        self.__dict__.update(facts)
+
+    def copied(self) -> Structure:
+        """Return this structure with a network of its own, which has computed what this one has.
+
+        Raises:
+            Exception: If the network cannot be copied, such as for what it keeps.
+        """
+        found = copy.copy(self)
+        found.model = copy_of(self.model, self._task)
+        return found
 
     @contextmanager
     def computing_with(self, model: nn.Module) -> Iterator[None]:
@@ -281,6 +307,12 @@ class Structure:
     def _halved(self, name: str, tensor: Tensor) -> Tensor:
         is_statistic = name in self._statistics
         return tensor.bfloat16() if tensor.is_floating_point() and not is_statistic else tensor
+
+
+def copy_of(model: nn.Module, task: object) -> nn.Module:
+    """Return a copy of a network, whose hooks and functions may be methods of the same task."""
+    # A task that is a module may be the network.
+    return copy.deepcopy(model, {} if isinstance(task, nn.Module) else {id(task): task})
 
 
 def _as_real(tensor: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends import cores
 from optuna_ga.torch._backends.cores import CoresBackend
 from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Epoch, Training
 from tests.torch.tasks import Classes, Encoder, cnn, difference, images, mlp, rows, tokens, trained
 
@@ -167,7 +168,7 @@ def test_a_network_that_keeps_what_it_computes_trains(
 ) -> None:
     """As one stack, if it cannot be copied."""
     if not can_be_copied:
-        monkeypatch.setattr(cores, "_copied", lambda structure: structure.refuses)
+        monkeypatch.setattr(Structure, "copied", lambda structure: structure.refuses)
     data = rows(30, batch_size=10)
 
     def ended(network: Callable[..., nn.Module], backend: str) -> list[Trained]:

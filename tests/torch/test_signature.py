@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from optuna_ga.torch import Member, PopulationTrainer
+from optuna_ga.torch import Member, PopulationTrainer, _dispatcher
 from optuna_ga.torch._signature import changed_attributes, signature
 from tests.torch.tasks import Classes, difference, mlp, rows, trained
+from tests.torch.test_own_parameters import check_as_by_hand
 
 
 def scale(x: Tensor, factor: float) -> Tensor:
@@ -239,3 +240,96 @@ def test_what_a_gpu_computes_again_is_no_change(
     model.kept += change
 
     assert changed_attributes(before, signature(model, roughly=roughly)) == found
+
+
+class Forgetful:
+    """A factor that copies lose."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __reduce__(self) -> Any:
+        return Forgetful, (1.0,)
+
+
+class Scaled(nn.Module):
+    """A linear layer and a factor, in a place of some kind."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, place: str, factor: float = 1.0) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.place = place
+        setattr(self, place, Forgetful(factor) if place == "reduced" else factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return multiples of the layer's outputs."""
+        held: Any = getattr(self, self.place)
+        outputs: Tensor = self.layer(x) * (held.factor if self.place == "reduced" else held)
+        return outputs
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches", "auto"])
+@pytest.mark.parametrize("place", ["initial_state_dict", "_state_dict_of", "slot", "reduced"])
+def test_each_network_has_its_own_attributes(place: str, backend: str) -> None:
+    """Whatever their names, in slots, and where copies lose them."""
+    members = [Member(0.1, model={"factor": factor}) for factor in (1.0, 5.0)]
+    ended = trained(Classes(partial(Scaled, place)), rows, members, backend=backend)
+
+    check_as_by_hand(Classes(lambda: Scaled(place, 5.0)), ended[1:], [Member(0.1)])
+
+
+class Alone:
+    """An object that equals itself alone."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError
+
+    def __deepcopy__(self, memo: Any) -> Alone:
+        return self
+
+
+def test_what_a_trainer_knows_of_networks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps nothing of networks that are gone, though each is another one."""
+    monkeypatch.setattr(_dispatcher, "MAX_KNOWN", 5)
+    made: list[weakref.ref[Any]] = []
+
+    class Odd(nn.Linear):
+        """A network of its own."""
+
+        def __init__(self) -> None:
+            super().__init__(6, 3)
+            self.held = Alone()
+            made.append(weakref.ref(self.held))
+
+    data = rows(30)
+    subject = PopulationTrainer(Classes(Odd), train=data, validation=data, epochs=1)
+    ended = subject.train([Member(0.1, seed=seed) for seed in range(20)])
+    again = subject.train([Member(0.1, seed=0)])
+    gc.collect()
+
+    assert difference(again, ended[:1]) == 0.0
+    assert len(subject._dispatcher.verdicts) == 5
+    assert sum(each() is not None for each in made) <= 5
+
+
+class Decaying(Classes):
+    """A task whose metrics change weights."""
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        next(model.parameters()).mul_(0.5)
+        return super().metrics(model, batch)
+
+
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+def test_what_is_known_of_a_network_outlives_it() -> None:
+    """Such as that metrics change its weights, which are restored."""
+    task, data = Decaying(mlp), rows(30)
+    subject = PopulationTrainer(task, train=data, validation=data, epochs=2)
+    one, other = Member(0.1, model={"width": 4}), Member(0.1, model={"width": 5})
+    first = subject.train([one])
+    subject.train([other])
+    gc.collect()
+
+    assert difference(first, subject.train([one])) == 0.0

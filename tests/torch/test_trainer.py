@@ -155,7 +155,7 @@ def test_networks_that_share_a_state_are_refused() -> None:
         trainer(Counting(mlp))
 
 
-def test_reading_a_number_ends_in_the_loop_with_its_line() -> None:
+def test_reading_a_number_is_warned_of_with_its_line() -> None:
     """The warning names the file, the line and the code."""
     with pytest.warns(RuntimeWarning, match=r"test_trainer.py, line \d+: .return loss / 2 if"):
         ended = trainer(Reading(mlp)).train(MEMBERS)
@@ -167,6 +167,13 @@ def test_a_backend_that_cannot_train_a_network_says_why() -> None:
     """A backend chosen by name raises instead of falling back."""
     with pytest.raises(ValueError, match=r"`backend` must not be 'vmap'.*steer Python"):
         trainer(Reading(mlp), backend="vmap").train(MEMBERS)
+
+
+def test_numbers_may_steer_python_in_threads() -> None:
+    """Each member has a network of its own there."""
+    ended = trainer(Reading(mlp), backend="threads").train(MEMBERS)
+
+    assert difference(ended, trainer(Reading(mlp), backend="loop").train(MEMBERS)) < 1e-12
 
 
 def test_global_random_numbers_end_in_the_loop_and_depend_on_the_seed() -> None:

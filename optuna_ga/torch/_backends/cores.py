@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -87,12 +86,12 @@ class CoresBackend:
 
     def _structures(self, structure: Structure, n: int) -> list[Structure]:
         """Return a structure and `n` - 1 copies as it is known now; none if it has no copies."""
-        if not structure.is_copied or structure.uses_cache:
+        if not structure.is_copied or structure.needs_one_thread:
             return [structure]
         copies = self._copies.pop(structure, [])
         try:
             while len(copies) < n - 1:
-                copies.append(_copied(structure))
+                copies.append(structure.copied())
         except Exception:  # Such as of a network that keeps what it has computed.
             return [structure]
         self._copies[structure] = copies  # The latest is the last.
@@ -101,9 +100,3 @@ class CoresBackend:
         for each in copies:
             each.__dict__ |= {**structure.__dict__, "model": each.model}
         return [structure, *copies[: n - 1]]
-
-
-def _copied(structure: Structure) -> Structure:
-    found = copy.copy(structure)
-    found.model = copy.deepcopy(structure.model)
-    return found

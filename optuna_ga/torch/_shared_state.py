@@ -1,0 +1,222 @@
+"""What members have in common beside the batches, and whether a call changes it.
+
+Members that train in several threads of Python would see each other's changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
+from functools import partial
+from operator import is_
+from types import CodeType, FunctionType, MethodType, SimpleNamespace
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from torch import Tensor, nn
+
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.plain import Plainly
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._environment import python_seeded, seeded
+from optuna_ga.torch._signature import slots_of
+from optuna_ga.torch._steps import differentiated, judged, lengths, numbers_of
+from optuna_ga.torch._torch_internals import n_changes
+from optuna_ga.torch._training import Training
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+_WRAPPERS = (MethodType, partial, staticmethod, classmethod, property)
+_WRAPPED = ("__self__", "__func__", "func", "args", "keywords", "fget", "fset")
+_Parts = dict[Hashable, Any]
+
+
+class _Held(NamedTuple):
+    """An object, and what it held at a time.
+
+    Attributes:
+        name: How it is reached.
+        value: The object, which is kept, so that its `id` is given to no other.
+        parts: What it held.
+    """
+
+    name: str
+    value: Any
+    parts: _Parts
+
+
+_State = dict[int, _Held]  # By the `id` of the object.
+
+
+def change_by_a_call(recipe: Recipe, training: Training) -> str:
+    """Return a name of what the task's methods or a network change for all members; else "".
+
+    What only a first call sets does not count, if it has been made.
+    """
+    structure = training.structure
+    networks = structure.new(), structure.new()
+    with seeded(0, recipe.device), python_seeded():
+        _order(recipe, training)
+        before = _common(recipe, *networks)
+        for _ in _calls(recipe, training, *networks):
+            after = _common(recipe, *networks)
+            if change := _first_change(before, after):
+                return change
+            before = after
+    return ""
+
+
+def tensors_of(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return all tensors that a network holds, wherever, with names."""
+    found = _held({"network": network}).values()
+    return [(each.name, each.value) for each in found if isinstance(each.value, Tensor)]
+
+
+def _calls(recipe: Recipe, training: Training, *networks: nn.Module) -> Iterator[None]:
+    """Call the task in several ways, with each network, and yield after each call."""
+    structure, data, method = training.structure, recipe.train, Plainly()
+    numbers = numbers_of(recipe, [training])
+    sizes = sorted(lengths(recipe, training), reverse=True)
+    for network, own in zip(networks, (sizes, sizes[:1]), strict=True):
+        with structure.computing_with(network):
+            for length in own:
+                with suppress(Exception):  # Who trains on such batches fails then.
+                    batch = data.first_batch(length)
+                    differentiated(recipe, method, structure, numbers, batch)
+                yield
+            judged(recipe, method, structure, numbers)
+            yield
+    _order(recipe, training)
+    yield
+
+
+def _order(recipe: Recipe, training: Training) -> None:
+    """Order the examples of an epoch, unless a loader does."""
+    if isinstance(recipe.train, TensorData):
+        recipe.train.order(training.member.seed, 0)
+
+
+def _common(recipe: Recipe, one: nn.Module, other: nn.Module) -> _State:
+    """Return the present state of what the members have in common."""
+    task = recipe.task
+    roots = {"task": task, "task.loss": task.loss, "task.metrics": task.metrics}
+    data = {"train": recipe.train, "validation": recipe.validation}
+    roots |= {name: each for name, each in data.items() if isinstance(each, TensorData)}
+    in_other = _held({"network": other})
+    in_both = {key: each for key, each in _held({"network": one}).items() if key in in_other}
+    return in_both | _held(roots)
+
+
+def _held(roots: dict[str, Any]) -> _State:
+    """Return all objects that are reached from some, the state of each."""
+    found: _State = {}
+    waiting = deque(roots.items())
+    while waiting:
+        name, value = waiting.popleft()
+        if id(value) in found or not (parts := _parts(value)):
+            continue
+        found[id(value)] = _Held(name, value, parts)
+        waiting += [
+            (_named(name, label), part)
+            for label, part in parts.items()
+            if type(part) not in _PLAIN
+        ]
+    return found
+
+
+def _parts(value: Any) -> _Parts:
+    """Return what an object holds, by labels; of a tensor, marks of its numbers."""
+    if isinstance(value, Tensor):
+        return _marks(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return {"numbers": crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)}
+    if isinstance(value, FunctionType):
+        return _parts_of_function(value) if _is_users(value.__module__) else {}
+    if isinstance(value, type):
+        return _parts_of_class(value) if _is_users(value.__module__) else {}
+    if isinstance(value, _WRAPPERS):
+        return {name: getattr(value, name) for name in _WRAPPED if hasattr(value, name)}
+    found: _Parts = {}
+    if isinstance(value, dict):
+        for n, (key, each) in enumerate(list(value.items())):
+            found[(key,) if type(key) in _PLAIN else n] = each
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        found |= dict(enumerate(list(value)))
+    elif type(value) is not SimpleNamespace and _is_pythons(type(value).__module__):
+        return {}  # As locks, loggers, and what belongs to a thread.
+    return found | slots_of(value) | {**getattr(value, "__dict__", {}), "__class__": type(value)}
+
+
+def _marks(tensor: Tensor) -> _Parts:
+    """Return the place of a tensor's numbers, and how often they were changed there."""
+    found: _Parts = {}
+    with suppress(RuntimeError):  # Of one that `vmap` has left behind, or without a count.
+        found["place"] = tensor.data_ptr()
+        found["changes"] = n_changes(tensor)
+    return found or {"place": None}
+
+
+def _parts_of_function(function: FunctionType) -> _Parts:
+    """Return what a function encloses, and the globals that it names."""
+    found: _Parts = {"__defaults__": function.__defaults__}
+    found.update(vars(function).items())
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # It is empty yet.
+            found[name] = cell.cell_contents
+    held = function.__globals__
+    return found | {name: held[name] for name in _names(function.__code__) if name in held}
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that code, and the functions in it, may look up."""
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return {*code.co_names}.union(*map(_names, inner))
+
+
+def _parts_of_class(kind: type) -> _Parts:
+    return {"__bases__": kind.__bases__} | {
+        name: each
+        for name, each in vars(kind).items()
+        if isinstance(each, FunctionType) or not name.startswith("__")
+    }
+
+
+def _is_users(module: str | None) -> bool:
+    """Return whether a module is the user's, and no installed one."""
+    if module is None or _is_pythons(module):
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return "-packages" not in file
+
+
+def _is_pythons(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _first_change(before: _State, after: _State) -> str:
+    """Return a name of what differs in two states; empty if nothing does."""
+    for key, (name, _, parts) in before.items():
+        if key not in after:
+            continue  # Whatever held it has changed.
+        now = after[key].parts
+        if parts.keys() == now.keys() and all(map(is_, parts.values(), now.values())):
+            continue  # Fast, for large containers.
+        for label in {**parts, **now}:
+            if label not in parts or label not in now or not _is_same(parts[label], now[label]):
+                return _named(name, label)
+    return ""
+
+
+def _named(holder: str, label: Hashable) -> str:
+    """Return the name of a part: an attribute, or an item of a dictionary or a list."""
+    if isinstance(label, str):
+        return f"{holder}.{label}"
+    return f"{holder}[{(label[0] if isinstance(label, tuple) else label)!r}]"
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    return type(one) is type(other) and type(one) in _PLAIN and bool(one == other)

@@ -1,0 +1,126 @@
+"""Compute steps of members, to see what a network does.
+
+The measure is what a network computes with parameters of its own, as `loop` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.method import Method, Numbers
+from optuna_ga.torch._backends.plain import Plainly
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._draws import Draws
+from optuna_ga.torch._environment import generator_states, seeded
+from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._training import Training
+
+_Result = TypeVar("_Result")
+
+
+def lengths(recipe: Recipe, training: Training) -> set[int]:
+    """Return the numbers of examples of a member's batches, as far as they are known."""
+    data, size = recipe.train, recipe.batch_size(training.member)
+    return {*data.lengths(size)} if isinstance(data, TensorData) else {data.batch_size}
+
+
+def try_length(recipe: Recipe, training: Training, length: int) -> bool:
+    """Compute a step on a batch of a length; return whether it draws from global generators.
+
+    Raises:
+        Exception: Whatever the task raises for such a batch.
+    """
+    structure = training.structure
+    draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
+    drew: list[bool] = []
+
+    def step() -> None:
+        batch = recipe.train.first_batch(length)
+        numbers = numbers_of(recipe, [training])
+        differentiated(recipe, Plainly(), structure, numbers, batch)
+
+    try:
+        with structure.computing_with(structure.new()):
+            watched(recipe, drew, step)
+    finally:
+        structure.draws = draws or structure.has_drawn
+    return bool(drew)
+
+
+def watched(recipe: Recipe, drew: list[bool], compute: Callable[[], _Result]) -> _Result:
+    """Compute something; a list gets an entry if it draws from PyTorch's global generators."""
+    with seeded(0, recipe.device):
+        before = generator_states(recipe.device)
+        result = compute()
+        if torch.equal(before, generator_states(recipe.device)):
+            return result
+    # Another thread may have drawn meanwhile.
+    with seeded(0, recipe.device), Draws() as draws:
+        compute()
+    drew += [True] * draws.were_made
+    return result
+
+
+def separately(
+    recipe: Recipe, drew: list[bool], method: Method, members: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Compute each member by itself; see `computed` and `watched`."""
+    return watched(recipe, drew, lambda: computed(recipe, method, members, batch))
+
+
+def computed(
+    recipe: Recipe, method: Method, members: Sequence[Training], batch: Any
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return gradients, losses, weights and buffers after a batch; and metrics."""
+    structure, numbers = members[0].structure, numbers_of(recipe, members)
+    found = differentiated(recipe, method, structure, numbers, batch)
+    return found, judged(recipe, method, structure, numbers)
+
+
+def differentiated(
+    recipe: Recipe, method: Method, structure: Structure, numbers: Numbers, batch: Any
+) -> list[Tensor]:
+    """Return gradients, losses, weights and buffers after a batch."""
+    structure.model.train()
+    with _watched_batch(structure, batch) as own:
+        gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own, True)
+    return [gradient, losses, numbers.weights, *after.values()]
+
+
+def judged(recipe: Recipe, method: Method, structure: Structure, numbers: Numbers) -> list[Tensor]:
+    """Return metrics of a batch."""
+    structure.model.eval()
+    batch = recipe.validation.first_batch(recipe.validation.batch_size)
+    with torch.no_grad(), _watched_batch(structure, batch) as own:
+        metrics = method.metrics(structure, recipe.task.metrics, numbers, own)
+    structure.metric_names = sorted(metrics)
+    return [metrics[name] for name in structure.metric_names]
+
+
+def numbers_of(recipe: Recipe, members: Sequence[Training]) -> Numbers:
+    """Return the present numbers of members, copied."""
+    buffers = {
+        name: torch.stack([each.buffers[name] for each in members]) for name in members[0].buffers
+    }
+    return Numbers(
+        torch.stack([each.weights for each in members]),
+        buffers,
+        torch.arange(len(members), dtype=torch.int32, device=recipe.device),
+        torch.zeros((), dtype=torch.int32, device=recipe.device),
+    )
+
+
+@contextmanager
+def _watched_batch(structure: Structure, batch: Any) -> Iterator[Any]:
+    """Yield a copy of a batch, and note whether it is changed in place."""
+    own = tree_map(torch.clone, batch)
+    yield own
+    pairs = zip(tree_leaves(own), tree_leaves(batch), strict=True)
+    structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)
