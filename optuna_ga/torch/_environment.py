@@ -158,7 +158,18 @@ def _seed_gpu(device: torch.device, seed: int) -> None:
 
 
 @contextmanager
-def python_seeded() -> Iterator[list[object]]:
+def python_kept() -> Iterator[None]:
+    """Restore the generators of Python and NumPy afterwards."""
+    before = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+@contextmanager
+def python_seeded(seed: int = 0) -> Iterator[list[object]]:
     """Seed the generators of Python and NumPy, and restore them.
 
     Yields a list that gets their state afterwards, None if nothing was drawn.
@@ -168,18 +179,29 @@ def python_seeded() -> Iterator[list[object]]:
         _, numbers, *others = np.random.get_state(legacy=True)  # Of these, arrays have no truth.
         return random.getstate(), np.asarray(numbers).tobytes(), others
 
-    before = random.getstate(), np.random.get_state()
-    random.seed(0)
-    np.random.seed(0)
     drawn: list[object] = []
-    fresh = states()
-    try:
-        yield drawn
-    finally:
-        after = states()
-        drawn.append(None if after == fresh else after)
-        random.setstate(before[0])
-        np.random.set_state(before[1])
+    with python_kept():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        fresh = states()
+        try:
+            yield drawn
+        finally:
+            after = states()
+            drawn.append(None if after == fresh else after)
+
+
+def cpu_states() -> tuple[Any, ...]:
+    """Return the states of the global generators of PyTorch on the CPU, Python and NumPy."""
+    return torch.get_rng_state(), random.getstate(), np.random.get_state()
+
+
+def set_cpu_states(states: tuple[Any, ...]) -> None:
+    """Set these states."""
+    of_torch, of_python, of_numpy = states
+    torch.set_rng_state(of_torch)
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)
 
 
 def generator_states(device: torch.device) -> Tensor:

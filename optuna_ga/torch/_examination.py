@@ -70,7 +70,9 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     cache = parametrization_cache()
     drew: list[bool] = []
     size = recipe.batch_size(pair[0].member)
-    first_batch = watched(recipe, drew, lambda: recipe.train.first_batch(size))
+    with python_seeded() as drawn:
+        first_batch = watched(recipe, drew, lambda: recipe.train.first_batch(size))
+    _check_draws("transform", drawn[0])
     convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
     plain = _checked_together(recipe, drew, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
@@ -269,15 +271,24 @@ def _checked_alone(
             f"{_STATE}, but each call changes the attribute `{changed[0]}`. `register_buffer` "
             "makes a buffer."
         )
-    if drawn_first and drawn_first == drawn_again:
-        raise ValueError(
-            "`task` must draw random numbers by PyTorch, such as `torch.rand(())`, which a "
-            "member's seed determines, but it draws from the generator of Python or NumPy."
-        )
+    _check_draws("task", drawn_first if drawn_first == drawn_again else None)
     n_examples = n_rows(batch)
     convolution = sum(convolutions) // n_examples
     structure.products = max(structure.width, convolution + sum(others) // n_examples)
     return convolution, first
+
+
+def _check_draws(name: str, drawn: object) -> None:
+    """Check that the generators of Python and NumPy have not been drawn from.
+
+    Raises:
+        ValueError: If they have.
+    """
+    if drawn:
+        raise ValueError(
+            f"`{name}` must draw random numbers by PyTorch, such as `torch.rand(())`, which a "
+            "member's seed determines, but it draws from the generator of Python or NumPy."
+        )
 
 
 def _checked_together(

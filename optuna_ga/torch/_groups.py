@@ -15,6 +15,7 @@ from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga.torch._arguments import checked_dropped
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._dispatcher import Dispatcher
+from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._training import Epoch, Training
 
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None
@@ -108,25 +109,40 @@ class Groups:
                 return
 
     def _train_epoch(
-        self, alive: Mapping[int, Training], fail: Fail | None
+        self, alive: Mapping[int, Training], fail: Fail | None, *, is_repeated: bool = False
     ) -> dict[int, tuple[Training, Epoch]]:
-        """Train together or, if that fails, each alone, without those that fail alone, too."""
+        """Train together or, if that fails, each alone, without those that fail alone, too.
+
+        What a loader fails by, all have in common: then all train again, and fail together.
+        """
         try:
             return self._dispatcher.train_epoch(alive)
         except Exception as error:  # Of the task, of the data, or for want of memory.
             if fail is None:
                 raise
-            if len(alive) == 1:
-                (position,) = alive
-                fail(position, error)
+            of_data = self._is_of_data(error)
+            if is_repeated if of_data else len(alive) == 1:
+                for position in alive:
+                    fail(position, error)
                 return {}
+            how = "" if of_data else " one by one"
             _logger.warning(
-                f"An epoch of {len(alive)} networks failed and is repeated one by one: {error}"
+                f"An epoch of {len(alive)} networks failed and is repeated{how}: {error}"
             )
+        if of_data:
+            return self._train_epoch(alive, fail, is_repeated=True)
         advanced: dict[int, tuple[Training, Epoch]] = {}
         for position, training in alive.items():
             advanced |= self._train_epoch({position: training}, fail)
         return advanced
+
+    def _is_of_data(self, error: Exception) -> bool:
+        """Return whether a loader failed by an error, which is then forgotten there."""
+        for data in (self._recipe.train, self._recipe.validation):
+            if isinstance(data, LoaderData) and data.failure is error:
+                data.failure = None
+                return True
+        return False
 
     def _warn_of_idle(self, trainings: Iterable[Training]) -> None:
         """Warn if the schedule of resumed trainings is over."""

@@ -5,25 +5,32 @@ Shapes: B examples of a batch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from optuna_ga._checks import shown
 from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._environment import (
+    cpu_states,
+    python_kept,
+    python_seeded,
+    seeded,
+    set_cpu_states,
+)
 from optuna_ga.torch._randomness import derived_seed
 
 
 class LoaderData:
     """Batches of a loader, of which one at a time is on the device.
 
-    PyTorch's global generator is seeded by the epoch while the loader works. So a loader that
-    draws from it, as `DataLoader(shuffle=True)` does without a generator of its own, gives an
-    epoch the same batches in the same order whenever that epoch is trained.
+    The global generators of PyTorch, Python and NumPy are seeded by the epoch while the loader
+    works. So a loader that draws from them, as `DataLoader(shuffle=True)` does without a generator
+    of its own, gives an epoch the same batches in the same order whenever that epoch is trained.
 
     Args:
         name: Name of the argument, for errors.
@@ -34,6 +41,7 @@ class LoaderData:
     Attributes:
         device: The device.
         batch_size: B of the first batch. Only the last batch of an epoch may have fewer rows.
+        failure: The latest error of the loader or of a batch, which all members have in common.
 
     Raises:
         TypeError: If the loader cannot be iterated anew, has no length, or yields something other
@@ -59,9 +67,12 @@ class LoaderData:
                 f"`{name}` must be iterable once an epoch, but {shown(loader)} can be iterated "
                 "only once. A list of its batches can be iterated again."
             )
+        self.failure: Exception | None = None
         self._length = self._checked_length()
         self._first: Any = None
         self._first = next(self.batches(0))
+        if getattr(loader, "persistent_workers", False):
+            self._warn_of_workers()
         self.batch_size = n_rows(self._first)
 
     def n_batches(self, batch_size: int) -> int:
@@ -80,6 +91,13 @@ class LoaderData:
             ValueError: If a batch has another shape than the first, or if there are more or fewer
                 batches than the loader's length says.
         """
+        try:
+            yield from self._checked_batches(epoch)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _checked_batches(self, epoch: int) -> Iterator[Any]:
         n = 0
         before = self._first
         for batch in self._batches_of_loader(epoch):
@@ -96,19 +114,34 @@ class LoaderData:
         return rows.clone() if rows.is_inference() else rows
 
     def _batches_of_loader(self, epoch: int) -> Iterator[Any]:
-        """Yield what the loader yields, with a random state of its own."""
-        with seeded(derived_seed(epoch, "loader")):
+        """Yield what the loader yields, with random states of its own."""
+        seed = derived_seed(epoch, "loader")
+        with seeded(seed), python_seeded(seed):
             iterator = iter(self._loader)
-            state = torch.get_rng_state()
+            states = cpu_states()
         while True:
-            with seeded(0):
-                torch.set_rng_state(state)
+            with seeded(0), python_kept():
+                set_cpu_states(states)
                 try:
                     batch = next(iterator)
                 except StopIteration:
                     return
-                state = torch.get_rng_state()
+                states = cpu_states()
             yield batch
+
+    def _warn_of_workers(self) -> None:
+        """Warn if workers that live on draw other numbers when an epoch is repeated."""
+        # Only the first epoch of all draws a seed for the workers, and then another order.
+        once, again = (tree_leaves(next(self.batches(0))) for _ in range(2))
+        pairs = zip(once, again, strict=True)
+        if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
+            warnings.warn(
+                f"`{self._name}` should not have `persistent_workers=True`: its workers draw "
+                "random numbers, and go on with them from epoch to epoch, so that results depend "
+                "on what was trained before.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
 
     def _checked_length(self) -> int:
         """Return the loader's number of batches."""

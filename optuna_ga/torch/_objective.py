@@ -83,8 +83,8 @@ class GenerationObjective:
         if isinstance(trials, Trial):
             raise TypeError(
                 "This objective takes the trials of a generation, but a single one was given. "
-                "Call `optimize_generations(study, objective, n_generations)` instead of "
-                "`study.optimize`."
+                "Call `optimize_generations(study, objective, n_generations)`, without "
+                "`InParallel`, instead of `study.optimize`."
             )
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._check_directions(study)

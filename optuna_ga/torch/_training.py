@@ -18,6 +18,8 @@ from optuna_ga.torch._schedules import Schedule, checked_factor
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member
 
+_MISSING = "missing"
+
 
 class Epoch(NamedTuple):
     """The results of an epoch.
@@ -112,28 +114,39 @@ class Training:
         Raises:
             ValueError: If the state is of another structure or optimizer, or has a negative age.
         """
-        mine = self.state(optimizer)
-        if _layout(mine) != _layout(state):
-            raise ValueError(
-                "A training can only go on from the state of a network of the same shape and type "
-                "and with the same optimizer. Hyperparameters that change these cannot be "
-                "searched by population-based training."
-            )
+        mine, theirs = _layout(self.state(optimizer)), _layout(state)
+        for name in {**mine, **theirs}:
+            if mine.get(name) != theirs.get(name):
+                raise ValueError(
+                    "A training can only go on from the state of a network of the same shape and "
+                    f"type and with the same optimizer: `{name}` of the state must be "
+                    f"{mine.get(name, _MISSING)}, but it is {theirs.get(name, _MISSING)}. "
+                    "Hyperparameters that change these cannot be searched by population-based "
+                    "training."
+                )
         device = self.weights.device
         rows = [state["weights"], *(state["optimizer"][name] for name in optimizer.moments)]
-        weights, *moments = (self.structure.rows(each).to(device) for each in rows)
+        weights, *moments = (self.structure.rows(each).detach().to(device) for each in rows)
         return replace(
             self,
             member=replace(self.member, seed=state["seed"]),
             weights=weights,
             moments=tuple(moments),
-            buffers={name: each.to(device).clone() for name, each in state["buffers"].items()},
+            buffers={
+                name: each.detach().to(device).clone() for name, each in state["buffers"].items()
+            },
             n_epochs=check_int("n_epochs", state["n_epochs"], minimum=0),
             n_steps=check_int("n_steps", state["n_steps"], minimum=0),
         )
 
 
-def _layout(state: Any) -> Any:
+def _layout(state: Any, name: str = "") -> dict[str, str]:
+    """Return shape and type of each part of a state, by dotted names."""
     if isinstance(state, Mapping):
-        return {name: _layout(each) for name, each in state.items()}
-    return (state.shape, state.dtype) if isinstance(state, Tensor) else type(state)
+        parts = [
+            _layout(each, f"{name}.{key}" if name else str(key)) for key, each in state.items()
+        ]
+        return {name: kind for part in parts for name, kind in part.items()}
+    if isinstance(state, Tensor):
+        return {name: f"a tensor {tuple(state.shape)} of {state.dtype}"}
+    return {name: f"of type {type(state).__name__}"}

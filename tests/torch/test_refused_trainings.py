@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -140,7 +141,12 @@ def test_the_objective_says_what_calls_it() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"weights": torch.Tensor.float}, "same shape and type"),
+        (
+            {"weights": torch.Tensor.float},
+            "`weights.*torch.float64, but it is .*float32",
+        ),
+        ({"seed": np.int64}, "`seed` of the state must be of type int, but it is of type int64"),
+        ({"optimizer": lambda moment: None}, "`optimizer.*a tensor.*, but it is of type NoneType"),
         ({"n_epochs": lambda n: -n}, "^`n_epochs` must be at least 0, but -1"),
         ({"n_steps": lambda n: -n}, "^`n_steps` must be at least 0, but -4"),
     ],

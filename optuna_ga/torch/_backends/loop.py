@@ -156,7 +156,7 @@ class _Run:
         self._step += 1
         self._n_steps += 1
         self._n_rows += n_rows(batch)
-        self._loss += loss * n_rows(batch)
+        self._loss += loss.double() * n_rows(batch)  # In 16 bits the product may overflow.
 
     def _differentiated(self, model: Any, batch: Any) -> Tensor:
         """Return the loss, whose gradient is taken where a checkpoint can compute again."""

@@ -289,7 +289,7 @@ class _Stack:
         self._update(gradient, now, places)
         for name, buffer in numbers.buffers.items():
             buffer.copy_(buffers[name])
-        self._losses += losses * length
+        self._losses += losses.double() * length  # In 16 bits the product may overflow.
         numbers.step.add_(1)
 
     def _update(self, gradient: Tensor, settings: Settings, places: Tensor | None) -> None:
