@@ -102,9 +102,13 @@ def record_origin(
 
 
 def record_mutated(study: Study, trial: FrozenTrial, mutated: Sequence[str]) -> None:
-    """Write the genes that were drawn afresh rather than inherited, if there are any."""
-    if mutated:
-        write_on_trial(study, trial, MUTATED, mutated)
+    """Write the genes that were drawn afresh rather than inherited, if there are any.
+
+    A retried trial keeps the genes that the failed trial drew.
+    """
+    kept = shown_mutated(trial) if is_retry(trial) else []
+    if mutated and {*mutated} != {*kept}:
+        write_on_trial(study, trial, MUTATED, list(dict.fromkeys([*kept, *mutated])))
 
 
 def recorded_parents(study: Study, trial: FrozenTrial) -> list[int]:

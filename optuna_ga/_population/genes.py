@@ -80,7 +80,7 @@ def n_cells(distribution: BaseDistribution) -> int | None:
         return (distribution.high - distribution.low) // distribution.step + 1
     assert isinstance(distribution, FloatDistribution)
     if distribution.step is None:
-        return None
+        return 1 if distribution.single() else None
     return round((distribution.high - distribution.low) / distribution.step) + 1
 
 

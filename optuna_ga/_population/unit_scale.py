@@ -94,6 +94,8 @@ def snapped_to_grid(distribution: BaseDistribution, units: np.ndarray) -> np.nda
         return units
     if isinstance(distribution, IntDistribution) and distribution.log:
         low, high = math.log(distribution.low - 0.5), math.log(distribution.high + 0.5)
+        if high <= low:  # Integers so large that their logarithms are equal.
+            return np.full(len(units), 0.5)
         values = np.rint(np.exp(low + units * (high - low)))
         values = values.clip(distribution.low, distribution.high)
         return np.asarray((np.log(values) - low) / (high - low))

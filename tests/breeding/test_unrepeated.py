@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna import Trial, TrialPruned
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, optimize_generations
@@ -40,10 +41,53 @@ def branching(trial: Trial) -> float:
     return float(trial.suggest_int("m", 0, 3))
 
 
+def frozen(trial: Trial) -> float:
+    """Return a value of a space of 24 points, with floats that have a single value."""
+    trial.suggest_float("rate", 0.1, 0.1, log=True)
+    trial.suggest_float("decay", -2.0, -2.0)
+    return trial.suggest_int("n", 1, 6) + trial.suggest_int("m", 0, 3)
+
+
 def branches(trial: Trial) -> float:
     """Return a value of a space of 192 points, whose parameters have 786,432 combinations."""
     branch = trial.suggest_categorical("branch", ("a", "b", "c"))
     return float(sum(trial.suggest_int(f"{branch}{i}", 0, 3) for i in range(3)))
+
+
+@of_every_kind
+@pytest.mark.parametrize("n_objectives", [1, 2])
+def test_a_float_with_a_single_value_makes_no_point_a_new_one(
+    make: Make, n_objectives: int
+) -> None:
+    """All points are found, as without it."""
+    directions = [StudyDirection.MINIMIZE] * n_objectives
+    study = optuna.create_study(sampler=make(4, seed=0), directions=directions)
+    study.optimize(lambda trial: (frozen(trial), 1.0)[:n_objectives], n_trials=24)
+
+    assert len({(trial.params["n"], trial.params["m"]) for trial in study.trials}) == 24
+
+
+@of_every_kind
+def test_a_bound_is_tried_once_beside_parameters_with_a_single_value(make: Make) -> None:
+    """Many children are clipped to a bound where the best point lies beyond it."""
+
+    def beyond(trial: Trial) -> float:
+        trial.suggest_categorical("kind", ["only"])
+        trial.suggest_float("fixed", 2.0, 2.0)
+        return -trial.suggest_float("x", 0.0, 1.0)
+
+    study = run(make(5, seed=0), 60, beyond)
+
+    assert len({trial.params["x"] for trial in study.trials}) == 60
+
+
+@cheap
+def test_integers_whose_logarithms_are_equal_can_be_searched(make: Make) -> None:
+    """So are their positions on the unit scale."""
+    low, high = 10**16, 10**16 + 1
+    study = run(make(4, seed=0), 12, lambda trial: trial.suggest_int("n", low, high, log=True))
+
+    assert all(trial.params["n"] in (low, high) for trial in study.trials)
 
 
 @of_every_kind

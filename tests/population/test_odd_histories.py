@@ -183,15 +183,30 @@ def test_a_copied_study_continues_like_the_original(elitism: bool) -> None:
     assert stories[0] == stories[1] == story(run(of_four(elitism=elitism), 24))
 
 
-@pytest.fixture
-def retried(open_database: OpenDatabase) -> Study:
+def died(mutation_prob: float, database: BaseStorage) -> Study:
     """Return a study whose trial 7 died after its gene x and waits to be retried as trial 8."""
-    study = run(of_four(mutation_prob=0.0), 7, storage=open_database())
+    study = run(of_four(mutation_prob=mutation_prob), 7, storage=database)
     stale = study.ask()
     stale.suggest_float("x", -1.0, 1.0)
     study.tell(stale, state=TrialState.FAIL)
     RetryHeartbeatStaleTrialCallback()(study, study.trials[7])
     return study
+
+
+@pytest.fixture
+def retried(open_database: OpenDatabase) -> Study:
+    """Return such a study without mutation."""
+    return died(0.0, open_database())
+
+
+def test_a_retried_trial_shows_all_genes_that_mutated(open_database: OpenDatabase) -> None:
+    """The dead trial drew some of them."""
+    study = died(1.0, open_database())
+    study.optimize(sphere, n_trials=1)
+    stale, retry = study.trials[7:]
+
+    assert stale.user_attrs["ga_mutated"] == ["x"]
+    assert sorted(retry.user_attrs["ga_mutated"]) == ["x", "y", "z"]
 
 
 def test_a_retried_trial_keeps_what_came_with_its_genes(retried: Study) -> None:

@@ -103,9 +103,16 @@ def test_positions_of_logarithmic_integers_are_snapped_to_integers(
 def test_positions_of_a_continuous_range_stay_as_they_are(
     distribution: FloatDistribution, u: float
 ) -> None:
-    """Every position is the position of a value."""
-    assert snapped_to_grid(distribution, np.array([u])) == [u]
-    assert grid(distribution) is None
+    """Every position is the position of a value; a single value is in the middle."""
+    snapped, positions = snapped_to_grid(distribution, np.array([u])), grid(distribution)
+    if distribution.single():
+        assert snapped == [0.5]
+        assert positions is not None
+        assert positions.tolist() == [0.5]
+        assert to_unit(distribution, from_unit(distribution, 0.5)) == 0.5
+    else:
+        assert snapped == [u]
+        assert positions is None
 
 
 @given(grids() | log_ints().filter(lambda ints: ints.high - ints.low < 99))

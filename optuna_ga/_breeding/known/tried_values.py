@@ -207,6 +207,8 @@ def _alternatives(
 ) -> Iterator[Gene]:
     """Yield the value, then others of its distribution: more than `n`, if there are so many."""
     yield value
+    if distribution.single():
+        return
     if isinstance(distribution, CategoricalDistribution):
         for position in rng.permutation(len(distribution.choices)):
             yield distribution.choices[position]
