@@ -38,6 +38,18 @@ class Classes:
         }
 
 
+class Autocast(Classes):
+    """A classifier that computes in bfloat16 by a context of its own."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().loss(model, batch)
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().metrics(model, batch)
+
+
 def mlp(width: int = 16, dropout: float = 0.0) -> nn.Module:
     """Return a network of two layers for rows `(B, 6)`."""
     return nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 3))

@@ -9,22 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.torch.tasks import MEMBERS, Classes, by_hand, difference, mlp, rows, trained
+from tests.torch.tasks import MEMBERS, Autocast, Classes, by_hand, difference, mlp, rows, trained
 
 BACKENDS = ["loop", "threads", "vmap", "branches", "auto"]
 _BEFORE = torch.autocast("cpu", torch.bfloat16)  # With a cache, as a decorator has.
-
-
-class InLoss(Classes):
-    """A task whose loss and metrics compute with a context of their own."""
-
-    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return super().loss(model, batch)
-
-    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
-            return super().metrics(model, batch)
 
 
 class Older(nn.Module):
@@ -41,7 +29,7 @@ class Older(nn.Module):
         return logits
 
 
-TASKS = [InLoss(mlp, torch.float32), Classes(Older, torch.float32)]
+TASKS = [Autocast(mlp, torch.float32), Classes(Older, torch.float32)]
 DATA = partial(rows, dtype=torch.float32)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optuna_ga.torch import Member
 from optuna_ga.torch._differences import is_within_noise
-from tests.torch.tasks import Classes, images, rows, trained
+from tests.torch.tasks import Autocast, Classes, images, rows, trained
 
 MEMBERS = [Member(0.005, seed=n) for n in range(3)]
 IMAGES = partial(images, dtype=torch.float32)
@@ -25,18 +25,6 @@ def deep(layout: torch.memory_format = torch.channels_last) -> nn.Module:
         layers += [nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 36, 3))
     return model.to(memory_format=layout)
-
-
-class Autocast(Classes):
-    """A task that computes in bfloat16 by itself."""
-
-    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return super().loss(model, batch)
-
-    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
-            return super().metrics(model, batch)
 
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "branches", "vmap", "auto"])
