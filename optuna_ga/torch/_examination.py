@@ -41,7 +41,7 @@ from optuna_ga.torch._shared_state import change_by_a_call, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
 from optuna_ga.torch._steps import computed, lengths, separately, try_length, watched
 from optuna_ga.torch._structure import Structure
-from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache
+from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache, set_by_hooks
 from optuna_ga.torch._training import Training
 
 _SMALL = 1e-6
@@ -70,9 +70,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     cache = parametrization_cache()
     drew: list[bool] = []
     size = recipe.batch_size(pair[0].member)
-    with python_seeded() as drawn:
-        first_batch = watched(recipe, drew, lambda: recipe.train.first_batch(size))
-    _check_draws("transform", drawn[0])
+    first_batch = _first_batch(recipe, drew, size)
     convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
     plain = _checked_together(recipe, drew, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
@@ -257,7 +255,8 @@ def _checked_alone(
     held = tensors_of(own)
     with structure.computing_with(own):
         first, drawn_first = _first(recipe, drew, one, batch)
-        kept = {id(tensor) for _, tensor in tensors_of(own)}  # Not what a call sets anew.
+        # Not what a call sets anew.
+        kept = {id(tensor) for _, tensor in tensors_of(own)} - {*map(id, set_by_hooks(own))}
         check_apart(own, [(name, tensor) for name, tensor in held if id(tensor) in kept])
         sign = partial(signature, own, recipe.task, roughly=recipe.device.type == "cuda")
         before = sign()
@@ -276,6 +275,21 @@ def _checked_alone(
     convolution = sum(convolutions) // n_examples
     structure.products = max(structure.width, convolution + sum(others) // n_examples)
     return convolution, first
+
+
+def _first_batch(recipe: Recipe, drew: list[bool], size: int) -> Any:
+    """Return the first batch of the data, which must draw by PyTorch alone.
+
+    Raises:
+        ValueError: If it draws otherwise, and not in a first call only.
+    """
+    states = []
+    for _ in range(2):
+        with python_seeded() as drawn:
+            batch = watched(recipe, drew, lambda: recipe.train.first_batch(size))
+        states += drawn
+    _check_draws("transform", states[0] if states[0] == states[1] else None)
+    return batch
 
 
 def _check_draws(name: str, drawn: object) -> None:

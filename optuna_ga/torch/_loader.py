@@ -71,7 +71,7 @@ class LoaderData:
         self._length = self._checked_length()
         self._first: Any = None
         self._first = next(self.batches(0))
-        if getattr(loader, "persistent_workers", False):
+        if getattr(loader, "persistent_workers", False) and not self._has_generator():
             self._warn_of_workers()
         self.batch_size = n_rows(self._first)
 
@@ -128,6 +128,11 @@ class LoaderData:
                     return
                 states = cpu_states()
             yield batch
+
+    def _has_generator(self) -> bool:
+        """Return whether the loader draws from a generator of its own."""
+        owners = self._loader, getattr(self._loader, "sampler", None)
+        return any(getattr(each, "generator", None) is not None for each in owners)
 
     def _warn_of_workers(self) -> None:
         """Warn if workers that live on draw other numbers when an epoch is repeated."""

@@ -47,7 +47,8 @@ def check_apart(model: nn.Module, others: Iterable[tuple[str, Tensor]] = ()) -> 
     )
     trained = {id(p) for p in model.parameters() if p.requires_grad}
     for one, other in _overlapping(spans):
-        if {id(one.tensor), id(other.tensor)} & trained:
+        is_trained = {id(one.tensor), id(other.tensor)} & trained
+        if is_trained and _have_common(one.tensor, other.tensor):
             raise ValueError(
                 "`task.model` must return a network whose parameters to train share their memory "
                 f"with no other tensor, but `{one.name}` and `{other.name}` share it, as by "
@@ -70,11 +71,11 @@ def _spans(name: str, tensor: Tensor) -> Iterator[_Span]:
 
 
 def _overlapping(spans: Iterable[_Span]) -> Iterator[tuple[_Span, _Span]]:
-    """Yield pairs of tensors that have numbers in common, of spans in the order of memory."""
+    """Yield pairs of tensors in the same part of memory, of spans in the order of memory."""
     before: list[_Span] = []
     for span in spans:
         before = [each for each in before if each.end > span.start]
-        yield from ((each, span) for each in before if _have_common(each.tensor, span.tensor))
+        yield from ((each, span) for each in before)
         before.append(span)
 
 
@@ -82,6 +83,8 @@ def _have_common(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors in the same part of memory share a number of it."""
     if one.device != other.device:
         return False
+    if one.is_contiguous() and other.is_contiguous():
+        return True
     storage, size = one.untyped_storage(), one.element_size()
     is_one = storage.data_ptr() == other.untyped_storage().data_ptr()
     if not is_one or size != other.element_size():

@@ -9,7 +9,8 @@ import hashlib
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType
+from contextlib import suppress
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any
 
 import torch
@@ -86,16 +87,13 @@ def slots_of(value: object) -> dict[str, object]:
     """Return what an object holds in the slots of its classes, by name."""
     found = {}
     for kind in type(value).__mro__:
-        names = vars(kind).get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else names:
-            own = f"_{kind.__name__.lstrip('_')}{name}" if _is_private(name) else name
-            if name not in ("__dict__", "__weakref__") and hasattr(value, own):
-                found[own] = getattr(value, own)
+        if "__slots__" not in vars(kind):
+            continue
+        for name, slot in vars(kind).items():
+            if isinstance(slot, MemberDescriptorType):
+                with suppress(AttributeError):  # It is not set.
+                    found[name] = slot.__get__(value)
     return found
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith("__") and not name.endswith("__")
 
 
 class _Identity:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 
@@ -19,6 +19,16 @@ def hooks_of(tensor: Tensor) -> list[Any]:
     """Return the hooks on a tensor's gradient."""
     kinds = ("_backward_hooks", "_post_accumulate_grad_hooks")
     return [hook for kind in kinds for hook in (getattr(tensor, kind, None) or {}).values()]
+
+
+def set_by_hooks(model: nn.Module) -> list[Tensor]:
+    """Return the tensors that `nn.utils.spectral_norm` and its like set anew before each call."""
+    found = []
+    for module in model.modules():
+        for hook in getattr(module, "_forward_pre_hooks").values():  # noqa: B009
+            name = getattr(hook, "name", None)
+            found.append(vars(module).get(name) if isinstance(name, str) else None)
+    return [each for each in found if isinstance(each, Tensor)]
 
 
 def parametrization_cache() -> object:

@@ -145,3 +145,34 @@ def test_an_error_of_the_data_is_that_of_all_members() -> None:
 
     assert [trial.state.name for trial in study.trials] == ["FAIL"] * 6
     assert data.n_read == 52
+
+
+def test_a_generator_of_the_loader_is_not_taken_for_that_of_its_workers() -> None:
+    """It goes on from epoch to epoch, as it does without workers."""
+    generator = torch.Generator().manual_seed(0)
+    loader = DataLoader(
+        Augmented(lambda: 0.5),
+        batch_size=8,
+        shuffle=True,
+        generator=generator,
+        num_workers=1,
+        persistent_workers=True,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer(loader)
+
+
+def test_a_transform_may_draw_in_its_first_call() -> None:
+    """As a table that is made once does."""
+    table: list[float] = []
+
+    def moved(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        if not table:
+            table.append(random.random())
+        return batch[0] + table[0], batch[1]
+
+    data = TensorData(*rows(20).take(torch.arange(20)), batch_size=8, transform=moved)
+    trainer(data).train([ALONE])
+
+    assert len(table) == 1

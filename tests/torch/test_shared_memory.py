@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm
 
-from optuna_ga.torch import PopulationTrainer
+from optuna_ga.torch import Member, PopulationTrainer
 from tests.torch.tasks import MEMBERS, Classes, Recurrent, mlp, rows, tokens, trained
 from tests.torch.test_own_parameters import check_as_by_hand
 
@@ -121,3 +121,27 @@ def test_the_older_spectral_norm_holds_its_weight_until_it_is_called() -> None:
     data = rows(30)
     task = Classes(lambda: nn.Sequential(spectral_norm(nn.Linear(6, 3)).double()))
     PopulationTrainer(task, train=data, validation=data, epochs=1, backend="loop", device="cpu")
+
+
+class _Auxiliary(nn.Module):
+    """A network with a layer that training does not call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = mlp()
+        self.auxiliary = spectral_norm(nn.Linear(16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits `(B, 3)` of rows `(B, 6)`."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_an_old_norm_sets_anew_is_no_other_tensor() -> None:
+    """It is the weight's own data until the first call."""
+    members = [Member(0.1, seed=1), Member(0.2, seed=2)]
+    task = Classes(_Auxiliary, torch.float32)  # Another type would have its own memory.
+    ended = trained(task, partial(rows, dtype=torch.float32), members, backend="loop")
+
+    assert [len(each.epochs) for each in ended] == [2, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch import Member, PopulationTrainer, TensorData
-from tests.torch.tasks import MEMBERS, Classes, mlp, rows, trained
+from tests.torch.tasks import MEMBERS, Classes, difference, mlp, rows, trained
 from tests.torch.test_own_parameters import check_as_by_hand
 
 FOUR = [*MEMBERS, Member(0.03, momentum=0.5, seed=3)]  # Enough for `vmap` by "auto".
@@ -226,3 +227,80 @@ def test_threads_do_not_share_what_a_hook_keeps() -> None:
     """They are refused."""
     with pytest.raises(ValueError, match=r"calls change `task\.activations\['hidden'\]`"):
         trained(Watching(), rows, FOUR, backend="threads")
+
+
+class Moving(Classes):
+    """A task that moves its weights of the classes to where the batches are."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+        self.weights = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        self.weights = self.weights.to(x)
+        return F.cross_entropy(model(x), y, self.weights)
+
+
+class Wide(Classes):
+    """A task whose networks need a setting, so that they are examined in training."""
+
+    trainer: PopulationTrainer
+
+    def model(self, seed: int, *, width: int) -> nn.Module:  # type: ignore[override]
+        return super().model(seed, width=width)
+
+
+class _Any:
+    """An object that has whatever it is asked for."""
+
+    __slots__ = ("unset",)
+
+    def __getattr__(self, name: str) -> int:
+        return 1
+
+
+class _Closed:
+    """An object whose attributes raise."""
+
+    __slots__ = ("held",)
+
+    def __getattr__(self, name: str) -> int:
+        raise KeyError(name)
+
+
+class _Attributes(dict[str, Any]):
+    """A dictionary whose items are attributes, too."""
+
+    __slots__ = ()
+    __getattr__ = dict.__getitem__
+
+
+class Holding(Classes):
+    """A task that holds what is odd to look at."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+        homeless = type("Homeless", (), {"__module__": None})()
+        dead = weakref.proxy(Classes(mlp))
+        lazy = nn.LazyLinear(3)
+        self.held = [_Any(), _Closed(), _Attributes(a=1), homeless, dead, lazy]
+
+
+@pytest.mark.parametrize("make", [Moving, Holding])
+def test_what_calls_leave_as_it_is_trains_in_threads(make: Callable[[], Classes]) -> None:
+    """Whatever the task holds."""
+    loop, ended = (trained(make(), rows, FOUR, backend=backend) for backend in ("loop", "threads"))
+
+    assert difference(loop, ended) == 0.0
+
+
+def test_a_task_may_know_its_trainer() -> None:
+    """Whose own state changes as it looks at networks."""
+    task, data = Wide(mlp), rows(20)
+    task.trainer = PopulationTrainer(
+        task, train=data, validation=data, epochs=1, optimizer="sgd", backend="threads"
+    )
+    ended = task.trainer.train([Member(0.1, seed=n, model={"width": 8}) for n in range(2)])
+
+    assert [len(each.epochs) for each in ended] == [1, 1]
