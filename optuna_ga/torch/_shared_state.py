@@ -26,7 +26,7 @@ from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._environment import python_seeded, seeded
-from optuna_ga.torch._signature import slots_of
+from optuna_ga.torch._signature import attributes_of, slots_of
 from optuna_ga.torch._steps import differentiated, judged, lengths, numbers_of
 from optuna_ga.torch._torch_internals import n_changes
 from optuna_ga.torch._training import Training
@@ -169,16 +169,7 @@ def _parts(value: Any) -> _Parts:
         return {}  # As locks, loggers, and what belongs to a thread.
     if _is_own(type(value).__module__) and not isinstance(value, TensorData):
         return {}  # As the trainer, whose state changes as it looks.
-    return found | slots_of(value) | {**_attributes(value), "__class__": type(value)}
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    """Return what an object holds by name, without asking its class for more."""
-    try:
-        found = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return found | slots_of(value) | {**attributes_of(value), "__class__": type(value)}
 
 
 def _marks(tensor: Tensor) -> _Parts:

@@ -83,6 +83,15 @@ def value_key(value: object) -> Hashable:
     return _Keys({}, roughly=False).of(value)
 
 
+def attributes_of(value: object) -> dict[str, Any]:
+    """Return what an object holds by name, without asking its class for more."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def slots_of(value: object) -> dict[str, object]:
     """Return what an object holds in the slots of its classes, by name."""
     found = {}
@@ -214,7 +223,7 @@ def _unreduced(value: object) -> list[object]:
     """Return what an object holds whose class says itself how to copy it, and may forget some."""
     kind = type(value)
     if isinstance(kind.__reduce__, FunctionType) or isinstance(kind.__reduce_ex__, FunctionType):
-        return [getattr(value, "__dict__", {}), slots_of(value)]
+        return [attributes_of(value), slots_of(value)]
     return []
 
 

@@ -17,6 +17,7 @@ have the parameter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,10 +53,11 @@ def hopeless_values(
     for column in discrete_columns(distributions):
         values, counts = np.unique(rounded[short, column], return_counts=True)
         for value, n_short in zip(values.tolist(), counts.tolist(), strict=True):
-            have_it = rounded[:, column] == value  # None has NaN.
-            if n_short < least or not have_it.any() or complete[have_it].any():
+            if n_short < least or math.isnan(value):
                 continue
-            if _share(short[~have_it]) ** n_short < _CHANCE:
+            have_it = rounded[:, column] == value
+            is_chance = _share(short[~have_it]) ** n_short >= _CHANCE
+            if not is_chance and not complete[have_it].any():
                 found.add((column, value))
     return frozenset(found)
 

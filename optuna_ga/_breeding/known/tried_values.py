@@ -196,7 +196,7 @@ def _next_name(points: Sequence[Point], names: Collection[str]) -> str | None:
         ranges = [other.distributions.get(name) for other in points]
         if None in ranges:
             continue
-        if all(each is distribution or are_equal(each, distribution) for each in ranges):
+        if all(are_equal(each, distribution) for each in ranges):
             return name
         varying = varying or name
     return varying
