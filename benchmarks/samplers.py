@@ -106,7 +106,9 @@ SAMPLERS: Mapping[str, Factory] = {
     "random": lambda search: RandomSampler(seed=search.seed),
     "qmc": _qmc,
     "tpe": lambda search: TPESampler(seed=search.seed),
-    "cmaes": lambda search: CmaEsSampler(seed=search.seed, warn_independent_sampling=False),
+    "cmaes": lambda search: CmaEsSampler(
+        seed=search.seed, popsize=search.population_size, warn_independent_sampling=False
+    ),
     "gp": lambda search: GPSampler(seed=search.seed, warn_independent_sampling=False),
     "de": _de,
     "nsga2": lambda search: NSGAIISampler(**search.population),

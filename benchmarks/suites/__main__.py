@@ -1,7 +1,8 @@
 """Samplers on the tasks of a suite: the best score after so many trials, with many seeds.
 
 A row is one study. With several workers each is always busy with a trial, so that the sampler
-knows the values of all trials but theirs. The tasks are the held-out ones, on which nothing was
+knows the values of all trials but theirs; with --generations they begin together, when all trials
+before have ended. The tasks are the held-out ones, on which nothing was
 tuned; with --tuning they are the others. A run that was stopped resumes.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             facts["score"] = "hypervolume"
         facts |= environment("CPU", "optuna", "commit")
         missing = Missing(path, rows, jobs, facts, _order)
-        run_missing(missing, row_of, options.processes, 60 * options.minutes)
+        function = partial(row_of, by_generations=True) if kind.by_generations else row_of
+        run_missing(missing, function, options.processes, 60 * options.minutes)
     frame = parser.report(path, lambda frame: report(frame, path))
     plot(frame, path.with_suffix(".png"))
 

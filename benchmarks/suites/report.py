@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.markdown import paragraph, table
 from benchmarks.paired import difference, holm, with_interval
-from benchmarks.suites.kinds import KINDS
+from benchmarks.suites.kinds import KINDS, Kind
 from benchmarks.suites.ranks import (
     Signs,
     everyone,
@@ -27,6 +27,9 @@ _BEST = """After so many finished trials the one that looks best, noise included
     noise; lower is better."""
 _HYPERVOLUME = """The score after so many finished trials is the share of the hypervolume that they
     leave; lower is better."""
+_FREE = """With several workers, so many trials run all the time, and the oldest ends first."""
+_GENERATIONS = """With several workers, so many trials are a generation: they begin together, when
+    all trials before have ended. With one worker `adaptive` has its usual population."""
 
 After = Mapping[int, pd.DataFrame]
 """The scores by number of finished trials; see `scores_after`."""
@@ -50,15 +53,27 @@ def report(rows: pd.DataFrame, path: Path) -> str:
             if after:
                 parts += [f"### Regret with {workers}\n", _regrets(after, first["optimum"])]
     parts += ["## Ranks\n", _ranks_text()]
-    for workers, after in scores.items():
+    compared = {workers: after for workers, after in scores.items() if len(_names(after)) > 1}
+    for workers, after in compared.items():
         parts += [f"### With {workers}\n", *_ranks(after)]
     for name in sorted(n for n in rows["sampler"].unique() if n.startswith(OURS)):
         parts += [f"## `{name}` against the others\n", _against_text(name)]
-        for workers, after in scores.items():
+        for workers, after in compared.items():
             parts += [f"### `{name}` with {workers}\n", *_against(after, name)]
+    if _kind(path).by_generations and len(scores) == 2:
+        parts += _price(*scores.values())
     if rows["sampler_s"].notna().any():  # Times on a busy machine are left out.
         parts += ["## Cost\n", *_cost(rows)]
     return "\n".join(parts)
+
+
+def _kind(path: Path) -> Kind:
+    """Return the kind of comparison by the name of its file."""
+    return KINDS.get(path.stem.rpartition("_")[2], Kind(""))
+
+
+def _names(after: After) -> set[str]:
+    return {str(name) for scores in after.values() for name in scores}
 
 
 def _after(rows: pd.DataFrame, n_workers: int) -> After:
@@ -74,15 +89,16 @@ def _conditions(rows: pd.DataFrame, path: Path) -> str:
     first, n_seeds = rows.iloc[0], rows["seed"].nunique()
     held_out = first["part"] == "held-out"
     part = "tasks on which nothing was tuned" if held_out else "tasks that may be tuned on"
-    kind = path.stem.rpartition("_")[2]
-    option = f" --{kind}" if kind in KINDS else "" if held_out else " --tuning"
+    name = path.stem.rpartition("_")[2]
+    option = f" --{name}" if name in KINDS else "" if held_out else " --tuning"
+    workers = _GENERATIONS if _kind(path).by_generations else _FREE
     versions = ", ".join(sorted(rows["optuna"].unique()))
     scored = _HYPERVOLUME if "score" in rows else _BEST
     return paragraph(
         f"""{rows["task"].nunique()} {part}, {n_seeds} seed{"s" * (n_seeds > 1)} each at most;
         Optuna {versions}. A seed sets the instance or the noise of a task, the same for all
-        samplers, and the sampler's own random stream. {scored} With several workers,
-        so many trials run all the time, and the oldest ends first. Made by
+        samplers, and the sampler's own random stream. {scored} {workers}
+        Made by
         `python -m benchmarks.suites {first["suite"]}{option}`, which with `report` after the
         suite's name makes this page again from the rows."""
     )
@@ -208,6 +224,30 @@ def _against(after: After, name: str) -> list[str]:
         table(["against", *(f"{budget} trials" for budget in after)], lines),
         _losses(name, found, p_values),
     ]
+
+
+def _price(one_by_one: After, generations: After) -> list[str]:
+    """Return how `adaptive` by generations compares with itself by one trial after another."""
+    found = {
+        budget: signs(
+            pd.DataFrame({"generations": scores[OURS], "one by one": one_by_one[budget][OURS]}),
+            "generations",
+            "one by one",
+        )
+        for budget, scores in generations.items()
+        if budget in one_by_one
+    }
+    text = """Pairs of a task and a seed that `adaptive` by generations wins / ties / loses against
+        itself with one worker, which learns from each trial before the next begins. A star: as
+        above."""
+    p_values = holm([counts.p for counts in found.values()])
+    cells = [
+        "/".join(map(str, counts)) + (" *" if p < 0.05 else "")
+        for counts, p in zip(found.values(), p_values, strict=True)
+    ]
+    title = f"## The price of generations: `{OURS}` against itself\n"
+    header = ["against", *(f"{budget} trials" for budget in found)]
+    return [title, paragraph(text), table(header, [["one worker", *cells]])]
 
 
 def _losses(

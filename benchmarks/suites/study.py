@@ -48,16 +48,20 @@ def run_study(
     sampler: BaseSampler,
     n_trials: int,
     n_workers: int,
+    *,
+    by_generations: bool = False,
 ) -> Outcome:
     """Return the outcome of a new study in memory.
 
     Each worker always runs a trial, until no trial is left to begin; the oldest ends first.
+    By generations the workers begin together, when all trials before have ended.
 
     Args:
         objective: The objective to minimize, or several.
         sampler: The sampler.
         n_trials: Number of trials.
         n_workers: Trials that run at a time. With one the sampler knows all earlier values.
+        by_generations: Whether trials begin in generations of `n_workers`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     answer = _answer(objective)
@@ -71,8 +75,9 @@ def run_study(
     running: deque[tuple[Trial, Sequence[float] | None]] = deque()
     best = {}
     for n_finished in range(1, n_trials + 1):
-        while len(running) < min(n_workers, n_trials - n_finished + 1):
-            running.append(_evaluated(study, objective, stopwatch))
+        if not (by_generations and running):
+            while len(running) < min(n_workers, n_trials - n_finished + 1):
+                running.append(_evaluated(study, objective, stopwatch))
         trial, values = running.popleft()
         _tell(study, trial, values, stopwatch)
         if values is not None:
@@ -142,13 +147,23 @@ def _answer(objective: Objective | SeveralObjectives) -> _BestTrial | _AllTrials
 
 
 def row_of(
-    suite: str, task_name: str, sampler: str, n_workers: int, seed: int, n_trials: int
+    suite: str,
+    task_name: str,
+    sampler: str,
+    n_workers: int,
+    seed: int,
+    n_trials: int,
+    by_generations: bool = False,
 ) -> Row:
-    """Return the result columns of a study's row."""
+    """Return the result columns of a study's row.
+
+    By generations a generation has a trial for each worker, where there are several.
+    """
     task = next(task for task in load_suite(suite).tasks if task.name == task_name)
     objective = task.objective(seed)
     search = Search(
         seed,
+        population_size=n_workers if by_generations and n_workers > 1 else None,
         n_trials=n_trials,
         n_workers=n_workers,
         space=objective.space,
@@ -157,7 +172,9 @@ def row_of(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Once for each study is too often.
         known = {**SAMPLERS, **SEVERAL_SAMPLERS, **RIVALS, **ABLATIONS, **STAGES}
-        outcome = run_study(objective, known[sampler](search), n_trials, n_workers)
+        outcome = run_study(
+            objective, known[sampler](search), n_trials, n_workers, by_generations=by_generations
+        )
     best = {f"best_{n}": f"{outcome.best[n]:.6g}" if n <= n_trials else "" for n in CHECKPOINTS}
     return best | {"sampler_s": f"{outcome.sampler_s:.4g}"}
 

@@ -92,6 +92,21 @@ def test_the_adaptive_sampler_is_compared_with_each_other(tmp_path: Path) -> Non
     assert "| adaptive | 2.00 |" in text  # Milliseconds per trial.
 
 
+def test_generations_are_compared_with_one_trial_after_another(tmp_path: Path) -> None:
+    """The page of that kind has no table for a sampler alone, and `adaptive` against itself."""
+    by_one = rows_of({"adaptive": [1, 1, 2, 2]})
+    rows = pd.concat(
+        [by_one, rows_of({"adaptive": [2, 2, 3, 2], "tpe": [0, 3, 4, 5]}, workers=20)]
+    )
+    text = report.report(rows, tmp_path / "suite_tiny_generations.csv")
+    usual = report.report(rows, tmp_path / "suite_tiny.csv")
+
+    assert "| against | 25 trials |\n| --- | --- |\n| one worker | 0/1/3 |" in text
+    assert "### With 20 workers" in text and "With 1 worker" not in text
+    assert "so many trials are a generation" in text
+    assert "The price of generations" not in usual and "are a generation" not in usual
+
+
 def test_the_share_of_targets_is_counted_over_pairs() -> None:
     """There are 51 targets from 100 to 1e-8, five for each factor of ten."""
     rows = rows_of({"a": [1e3, 0.0], "b": [9.0, 0.95e-3]}, optimum=0.0)

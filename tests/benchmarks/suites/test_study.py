@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from optuna import Study
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks import runner
 from benchmarks.rows import RESULTS, read_rows, write_rows
 from benchmarks.runner import Job, Missing, in_processes
 from benchmarks.samplers import SAMPLERS, Search
-from benchmarks.suites import SUITES
+from benchmarks.suites import SUITES, study
 from benchmarks.suites import __main__ as suites
 from benchmarks.suites.study import CHECKPOINTS, run_study
 from benchmarks.suites.task import Suite, Task
@@ -98,6 +98,31 @@ def test_so_many_trials_run_all_the_time(n_workers: int) -> None:
     assert sampler.known == [max(0, number + 1 - n_workers) for number in range(30)]
 
 
+@pytest.mark.parametrize("n_workers", [1, 8])
+def test_by_generations_trials_begin_together(n_workers: int) -> None:
+    """A trial begins when all trials of the generations before have ended."""
+    sampler = Recorder()
+    run_study(Sphere(), sampler, 30, n_workers, by_generations=True)
+
+    assert sampler.known == [n_workers * (number // n_workers) for number in range(30)]
+
+
+def test_samplers_have_the_population_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By generations a sampler's population is a generation; otherwise it is its default."""
+    monkeypatch.setitem(SUITES, "tiny", f"{__name__}:TINY")
+    found: list[Search] = []
+
+    def noted(search: Search) -> BaseSampler:
+        found.append(search)
+        return SAMPLERS["ga"](search)
+
+    monkeypatch.setattr(study, "SAMPLERS", {"noted": noted})
+    for n_workers, by_generations in ((4, True), (1, True), (4, False)):
+        study.row_of("tiny", "sphere", "noted", n_workers, 0, 8, by_generations)
+
+    assert [search.population_size for search in found] == [4, None, None]
+
+
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp"])  # It is slow.
 def test_each_sampler_runs_on_every_kind_of_parameter(name: str) -> None:
     """Two runs are equal, and neither warns."""
@@ -172,6 +197,7 @@ def test_a_suites_command_without_options_repeats_its_rows(
         ("stages", "tuned", "one-stage"),
         ("rivals", "sphere", "smac"),
         ("crowd", "sphere", "adaptive-model-free"),
+        ("generations", "sphere", "nsga2"),
         ("long", "sphere", "cmaes"),
     ],
 )
@@ -187,11 +213,19 @@ def test_each_kind_of_comparison_has_its_tasks_samplers_and_file(
     """The report names the command that made it."""
     monkeypatch.setattr(suites, "RESULTS", tmp_path)
     row = dict.fromkeys(("sampler_s", *(f"best_{n}" for n in CHECKPOINTS)), "1")
-    monkeypatch.setattr(suites, "row_of", lambda *job: row)
+    asked: list[dict[str, Any]] = []
+
+    def made_up(*job: Any, **options: Any) -> dict[str, str]:
+        asked.append(options)
+        return row
+
+    monkeypatch.setattr(suites, "row_of", made_up)
     suites.main([*RUN, f"--{kind}", "--seeds", "1", "--workers", "1"])
 
     assert {job[0] for job in jobs} == {task}
     assert {"adaptive", compared} <= {job[1] for job in jobs}
+    whole = {"by_generations": True} if kind == "generations" else {}
+    assert all(options == whole for options in asked)
     assert read_rows(tmp_path / f"suite_tiny_{kind}.csv")
     assert f"`python -m benchmarks.suites tiny --{kind}`" in capsys.readouterr().out
 
