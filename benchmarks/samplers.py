@@ -115,7 +115,7 @@ SAMPLERS: Mapping[str, Factory] = {
     "nsga2-sbx": _nsga2_sbx,
     "ga": lambda search: GASampler(**search.population),
     "ga-elitism": lambda search: GASampler(**search.population, elitism=True),
-    "adaptive-model-free": lambda search: GASampler.adaptive(**search.population, screen=False),
+    "adaptive-model-free": lambda search: GASampler.adaptive(**search.population, surrogate=False),
     "adaptive": lambda search: GASampler.adaptive(**search.population),
 }
 # With several objectives.
@@ -144,18 +144,18 @@ def _hyperopt(search: Search) -> BaseSampler:
 
 
 def _adaptive(
-    screen: bool = True, later: Mapping[str, Any] | None = MappingProxyType({}), **changes: Any
+    surrogate: bool = True, later: Mapping[str, Any] | None = MappingProxyType({}), **changes: Any
 ) -> Factory:
     """Return a factory of the adaptive sampler with some of its tuning changed.
 
     Args:
-        screen: Whether a model chooses.
+        surrogate: Whether a model chooses.
         later: What is changed in the later stage alone; None: there is no such stage.
         changes: What is changed in both stages.
     """
 
     def factory(search: Search) -> BaseSampler:
-        settings = GASampler.adaptive(screen=screen, seed=search.seed).settings
+        settings = GASampler.adaptive(surrogate=surrogate, seed=search.seed).settings
         assert isinstance(settings, AdaptiveSettings)
         tuning = replace(settings.constants, **changes)
         if later is None:
@@ -200,8 +200,8 @@ ABLATIONS: Mapping[str, Factory] = {
     "spread-unscaled": _adaptive(log_spread=(0.0, 0.0)),
     "no-fresh-genes": _adaptive(fresh_prob=0.0, fresh_choice_prob=0.0),
     "model-free": SAMPLERS["adaptive-model-free"],
-    "model-free-no-affine": _adaptive(screen=False, step_prob=1.0),
-    "model-free-no-steps": _adaptive(screen=False, step_prob=0.0),
+    "model-free-no-affine": _adaptive(surrogate=False, step_prob=1.0),
+    "model-free-no-steps": _adaptive(surrogate=False, step_prob=0.0),
     "population-20": lambda search: GASampler.adaptive(20, seed=search.seed),
     "ga": SAMPLERS["ga"],
     "ga-avoid-duplicates": lambda search: GASampler(avoid_duplicates=True, seed=search.seed),

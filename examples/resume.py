@@ -31,7 +31,7 @@ def search(storage: str, n_generations: int, seconds: float) -> optuna.Study:
     study = optuna.create_study(
         study_name="resume",
         storage=storage,
-        sampler=GASampler.adaptive(seed=0),  # The seed must be the same each time.
+        sampler=GASampler.adaptive(seed=0),  # The same seed each time, or none.
         load_if_exists=True,
     )
     print(f"The study has {len(study.trials)} trials", flush=True)

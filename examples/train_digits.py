@@ -1,7 +1,6 @@
 """Another network and other images in the paper's place: an MLP on scikit-learn's digits.
 
-The search space, SGD, batches and learning rate schedule are the paper's. It is an objective for
-the comparison of samplers, which takes any function of a trial that returns a loss, too:
+The search space, SGD and schedule are the paper's. Samplers can be compared on it, too:
 
     python -m benchmarks --objective examples.train_digits:objective --seeds 0 1 2
 """
@@ -12,6 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from optuna_ga import GASampler, optimize_generations
 from optuna_ga.torch import Member, PopulationTrainer, StepDecay, TensorData
 
 
@@ -54,5 +54,6 @@ trainer = PopulationTrainer(
 objective = trainer.objective(suggest)
 
 if __name__ == "__main__":
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    print("Losses of random settings:", objective([study.ask() for _ in range(10)]))
+    study = optuna.create_study(sampler=GASampler.adaptive(10, seed=0))
+    optimize_generations(study, objective, n_generations=4)
+    print(f"Loss {study.best_value:.3f} with {study.best_params}")

@@ -4,8 +4,8 @@
 Neural Network Optimization", as an Optuna sampler. `GASampler.adaptive` is the sampler to use
 where the result counts. `GASampler.population_based_training` changes hyperparameters while a
 network trains. `optimize_generations` evaluates a whole generation at once.
-`optuna_ga.visualization` has the figures, and `optuna_ga.fashion_mnist` the paper's problem,
-which needs PyTorch.
+`optuna_ga.visualization` has the figures, `optuna_ga.torch` trains generations of networks, and
+`optuna_ga.fashion_mnist` is the paper's problem; the last two need PyTorch.
 """
 
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings

@@ -37,7 +37,7 @@ def check_study(study: object) -> None:
     """Check that an argument is a study; what stands in for one has the same methods.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not one.
     """
     if isinstance(study, type) or not hasattr(study, "get_trials"):
         raise TypeError(f"`study` must be an `optuna.Study`, but {shown(study)} was given.")
@@ -67,7 +67,7 @@ def check_int(name: str, value: object, *, minimum: int, maximum: int | None = N
     """Return `value` as a Python int of at least `minimum` and at most `maximum`.
 
     Raises:
-        TypeError: If `value` is no integer; a bool is no integer either.
+        TypeError: If `value` is not an integer.
         ValueError: If it is smaller than `minimum` or greater than `maximum`.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -99,7 +99,7 @@ def check_population_size(value: object, *, minimum: int = 2) -> int:
     """Return `value` as a Python int from `minimum` to 1,000,000.
 
     Raises:
-        TypeError: If `value` is no integer; a bool is no integer either.
+        TypeError: If `value` is not an integer.
         ValueError: If it is out of the range.
     """
     return check_int("population_size", value, minimum=minimum, maximum=MAX_COUNT)
@@ -109,7 +109,7 @@ def check_seed(value: object) -> int | None:
     """Return `value` as a Python int from 0 to 2**1024 - 1, or None.
 
     Raises:
-        TypeError: If `value` is neither an integer nor None; a bool is no integer either.
+        TypeError: If `value` is neither an integer nor None.
         ValueError: If it is out of the range.
     """
     return None if value is None else check_int("seed", value, minimum=0, maximum=MAX_SEED)
@@ -124,7 +124,7 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
     """Return `value` as a Python float in [0, 1], or in (0, 1] where `zero` is False.
 
     Raises:
-        TypeError: If `value` is no real number; a bool is no number either.
+        TypeError: If `value` is not a real number.
         ValueError: If it lies outside the interval or is NaN.
     """
     if not is_number(value):
@@ -140,7 +140,7 @@ def check_at_least_zero(name: str, value: object, unit: str = "") -> float:
     """Return `value` as a Python float of at least 0, infinite if it is beyond all floats.
 
     Raises:
-        TypeError: If `value` is no real number; a bool is no number either.
+        TypeError: If `value` is not a real number.
         ValueError: If it is negative or NaN.
     """
     if not is_number(value):
@@ -174,7 +174,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of some strings.
 
     Raises:
-        TypeError: If it is no string.
+        TypeError: If it is not a string.
         ValueError: If it is another string.
     """
     check_text(name, value)

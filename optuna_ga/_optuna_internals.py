@@ -53,7 +53,7 @@ def only_direction(study: Study, taker: str, instead: str) -> StudyDirection:
         instead: A sentence for this message that says what to use with several objectives.
 
     Raises:
-        TypeError: If it is no study.
+        TypeError: If it is not a study.
         ValueError: If it has several objectives.
     """
     check_study(study)

@@ -51,7 +51,8 @@ class GASampler(BaseSampler):
         population_size: Trials in a generation, 2 to 1,000,000.
         parent_fraction: Share of the population that become parents, in (0, 1]. There are
             `floor(parent_fraction * population_size)` parents, which must be at least 2.
-        mutation_prob: Probability of a fresh draw for each parameter, in [0, 1].
+        mutation_prob: Probability that a parameter is drawn at random instead of inherited, in
+            [0, 1].
         elitism: Whether parents are the best of all earlier generations rather than of the last.
         avoid_duplicates: Whether a child that repeats a finished or running trial is replaced.
         seed: Seed of all draws, at least 0. None: the study's own, `ga_seed`, which its first
@@ -59,7 +60,7 @@ class GASampler(BaseSampler):
         record: Whether to write the user attributes; `ga_seed` is written in any case.
 
     Raises:
-        TypeError: If an argument has the wrong type; a bool is no number.
+        TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of its range, or makes fewer than two parents.
     """
 
@@ -93,7 +94,7 @@ class GASampler(BaseSampler):
         cls,
         population_size: int = 10,
         *,
-        screen: bool = True,
+        surrogate: bool = True,
         seed: int | None = None,
         record: bool = True,
     ) -> GASampler:
@@ -110,20 +111,20 @@ class GASampler(BaseSampler):
         the exceptions. Free workers need the same seed, or none, and repeat a few trials.
 
         Args:
-            population_size: Number of first trials, a Latin hypercube, 2 to 1,000,000. Later
-                trials are grouped by it, and `optimize_generations` runs so many together.
-            screen: Whether a model chooses among candidates. False takes the first new candidate,
-                which costs less.
+            population_size: Number of initial trials, a Latin hypercube, and of trials that
+                `optimize_generations` evaluates together, 2 to 1,000,000.
+            surrogate: Whether a Gaussian process chooses among candidates. False takes the first
+                new candidate, which is cheaper: for objectives that take milliseconds.
             seed: Seed of all draws, at least 0. None: the study's own, as for `GASampler`.
             record: Whether to write the user attributes.
 
         Raises:
-            TypeError: If an argument has the wrong type; a bool is no number.
+            TypeError: If an argument has the wrong type.
             ValueError: If an argument is out of its range.
         """
         return cls.from_settings(
             AdaptiveSettings(
-                population_size=population_size, screen=screen, seed=seed, record=record
+                population_size=population_size, surrogate=surrogate, seed=seed, record=record
             )
         )
 
@@ -151,7 +152,7 @@ class GASampler(BaseSampler):
 
         These operators are the paper's. Those of population-based training in its own field
         (Jaderberg et al. 2017, arXiv:1711.09846) are `selection="truncation"` with
-        `mutation="perturb"`. `docs/explanation/algorithm.md` has the details.
+        `mutation="perturb"`. `docs/explanation/population-based-training.md` has the details.
 
         Args:
             population_size: Trials in a generation, 2 to 1,000,000.
@@ -169,7 +170,7 @@ class GASampler(BaseSampler):
                 free workers that remove checkpoints.
 
         Raises:
-            TypeError: If an argument has the wrong type; a bool is no number.
+            TypeError: If an argument has the wrong type.
             ValueError: If an argument is out of its range, or makes too few parents. Also when a
                 study with several objectives suggests a parameter.
         """

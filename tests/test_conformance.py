@@ -22,8 +22,8 @@ SAMPLERS = {
     "elitism": partial(GASampler, 2, parent_fraction=1.0, elitism=True),
     "unrecorded": partial(GASampler, 2, parent_fraction=1.0, record=False),
     "distinct": partial(GASampler, 2, parent_fraction=1.0, avoid_duplicates=True),
-    "model-free": partial(GASampler.adaptive, 2, screen=False),
-    "screened": partial(GASampler.adaptive, 2, screen=True),
+    "model-free": partial(GASampler.adaptive, 2, surrogate=False),
+    "screened": partial(GASampler.adaptive, 2, surrogate=True),
 }
 
 

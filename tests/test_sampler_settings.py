@@ -15,7 +15,7 @@ from tests.studies import run, story
 SAMPLERS: dict[str, Callable[..., GASampler]] = {
     "paper": lambda **options: GASampler(4, elitism=True, **options),
     "without duplicates": lambda **options: GASampler(4, avoid_duplicates=True, **options),
-    "adaptive": lambda **options: GASampler.adaptive(4, screen=False, **options),
+    "adaptive": lambda **options: GASampler.adaptive(4, surrogate=False, **options),
     "population-based": lambda **options: GASampler.population_based_training(4, **options),
 }
 every_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=list(SAMPLERS))
@@ -31,7 +31,7 @@ def test_the_settings_are_the_arguments() -> None:
         population_size=8, parent_fraction=0.5, mutation_prob=0.1, seed=3, record=True
     )
     assert isinstance(adaptive, AdaptiveSettings)
-    assert (adaptive.population_size, adaptive.screen, adaptive.record) == (10, True, False)
+    assert (adaptive.population_size, adaptive.surrogate, adaptive.record) == (10, True, False)
     assert isinstance(training, PaperSettings)
     assert training.population_based_training and training.n_parents == 2
 
@@ -50,11 +50,11 @@ def test_changed_settings_take_the_constants_of_their_kind() -> None:
     """As the argument of the same name does."""
     settings = GASampler.adaptive(seed=0).settings
     assert isinstance(settings, AdaptiveSettings)
-    settings = replace(settings, screen=False)
+    settings = replace(settings, surrogate=False)
 
-    assert settings == GASampler.adaptive(seed=0, screen=False).settings
+    assert settings == GASampler.adaptive(seed=0, surrogate=False).settings
     assert story(run(GASampler.from_settings(settings), 20)) == story(
-        run(GASampler.adaptive(seed=0, screen=False), 20)
+        run(GASampler.adaptive(seed=0, surrogate=False), 20)
     )
 
 
@@ -125,8 +125,8 @@ def test_settings_that_no_constructor_has_are_checked(
             "avoid_duplicates=False, seed=1, record=True)",
         ),
         (
-            GASampler.adaptive(screen=False),
-            "GASampler.adaptive(population_size=10, screen=False, seed=None, record=True)",
+            GASampler.adaptive(surrogate=False),
+            "GASampler.adaptive(population_size=10, surrogate=False, seed=None, record=True)",
         ),
         (
             GASampler.population_based_training(seed=1),

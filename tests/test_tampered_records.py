@@ -38,7 +38,7 @@ SAMPLERS: dict[str, Callable[[], GASampler]] = {
     "elitism": lambda: of_four(elitism=True),
     "avoid_duplicates": lambda: of_four(avoid_duplicates=True),
     "adaptive": lambda: GASampler.adaptive(4, seed=0),
-    "model_free": lambda: GASampler.adaptive(4, seed=0, screen=False),
+    "model_free": lambda: GASampler.adaptive(4, seed=0, surrogate=False),
     "continuing": lambda: GASampler.population_based_training(4, seed=0),
 }
 

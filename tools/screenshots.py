@@ -1,4 +1,4 @@
-"""Make the pictures of optuna-dashboard that README shows: `python -m tools.screenshots`.
+"""Make the pictures of optuna-dashboard that the pages show: `python -m tools.screenshots`.
 
 A search of the paper's problem, whose losses come from a table, runs with a `DashboardReport`, a
 real server shows it, and a real browser takes the pictures, in a minute on two CPU cores. The
@@ -88,7 +88,10 @@ def search(storage: str) -> None:
     """Run ten generations of twenty trials, whose losses are looked up."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name="paper", storage=storage, sampler=GASampler(20, seed=0), pruner=NopPruner()
+        study_name="fashion-mnist",
+        storage=storage,
+        sampler=GASampler.adaptive(20, seed=0),
+        pruner=NopPruner(),
     )
     study.optimize(TableProblem(), n_trials=200, callbacks=[DashboardReport(every=10)])
 

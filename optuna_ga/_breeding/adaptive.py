@@ -56,7 +56,7 @@ class AdaptiveProposer(Proposer):
 
     def __init__(self, settings: AdaptiveSettings, seed: int, n_objectives: int) -> None:
         several = n_objectives > 1
-        n_fittest = MAX_TRIALS if settings.screen or several else settings.constants.n_parents
+        n_fittest = MAX_TRIALS if settings.surrogate or several else settings.constants.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         tuning = settings.constants
         self._tuning = replace(tuning, later=None) if several else tuning
@@ -64,11 +64,11 @@ class AdaptiveProposer(Proposer):
         self._surrogate: Surrogate | None = None
         self._front_surrogate: FrontSurrogate | None = None
         # Imported when needed: SciPy is slow to import.
-        if settings.screen and several:
+        if settings.surrogate and several:
             from optuna_ga._breeding.model.front_surrogate import FrontSurrogate
 
             self._front_surrogate = FrontSurrogate(self._tuning, n_objectives)
-        elif settings.screen:
+        elif settings.surrogate:
             from optuna_ga._breeding.model.surrogate import Surrogate
 
             self._surrogate = Surrogate(self._tuning)

@@ -99,7 +99,7 @@ _EARLY = Tuning()
 _LATER = replace(
     _EARLY, warp_quantile=0.7, log_spread=(-1.0, 1.0), principal_axes=True, quadratic_prob=0.15
 )
-SCREENED = replace(_EARLY, later=_LATER)
+MODELLED = replace(_EARLY, later=_LATER)
 MODEL_FREE = Tuning(step_prob=0.5, fresh_prob=0.05, new_choice_prob=0.2)
 
 
@@ -109,19 +109,19 @@ class AdaptiveSettings:
 
     Attributes:
         population_size: Trials in a generation, 2 to 1,000,000.
-        screen: Whether a Gaussian process chooses among candidates.
+        surrogate: Whether a Gaussian process chooses among candidates.
         seed: Seed of all draws, at least 0; None: each study's own.
         record: Whether the user attributes are written.
         tuning: Constants of the operators and of the model, changed by experiments only; None:
             the usual ones.
 
     Raises:
-        TypeError: If a setting has the wrong type; a bool is no number.
+        TypeError: If a setting has the wrong type.
         ValueError: If a setting is out of its range.
     """
 
     population_size: int
-    screen: bool
+    surrogate: bool
     seed: int | None
     record: bool
     tuning: Tuning | None = None
@@ -134,7 +134,7 @@ class AdaptiveSettings:
         set_checked(
             self,
             population_size=check_population_size(self.population_size),
-            screen=check_bool("screen", self.screen),
+            surrogate=check_bool("surrogate", self.surrogate),
             seed=check_seed(self.seed),
             record=check_bool("record", self.record),
         )
@@ -147,4 +147,4 @@ class AdaptiveSettings:
     @property
     def constants(self) -> Tuning:
         """The constants of the operators and of the model."""
-        return self.tuning or (SCREENED if self.screen else MODEL_FREE)
+        return self.tuning or (MODELLED if self.surrogate else MODEL_FREE)

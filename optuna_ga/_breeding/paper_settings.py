@@ -46,7 +46,7 @@ class PaperSettings:
         record: Whether the user attributes are written.
 
     Raises:
-        TypeError: If a setting has the wrong type; a bool is no number.
+        TypeError: If a setting has the wrong type.
         ValueError: If a setting is out of its range, makes too few parents or belongs to the
             other of the two samplers.
     """

@@ -122,7 +122,7 @@ class DashboardReport:
 
         Raises:
             ImportError: If optuna-dashboard or Plotly is not installed.
-            TypeError: If `study` is none.
+            TypeError: If `study` is not a study.
         """
         check_study(study)
         self._write(study, running=False)

@@ -88,10 +88,10 @@ def ignored_by_model(study: Study, *, running: bool = False) -> list[int]:
     sampler = free_sampler(study)
     if isinstance(sampler, GASampler):
         settings = sampler.settings
-        has_model = isinstance(settings, AdaptiveSettings) and settings.screen
+        has_model = isinstance(settings, AdaptiveSettings) and settings.surrogate
     else:
         recorded = "" if running else shown_sampler(study) or ""
-        has_model = ".adaptive(" in recorded and "screen=True" in recorded
+        has_model = ".adaptive(" in recorded and "surrogate=True" in recorded
     return [trial.number for trial in ignored_trials(study)] if has_model else []
 
 

@@ -32,13 +32,13 @@ def ignored_trials(study: Study) -> list[FrozenTrial]:
             `GASampler`, otherwise those of `GASampler.adaptive()`. The study does not change.
 
     Raises:
-        TypeError: If `study` is no study.
+        TypeError: If `study` is not a study.
     """
     check_study(study)
     sampler = free_sampler(study)
     settings = sampler.settings if isinstance(sampler, GASampler) else None
     if not isinstance(settings, AdaptiveSettings):
-        settings = AdaptiveSettings(population_size=10, screen=True, seed=0, record=False)
+        settings = AdaptiveSettings(population_size=10, surrogate=True, seed=0, record=False)
     # Not by the study's sampler, which would take in trials earlier than the search does. The seed
     # does not matter here; without it one would be recorded.
     own = GASampler.from_settings(replace(settings, seed=0, record=False))

@@ -242,7 +242,7 @@ def _check_running(trial: object) -> None:
     """Check that an argument is a running trial.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not one.
     """
     if not isinstance(trial, Trial) or stored(trial.study, trial).state != TrialState.RUNNING:
         raise TypeError(f"`trial` must be a running `optuna.Trial`, but {shown(trial)} was given.")

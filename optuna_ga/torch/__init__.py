@@ -2,7 +2,7 @@
 
 `PopulationTrainer` takes a task (network, loss, metrics) and data, and gives an objective for
 `optuna_ga.optimize_generations`. `computing` and `Capturer` are what its backends compute with on
-a GPU, for a loop of one's own. It needs PyTorch: `pip install -e . torch`.
+a GPU, for a loop of one's own. It needs PyTorch: `pip install -e ".[torch]"`.
 """
 
 from optuna_ga.torch._backends.cuda_graph import Capturer

@@ -17,7 +17,7 @@ def check_one_of(name: str, value: object, known: Collection[str]) -> None:
     """Check that a text is one of several.
 
     Raises:
-        TypeError: If it is no text.
+        TypeError: If it is not a text.
         ValueError: If it is another text.
     """
     check_text(name, value)
@@ -39,7 +39,7 @@ def check_member(member: object) -> None:
     """Check that an argument is a member.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not one.
     """
     if not isinstance(member, Member):
         raise TypeError(f"`member` must be a `Member`, but {shown(member)} was given.")

@@ -33,7 +33,7 @@ class TensorData:
             better stored otherwise, such as pixels as bytes. It must treat each row by itself.
 
     Raises:
-        TypeError: If `batch_size` is no integer, or `transform` no function.
+        TypeError: If `batch_size` is not an integer, or `transform` is not a function.
         ValueError: If the examples are no dense tensors, if these have no rows or differ in their
             number, or if `batch_size` is too small.
     """

@@ -50,7 +50,7 @@ def checked_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
     """Return what a schedule gives for an epoch.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is negative, infinite or NaN.
     """
     factor: object = schedule(epoch, epochs)
@@ -66,7 +66,7 @@ def check_factors(schedule: Schedule, first: int, epochs: int) -> None:
     """Check what a schedule gives at the beginning of each epoch, from the first one on.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is negative, infinite or NaN.
     """
     for epoch in range(first, first + epochs):
@@ -98,7 +98,7 @@ class StepDecay:
         every: Epochs between two multiplications.
 
     Raises:
-        TypeError: If `factor` is no number, or `every` no integer.
+        TypeError: If `factor` is not a number, or `every` is not an integer.
         ValueError: If `factor` is below 0, or `every` below 1.
     """
 
@@ -132,7 +132,7 @@ class Cosine:
         warm_up: Epochs over which the learning rate rises.
 
     Raises:
-        TypeError: If `warm_up` is no number.
+        TypeError: If `warm_up` is not a number.
         ValueError: If it is below 0.
     """
 

@@ -55,17 +55,19 @@ class Member:
     Attributes:
         learning_rate: The schedule multiplies it.
         momentum: Of SGD, at least 0.
-        weight_decay: At least 0.
+        weight_decay: At least 0. By default there is none, also for AdamW.
         betas: Of Adam and AdamW, each in [0, 1).
         clip_norm: Largest norm of the gradient of all weights; longer ones are scaled down.
         batch_size: None takes that of the training data.
         epochs: Epochs of the training, at least 1; None takes those of the trainer.
         schedule: None takes that of the trainer.
-        seed: Seed of initial weights, order of examples and dropout, 0 to 2**63 - 1.
+        seed: Seed of initial weights, order of examples and dropout, 0 to 2**63 - 1. Equal seeds,
+            as by default, compare settings on the same weights and batches; seeds of their own,
+            such as `trial.number`, let no search fit the chance of one seed.
         model: Further arguments of `Task.model`.
 
     Raises:
-        TypeError: If an argument has the wrong type; a bool is no number.
+        TypeError: If an argument has the wrong type.
         ValueError: If a number is out of its range.
     """
 
@@ -136,7 +138,7 @@ def check_model(model: object) -> nn.Module:
     """Return what `Task.model` returned, if it is a network whose parameters exist.
 
     Raises:
-        TypeError: If it is no network.
+        TypeError: If it is not a network.
         ValueError: If it has lazy parameters.
     """
     if not isinstance(model, nn.Module):
@@ -156,7 +158,7 @@ def check_loss(loss: object) -> Tensor:
     """Return what `Task.loss` returned, if it is a scalar that depends on parameters.
 
     Raises:
-        TypeError: If it is no tensor.
+        TypeError: If it is not a tensor.
         ValueError: If it has several numbers, is complex, or depends on no parameter.
     """
     rule = "`task.loss` must return a tensor `()`, the mean over a batch"

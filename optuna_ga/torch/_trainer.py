@@ -92,7 +92,8 @@ class PopulationTrainer:
             loader's batches in its order. They have one shape, but the last may be smaller.
         validation: The examples to evaluate on after each epoch, or a loader of them.
         epochs: Epochs of each training, at least 1.
-        optimizer: "sgd", "nesterov", "adam" or "adamw", equal to those of `torch.optim`.
+        optimizer: "sgd", "nesterov", "adam" or "adamw", as in `torch.optim`; but without weight
+            decay unless a member has some.
         schedule: Factors of the learning rates; None leaves them constant.
         precision: "float32"; "tf32", on a GPU, for its matrix products; or "bfloat16" for all
             computing but the losses, with weights in float32.
@@ -213,7 +214,7 @@ class PopulationTrainer:
             member: Its settings.
 
         Raises:
-            TypeError: If `member` is no `Member`.
+            TypeError: If `member` is not a `Member`.
             ValueError: If the training data come from a loader, whose batches are not known
                 beforehand, or if `task.loss` cannot be called on the "meta" device.
         """

@@ -17,8 +17,8 @@ from tests.studies import Objective, sphere
 Make = Callable[..., GASampler]
 
 KINDS: dict[str, Make] = {
-    "model-free": partial(GASampler.adaptive, screen=False),
-    "screened": partial(GASampler.adaptive, screen=True),
+    "model-free": partial(GASampler.adaptive, surrogate=False),
+    "screened": partial(GASampler.adaptive, surrogate=True),
     "distinct": partial(GASampler, avoid_duplicates=True),
 }
 ADAPTIVE = ["model-free", "screened"]

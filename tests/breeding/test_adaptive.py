@@ -174,13 +174,13 @@ def test_the_model_beats_random_search_sooner(random_bests: list[float]) -> None
         *(("seed", value, TypeError) for value in (0.0, "0", True)),
         ("seed", -1, ValueError),
         *(("record", value, TypeError) for value in (0, "no", None)),
-        *(("screen", value, TypeError) for value in (0, 1, "yes", np.True_)),
+        *(("surrogate", value, TypeError) for value in (0, 1, "yes", np.True_)),
     ],
 )
 def test_a_bad_argument_is_named(name: str, value: Any, error: type[Exception]) -> None:
     """The error shows the value that was given; a bool is no number."""
     with pytest.raises(error, match=f"^`{name}` must be ") as raised:
-        GASampler.adaptive(**{"screen": False, name: value})
+        GASampler.adaptive(**{"surrogate": False, name: value})
 
     assert f"but {value!r} was given." in str(raised.value)
 
@@ -245,7 +245,7 @@ def points_of(trial: optuna.trial.FrozenTrial) -> tuple[float, float]:
 
 
 def test_a_model_chooses_by_default() -> None:
-    """`screen=True` need not be said."""
+    """`surrogate=True` need not be said."""
     default, screened = (
         run(make(4, seed=0), 8) for make in (GASampler.adaptive, KINDS["screened"])
     )
@@ -280,7 +280,7 @@ MODEL_FREE = """
 import sys, optuna
 from optuna_ga import GASampler
 
-for sampler in (GASampler.adaptive(2, screen=False), GASampler(2, parent_fraction=1.0)):
+for sampler in (GASampler.adaptive(2, surrogate=False), GASampler(2, parent_fraction=1.0)):
     study = optuna.create_study(sampler=sampler)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=6)
 print("scipy" in sys.modules)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from optuna_ga._breeding import adaptive_operators
-from optuna_ga._breeding.adaptive_settings import SCREENED, Tuning
+from optuna_ga._breeding.adaptive_settings import MODELLED, Tuning
 from optuna_ga._breeding.many_choices import FreshChoices
 from optuna_ga._population.unit_scale import snapped_to_grid
 from tests.breeding.histories import UNIT
@@ -27,7 +27,7 @@ AFFINE, STEP = 0.0, 1.0  # Probabilities of a step.
 def only(step_prob: float, **options: Any) -> Tuning:
     """Return settings with one operator for numbers, and without mutation unless it is given."""
     options = {"fresh_prob": 0.0, "fresh_choice_prob": 0.0, **options}
-    return replace(SCREENED, step_prob=step_prob, **options)
+    return replace(MODELLED, step_prob=step_prob, **options)
 
 
 def children(
@@ -57,7 +57,7 @@ def children(
 @pytest.mark.parametrize("choices", [False, True])
 def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: bool) -> None:
     """An affine child has all parents; a step has one, or two where the genes are choices."""
-    plan = adaptive_operators.plan(500, n_parents, SCREENED, np.random.default_rng(0))
+    plan = adaptive_operators.plan(500, n_parents, MODELLED, np.random.default_rng(0))
     for candidate, affine in enumerate(plan.affine.tolist()):
         named = plan.parents(candidate, choices=choices)
         assert named == sorted(set(named)) and set(named) <= set(range(n_parents))
@@ -69,7 +69,7 @@ def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: boo
 
 def test_fitter_parents_have_more_children() -> None:
     """A parent's rank decides how often it is chosen."""
-    plan = adaptive_operators.plan(20_000, 10, SCREENED, np.random.default_rng(0))
+    plan = adaptive_operators.plan(20_000, 10, MODELLED, np.random.default_rng(0))
     shares = np.bincount(plan.first, minlength=10) / 20_000
 
     assert shares[0] > 1.5 * shares[4] > 2.0 * shares[9] > 0.0
@@ -110,7 +110,7 @@ def test_a_gene_does_not_depend_on_the_others(
     parents = np.array([[source.random() for _ in range(9)] for _ in kinds])
     parents[0, :3] = math.nan
     spare = [np.array([source.random() for _ in range(source.randint(0, 9))]) for _ in kinds]
-    plan = adaptive_operators.plan(50, 9, SCREENED, np.random.default_rng(source.randrange(99)))
+    plan = adaptive_operators.plan(50, 9, MODELLED, np.random.default_rng(source.randrange(99)))
 
     def expressed(positions: Sequence[int]) -> np.ndarray:
         genes, fresh = adaptive_operators.express(
@@ -118,7 +118,7 @@ def test_a_gene_does_not_depend_on_the_others(
             np.array(parents[list(positions)], order=order),
             lambda position: spare[positions[position]],
             [kinds[position] for position in positions],
-            SCREENED,
+            MODELLED,
             [np.random.default_rng(position) for position in positions],
             {},
         )
@@ -171,8 +171,8 @@ def test_genes_are_positions_of_values(
     distribution: BaseDistribution, parents: list[float]
 ) -> None:
     """Whatever the parents have, a child's gene lies inside the range and on its grid."""
-    genes = children(snapped_to_grid(distribution, np.nan_to_num(parents)), distribution, SCREENED)
-    lacking = children(parents, distribution, SCREENED)
+    genes = children(snapped_to_grid(distribution, np.nan_to_num(parents)), distribution, MODELLED)
+    lacking = children(parents, distribution, MODELLED)
     for found in (genes, lacking):
         assert ((found >= 0.0) & (found <= 1.0)).all()
         np.testing.assert_allclose(snapped_to_grid(distribution, found), found, atol=1e-9)

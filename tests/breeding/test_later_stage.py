@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding.adaptive_settings import MODEL_FREE, SCREENED, Tuning
+from optuna_ga._breeding.adaptive_settings import MODEL_FREE, MODELLED, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.quadratic import lowest_point
 from optuna_ga._breeding.model.surrogate import Surrogate, scheduled
@@ -66,7 +66,7 @@ def test_it_begins_with_ten_trials_for_each_continuous_number(
     """And with thirty trials in all. A number is continuous without a grid, or on a fine grid."""
     space = dict(zip("abcde", distributions, strict=False))
 
-    assert SCREENED.at(n_trials, space) is (SCREENED.later if is_later else SCREENED)
+    assert MODELLED.at(n_trials, space) is (MODELLED.later if is_later else MODELLED)
     assert MODEL_FREE.at(n_trials, space) is MODEL_FREE
 
 
@@ -130,8 +130,8 @@ def test_a_half_suggested_trial_continues_with_another_sampler(searched: Study) 
 
 def with_quadratic(prob: float) -> GASampler:
     """Return a sampler whose later stage takes the lowest point with another probability."""
-    assert SCREENED.later is not None
-    return with_later(replace(SCREENED.later, quadratic_prob=prob))
+    assert MODELLED.later is not None
+    return with_later(replace(MODELLED.later, quadratic_prob=prob))
 
 
 def lowest(trials: Sequence[FrozenTrial]) -> dict[str, float]:
@@ -258,17 +258,17 @@ def test_a_model_of_many_trials_is_the_same_after_a_restart(n: int) -> None:
         for genes in rng.random((n + 1, size))
     ]
     on_time, later = (TrialMatrix([MINIMIZE], 200) for _ in range(2))
-    early = Surrogate(SCREENED)
+    early = Surrogate(MODELLED)
     for number, trial in enumerate(trials):
         trial.number = number
         later.add(trial)
         on_time.add(trial)
-        if number == scheduled(n + 1, SCREENED.refit_growth) - 1:
+        if number == scheduled(n + 1, MODELLED.refit_growth) - 1:
             early.prediction(on_time, np.zeros((0, size)))
     places = rng.random((5, size))
     predictions = [
         surrogate.prediction(matrix, np.zeros((0, size)))(places)[0]
-        for surrogate, matrix in ((early, on_time), (Surrogate(SCREENED), later))
+        for surrogate, matrix in ((early, on_time), (Surrogate(MODELLED), later))
     ]
 
     assert predictions[0].tolist() == predictions[1].tolist()

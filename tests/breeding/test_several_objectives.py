@@ -17,7 +17,7 @@ from optuna import Study, Trial
 from optuna.samplers import BaseSampler, RandomSampler
 
 from optuna_ga import GASampler, InParallel, optimize_generations
-from optuna_ga._breeding.adaptive_settings import SCREENED
+from optuna_ga._breeding.adaptive_settings import MODELLED
 from optuna_ga._breeding.model.front_surrogate import ratings
 from optuna_ga._breeding.weightings import distances, fittest_by, weighting
 from optuna_ga._population.fitness import Rank, in_order
@@ -102,11 +102,11 @@ def test_the_fittest_by_a_weighting_are_at_its_side_of_the_front() -> None:
     """An objective that counts alone chooses its best; infeasible trials come last."""
     losses = [(u, (1 - u) ** 2) for u in np.linspace(0, 1, 20)]
     ranks = ranks_of([*losses, (-9, -9)], infeasible=[20])
-    first, second = (fittest_by(ranks, np.array(w), SCREENED) for w in ([1, 0], [0, 1]))
+    first, second = (fittest_by(ranks, np.array(w), MODELLED) for w in ([1, 0], [0, 1]))
 
     assert [rank.number for rank in first] == list(range(8))
     assert [rank.number for rank in second] == list(range(19, 11, -1))
-    few = fittest_by(ranks_of([(0, 0), (1, 1)], infeasible=[0]), np.array([1, 0]), SCREENED)
+    few = fittest_by(ranks_of([(0, 0), (1, 1)], infeasible=[0]), np.array([1, 0]), MODELLED)
     assert [rank.number for rank in few] == [1, 0]
 
 
@@ -311,7 +311,7 @@ def test_the_archive_of_a_long_search_is_bounded() -> None:
     """After thousands of added trials a trial is bred from the front, though it is old."""
     front = [several.with_values(u, 1 - u, x=u) for u in (0.25, 0.75)]
     crowd = [several.with_values(1 + i, 2, x=0.9) for i in range(1500)]
-    study = study_of_two(GASampler.adaptive(seed=0, screen=False), history=[*front, *crowd])
+    study = study_of_two(GASampler.adaptive(seed=0, surrogate=False), history=[*front, *crowd])
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
 

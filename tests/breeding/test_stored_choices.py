@@ -73,7 +73,7 @@ def test_a_choice_that_json_changes_is_inherited(
     "sampler",
     [
         GASampler(POPULATION, avoid_duplicates=True, seed=0),
-        GASampler.adaptive(POPULATION, screen=False, seed=0),
+        GASampler.adaptive(POPULATION, surrogate=False, seed=0),
         GASampler.adaptive(POPULATION, seed=0),
     ],
     ids=["unrepeated", "adaptive without a model", "adaptive"],

@@ -105,7 +105,7 @@ def test_threads_that_start_together_share_a_seed() -> None:
             optuna.load_study(
                 study_name=study.study_name,
                 storage=study._storage,
-                sampler=GASampler.adaptive(screen=False),
+                sampler=GASampler.adaptive(surrogate=False),
             )
             for _ in range(8)
         ]
@@ -123,7 +123,7 @@ def test_threads_that_start_together_share_a_seed() -> None:
 def _work(path: str, n_trials: int) -> None:
     storage = JournalStorage(JournalFileBackend(path))
     study = optuna.load_study(
-        study_name="shared", storage=storage, sampler=GASampler.adaptive(screen=False)
+        study_name="shared", storage=storage, sampler=GASampler.adaptive(surrogate=False)
     )
     study.optimize(sphere, n_trials=n_trials)
 
@@ -134,7 +134,7 @@ def test_processes_that_start_together_share_a_seed(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(path))
     study = optuna.create_study(study_name="shared", storage=storage)
     assert exit_codes(_work, path, 1, n_processes=4) == [0, 0, 0, 0]
-    expected = run(GASampler.adaptive(screen=False, seed=study.user_attrs["ga_seed"]), 4)
+    expected = run(GASampler.adaptive(surrogate=False, seed=study.user_attrs["ga_seed"]), 4)
 
     params = [trial.params for trial in study.trials]
     assert len(params) == 4

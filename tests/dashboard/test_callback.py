@@ -91,7 +91,7 @@ def reported(study: Study) -> str:
     "sampler",
     [
         GASampler(4, parent_fraction=0.75, mutation_prob=0.1, seed=7),
-        GASampler.adaptive(5, screen=False, seed=7),
+        GASampler.adaptive(5, surrogate=False, seed=7),
     ],
 )
 def test_the_note_shows_the_samplers_settings(sampler: GASampler) -> None:
@@ -176,7 +176,7 @@ def test_the_list_of_ignored_trials_has_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "sampler", [GASampler(10), GASampler.adaptive(screen=False), RandomSampler(seed=1)]
+    "sampler", [GASampler(10), GASampler.adaptive(surrogate=False), RandomSampler(seed=1)]
 )
 def test_the_note_names_no_ignored_trials_without_a_model(sampler: BaseSampler) -> None:
     """Even if a model of the same trials would ignore some."""

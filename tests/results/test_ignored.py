@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from optuna_ga import GASampler, ignored_trials
-from optuna_ga._breeding.adaptive_settings import SCREENED
+from optuna_ga._breeding.adaptive_settings import MODELLED
 from tests.logs import messages_of
 from tests.studies import OpenDatabase, bad_by_chance, run, sphere, story
 
@@ -60,7 +60,7 @@ def test_without_bad_trials_there_are_none() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"screen": False}, {"tuning": replace(SCREENED, later=None, max_loss_residual=math.inf)}],
+    [{"surrogate": False}, {"tuning": replace(MODELLED, later=None, max_loss_residual=math.inf)}],
 )
 def test_the_settings_of_the_studys_sampler_count(changes: dict[str, Any]) -> None:
     """Without a model, or with another limit, nothing is ignored."""

@@ -120,7 +120,7 @@ def run_until_interrupted(url: str, kind: str, how: signal.Signals, calls: str) 
 
 def sampler_of(kind: str) -> GASampler:
     """Return one of two samplers; the adaptive one learns from every finished trial."""
-    return of_four() if kind == "plain" else GASampler.adaptive(4, screen=False, seed=0)
+    return of_four() if kind == "plain" else GASampler.adaptive(4, surrogate=False, seed=0)
 
 
 def evaluations(calls: str, signal_at_ten: int | None = None) -> Callable[[list[Trial]], Any]:

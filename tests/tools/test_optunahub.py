@@ -85,7 +85,7 @@ def branching(trial: Trial) -> float:
         ("__call__", {"population_size": 8, "elitism": True, "mutation_prob": 0.5}),
         ("__call__", {"population_size": 8, "avoid_duplicates": True}),
         ("adaptive", {}),
-        ("adaptive", {"screen": False}),
+        ("adaptive", {"surrogate": False}),
     ],
 )
 def test_it_makes_the_same_study(
@@ -189,7 +189,7 @@ def test_the_readme_has_no_html_and_nothing_left_to_fill_in(readme: str) -> None
     assert "optuna-ga" not in readme
 
 
-@pytest.mark.parametrize("name", ["parent_fraction", "avoid_duplicates", "screen"])
+@pytest.mark.parametrize("name", ["parent_fraction", "avoid_duplicates", "surrogate"])
 def test_the_readme_names_all_arguments(readme: str, name: str) -> None:
     """Each argument has an entry, and stands in a call with its default."""
     assert re.search(rf"^- `{name}`: [A-Z].*\.$", readme, flags=re.MULTILINE)

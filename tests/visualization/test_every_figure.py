@@ -54,7 +54,7 @@ def leaves(node: Any) -> Iterator[Any]:
         lambda: study_with(*[added(1, constraints={"c": 1})] * 5),
         lambda: study_with(added(1)),
         lambda: run(of_four(record=False), 12),
-        lambda: run(GASampler.adaptive(4, seed=0, screen=False), 20),
+        lambda: run(GASampler.adaptive(4, seed=0, surrogate=False), 20),
         lambda: run(GASampler(20, seed=0), 500),
     ],
     ids=[

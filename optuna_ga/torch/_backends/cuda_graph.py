@@ -26,7 +26,7 @@ class Capturer:
         device: Where the steps compute.
 
     Raises:
-        TypeError: If `device` is no `torch.device`.
+        TypeError: If `device` is not a `torch.device`.
     """
 
     def __init__(self, device: torch.device) -> None:

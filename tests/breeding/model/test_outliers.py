@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, create_trial
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from optuna_ga._breeding.adaptive_settings import SCREENED
+from optuna_ga._breeding.adaptive_settings import MODELLED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.front_surrogate import FrontSurrogate
 from optuna_ga._breeding.model.gaussian_process import Kernel, fitted
@@ -26,7 +26,7 @@ MATERN = ConstantKernel(KERNEL.variance) * Matern(KERNEL.lengths, nu=2.5)
 LIMIT = 2.0
 NUMBERS = np.zeros(2, bool)
 SIZES = range(20, 100, 5)
-SEVERAL = replace(SCREENED, later=None)  # As with several objectives.
+SEVERAL = replace(MODELLED, later=None)  # As with several objectives.
 
 
 def smooth(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +182,7 @@ def with_losses(x: float, losses: list[float], **constraints: float) -> FrozenTr
 
 def expected(matrix: TrialMatrix, **changes: Any) -> np.ndarray:
     """Return the losses that the model expects at 21 points."""
-    surrogate = Surrogate(replace(SCREENED, later=None, **changes))
+    surrogate = Surrogate(replace(MODELLED, later=None, **changes))
     points, none_running = np.linspace(0.0, 1.0, 21)[:, None], np.empty((0, 1))
     mean, _ = surrogate.prediction(matrix, none_running)(points)
     return mean
@@ -218,7 +218,7 @@ def test_bad_losses_are_left_out_that_come_by_chance(how: str) -> None:
             trial = measured(x[number], losses[number], 1)
             trial.number = number
             matrix.add(trial)
-        left_out = np.setdiff1d(range(60), Surrogate(SCREENED)._rows(matrix))
+        left_out = np.setdiff1d(range(60), Surrogate(MODELLED)._rows(matrix))
         n_bad, n_left_out = n_bad + bad.sum(), n_left_out + bad[left_out].sum()
 
     share = n_left_out / n_bad

@@ -11,7 +11,7 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_ga._breeding.adaptive_settings import SCREENED
+from optuna_ga._breeding.adaptive_settings import MODELLED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
 from optuna_ga._breeding.model.surrogate import Surrogate
@@ -94,6 +94,6 @@ def test_an_early_report_does_not_count_as_the_worst_loss() -> None:
     for number, trial in enumerate([*curves, ended(103.0)]):
         trial.number = number
         matrix.add(trial)
-    losses = Surrogate(SCREENED).losses(matrix, range(6))
+    losses = Surrogate(MODELLED).losses(matrix, range(6))
 
     assert losses[5] == pytest.approx(losses[3])

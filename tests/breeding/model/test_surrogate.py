@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler
-from optuna_ga._breeding.adaptive_settings import SCREENED
+from optuna_ga._breeding.adaptive_settings import MODELLED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.learnt_rows import learnt_rows
 from optuna_ga._breeding.model.surrogate import Surrogate, scheduled
@@ -184,7 +184,7 @@ def test_the_model_finds_the_minimum_of_a_parabola() -> None:
     """After fifteen trials the preferred candidate is close to the minimum."""
     matrix = measured(parabola, SPREAD)
 
-    assert chosen(Surrogate(SCREENED), matrix) == pytest.approx(0.3, abs=0.05)
+    assert chosen(Surrogate(MODELLED), matrix) == pytest.approx(0.3, abs=0.05)
 
 
 def test_the_model_forgets_failures_of_values_that_others_had() -> None:
@@ -208,7 +208,7 @@ def test_the_model_forgets_failures_of_values_that_others_had() -> None:
 
 def test_the_model_avoids_running_trials() -> None:
     """Of two equally good places, the second worker gets the one that the first left."""
-    matrix, surrogate = measured(two_valleys, BOTH_HALVES), Surrogate(SCREENED)
+    matrix, surrogate = measured(two_valleys, BOTH_HALVES), Surrogate(MODELLED)
     first = chosen(surrogate, matrix)
     second = chosen(surrogate, matrix, first)
 
@@ -218,10 +218,10 @@ def test_the_model_avoids_running_trials() -> None:
 
 def test_a_new_model_prefers_what_the_old_one_would() -> None:
     """Memory saves time and changes nothing, so that a resumed search is the same."""
-    old = Surrogate(SCREENED)
+    old = Surrogate(MODELLED)
     for end in range(2, 16):
         matrix, running = measured(two_valleys, SPREAD[:end]), SPREAD[end - 1] / 2
-        assert chosen(old, matrix, running) == chosen(Surrogate(SCREENED), matrix, running)
+        assert chosen(old, matrix, running) == chosen(Surrogate(MODELLED), matrix, running)
 
 
 @pytest.mark.parametrize("quantile", [0.3, 0.7])
