@@ -19,6 +19,7 @@ from benchmarks.suites.ranks import (
     scores_after,
     signs,
 )
+from benchmarks.suites.study import CHECKPOINTS
 
 BUDGETS = (25, 50, 100, 200, 400, 1000)
 OURS = "adaptive"  # The samplers whose names begin so are compared with each of the others.
@@ -61,7 +62,7 @@ def report(rows: pd.DataFrame, path: Path) -> str:
         for workers, after in compared.items():
             parts += [f"### `{name}` with {workers}\n", *_against(after, name)]
     if _kind(path).by_generations and len(scores) == 2:
-        parts += _price(*scores.values())
+        parts += _price(rows, *scores.values())
     if rows["sampler_s"].notna().any():  # Times on a busy machine are left out.
         parts += ["## Cost\n", *_cost(rows)]
     return "\n".join(parts)
@@ -226,28 +227,39 @@ def _against(after: After, name: str) -> list[str]:
     ]
 
 
-def _price(one_by_one: After, generations: After) -> list[str]:
+def _price(rows: pd.DataFrame, one_by_one: After, generations: After) -> list[str]:
     """Return how `adaptive` by generations compares with itself by one trial after another."""
-    found = {
-        budget: signs(
-            pd.DataFrame({"generations": scores[OURS], "one by one": one_by_one[budget][OURS]}),
-            "generations",
-            "one by one",
+    budgets = [budget for budget in generations if budget in one_by_one]
+    found = [
+        signs(
+            pd.DataFrame({"together": generations[n][OURS], "alone": one_by_one[n][OURS]}),
+            "together",
+            "alone",
         )
-        for budget, scores in generations.items()
-        if budget in one_by_one
-    }
+        for n in budgets
+    ]
+    stars = [" *" if p < 0.05 else "" for p in holm([counts.p for counts in found])]
+    signs_of_all = ["/".join(map(str, c)) + star for c, star in zip(found, stars, strict=True)]
     text = """Pairs of a task and a seed that `adaptive` by generations wins / ties / loses against
         itself with one worker, which learns from each trial before the next begins. A star: as
-        above."""
-    p_values = holm([counts.p for counts in found.values()])
-    cells = [
-        "/".join(map(str, counts)) + (" *" if p < 0.05 else "")
-        for counts, p in zip(found.values(), p_values, strict=True)
-    ]
+        above. Below, the number of trials one after another that get as far: the median over the
+        pairs and the quartiles."""
+    lines = [["one worker", *signs_of_all], ["as far", *(_as_far(rows, n) for n in budgets)]]
     title = f"## The price of generations: `{OURS}` against itself\n"
-    header = ["against", *(f"{budget} trials" for budget in found)]
-    return [title, paragraph(text), table(header, [["one worker", *cells]])]
+    header = ["against", *(f"{budget} trials" for budget in budgets)]
+    return [title, paragraph(text), table(header, lines)]
+
+
+def _as_far(rows: pd.DataFrame, budget: int) -> str:
+    """Return how many trials one by one get as far as a budget of trials by generations."""
+    known = [n for n in CHECKPOINTS if not scores_after(rows, 1, n).empty]
+    alone = pd.DataFrame({n: scores_after(rows, 1, n)[OURS] for n in known})
+    together = scores_after(rows, int(rows["workers"].max()), budget)[OURS]
+    reached = alone.le(together, axis="index").loc[together.index]
+    first = reached.idxmax(axis="columns").where(reached.any(axis="columns"), math.inf)
+    low, median, high = (first.astype(float).quantile(q, "higher") for q in (0.25, 0.5, 0.75))
+    end = f"more than {known[-1]}" if math.isinf(high) else f"{high:.0f}"
+    return f"{median:.0f} ({low:.0f} to {end})"
 
 
 def _losses(

@@ -94,14 +94,17 @@ def test_the_adaptive_sampler_is_compared_with_each_other(tmp_path: Path) -> Non
 
 def test_generations_are_compared_with_one_trial_after_another(tmp_path: Path) -> None:
     """The page of that kind has no table for a sampler alone, and `adaptive` against itself."""
-    by_one = rows_of({"adaptive": [1, 1, 2, 2]})
+    # As good as 2, 2, 3 and 2 after 25, 5, 10 and 10 trials.
+    sooner = {"best_5": [9, 2, 9, 9], "best_10": [3, 1, 3, 2]}
+    by_one = rows_of({"adaptive": [1, 1, 2, 2]}).assign(**sooner)
     rows = pd.concat(
         [by_one, rows_of({"adaptive": [2, 2, 3, 2], "tpe": [0, 3, 4, 5]}, workers=20)]
     )
     text = report.report(rows, tmp_path / "suite_tiny_generations.csv")
     usual = report.report(rows, tmp_path / "suite_tiny.csv")
 
-    assert "| against | 25 trials |\n| --- | --- |\n| one worker | 0/1/3 |" in text
+    assert "| against | 25 trials |\n| --- | --- |\n| one worker | 0/1/3 |\n" in text
+    assert "| as far | 10 (10 to 25) |" in text
     assert "### With 20 workers" in text and "With 1 worker" not in text
     assert "so many trials are a generation" in text
     assert "The price of generations" not in usual and "are a generation" not in usual
