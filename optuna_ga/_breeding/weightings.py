@@ -17,7 +17,7 @@ from numpy.random import Generator
 from optuna_ga._breeding.adaptive_settings import Tuning
 from optuna_ga._breeding.model.warping import warped
 from optuna_ga._population.fitness import Rank
-from optuna_ga._population.fronts import fronts
+from optuna_ga._population.fronts import undominated
 
 _AUGMENTATION = 0.05  # The weight of the sum beside that of the greatest loss.
 
@@ -58,6 +58,6 @@ def fittest_by(ranks: Sequence[Rank], weights: np.ndarray, tuning: Tuning) -> li
     objectives = range(len(weights))
     scaled = [warped(ranks[:alike], tuning.warp_quantile, objective) for objective in objectives]
     losses = np.column_stack(scaled)
-    found = distances(losses, losses[fronts(losses) == 0], weights)
+    found = distances(losses, losses[undominated(losses)], weights)
     nearest = np.argsort(found, kind="stable")[:n].tolist()
     return [*(ranks[position] for position in nearest), *ranks[alike : alike + n]][:n]

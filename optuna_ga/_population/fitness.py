@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import heapq
 import math
-import sys
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import compress, groupby
 from typing import NamedTuple
 
 import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._population.fronts import crowding_distances, fronts
+from optuna_ga._population.fronts import crowding_distances, fronts, undominated
 from optuna_ga._records import CHECKPOINT
 
 
@@ -111,13 +110,13 @@ def first_front(
     With several objectives they are front 0, in the order of `fittest`; with one, the trials of
     the best value.
     """
-    ordered = fittest(trials, sys.maxsize, directions)
-    ranks = [key for trial in ordered if (key := rank(trial, directions)) is not None]
-    alike = [key for key in ranks if key[:3] == ranks[0][:3]]
-    if not alike:
+    ranked = {key: trial for trial in trials if (key := rank(trial, directions)) is not None}
+    if not ranked:
         return []
-    front = fronts(np.array([key.losses for key in alike]))
-    return [trial for trial, number in zip(ordered, front, strict=False) if number == 0]
+    best = min(ranked)[:3]
+    alike = [key for key in ranked if key[:3] == best]
+    is_best = undominated(np.array([key.losses for key in alike], float))
+    return [ranked[key] for key in in_order(compress(alike, is_best))]
 
 
 def can_be_continued(trial: FrozenTrial) -> bool:

@@ -300,10 +300,11 @@ class Generations:
     def _latest_before(self, end: int, taken: list[int]) -> list[int]:
         missing = self._population_size - len(taken)
         latest: list[int] = []
+        known = {*taken}
         for number in range(end - 1, -1, -1):
             if len(latest) == missing:
                 break
-            if number in self._finished and number not in taken:
+            if number in self._finished and number not in known:
                 latest.append(number)
         return latest
 

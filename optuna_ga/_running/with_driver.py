@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import connection, parent_process
 from threading import Thread, local
 
@@ -13,6 +14,12 @@ _SECONDS_BETWEEN_LOOKS = 1.0  # At the driver.
 
 def end_with(driver: int) -> None:
     """End this process when its parent ends, if that is the driver, by its process id."""
+    _end_with(os.getpid(), driver)
+
+
+@cache  # One thread watches, however many studies the process works on.
+def _end_with(process: int, driver: int) -> None:
+    """Do as `end_with`, in this process: a fork has its parent's cache, but not its threads."""
     parent = parent_process()
     if parent is not None and parent.pid == driver:
         _watch(os.getppid(), parent.sentinel)

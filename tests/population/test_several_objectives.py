@@ -22,7 +22,7 @@ from optuna_ga._population import elites, fitness
 from optuna_ga._population.fronts import crowding_distances
 from tests import oracles, several
 from tests.several import study_of_two, two_parabolas, with_values
-from tests.studies import of_four, parents, run
+from tests.studies import next_parents, of_four, parents, run
 
 VALUES = st.sampled_from([-math.inf, -2.0, 0.0, 1.0, 1.5, 3.0, 1e308, -1e308, math.inf])
 MIXED = ["minimize", "maximize"]
@@ -70,13 +70,6 @@ def test_crowding_in_a_narrow_front_before_a_far_one() -> None:
     found = crowding_distances(np.array([*narrow, *far]), np.array([0, 0, 0, 1, 1, 1]))
 
     assert found.tolist() == pytest.approx([*several.crowding(narrow), *several.crowding(far)])
-
-
-def next_parents(study: Study) -> set[int]:
-    """Return the parents of a new trial that suggests the gene `x`."""
-    trial = study.ask()
-    trial.suggest_float("x", 0.0, 1.0)
-    return set(parents(study.trials[trial.number]))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def stopping_at_five(trial: Trial) -> float:
     return sphere(trial)
 
 
+def n_threads(trial: Trial) -> float:
+    """Return the number of threads of Python in the process."""
+    trial.suggest_float("x", 0.0, 1.0)
+    return threading.active_count()
+
+
 def process_id(trial: Trial) -> float:
     """Record the process that evaluates the trial."""
     trial.set_user_attr("process", os.getpid())
@@ -353,6 +359,20 @@ def test_an_objective_is_sent_to_each_worker_once(processes: Executor, tmp_path:
     assert states(study) == [COMPLETE] * 20
     assert len(list(tmp_path.glob("pickled *"))) == 1
     assert 1 <= len(list(tmp_path.glob("unpickled *"))) <= 3
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_worker_keeps_no_thread_of_a_study_that_has_ended(tmp_path: Path, method: str) -> None:
+    """One thread waits for the driver's end, however many studies a pool works on."""
+    with ProcessPoolExecutor(1, get_context(method)) as pool:
+        found = []
+        for n in range(6):  # Of more studies than stay open.
+            (folder := tmp_path / str(n)).mkdir()
+            study = journal(folder)
+            optimize_generations(study, InParallel(n_threads, pool), 1)
+            found.append(study.trials[-1].value)
+
+    assert found == [found[0]] * 6
 
 
 def unpickled_in_a_thread(remote: Any) -> None:

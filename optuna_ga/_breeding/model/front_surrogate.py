@@ -22,7 +22,7 @@ from optuna_ga._breeding.adaptive_settings import Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.surrogate import Surrogate
 from optuna_ga._breeding.weightings import distances
-from optuna_ga._population.fronts import fronts
+from optuna_ga._population.fronts import undominated
 from optuna_ga._population.hypervolume import added_volumes
 
 _MAX_OBJECTIVES = 4  # Of which the hypervolume is measured.
@@ -56,7 +56,7 @@ class FrontSurrogate:
         if len(running):
             awaited = [predict(running)[0] for predict in predictions]
             known = np.vstack([known, np.column_stack(awaited)])
-        front = known[fronts(known) == 0]
+        front = known[undominated(known)]
 
         def rate(candidates: np.ndarray) -> np.ndarray:
             columns = [
