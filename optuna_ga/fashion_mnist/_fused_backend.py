@@ -14,7 +14,9 @@ import torch
 from optuna_ga.fashion_mnist._fused import FusedChunk
 from optuna_ga.fashion_mnist._task import ImageData
 from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._randomness import member_key
 from optuna_ga.torch._training import Epoch, Training
 
@@ -26,21 +28,30 @@ CHUNK_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 class FusedBackend:
     """Trains members of the paper's network; those of a chunk share seed and epoch.
 
+    The kernels neither clip gradients, nor know other batch sizes than the data's, nor change a
+    learning rate within an epoch. Members that want this train by `branches`.
+
     Args:
-        recipe: The settings that all members share; the learning rate stays as it is in an epoch.
+        recipe: The settings that all members share.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._capturer = Capturer(recipe.device)
         self._chunks: dict[int, FusedChunk] = {}
+        self._branches = StackBackend(recipe, ByBranches(recipe.device))
 
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train the members; see `Backend`."""
         ended: dict[int, tuple[Training, Epoch]] = {}
         classes: dict[tuple[int, int], list[int]] = {}
+        others = [position for position, each in enumerate(members) if not self._takes(each)]
+        if others:
+            results = self._branches.train_epoch([members[position] for position in others])
+            ended.update(zip(others, results, strict=True))
         for position, each in enumerate(members):
-            classes.setdefault((each.member.seed, each.n_epochs), []).append(position)
+            if position not in ended:
+                classes.setdefault((each.member.seed, each.n_epochs), []).append(position)
         for positions in classes.values():
             for part in split_evenly(positions, CHUNK_SIZES[-1]):
                 results = self._train_together([members[position] for position in part])
@@ -49,12 +60,25 @@ class FusedBackend:
 
     def release(self) -> None:
         """Free all chunks and their graphs."""
+        self._branches.release()
         self._chunks.clear()
         gc.collect()  # A chunk and its steps refer to each other.
         # Memory whose graphs are gone takes no other graph while some tensor in it lives.
         self._capturer = Capturer(self._recipe.device)
         if self._recipe.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _takes(self, training: Training) -> bool:
+        """Return whether the kernels can train a member's next epoch."""
+        member, size = training.member, self._recipe.train.batch_size
+        usual = math.isinf(member.clip_norm) and self._recipe.batch_size(member) == size
+        return usual and len({*self._rates(training)}) == 1
+
+    def _rates(self, training: Training) -> list[float]:
+        """Return the learning rates of a member's next epoch."""
+        recipe, data = self._recipe, self._recipe.train
+        n_epochs = recipe.n_epochs(training.member)
+        return training.rates(recipe.schedule, n_epochs, data.n_batches(data.batch_size))
 
     def _train_together(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train members of one seed and epoch."""
@@ -64,11 +88,8 @@ class FusedBackend:
         n_steps = data.n_batches(data.batch_size)
         settings = torch.zeros(chunk.size, 3, dtype=torch.float64)  # Empty places do not learn.
         for row, each in enumerate(members):
-            n_epochs = self._recipe.n_epochs(each.member)
-            rates = each.rates(self._recipe.schedule, n_epochs, n_steps)
-            settings[row] = torch.tensor(
-                [rates[0], each.member.momentum, each.member.weight_decay]
-            )
+            rate = self._rates(each)[0]
+            settings[row] = torch.tensor([rate, each.member.momentum, each.member.weight_decay])
         chunk.load(
             structure.views(torch.stack([each.weights for each in padded])),
             structure.views(torch.stack([each.moments[0] for each in padded])),

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
-from optuna_ga.fashion_mnist._training import image_orders
+from optuna_ga.fashion_mnist._training import image_order
 from optuna_ga.torch._data import TensorData
 
 
@@ -72,4 +72,4 @@ class ImageData(TensorData):
 
     def order(self, seed: int, epoch: int) -> Tensor:
         """Return the order `(N,)` of an epoch, that of `train`."""
-        return next(image_orders(len(self), seed, epoch))
+        return image_order(len(self), seed, epoch)

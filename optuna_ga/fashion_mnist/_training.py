@@ -10,6 +10,7 @@ Shapes: B images in a batch, N images in a data set.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -86,22 +87,43 @@ def train(
         network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
     )
     scheduler = StepLR(optimizer, step_size=1, gamma=learning_rate_decay)
-    orders = image_orders(len(training.labels), seed)
     for epoch in range(epochs):
-        key = member_key(seed, epoch)
+        key, order = member_key(seed, epoch), image_order(len(training.labels), seed, epoch)
         with computing(precision, training.labels.device):
-            training_loss = _train_epoch(network, optimizer, training, next(orders), key, info)
+            training_loss = _train_epoch(network, optimizer, training, order, key, info)
         scheduler.step()
         yield Epoch(training_loss, *evaluate(network, validation, precision, info))
 
 
-def image_orders(n: int, seed: int, first: int = 0) -> Iterator[Tensor]:
-    """Yield the order `(N,)` of `n` images in each epoch, beginning with epoch `first`."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    for _ in range(first):
-        torch.randperm(n, generator=generator, device="cpu")
-    while True:
-        yield torch.randperm(n, generator=generator, device="cpu")
+def image_order(n: int, seed: int, epoch: int) -> Tensor:
+    """Return the order `(N,)` of `n` images in an epoch, counted from 0, on the CPU."""
+    return _orders(n, seed).of(epoch)
+
+
+class _Orders:
+    """The orders of the epochs of a seed, which one generator draws one after the other.
+
+    Threads may share it.
+    """
+
+    def __init__(self, n: int, seed: int) -> None:
+        self._n = n
+        self._first = self._latest = 0, torch.Generator("cpu").manual_seed(seed).get_state()
+
+    def of(self, epoch: int) -> Tensor:
+        """Return the order `(N,)` of an epoch."""
+        reached, state = self._latest
+        if reached > epoch:
+            reached, state = self._first
+        generator = torch.Generator("cpu")
+        generator.set_state(state)
+        for _ in range(reached, epoch):
+            torch.randperm(self._n, generator=generator, device="cpu")
+        self._latest = epoch, generator.get_state()
+        return torch.randperm(self._n, generator=generator, device="cpu")
+
+
+_orders = lru_cache(maxsize=1000)(_Orders)
 
 
 def evaluate(

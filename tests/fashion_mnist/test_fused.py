@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +15,8 @@ import torch
 
 from optuna_ga.fashion_mnist._data import load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.torch import Capturer
+from optuna_ga.fashion_mnist._task import ImageData, ImageTask
+from optuna_ga.torch import Capturer, Cosine, Member, PopulationTrainer
 
 if os.environ.get("CI") != "true":  # There its absence is an error.
     pytest.importorskip("triton")
@@ -20,6 +24,7 @@ import triton
 
 from optuna_ga.fashion_mnist import _fused_kernels
 from optuna_ga.fashion_mnist._fused import FusedChunk, pack, unpack
+from optuna_ga.fashion_mnist._fused_backend import FusedBackend
 
 SHARED_MEMORY_OF_A_HOPPER = 227 * 1024
 TYPES = {
@@ -57,6 +62,33 @@ def test_interpreted_kernels_equal_the_loop_in_float32(dropout: str) -> None:
 
     assert of_weights < 2e-6
     assert of_results < 2e-6
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"clip_norm": 0.1}, {"batch_size": 3}, {"schedule": Cosine()}],
+    ids=["clipped", "batch size", "schedule"],
+)
+def test_what_the_kernels_cannot_do_is_done_by_branches(own: dict[str, Any]) -> None:
+    """Such members train as in the loop, and not as if they had the usual settings."""
+    images = load_subset(torch.device("cpu")).training
+    members = [Member(0.1, 0.5, **own), Member(0.02, seed=1, **own)]
+
+    def trained(backend: Any, members: list[Member]) -> list[list[float]]:
+        trainer = PopulationTrainer(
+            ImageTask(partial(initial_network, device=torch.device("cpu"))),
+            train=ImageData(images.take(slice(8)), 4, torch.float32),
+            validation=ImageData(images.take(slice(3000, 3004)), 4, torch.float32),
+            epochs=2, optimizer="sgd", backend=backend, device="cpu",
+        )  # fmt: skip
+        epochs = [each.epochs for each in trainer.train(members)]
+        return [[epoch.training_loss for epoch in each] for each in epochs]
+
+    expected = trained("loop", members)
+    none: Any = {"clip_norm": math.inf, "batch_size": None, "schedule": None}
+    usual = trained("loop", [replace(each, **none) for each in members])
+    assert trained(FusedBackend, members) == [pytest.approx(each, rel=1e-5) for each in expected]
+    assert usual != expected
 
 
 class Recorder:

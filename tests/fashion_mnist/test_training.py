@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from optuna_ga.fashion_mnist import _training
 from optuna_ga.fashion_mnist._data import Images, load_subset, normalize
 from optuna_ga.fashion_mnist._network import Network, initial_network
-from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
+from optuna_ga.fashion_mnist._training import DivergedError, evaluate, image_order, train
 
 CPU = torch.device("cpu")
 
@@ -105,6 +105,18 @@ def test_training_is_sgd_with_decaying_learning_rate(
     assert number == 2
     for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("epochs", [(0, 1, 2, 3), (3, 0, 2, 2, 1), (50, 7)])
+def test_orders_are_those_of_one_generator(epochs: tuple[int, ...]) -> None:
+    """In whatever order epochs are asked for, and beside other seeds and sizes."""
+    generator = torch.Generator().manual_seed(3)
+    drawn = [torch.randperm(9, generator=generator) for _ in range(51)]
+
+    for epoch in epochs:
+        assert image_order(9, 4, epoch).tolist() != drawn[epoch].tolist()
+        assert len(image_order(8, 3, epoch)) == 8
+        assert image_order(9, 3, epoch).tolist() == drawn[epoch].tolist()
 
 
 def plain_step(
