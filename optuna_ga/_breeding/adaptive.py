@@ -59,7 +59,7 @@ class AdaptiveProposer(Proposer):
         n_fittest = MAX_TRIALS if settings.surrogate or several else settings.constants.n_parents
         super().__init__(seed, settings.population_size, n_fittest)
         tuning = settings.constants
-        self._tuning = replace(tuning, later=None) if several else tuning
+        self._tuning = replace(tuning, later=None, wall_ratio=math.inf) if several else tuning
         self._n_objectives = n_objectives
         self._surrogate: Surrogate | None = None
         self._front_surrogate: FrontSurrogate | None = None

@@ -153,7 +153,8 @@ class Surrogate:
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
-        return warped(ranks, stage.warp_quantile, self._objective, stage.max_loss_ratio)
+        limits = stage.max_loss_ratio, stage.wall_ratio
+        return warped(ranks, stage.warp_quantile, self._objective, *limits)
 
     def known_losses(self, matrix: TrialMatrix) -> np.ndarray:
         """Return the losses `(n,)` of the trials of `learnt_rows` on the model's scale.

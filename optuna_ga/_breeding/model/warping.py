@@ -2,10 +2,10 @@
 
 It does not change if an objective is shifted or multiplied. Losses far above the good ones count
 alike, so that astronomical ones of trainings that diverge leave the good ones apart. Those of the
-front, which may span decades with several objectives, are told apart in any case. Infeasible
-trials lie above the worst feasible one, the farther the more they violate, so that a model knows
-on which side of a constraint the feasible trials are. While there is no feasible trial, the
-violation is the loss.
+front, which may span decades with several objectives, are told apart in any case. Infinite losses
+and infeasible trials are a wall, the higher the more these violate, so that a model knows on which
+side of a constraint the feasible trials are. While there is no feasible trial, the violation is
+the loss.
 
 Shapes: n trials, v infeasible trials.
 """
@@ -30,12 +30,15 @@ def warped(
     quantile: float,
     objective: int = 0,
     max_loss_ratio: float = math.inf,
+    wall_ratio: float = math.inf,
 ) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
     A failed trial counts as the worst feasible one, and while there is none as the worst of all.
-    An infeasible trial counts as worse than that, by up to a deviation. A pruned trial counts as
-    its rank's loss, see `pruned_losses`, but as no better than half of the complete trials.
+    An infinite loss counts as the height of a wall, and an infeasible trial as more than that, by
+    up to a deviation. A low wall lets a smooth model see what lies at its foot. A pruned trial
+    counts as its rank's loss, see `pruned_losses`, but as no better than half of the complete
+    trials.
 
     Args:
         ranks: The trials' ranks; None for failed trials.
@@ -45,6 +48,8 @@ def warped(
         max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
             above the best, without those that tie with it, or as the greatest of the front if
             that is more. At least 1.
+        wall_ratio: The wall is so many times that quantile high, or as high as the worst loss if
+            that is less. At least 1.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -59,12 +64,13 @@ def warped(
     worst, middle, best = _greatest(found, max_loss_ratio), float(np.median(found)), min(found)
     if worst < max(found):
         worst = max(worst, _greatest_of_front(ranks, objective))
-    losses = np.array([_eighth(rank, objective, worst, middle) for rank in ranks])
+    wall = min(worst, _greatest(found, wall_ratio))
+    losses = np.array([_eighth(rank, objective, worst, wall, middle) for rank in ranks])
     scaled = _log_above(losses.clip(best, worst), quantile)
     infeasible = np.array([rank is not None and rank.violation > 0.0 for rank in ranks], bool)
     if infeasible.any():
         violations = _violations(ranks)[infeasible]
-        scaled[infeasible] = scaled.max() + _above_feasible(violations, scaled)
+        scaled[infeasible] += _above_feasible(violations, scaled)
     return _standardized(scaled)
 
 
@@ -85,10 +91,11 @@ def _greatest_of_front(ranks: Sequence[Rank | None], objective: int) -> float:
     return max(filter(math.isfinite, losses), default=-math.inf) / 8
 
 
-def _eighth(rank: Rank | None, objective: int, worst: float, middle: float) -> float:
-    if rank is None or rank.violation > 0 or math.isnan(rank.losses[objective]):
+def _eighth(rank: Rank | None, objective: int, worst: float, wall: float, middle: float) -> float:
+    if rank is None or math.isnan(rank.losses[objective]):
         return worst
-    loss = rank.losses[objective] / 8
+    is_wall = rank.violation > 0 or rank.losses[objective] == math.inf
+    loss = wall if is_wall else rank.losses[objective] / 8
     return max(loss, middle) if rank.pruned else loss
 
 

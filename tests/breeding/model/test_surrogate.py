@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -15,7 +17,7 @@ from optuna import Trial
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga import GASampler
+from optuna_ga import AdaptiveSettings, GASampler
 from optuna_ga._breeding.adaptive_settings import MODELLED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.learnt_rows import learnt_rows
@@ -259,6 +261,52 @@ def test_the_limit_knows_trials_with_a_loss_alone() -> None:
     assert np.diff(limited[:5]) / (limited[1] - limited[0]) == pytest.approx(
         np.diff(expected) / np.log(2.0)
     )
+
+
+def test_infinite_losses_and_infeasible_trials_are_a_wall() -> None:
+    """It is twice the 0.3-quantile high, higher where violated, and never above the worst loss."""
+    values = [0.0, 1.0, 2.0, 3.0, 50.0]
+    ranks = [fitness.rank(added(value), [MINIMIZE]) for value in values]
+    trials = added(math.inf), violating(0.5, 1.0), violating(0.5, 2.0)
+    others = [*(fitness.rank(trial, [MINIMIZE]) for trial in trials), None]
+    found, full = warped([*ranks, *others], 0.0, wall_ratio=2.0), warped([*ranks, *others], 0.0)
+    low = warped([*ranks[:2], *others], 0.0, wall_ratio=2.0)
+
+    infinite, infeasible, worse, failed_one = found[5:]
+    assert infinite == found[2] < infeasible < worse < found[4] == failed_one
+    assert full[4] == full[5] == full[8] < full[6] < full[7]
+    assert low[1] == low[2] == low[5] < low[3] < low[4]
+
+
+def searched(seed: int, is_infinite: bool, **changes: Any) -> float:
+    """Return how far a search ends from the best point, at the foot of a diagonal cliff."""
+
+    def objective(trial: Trial) -> float:
+        x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
+        beyond = 0.6 * x + 0.8 * y - 0.7
+        if is_infinite:
+            return math.inf if beyond > 0.0 else (x - 0.7) ** 2 + (y - 0.6) ** 2
+        trial.set_constraint("beyond", beyond)
+        return (x - 0.7) ** 2 + (y - 0.6) ** 2
+
+    settings = GASampler.adaptive(seed=seed).settings
+    assert isinstance(settings, AdaptiveSettings)
+    tuning = settings.constants
+    assert tuning.later is not None
+    later = replace(tuning.later, **changes)
+    settings = replace(settings, tuning=replace(tuning, later=later, **changes))
+    study = optuna.create_study(sampler=GASampler.from_settings(settings))
+    study.optimize(objective, n_trials=60)
+    return study.best_value - 0.2**2
+
+
+@pytest.mark.parametrize("is_infinite", [True, False])
+def test_a_low_wall_lets_the_search_reach_its_foot(is_infinite: bool) -> None:
+    """It ends nearer to the optimum than beside a wall as high as the worst loss."""
+    low = [searched(seed, is_infinite) for seed in range(8)]
+    high = [searched(seed, is_infinite, wall_ratio=math.inf) for seed in range(8)]
+
+    assert np.mean(low) < 0.5 * np.mean(high)
 
 
 def test_losses_of_the_front_count_as_they_are() -> None:
