@@ -15,6 +15,7 @@ from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga.torch._arguments import checked_dropped
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._dispatcher import Dispatcher
+from optuna_ga.torch._errors import RefusedError
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._training import Epoch, Training
 
@@ -65,6 +66,8 @@ class Groups:
         for position, start in enumerate(starts):
             groups.setdefault(self._recipe.group(start), {})[position] = start
         self._warn_of_idle(each for group in groups.values() for each in group.values())
+        for group in groups.values():
+            self._dispatcher.warn_of_loss([*group.values()])
         ended = [Trained([], None) for _ in starts]
         words = f"training {len(starts)} network{'s' * (len(starts) > 1)}"
         with progress_bar(
@@ -121,7 +124,8 @@ class Groups:
             if fail is None:
                 raise
             of_data = self._is_of_data(error)
-            if is_repeated if of_data else len(alive) == 1:
+            is_final = len(alive) == 1 or isinstance(error, RefusedError)
+            if is_repeated if of_data else is_final:
                 for position in alive:
                     fail(position, error)
                 return {}

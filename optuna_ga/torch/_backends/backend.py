@@ -46,6 +46,11 @@ class Recipe(NamedTuple):
         """Return the number of epochs of a member's training."""
         return member.epochs or self.epochs
 
+    def shares_batches(self, members: Sequence[Training]) -> bool:
+        """Return whether members see the same batches in the same order."""
+        by_loader = isinstance(self.train, LoaderData)
+        return by_loader or len({(each.member.seed, each.n_epochs) for each in members}) == 1
+
     def group(self, training: Training) -> Hashable:
         """Return a key that is equal for members that can train as one."""
         by_loader = isinstance(self.train, LoaderData) or isinstance(self.validation, LoaderData)
