@@ -17,12 +17,16 @@ from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._dispatcher import Dispatcher
 from optuna_ga.torch._errors import RefusedError
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._signature import changed_attributes, value_key
 from optuna_ga.torch._training import Epoch, Training
 
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None
 # if they diverged; returns the positions of members to train no further, None if there is none.
 AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
 Fail = Callable[[int, Exception], object]
+
+# Attributes by which `torch.compile` and `nn.Module.compile` make each network one of its own.
+_COMPILERS = ("_torchdynamo_wrapper_id", "_compiled_call_impl")
 
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
@@ -57,6 +61,7 @@ class Groups:
         self._recipe = recipe
         self._dispatcher = dispatcher
         self._shows_progress = shows_progress
+        self._has_warned = False  # Of members that do not train as one.
 
     def train(
         self, starts: Sequence[Training], after_epoch: AfterEpoch | None, fail: Fail | None
@@ -66,6 +71,7 @@ class Groups:
         for position, start in enumerate(starts):
             groups.setdefault(self._recipe.group(start), {})[position] = start
         self._warn_of_idle(each for group in groups.values() for each in group.values())
+        self._warn_of_splits(groups)
         for group in groups.values():
             self._dispatcher.warn_of_loss([*group.values()])
         ended = [Trained([], None) for _ in starts]
@@ -166,9 +172,42 @@ class Groups:
                 )
                 return
 
+    def _warn_of_splits(self, groups: Mapping[Hashable, Mapping[int, Training]]) -> None:
+        """Warn, once, if members of equal settings have groups of their own for an attribute."""
+        if self._has_warned:
+            return
+        firsts = [next(iter(group.values())) for group in groups.values()]
+        alike: dict[Hashable, list[Training]] = {}
+        for each in firsts:
+            by_size = self._recipe.group(each)[1:]
+            alike.setdefault((value_key(dict(each.member.model)), by_size), []).append(each)
+        for one, *others in alike.values():
+            names = (
+                changed_attributes(one.structure.key, others[0].structure.key) if others else []
+            )
+            if names:
+                self._has_warned = True
+                warnings.warn(_of_split(names, 1 + len(others)), RuntimeWarning, stacklevel=5)
+                return
+
     def _n_epochs(self, group: Mapping[int, Training]) -> int:
         """Return the number of epochs of the longest training."""
         return max(self._recipe.n_epochs(training.member) for training in group.values())
+
+
+def _of_split(names: Sequence[str], n_groups: int) -> str:
+    """Return what to do about attributes that keep networks from training as one."""
+    by_compiler = any(name.rpartition(".")[2] in _COMPILERS for name in names)
+    advice = (
+        "Leave out `torch.compile`, which does not gain where networks train as one."
+        if by_compiler
+        else "Leave it out, or make a tensor a buffer by `register_buffer`."
+    )
+    return (
+        "`task.model` must return networks that differ in parameters and buffers alone for equal "
+        "`Member.model`, or they cannot train as one, but they differ in the attribute "
+        f"`{names[0]}` and train in {n_groups} groups, one after the other. {advice}"
+    )
 
 
 def _is_finite(epoch: Epoch) -> bool:

@@ -51,7 +51,7 @@ class Recipe(NamedTuple):
         by_loader = isinstance(self.train, LoaderData)
         return by_loader or len({(each.member.seed, each.n_epochs) for each in members}) == 1
 
-    def group(self, training: Training) -> Hashable:
+    def group(self, training: Training) -> tuple[Hashable, ...]:
         """Return a key that is equal for members that can train as one."""
         by_loader = isinstance(self.train, LoaderData) or isinstance(self.validation, LoaderData)
         age = training.n_epochs if by_loader else None  # A loader's epoch is that of all.
