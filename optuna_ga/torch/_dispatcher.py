@@ -32,10 +32,12 @@ from optuna_ga.torch._examination import examine
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._schedules import check_factors
+from optuna_ga.torch._shared_state import call_again
 from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._steps import lengths, try_length
 from optuna_ga.torch._structure import Structure, copy_of
 from optuna_ga.torch._task import Member, check_model
+from optuna_ga.torch._traces import Traces, traceless
 from optuna_ga.torch._training import Epoch, Training
 
 MakeBackend = Callable[[Recipe], Backend]
@@ -113,6 +115,8 @@ class Dispatcher:
         if name not in self._backends:
             self._release()  # The memory of other backends.
             self._backends[name] = self._makers[name](self._recipe)
+        changes_task = self.verdict(members[0]).no_threads
+        traces = Traces(self._recipe) if name == "vmap" and changes_task else None
         try:
             return self._backends[name].train_epoch(members)
         except RuntimeError as error:
@@ -122,6 +126,8 @@ class Dispatcher:
             if verdict is None:
                 raise
             self.verdicts[members[0].structure.key] = verdict
+            if traces is not None:
+                traces.undo()
             if self._backend != "auto":
                 raise RefusedError(self._backend, verdict.against(self._backend)) from error
         self.warn_of_loss(members)
@@ -266,12 +272,18 @@ class Dispatcher:
         for length in lengths(self._recipe, training):
             if length not in tried:
                 with suppress(torch.OutOfMemoryError):  # A training makes room.
-                    if try_length(self._recipe, training, length) and not verdict.loop_only:
+                    if self._draws(training, length) and not verdict.loop_only:
                         verdict = self.verdicts[key] = DRAWS
                 tried.add(length)
                 self._facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):
             raise RefusedError(self._backend, reason)
+
+    def _draws(self, training: Training, length: int) -> bool:
+        """Return whether a step on a batch of a length draws from global generators."""
+        step = partial(try_length, self._recipe, training, length)
+        with traceless(self._recipe, step):
+            return step()
 
     def verdict(self, training: Training) -> Verdict:
         """Return how a network can be trained, examined once for each structure."""
@@ -286,7 +298,8 @@ class Dispatcher:
                 other = training
             shared = self._share_parts
             own = structure.new() if shared else structure.prepared(self.model(member))
-            self.verdicts[key] = examine(self._recipe, own, training, other)
+            with traceless(self._recipe, partial(call_again, self._recipe, training)):
+                self.verdicts[key] = examine(self._recipe, own, training, other)
             self.metric_names = training.structure.metric_names
             self._facts[key] = training.structure.facts()
             self._tried[key] = {max(lengths(self._recipe, training))}

@@ -38,7 +38,7 @@ from optuna_ga.torch._environment import python_seeded, seeded
 from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
-from optuna_ga.torch._shared_state import change_by_a_call, tensors_of
+from optuna_ga.torch._shared_state import changes_by_calls, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
 from optuna_ga.torch._steps import (
     computed,
@@ -90,10 +90,15 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     if drew:
         return DRAWS
     verdict = verdict._replace(convolution=convolution, products=structure.products)
+    changes = changes_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
         verdict = verdict._replace(no_threads=_ONE_CACHE)
-    elif change := change_by_a_call(recipe, pair[0]):
-        verdict = verdict._replace(no_threads=f"calls change `{change}`, which threads share")
+    elif changes.name:
+        words = f"calls change `{changes.name}`, which threads share"
+        verdict = verdict._replace(no_threads=words)
+    if changes.tensor:
+        words = f"calls keep a tensor in `{changes.tensor}`, which has no numbers after `vmap`"
+        verdict = verdict._replace(keeps=words)
     structure.needs_one_thread = bool(verdict.no_threads)
     return verdict
 

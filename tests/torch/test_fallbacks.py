@@ -21,36 +21,44 @@ ALIKE = [Member(0.01 * (n + 1), momentum=0.5) for n in range(4)]  # Of equal see
 
 
 class Reporting(Classes):
-    """A task that reads its loss in one call of ten, and has an effect of the number of calls."""
+    """A task that reads its loss in one call of three, once its trainer is made."""
 
     def __init__(self) -> None:
         super().__init__(mlp)
-        self.k = 0
+        self.k, self.reads = 0, False
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         loss = super().loss(model, batch)
         self.k += 1
-        if self.k % 10 == 0:
+        if self.reads and self.k % 3 == 0:
             self.last = f"{loss.item():.3f}"
         return loss
 
 
-def test_what_a_later_call_reads_is_trained_separately() -> None:
-    """The warning names the line."""
-    with pytest.warns(RuntimeWarning, match=r"steer Python .in .*test_fallbacks.py, line \d+: "):
-        ended = trained(Reporting(), rows, FOUR)
-
-    check_as_by_hand(Reporting(), ended, FOUR)
+def trainer(task: Any, **options: Any) -> PopulationTrainer:
+    """Return a trainer for two epochs of four steps."""
+    data: Any = {"train": rows(30), "validation": rows(20)}
+    made = PopulationTrainer(task, **data, epochs=2, optimizer="sgd", device="cpu", **options)
+    task.reads = True
+    return made
 
 
 def study_of(task: Any, **options: Any) -> optuna.Study:
     """Return a study of two generations of four trials."""
     study = optuna.create_study(sampler=GASampler(4, seed=0))
-    data: Any = {"train": rows(30), "validation": rows(20)}
-    trainer = PopulationTrainer(task, **data, epochs=2, optimizer="sgd", device="cpu", **options)
-    objective = trainer.objective(lambda trial: FOUR[trial.number % 4])
+    objective = trainer(task, **options).objective(lambda trial: FOUR[trial.number % 4])
     optimize_generations(study, objective, 2, catch=ValueError)
     return study
+
+
+def test_what_a_later_call_reads_is_trained_separately() -> None:
+    """The warning names the line, and nothing is left of what was tried."""
+    task = Reporting()
+    with pytest.warns(RuntimeWarning, match=r"steer Python .in .*test_fallbacks.py, line \d+: "):
+        ended = trainer(task).train(FOUR)
+
+    check_as_by_hand(Reporting(), ended, FOUR)
+    assert task.k == 2 * 4 * 4
 
 
 @pytest.mark.filterwarnings("ignore:Networks are trained separately")
@@ -65,7 +73,7 @@ def test_what_a_later_call_reads_is_refused_by_vmap_once() -> None:
     """In the first epoch, for all members."""
     words = r"^`backend` must not be 'vmap' .*steer Python .in .*test_fallbacks.py"
     with pytest.raises(ValueError, match=words):
-        trained(Reporting(), rows, FOUR, backend="vmap")
+        trainer(Reporting(), backend="vmap").train(FOUR)
     study = study_of(Reporting(), backend="vmap")
 
     assert {trial.state for trial in study.trials} == {TrialState.FAIL}

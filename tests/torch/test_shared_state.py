@@ -217,6 +217,7 @@ class Watching(Classes):
 
 
 @pytest.mark.parametrize("backend", ["loop", "vmap", "branches", "auto"])
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
 def test_a_hook_may_be_a_method_of_the_task(backend: str) -> None:
     """The task, of which no copy is made."""
     check_as_by_hand(Watching(), trained(Watching(), rows, FOUR, backend=backend), FOUR)
