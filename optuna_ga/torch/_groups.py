@@ -182,10 +182,7 @@ class Groups:
             by_size = self._recipe.group(each)[1:]
             alike.setdefault((value_key(dict(each.member.model)), by_size), []).append(each)
         for one, *others in alike.values():
-            names = (
-                changed_attributes(one.structure.key, others[0].structure.key) if others else []
-            )
-            if names:
+            if others and (names := _splitting(one, others[0])):
                 self._has_warned = True
                 warnings.warn(_of_split(names, 1 + len(others)), RuntimeWarning, stacklevel=5)
                 return
@@ -193,6 +190,13 @@ class Groups:
     def _n_epochs(self, group: Mapping[int, Training]) -> int:
         """Return the number of epochs of the longest training."""
         return max(self._recipe.n_epochs(training.member) for training in group.values())
+
+
+def _splitting(one: Training, other: Training) -> list[str]:
+    """Return the attributes that keep networks with the same parameters and buffers apart."""
+    mine: Any = one.structure.key
+    theirs: Any = other.structure.key
+    return changed_attributes(mine, theirs) if mine[0] == theirs[0] else []
 
 
 def _of_split(names: Sequence[str], n_groups: int) -> str:

@@ -118,9 +118,11 @@ def _changes(before: State, after: State) -> Changes:
         if key not in after:
             continue  # Whatever held it has changed.
         for label in differing(held, after[key].parts):
-            name = name or named(held.name, label)
+            # A list may grow, so none of its places is named.
+            place = held.name if isinstance(label, int) else named(held.name, label)
+            name = name or place
             if held.name.startswith("task") and _holds_tensors(after[key].parts.get(label)):
-                tensor = tensor or named(held.name, label)
+                tensor = tensor or place
     return Changes(name, tensor)
 
 

@@ -28,7 +28,7 @@ from optuna_ga.torch._reached import (
 )
 from optuna_ga.torch._signature import attributes_of
 
-_MAX_NUMBERS = 1_000_000  # Of a tensor that is copied; a larger one holds data.
+_MAX_NUMBERS = 10_000_000  # Of all tensors that are copied, the nearest ones; others hold data.
 _CONTAINERS = (list, set, deque, dict)
 _OWN = (
     Tensor, np.ndarray, nn.Module, TensorData, FunctionType, MethodType, SimpleNamespace, type,
@@ -64,16 +64,18 @@ class _Copy:
 class Traces:
     """The state before calls of a task, of its data, and of the globals that they use.
 
-    The objects of libraries stay as they are, as do tensors of more than a million numbers.
+    The objects of libraries stay as they are, as do tensors beyond ten million numbers.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._roots = roots_of(recipe)
-        before = reached(self._roots)
-        self._before = {
-            key: _Copy(before[key], _content(before[key].value))
-            for key in _own(before, self._roots.values())
-        }
+        self._before: dict[int, _Copy] = {}
+        before, n_left = reached(self._roots), _MAX_NUMBERS
+        for key in _own(before, self._roots.values()):
+            held = before[key]
+            n = _n_numbers(held.value)
+            self._before[key] = _Copy(held, _content(held.value) if n <= n_left else None)
+            n_left -= n if n <= n_left else 0
 
     def undo(self, again: Callable[[], object] | None = None) -> None:
         """Undo what has changed since.
@@ -154,12 +156,19 @@ def _parts(held: Held) -> Parts:
         return held.parts
 
 
+def _n_numbers(value: Any) -> int:
+    """Return the numbers of a tensor or an array; 0 for anything else."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    return int(value.size) if isinstance(value, np.ndarray) else 0
+
+
 def _content(value: Any) -> Any:
-    """Return a copy of a container, or of few numbers; else None."""
-    if isinstance(value, Tensor) and value.numel() <= _MAX_NUMBERS:
+    """Return a copy of a container, or of numbers; else None."""
+    if isinstance(value, Tensor):
         with suppress(Exception):  # Of one without numbers.
             return value.detach().clone()
-    if isinstance(value, np.ndarray) and value.size <= _MAX_NUMBERS:
+    if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, dict):
         return dict(value.items())

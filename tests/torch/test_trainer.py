@@ -459,6 +459,10 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
         ("cpu", 3, Verdict("", "", 0, 150_000), "threads"),
         ("cpu", 20, Verdict("", "", 0, 150_001), "threads"),
         ("cpu", 20, Verdict("", "", 20_000, 50_000), "threads"),
+        ("cpu", 20, Verdict("", "", 20_000, 50_000, no_threads="it counts"), "loop"),
+        ("cpu", 3, Verdict("", "", 0, 150_000, no_threads="it counts"), "loop"),
+        ("cpu", 4, Verdict("", "", 0, 150_000, no_threads="it counts"), "vmap"),
+        ("cpu", 4, Verdict("", "", no_threads="it counts", keeps="it keeps a tensor"), "loop"),
     ],
 )
 def test_auto_chooses_by_device_size_and_verdict(
