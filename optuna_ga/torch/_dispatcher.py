@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,7 +37,7 @@ from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._steps import lengths, try_length
 from optuna_ga.torch._structure import Structure, copy_of
 from optuna_ga.torch._task import Member, check_model
-from optuna_ga.torch._traces import Traces, traceless
+from optuna_ga.torch._traces import traceless, traceless_if_failed
 from optuna_ga.torch._training import Epoch, Training
 
 MakeBackend = Callable[[Recipe], Backend]
@@ -115,10 +115,10 @@ class Dispatcher:
         if name not in self._backends:
             self._release()  # The memory of other backends.
             self._backends[name] = self._makers[name](self._recipe)
-        changes_task = self.verdict(members[0]).no_threads
-        traces = Traces(self._recipe) if name == "vmap" and changes_task else None
+        may_leave_traces = name == "vmap" and self.verdict(members[0]).no_threads
         try:
-            return self._backends[name].train_epoch(members)
+            with traceless_if_failed(self._recipe) if may_leave_traces else nullcontext():
+                return self._backends[name].train_epoch(members)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
                 raise torch.OutOfMemoryError(str(error)) from error
@@ -126,8 +126,6 @@ class Dispatcher:
             if verdict is None:
                 raise
             self.verdicts[members[0].structure.key] = verdict
-            if traces is not None:
-                traces.undo()
             if self._backend != "auto":
                 raise RefusedError(self._backend, verdict.against(self._backend)) from error
         self.warn_of_loss(members)

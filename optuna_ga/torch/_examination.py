@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.method import Numbers
+from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict
@@ -51,6 +51,7 @@ from optuna_ga.torch._steps import (
 )
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache, set_by_hooks
+from optuna_ga.torch._traces import traceless
 from optuna_ga.torch._training import Training
 
 _SMALL = 1e-6
@@ -148,7 +149,7 @@ def _reason_against_vmap(recipe: Recipe, plain: _Plain, batch: Any) -> str:
         Exception: Whatever fails by `vmap`.
     """
     rounds = plain.pair[0].structure.rounds
-    with _rules_checked() as missing, seeded(0, recipe.device):
+    with _vmap_watched(recipe) as missing:
         found, metrics = computed(recipe, ByVmap(), plain.pair, batch)
     if missing:
         return missing[0]
@@ -165,14 +166,15 @@ def _reason_against_separate(recipe: Recipe, plain: _Plain, batch: Any) -> str:
     """Return why `vmap` is not right on batches of the members' own; empty if it is."""
     structure = plain.pair[0].structure
     own = tree_map(lambda rows: torch.stack([rows, rows.flip(0)]), batch)
+
+    def by(method: Method) -> list[Tensor]:
+        numbers = numbers_of(recipe, plain.pair)
+        return differentiated(recipe, method, structure, numbers, own, shared=False)
+
     try:
-        with _rules_checked() as missing:
-            expected, found = (
-                differentiated(
-                    recipe, method, structure, numbers_of(recipe, plain.pair), own, shared=False
-                )
-                for method in (ByBranches(_CPU), ByVmap())
-            )
+        expected = by(ByBranches(_CPU))
+        with _vmap_watched(recipe) as missing:
+            found = by(ByVmap())
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         return against_vmap(error)
     return missing[0] if missing else _differing(expected, found, structure.rounds)
@@ -186,10 +188,17 @@ def _differing(expected: list[Tensor], found: list[Tensor], rounds: bool) -> str
 
 
 @contextmanager
-def _rules_checked() -> Iterator[list[str]]:
-    """Yield a list that gets the operations for which `vmap` has no rule."""
+def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
+    """Yield a list that gets the operations for which `vmap` has no rule, and undo its traces.
+
+    For what `vmap` leaves in a task nobody else can compute with.
+    """
     missing: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        seeded(0, recipe.device),
+        traceless(recipe),
+    ):
         warnings.simplefilter("always")
         yield missing
     words = [str(each.message) for each in caught]

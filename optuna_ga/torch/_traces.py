@@ -47,6 +47,17 @@ def traceless(recipe: Recipe, again: Callable[[], object] | None = None) -> Iter
         traces.undo(again)
 
 
+@contextmanager
+def traceless_if_failed(recipe: Recipe) -> Iterator[None]:
+    """Undo all that calls of the task in a context leave behind if it ends by an error."""
+    traces = Traces(recipe)
+    try:
+        yield
+    except Exception:
+        traces.undo()
+        raise
+
+
 @dataclass(frozen=True)
 class _Copy:
     """An object before calls.

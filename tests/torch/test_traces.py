@@ -142,6 +142,37 @@ def test_auto_leaves_tensors_that_have_numbers() -> None:
     assert torch.allclose(numbers_of(task.history), numbers_of(expected.history))
 
 
+class Averaged(Classes):
+    """A task that averages losses in an object, which metrics read and reset."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+        self.mean = SimpleNamespace(total=torch.zeros(()), n=0)
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        loss = super().loss(model, batch)
+        self.mean.total = self.mean.total + loss.detach()
+        self.mean.n += 1
+        return loss
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        self.latest = self.mean.total / max(self.mean.n, 1)
+        self.mean.total, self.mean.n = torch.zeros(()), 0
+        return super().metrics(model, batch)
+
+
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+@pytest.mark.parametrize("backend", ["auto", "loop", "branches"])
+def test_what_vmap_leaves_in_an_examination_is_nobodys(backend: str) -> None:
+    """Other calls could not compute with it."""
+    task = Averaged()
+    subject = trainer(task, backend=backend)
+    assert (task.mean.total.item(), task.mean.n) == (0, 0)
+    assert not hasattr(task, "latest")
+
+    check_as_by_hand(Averaged(), subject.train(FOUR), FOUR)
+
+
 class Scaled(Classes):
     """A task that counts, and makes a constant of the batch's type in its first call."""
 
