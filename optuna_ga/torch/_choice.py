@@ -34,6 +34,10 @@ class Verdict(NamedTuple):
         no_outside: Reason against numbers from outside of a module, which `vmap` and `branches`
             compute with; empty if there is none.
         no_threads: Reason against several threads of Python; empty if there is none.
+        no_separate: Reason against `vmap` for members that see batches of their own; empty if
+            there is none.
+        keeps: Reason to call the task for each member by itself, though others can, too; empty if
+            there is none.
     """
 
     loop_only: str
@@ -42,6 +46,15 @@ class Verdict(NamedTuple):
     products: int = 0
     no_outside: str = ""
     no_threads: str = ""
+    no_separate: str = ""
+    keeps: str = ""
+
+    def for_group(self, *, shares_batches: bool) -> Verdict:
+        """Return the verdict on members that see the same batches, or have their own."""
+        if shares_batches or self.no_vmap or not self.no_separate:
+            return self
+        words = f"members of different seeds have batches of their own, and {self.no_separate}"
+        return self._replace(no_vmap=words)
 
     def against(self, backend: str) -> str:
         """Return the reason against a backend, or "auto"; empty if there is none."""
@@ -71,10 +84,22 @@ def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:
         if verdict.convolution > _LARGE_CONVOLUTION:
             return "branches", "large convolutions are slower as groups of one"
         return "vmap", "on a GPU one operation for all members is the fastest"
+    if verdict.keeps:
+        return "loop", verdict.keeps
+    is_small = not verdict.convolution and verdict.products <= _FEW_PRODUCTS
+    if is_small and n_members >= _FEW_MEMBERS and not verdict.no_vmap:
+        return "vmap", "many small networks share the overhead of each operation"
     if verdict.no_threads:
-        return ("loop", verdict.no_threads) if verdict.no_vmap else ("vmap", verdict.no_threads)
-    if verdict.no_vmap:
-        return "threads", verdict.no_vmap
-    if verdict.convolution or verdict.products > _FEW_PRODUCTS or n_members < _FEW_MEMBERS:
-        return "threads", "on a CPU only many small networks without convolutions gain by vmap"
-    return "vmap", "many small networks share the overhead of each operation"
+        return "loop", "; ".join(filter(None, (verdict.no_vmap, verdict.no_threads)))
+    few = "on a CPU only many small networks without convolutions gain by vmap"
+    return "threads", verdict.no_vmap or few
+
+
+def loss_by(recipe: Recipe, n_members: int, verdict: Verdict) -> str:
+    """Return the reason why a backend is not the one that is expected to be the fastest.
+
+    Empty if it is, as where a CPU takes threads whatever `vmap` refuses.
+    """
+    free = Verdict("", "", verdict.convolution, verdict.products)
+    name, reason = choose(recipe, n_members, verdict)
+    return "" if name == choose(recipe, n_members, free)[0] else reason

@@ -50,7 +50,7 @@ def repeats_metrics(one: Sequence[Tensor], other: Sequence[Tensor], rounds: bool
     pairs = [
         (mine, theirs)
         for mine, theirs in zip(one, other, strict=True)
-        if not (rounds and theirs.is_cuda and _is_whole(mine) and _is_whole(theirs))
+        if not (rounds and theirs.is_cuda and is_whole(mine) and is_whole(theirs))
     ]
     return repeats([mine for mine, _ in pairs], [theirs for _, theirs in pairs], rounds)
 
@@ -69,5 +69,6 @@ def contiguous(model: nn.Module) -> nn.Module:
     return model
 
 
-def _is_whole(tensor: Tensor) -> bool:
+def is_whole(tensor: Tensor) -> bool:
+    """Return whether all numbers are whole."""
     return torch.equal(tensor, tensor.round())

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,17 +25,19 @@ from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import DRAWS, Verdict, choose
+from optuna_ga.torch._choice import DRAWS, Verdict, choose, loss_by
 from optuna_ga.torch._environment import seeded
-from optuna_ga.torch._errors import first_line
+from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
 from optuna_ga.torch._examination import examine
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._schedules import check_factors
+from optuna_ga.torch._shared_state import call_again
 from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._steps import lengths, try_length
 from optuna_ga.torch._structure import Structure, copy_of
 from optuna_ga.torch._task import Member, check_model
+from optuna_ga.torch._traces import traceless, traceless_if_failed
 from optuna_ga.torch._training import Epoch, Training
 
 MakeBackend = Callable[[Recipe], Backend]
@@ -87,7 +89,7 @@ class Dispatcher:
         self._facts: dict[Hashable, dict[str, Any]] = {}
         self._tried: dict[Hashable, set[int]] = {}
         self._backends: dict[str, Backend] = {}
-        self._logged: dict[Hashable, set[str]] = {}
+        self._said: dict[Hashable, set[str]] = {}
         self._largest_part = math.inf
 
     def train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
@@ -113,17 +115,29 @@ class Dispatcher:
         if name not in self._backends:
             self._release()  # The memory of other backends.
             self._backends[name] = self._makers[name](self._recipe)
+        may_leave_traces = name == "vmap" and self.verdict(members[0]).no_threads
         try:
-            return self._backends[name].train_epoch(members)
+            with traceless_if_failed(self._recipe) if may_leave_traces else nullcontext():
+                return self._backends[name].train_epoch(members)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
                 raise torch.OutOfMemoryError(str(error)) from error
-            is_captured = self._backend == "auto" and name in ("vmap", "branches")
-            if not is_captured or "captur" not in str(error):
+            verdict = self._verdict_after(error, name, self.verdict(members[0]))
+            if verdict is None:
                 raise
-            reason = f"it cannot be captured as a CUDA graph: {first_line(error)}"
-            self._decide(members[0].structure.key, Verdict(reason, ""))
+            self.verdicts[members[0].structure.key] = verdict
+            if self._backend != "auto":
+                raise RefusedError(self._backend, verdict.against(self._backend)) from error
+        self.warn_of_loss(members)
         return self._advance(members)
+
+    def _verdict_after(self, error: RuntimeError, name: str, verdict: Verdict) -> Verdict | None:
+        """Return what an error shows of a network that was examined; None if nothing."""
+        if self._backend == "auto" and name in ("vmap", "branches") and "captur" in str(error):
+            return Verdict(f"it cannot be captured as a CUDA graph: {first_line(error)}", "")
+        if name == "vmap" and is_of_vmap(error):
+            return verdict._replace(no_vmap=against_vmap(error))
+        return None
 
     def _shrink(self, size: int) -> None:
         self._release()
@@ -216,12 +230,28 @@ class Dispatcher:
         return model
 
     def _name_of_backend(self, members: Sequence[Training]) -> str:
-        verdict = self.verdict(members[0])
+        verdict = self._verdict_of_group(members)
         if self._backend == "auto":
             name, reason = choose(self._recipe, len(members), verdict)
-            self._log(members[0].structure, f"Backend {name!r}, since {reason}.")
+            if self._is_new(members[0].structure, f"Backend {name!r}, since {reason}."):
+                _logger.info(f"Backend {name!r}, since {reason}.")
             return name
+        if reason := verdict.against(self._backend):
+            raise RefusedError(self._backend, reason)
         return self._backend
+
+    def _verdict_of_group(self, members: Sequence[Training]) -> Verdict:
+        shares_batches = self._recipe.shares_batches(members)
+        return self.verdict(members[0]).for_group(shares_batches=shares_batches)
+
+    def warn_of_loss(self, members: Sequence[Training]) -> None:
+        """Warn, once for a network, if members that can train as one have a slower backend."""
+        if self._backend != "auto":
+            return
+        reason = loss_by(self._recipe, len(members), self._verdict_of_group(members))
+        words = f"Networks are trained separately: {reason}"
+        if reason and self._is_new(members[0].structure, words):
+            warnings.warn(words, RuntimeWarning, stacklevel=5)
 
     def check(self, training: Training) -> None:
         """Check that a member can be trained, so that it does not fail together with others.
@@ -240,15 +270,18 @@ class Dispatcher:
         for length in lengths(self._recipe, training):
             if length not in tried:
                 with suppress(torch.OutOfMemoryError):  # A training makes room.
-                    if try_length(self._recipe, training, length) and not verdict.loop_only:
-                        verdict = self._decide(key, DRAWS)
+                    if self._draws(training, length) and not verdict.loop_only:
+                        verdict = self.verdicts[key] = DRAWS
                 tried.add(length)
                 self._facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):
-            raise ValueError(
-                f"`backend` must not be {self._backend!r} for this network: {reason}. "
-                '"auto" finds one that trains it.'
-            )
+            raise RefusedError(self._backend, reason)
+
+    def _draws(self, training: Training, length: int) -> bool:
+        """Return whether a step on a batch of a length draws from global generators."""
+        step = partial(try_length, self._recipe, training, length)
+        with traceless(self._recipe, step):
+            return step()
 
     def verdict(self, training: Training) -> Verdict:
         """Return how a network can be trained, examined once for each structure."""
@@ -263,7 +296,8 @@ class Dispatcher:
                 other = training
             shared = self._share_parts
             own = structure.new() if shared else structure.prepared(self.model(member))
-            self._decide(key, examine(self._recipe, own, training, other))
+            with traceless(self._recipe, partial(call_again, self._recipe, training)):
+                self.verdicts[key] = examine(self._recipe, own, training, other)
             self.metric_names = training.structure.metric_names
             self._facts[key] = training.structure.facts()
             self._tried[key] = {max(lengths(self._recipe, training))}
@@ -275,24 +309,15 @@ class Dispatcher:
         """Forget the networks that were needed least recently, if too many are known."""
         while len(self.verdicts) > MAX_KNOWN:
             key, _ = self.verdicts.popitem(last=False)
-            for known in (self._facts, self._tried, self._logged):
+            for known in (self._facts, self._tried, self._said):
                 known.pop(key, None)
 
-    def _decide(self, key: Hashable, verdict: Verdict) -> Verdict:
-        """Keep and return a verdict, and warn of one against the fastest way."""
-        self.verdicts[key] = verdict
-        reason = verdict.loop_only or verdict.no_outside or verdict.no_vmap
-        if self._backend == "auto" and reason:
-            warnings.warn(
-                f"Networks are trained separately: {reason}", RuntimeWarning, stacklevel=3
-            )
-        return verdict
-
-    def _log(self, structure: Structure, message: str) -> None:
-        logged = self._logged.setdefault(structure.key, set())
-        if message not in logged:
-            logged.add(message)
-            _logger.info(message)
+    def _is_new(self, structure: Structure, message: str) -> bool:
+        """Return whether a message on a network is given for the first time."""
+        said = self._said.setdefault(structure.key, set())
+        is_new = message not in said
+        said.add(message)
+        return is_new
 
 
 def _copied(model: nn.Module, task: object) -> nn.Module:

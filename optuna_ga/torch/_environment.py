@@ -86,12 +86,15 @@ def _generator(device: torch.device) -> _Kept:
 
 
 def _attention_kernels() -> list[bool]:
-    return [getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in _KERNELS]
+    kernels = [getattr(torch.backends.cuda, f"{name}_sdp_enabled")() for name in _KERNELS]
+    return [*kernels, torch.backends.mha.get_fastpath_enabled()]
 
 
 def _enable_attention_kernels(are_enabled: list[bool]) -> None:
-    for name, is_enabled in zip(_KERNELS, are_enabled, strict=True):
+    *kernels, fastpath = are_enabled
+    for name, is_enabled in zip(_KERNELS, kernels, strict=True):
         getattr(torch.backends.cuda, f"enable_{name}_sdp")(is_enabled)
+    torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
 _attention = _Kept(_attention_kernels, _enable_attention_kernels, "nothing")
@@ -99,8 +102,11 @@ _attention = _Kept(_attention_kernels, _enable_attention_kernels, "nothing")
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Compute attention by matrix products, since `vmap` has no rule for the fused kernels."""
-    plain = [name == "math" for name in _KERNELS]
+    """Compute attention by matrix products, since `vmap` has no rule for the fused kernels.
+
+    Nor has it one for the nested tensors by which encoders evaluate masked sequences.
+    """
+    plain = [*[name == "math" for name in _KERNELS], False]
     with _attention.changed(partial(_enable_attention_kernels, plain)):
         yield
 

@@ -6,8 +6,8 @@ The measure is what a network computes with parameters of its own, as `loop` doe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -19,29 +19,39 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.method import Numbers
+from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import DRAWS, Verdict
-from optuna_ga.torch._data import n_rows
+from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._differences import (
     SHORT,
     contiguous,
     difference,
     is_alike,
+    is_whole,
     is_within_noise,
     repeats,
     repeats_metrics,
 )
 from optuna_ga.torch._environment import python_seeded, seeded
-from optuna_ga.torch._errors import first_line, place_of
+from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
-from optuna_ga.torch._shared_state import change_by_a_call, tensors_of
+from optuna_ga.torch._shared_state import changes_by_calls, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
-from optuna_ga.torch._steps import computed, lengths, separately, try_length, watched
+from optuna_ga.torch._steps import (
+    computed,
+    differentiated,
+    lengths,
+    numbers_of,
+    separately,
+    try_length,
+    watched,
+)
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache, set_by_hooks
+from optuna_ga.torch._traces import traceless
 from optuna_ga.torch._training import Training
 
 _SMALL = 1e-6
@@ -51,7 +61,6 @@ _STATE = "`task` must keep all of a network's state in its parameters and buffer
 _ONE_CACHE = "`parametrize.cached` has one cache for all threads"
 _RECOMPUTES = "It computes parts again for their gradients."
 _Result = TypeVar("_Result")
-_STEERS = ("data-dependent control flow", ".item()")  # Of functorch's messages.
 
 
 def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
@@ -81,12 +90,16 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     structure.draws = structure.has_drawn
     if drew:
         return DRAWS
-    if not verdict.no_vmap:
-        verdict = verdict._replace(convolution=convolution, products=structure.products)
+    verdict = verdict._replace(convolution=convolution, products=structure.products)
+    changes = changes_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
         verdict = verdict._replace(no_threads=_ONE_CACHE)
-    elif change := change_by_a_call(recipe, pair[0]):
-        verdict = verdict._replace(no_threads=f"calls change `{change}`, which threads share")
+    elif changes.name:
+        words = f"calls change `{changes.name}`, which threads share"
+        verdict = verdict._replace(no_threads=words)
+    if changes.tensor:
+        words = f"calls keep a tensor in `{changes.tensor}`, which has no numbers after `vmap`"
+        verdict = verdict._replace(keeps=words)
     structure.needs_one_thread = bool(verdict.no_threads)
     return verdict
 
@@ -116,26 +129,80 @@ def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Ve
         return Verdict("", "", no_outside=reason)
     if drew:
         return DRAWS
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            # What is computed by `vmap` and kept by a network cannot be copied.
-            with seeded(0, recipe.device), structure.computing_with(plain.network):
-                together, _ = computed(recipe, ByVmap(), plain.pair, batch)
-    except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
-        place = place_of(error)
-        if any(words in str(error) for words in _STEERS):
-            return Verdict("", "", no_outside=f"numbers of a tensor steer Python{place}")
-        return Verdict("", f"vmap refuses them, {first_line(error)}{place}")
-    for warning in caught:
-        if "batching rule" in str(warning.message):
-            return Verdict("", f"vmap has no rule: {str(warning.message).partition('. ')[0]}")
-    if not is_alike(plain.found, together, structure.rounds):
-        percent = f"{100 * difference(plain.found, together):.2g} %"
-        return Verdict("", f"vmap computes something else, by {percent}")
-    if plain.asks_what_is_trained:
-        return Verdict("", "vmap hides from metrics which parameters are trained")
+    # What is computed by `vmap` and kept by a network cannot be copied.
+    with structure.computing_with(plain.network):
+        try:
+            if reason := _reason_against_vmap(recipe, plain, batch):
+                return Verdict("", reason)
+        except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
+            reason = against_vmap(error)
+            return Verdict("", "", no_outside=reason) if steers(error) else Verdict("", reason)
+        if isinstance(recipe.train, TensorData):  # Members of a loader see the same batches.
+            return Verdict("", "", no_separate=_reason_against_separate(recipe, plain, batch))
     return Verdict("", "")
+
+
+def _reason_against_vmap(recipe: Recipe, plain: _Plain, batch: Any) -> str:
+    """Return why `vmap` is not right on batches that members share; empty if it is.
+
+    Raises:
+        Exception: Whatever fails by `vmap`.
+    """
+    rounds = plain.pair[0].structure.rounds
+    with _vmap_watched(recipe) as missing:
+        found, metrics = computed(recipe, ByVmap(), plain.pair, batch)
+    if missing:
+        return missing[0]
+    if reason := _differing(plain.found, found, rounds):
+        return reason
+    if plain.asks_what_is_trained:
+        return "vmap hides from metrics which parameters are trained"
+    pairs = zip(plain.metrics, metrics, strict=True)
+    sums = [pair for pair in pairs if not is_whole(pair[0])]  # No counts of hits, which may turn.
+    return _differing([one for one, _ in sums], [other for _, other in sums], rounds)
+
+
+def _reason_against_separate(recipe: Recipe, plain: _Plain, batch: Any) -> str:
+    """Return why `vmap` is not right on batches of the members' own; empty if it is."""
+    structure = plain.pair[0].structure
+    own = tree_map(lambda rows: torch.stack([rows, rows.flip(0)]), batch)
+
+    def by(method: Method) -> list[Tensor]:
+        numbers = numbers_of(recipe, plain.pair)
+        return differentiated(recipe, method, structure, numbers, own, shared=False)
+
+    try:
+        expected = by(ByBranches(_CPU))
+        with _vmap_watched(recipe) as missing:
+            found = by(ByVmap())
+    except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
+        return against_vmap(error)
+    return missing[0] if missing else _differing(expected, found, structure.rounds)
+
+
+def _differing(expected: list[Tensor], found: list[Tensor], rounds: bool) -> str:
+    """Return how `vmap` differs from what is expected; empty if it does not."""
+    if is_alike(expected, found, rounds):
+        return ""
+    return f"vmap computes something else, by {100 * difference(expected, found):.2g} %"
+
+
+@contextmanager
+def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
+    """Yield a list that gets the operations for which `vmap` has no rule, and undo its traces.
+
+    For what `vmap` leaves in a task nobody else can compute with.
+    """
+    missing: list[str] = []
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        seeded(0, recipe.device),
+        traceless(recipe),
+    ):
+        warnings.simplefilter("always")
+        yield missing
+    words = [str(each.message) for each in caught]
+    missing += [f"vmap has no rule: {w.partition('. ')[0]}" for w in words if "batching rule" in w]
 
 
 def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> str:
@@ -336,7 +403,8 @@ def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -
         raise ValueError(
             f"{_STATE}, but a gradient changed when another network was trained before, or the "
             "same one. Look for what is kept in attributes, globals or the task, such as what the "
-            "first call sets."
+            "first call sets, and for draws from a `torch.Generator`: a member's seed determines "
+            "those of dropout, `rand_like` and `randn_like`."
         )
 
 

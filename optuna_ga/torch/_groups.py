@@ -15,13 +15,18 @@ from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga.torch._arguments import checked_dropped
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._dispatcher import Dispatcher
+from optuna_ga.torch._errors import RefusedError
 from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._signature import changed_attributes, value_key
 from optuna_ga.torch._training import Epoch, Training
 
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None
 # if they diverged; returns the positions of members to train no further, None if there is none.
 AfterEpoch = Callable[[int, Mapping[int, "Epoch | None"]], "Collection[int] | None"]
 Fail = Callable[[int, Exception], object]
+
+# Attributes by which `torch.compile` and `nn.Module.compile` make each network one of its own.
+_COMPILERS = ("_torchdynamo_wrapper_id", "_compiled_call_impl")
 
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
@@ -56,6 +61,7 @@ class Groups:
         self._recipe = recipe
         self._dispatcher = dispatcher
         self._shows_progress = shows_progress
+        self._has_warned = False  # Of members that do not train as one.
 
     def train(
         self, starts: Sequence[Training], after_epoch: AfterEpoch | None, fail: Fail | None
@@ -65,6 +71,9 @@ class Groups:
         for position, start in enumerate(starts):
             groups.setdefault(self._recipe.group(start), {})[position] = start
         self._warn_of_idle(each for group in groups.values() for each in group.values())
+        self._warn_of_splits(groups)
+        for group in groups.values():
+            self._dispatcher.warn_of_loss([*group.values()])
         ended = [Trained([], None) for _ in starts]
         words = f"training {len(starts)} network{'s' * (len(starts) > 1)}"
         with progress_bar(
@@ -121,7 +130,8 @@ class Groups:
             if fail is None:
                 raise
             of_data = self._is_of_data(error)
-            if is_repeated if of_data else len(alive) == 1:
+            is_final = len(alive) == 1 or isinstance(error, RefusedError)
+            if is_repeated if of_data else is_final:
                 for position in alive:
                     fail(position, error)
                 return {}
@@ -162,9 +172,46 @@ class Groups:
                 )
                 return
 
+    def _warn_of_splits(self, groups: Mapping[Hashable, Mapping[int, Training]]) -> None:
+        """Warn, once, if members of equal settings have groups of their own for an attribute."""
+        if self._has_warned:
+            return
+        firsts = [next(iter(group.values())) for group in groups.values()]
+        alike: dict[Hashable, list[Training]] = {}
+        for each in firsts:
+            by_size = self._recipe.group(each)[1:]
+            alike.setdefault((value_key(dict(each.member.model)), by_size), []).append(each)
+        for one, *others in alike.values():
+            if others and (names := _splitting(one, others[0])):
+                self._has_warned = True
+                warnings.warn(_of_split(names, 1 + len(others)), RuntimeWarning, stacklevel=5)
+                return
+
     def _n_epochs(self, group: Mapping[int, Training]) -> int:
         """Return the number of epochs of the longest training."""
         return max(self._recipe.n_epochs(training.member) for training in group.values())
+
+
+def _splitting(one: Training, other: Training) -> list[str]:
+    """Return the attributes that keep networks with the same parameters and buffers apart."""
+    mine: Any = one.structure.key
+    theirs: Any = other.structure.key
+    return changed_attributes(mine, theirs) if mine[0] == theirs[0] else []
+
+
+def _of_split(names: Sequence[str], n_groups: int) -> str:
+    """Return what to do about attributes that keep networks from training as one."""
+    by_compiler = any(name.rpartition(".")[2] in _COMPILERS for name in names)
+    advice = (
+        "Leave out `torch.compile`, which does not gain where networks train as one."
+        if by_compiler
+        else "Leave it out, or make a tensor a buffer by `register_buffer`."
+    )
+    return (
+        "`task.model` must return networks that differ in parameters and buffers alone for equal "
+        "`Member.model`, or they cannot train as one, but they differ in the attribute "
+        f"`{names[0]}` and train in {n_groups} groups, one after the other. {advice}"
+    )
 
 
 def _is_finite(epoch: Epoch) -> bool:

@@ -15,6 +15,7 @@ from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._signature import value_key
 from optuna_ga.torch._task import Member
+from optuna_ga.torch._traces import traceless
 
 
 class MultiplyAdds:
@@ -60,7 +61,11 @@ class MultiplyAdds:
         from torch.utils.flop_counter import FlopCounterMode  # It imports Triton.
 
         # A fused kernel of attention has no count on every device; its parts have.
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        with (
+            FlopCounterMode(display=False) as counter,
+            sdpa_kernel(SDPBackend.MATH),
+            traceless(self._recipe),
+        ):
             try:
                 loss: Tensor = self._recipe.task.loss(model.train(), batch)
                 loss.backward()

@@ -5,66 +5,45 @@ Members that train in several threads of Python would see each other's changes.
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections import deque
-from collections.abc import Hashable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from dis import get_instructions
-from functools import lru_cache, partial
-from itertools import islice
-from operator import is_
-from types import CodeType, FunctionType, MethodType, SimpleNamespace
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor, nn
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._environment import python_seeded, seeded
-from optuna_ga.torch._signature import attributes_of, slots_of
+from optuna_ga.torch._reached import State, differing, named, reached, roots_of
 from optuna_ga.torch._steps import differentiated, judged, lengths, numbers_of
-from optuna_ga.torch._torch_internals import n_changes
 from optuna_ga.torch._training import Training
 
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
-_MAX_OBJECTS = 20_000  # That are looked at, the nearest ones, which takes a tenth of a second.
-_WRAPPERS = (MethodType, partial, staticmethod, classmethod, property)
-_WRAPPED = ("__self__", "__func__", "func", "args", "keywords", "fget", "fset")
-_LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
-_Parts = dict[Hashable, Any]
 
-
-class _Held(NamedTuple):
-    """An object, and what it held at a time.
+class Changes(NamedTuple):
+    """What each call of a task changes for all members.
 
     Attributes:
-        name: How it is reached.
-        value: The object, which is kept, so that its `id` is given to no other.
-        parts: What it held.
+        name: The name of what is changed; empty if nothing is.
+        tensor: The name of a place in the task where a call leaves a tensor; empty if there is
+            none.
     """
 
-    name: str
-    value: Any
-    parts: _Parts
+    name: str = ""
+    tensor: str = ""
 
 
-_State = dict[int, _Held]  # By the `id` of the object.
-
-
-def change_by_a_call(recipe: Recipe, training: Training) -> str:
-    """Return a name of what the task's methods or a network change for all members; else "".
+def changes_by_calls(recipe: Recipe, training: Training) -> Changes:
+    """Return what the task's methods or a network change for all members.
 
     What only a first call sets does not count, if it has been made.
     """
     structure = training.structure
     networks = structure.new(), structure.new()
-    with seeded(0, recipe.device), python_seeded(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of objects that warn when they are looked at.
+    found = Changes()
+    with _quietly(recipe):
         # Replaces what other ways of computing have left behind, by what other numbers give.
         other = replace(training, weights=1.1 * training.weights + 0.01)
         for _ in _calls(recipe, other, structure.new()):
@@ -72,18 +51,33 @@ def change_by_a_call(recipe: Recipe, training: Training) -> str:
         before = _common(recipe, *networks)
         for _ in _calls(recipe, training, *networks):
             after = _common(recipe, *networks)
-            if change := _first_change(before, after):
-                return change
+            changes = _changes(before, after)
+            found = Changes(found.name or changes.name, found.tensor or changes.tensor)
             before = after
-    return ""
+    return found
+
+
+def call_again(recipe: Recipe, training: Training) -> None:
+    """Call the task as trainings do, with batches of all sizes."""
+    with _quietly(recipe):
+        for _ in _calls(recipe, training, training.structure.new()):
+            pass
 
 
 def tensors_of(network: nn.Module) -> list[tuple[str, Tensor]]:
     """Return all tensors that a network holds, wherever, with names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _held({"network": network}).values()
+        found = reached({"network": network}).values()
     return [(each.name, each.value) for each in found if isinstance(each.value, Tensor)]
+
+
+@contextmanager
+def _quietly(recipe: Recipe) -> Iterator[None]:
+    """Draw from no generator of the user, and ignore warnings of objects that are looked at."""
+    with seeded(0, recipe.device), python_seeded(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _calls(recipe: Recipe, training: Training, *networks: nn.Module) -> Iterator[None]:
@@ -110,145 +104,27 @@ def _order(recipe: Recipe, training: Training) -> None:
         recipe.train.order(training.member.seed, 0)
 
 
-def _common(recipe: Recipe, one: nn.Module, other: nn.Module) -> _State:
+def _common(recipe: Recipe, one: nn.Module, other: nn.Module) -> State:
     """Return the present state of what the members have in common."""
-    task = recipe.task
-    roots = {"task": task, "task.loss": task.loss, "task.metrics": task.metrics}
-    data = {"train": recipe.train, "validation": recipe.validation}
-    roots |= {name: each for name, each in data.items() if isinstance(each, TensorData)}
-    in_other = _held({"network": other})
-    in_both = {key: each for key, each in _held({"network": one}).items() if key in in_other}
-    return in_both | _held(roots)
+    in_other = reached({"network": other})
+    in_both = {key: each for key, each in reached({"network": one}).items() if key in in_other}
+    return in_both | reached(roots_of(recipe))
 
 
-def _held(roots: dict[str, Any]) -> _State:
-    """Return objects that are reached from some, the nearest first, and the state of each."""
-    found: _State = {}
-    waiting = deque(roots.items())
-    while waiting and len(found) < _MAX_OBJECTS:
-        name, value = waiting.popleft()
-        if id(value) in found:
-            continue
-        try:
-            parts = _parts(value)
-        except Exception:  # Whatever an object does when it is looked at.
-            continue
-        if not parts:
-            continue
-        found[id(value)] = _Held(name, value, parts)
-        others = (
-            (_named(name, label), part)
-            for label, part in parts.items()
-            if type(part) not in _PLAIN
-        )
-        waiting += islice(others, max(_MAX_OBJECTS - len(waiting), 0))
-    return found
-
-
-def _parts(value: Any) -> _Parts:
-    """Return what an object holds, by labels; of a tensor, marks of its numbers."""
-    if isinstance(value, Tensor):
-        return _marks(value)
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        if isinstance(value, np.memmap) or not value.flags.writeable:
-            return {"place": value.__array_interface__["data"][0]}
-        return {"numbers": crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)}
-    if isinstance(value, FunctionType):
-        return _parts_of_function(value) if _is_users(value.__module__) else {}
-    if isinstance(value, type):
-        return _parts_of_class(value) if _is_users(value.__module__) else {}
-    if isinstance(value, _WRAPPERS):
-        return {name: getattr(value, name) for name in _WRAPPED if hasattr(value, name)}
-    found: _Parts = {}
-    if isinstance(value, dict):
-        for n, (key, each) in enumerate(list(value.items())):
-            found[(key,) if type(key) in _PLAIN else n] = each
-    elif isinstance(value, list | tuple | set | frozenset | deque):
-        found |= dict(enumerate(list(value)))
-    elif type(value) is not SimpleNamespace and _is_pythons(type(value).__module__):
-        return {}  # As locks, loggers, and what belongs to a thread.
-    if _is_own(type(value).__module__) and not isinstance(value, TensorData):
-        return {}  # As the trainer, whose state changes as it looks.
-    return found | slots_of(value) | {**attributes_of(value), "__class__": type(value)}
-
-
-def _marks(tensor: Tensor) -> _Parts:
-    """Return the place of a tensor's numbers, and how often they were changed there."""
-    found: _Parts = {}
-    with suppress(RuntimeError):  # Of one that `vmap` has left behind, or without a count.
-        found["place"] = tensor.data_ptr()
-        found["changes"] = n_changes(tensor)
-    return found or {"place": None}
-
-
-def _parts_of_function(function: FunctionType) -> _Parts:
-    """Return what a function encloses, and the globals that it names."""
-    found: _Parts = {"__defaults__": function.__defaults__}
-    found.update(vars(function).items())
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with suppress(ValueError):  # It is empty yet.
-            found[name] = cell.cell_contents
-    held = function.__globals__
-    return found | {name: held[name] for name in _names(function.__code__) if name in held}
-
-
-@lru_cache(maxsize=1_000)
-def _names(code: CodeType) -> frozenset[str]:
-    """Return the globals that code, and the functions in it, may look up."""
-    inner = (each for each in code.co_consts if isinstance(each, CodeType))
-    own = {step.argval for step in get_instructions(code) if step.opname in _LOADS}
-    return frozenset(own).union(*map(_names, inner))
-
-
-def _parts_of_class(kind: type) -> _Parts:
-    return {"__bases__": kind.__bases__} | {
-        name: each
-        for name, each in vars(kind).items()
-        if isinstance(each, FunctionType) or not name.startswith("__")
-    }
-
-
-def _is_users(module: str | None) -> bool:
-    """Return whether a module is the user's, and no installed one."""
-    if module is None or _is_pythons(module) or _is_own(module):
-        return False
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return "-packages" not in file
-
-
-def _is_pythons(module: object) -> bool:
-    return isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names
-
-
-def _is_own(module: object) -> bool:
-    """Return whether a module is of this package or Optuna, and holds no user's functions."""
-    if not isinstance(module, str) or module.startswith("optuna_ga.fashion_mnist"):
-        return False
-    return module.partition(".")[0] in ("optuna", "optuna_ga")
-
-
-def _first_change(before: _State, after: _State) -> str:
-    """Return a name of what differs in two states; empty if nothing does."""
-    for key, (name, _, parts) in before.items():
+def _changes(before: State, after: State) -> Changes:
+    """Return what differs in two states."""
+    name = tensor = ""
+    for key, held in before.items():
         if key not in after:
             continue  # Whatever held it has changed.
-        now = after[key].parts
-        if parts.keys() == now.keys() and all(map(is_, parts.values(), now.values())):
-            continue  # Fast, for large containers.
-        for label in {**parts, **now}:
-            if label not in parts or label not in now or not _is_same(parts[label], now[label]):
-                return _named(name, label)
-    return ""
+        for label in differing(held, after[key].parts):
+            # A list may grow, so none of its places is named.
+            place = held.name if isinstance(label, int) else named(held.name, label)
+            name = name or place
+            if held.name.startswith("task") and _holds_tensors(after[key].parts.get(label)):
+                tensor = tensor or place
+    return Changes(name, tensor)
 
 
-def _named(holder: str, label: Hashable) -> str:
-    """Return the name of a part: an attribute, or an item of a dictionary or a list."""
-    if isinstance(label, str):
-        return f"{holder}.{label}"
-    return f"{holder}[{(label[0] if isinstance(label, tuple) else label)!r}]"
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    return type(one) is type(other) and type(one) in _PLAIN and bool(one == other)
+def _holds_tensors(value: object) -> bool:
+    return any(isinstance(each.value, Tensor) for each in reached({"": value}).values())

@@ -61,7 +61,11 @@ def signature(model: nn.Module, task: object = None, *, roughly: bool = False) -
 
 
 def changed_attributes(before: Any, after: Any) -> list[str]:
-    """Return the names of the attributes, of any module, in which two signatures differ."""
+    """Return the names of the attributes, of any module, in which two signatures differ.
+
+    >>> changed_attributes(signature(nn.Dropout(0.1)), signature(nn.Dropout(0.2)))
+    ['p']
+    """
     found = []
     for (prefix, _, (_, held)), (_, _, (_, held_after)) in zip(before[1], after[1], strict=False):
         found += [f"{prefix}.{name}".lstrip(".") for (_, name), _ in {*held} ^ {*held_after}]

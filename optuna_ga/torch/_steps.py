@@ -85,12 +85,19 @@ def computed(
 
 
 def differentiated(
-    recipe: Recipe, method: Method, structure: Structure, numbers: Numbers, batch: Any
+    recipe: Recipe,
+    method: Method,
+    structure: Structure,
+    numbers: Numbers,
+    batch: Any,
+    *,
+    shared: bool = True,
 ) -> list[Tensor]:
-    """Return gradients, losses, weights and buffers after a batch."""
+    """Return gradients, losses, weights and buffers after a batch, or after one of each."""
     structure.model.train()
+    loss = recipe.task.loss
     with _watched_batch(structure, batch) as own:
-        gradient, losses, after = method.gradients(structure, recipe.task.loss, numbers, own, True)
+        gradient, losses, after = method.gradients(structure, loss, numbers, own, shared)
     return [gradient, losses, numbers.weights, *after.values()]
 
 

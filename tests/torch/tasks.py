@@ -121,6 +121,8 @@ MEMBERS = [
     Member(0.02, momentum=0.5, weight_decay=0.1, clip_norm=0.5, seed=2),
 ]
 
+FOUR = [*MEMBERS, Member(0.03, momentum=0.5, seed=3)]  # Enough for `vmap` by "auto".
+
 
 KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda p, m: torch.optim.SGD(

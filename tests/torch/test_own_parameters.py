@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from optuna_ga.torch import Member, PopulationTrainer, Trained
-from tests.torch.tasks import MEMBERS, Classes, by_hand, difference, mlp, rows, trained
+from tests.torch.tasks import FOUR, MEMBERS, Classes, by_hand, difference, mlp, rows, trained
 
-FOUR = [*MEMBERS, Member(0.03, momentum=0.5, seed=3)]  # Enough for `vmap` by "auto".
 ignored = pytest.mark.filterwarnings("ignore:Networks are trained separately")
 
 
@@ -93,7 +92,7 @@ def test_a_network_that_holds_parts_elsewhere_has_its_own(how: str, backend: str
 def test_auto_says_that_parts_are_held_elsewhere() -> None:
     """In a warning, as of all that is not trained as one."""
     with pytest.warns(RuntimeWarning, match="trained separately: they compute with.*elsewhere"):
-        trained(Classes(partial(Held, "buffer in a list")), rows)
+        trained(Classes(partial(Held, "buffer in a list")), rows, FOUR)
 
 
 class Hooked(Classes):

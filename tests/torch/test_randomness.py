@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch import PopulationTrainer, TensorData
 from optuna_ga.torch._randomness import MemberRandomness, member_key
-from tests.torch.tasks import MEMBERS, Classes, difference, flat, mlp, rows, trained
+from tests.torch.tasks import FOUR, MEMBERS, Classes, difference, flat, mlp, rows, trained
 
 N = 100_000
 ONES = torch.ones(N)
@@ -194,9 +194,9 @@ def test_a_batch_may_be_changed_in_place() -> None:
     """Each member has its own numbers dropped, also of a loader's batch."""
     task = Classes(dropped_inputs)
     with pytest.warns(RuntimeWarning, match="vmap refuses them"):
-        ended = trained(task, rows)
+        ended = trained(task, rows, FOUR)
 
-    assert difference(ended, trained(task, rows, backend="loop")) == 0.0
+    assert difference(ended, trained(task, rows, FOUR, backend="loop")) == 0.0
 
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "branches"])

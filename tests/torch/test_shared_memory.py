@@ -99,7 +99,7 @@ NO_FAULT: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("make", NO_FAULT.values(), ids=NO_FAULT)
-@pytest.mark.filterwarnings("ignore:Networks are trained separately")
+@pytest.mark.filterwarnings("ignore:.*train in .* groups, one after the other")
 def test_what_modules_of_pytorch_hold_twice_is_no_fault(make: Callable[[], nn.Module]) -> None:
     """Nor one parameter in two places, nor numbers beside those of others."""
     check_as_by_hand(Classes(make), trained(Classes(make), rows, backend="loop"), MEMBERS)
@@ -137,6 +137,7 @@ class _Auxiliary(nn.Module):
         return logits
 
 
+@pytest.mark.filterwarnings("ignore:.*train in .* groups, one after the other")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_what_an_old_norm_sets_anew_is_no_other_tensor() -> None:
     """It is the weight's own data until the first call."""

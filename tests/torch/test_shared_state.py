@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch import Member, PopulationTrainer, TensorData
-from tests.torch.tasks import MEMBERS, Classes, difference, mlp, rows, trained
+from tests.torch.tasks import FOUR, MEMBERS, Classes, difference, mlp, rows, trained
 from tests.torch.test_own_parameters import check_as_by_hand
 
-FOUR = [*MEMBERS, Member(0.03, momentum=0.5, seed=3)]  # Enough for `vmap` by "auto".
 _kept: Any = None
 
 
@@ -218,6 +217,7 @@ class Watching(Classes):
 
 
 @pytest.mark.parametrize("backend", ["loop", "vmap", "branches", "auto"])
+@pytest.mark.filterwarnings("ignore:Networks are trained separately")
 def test_a_hook_may_be_a_method_of_the_task(backend: str) -> None:
     """The task, of which no copy is made."""
     check_as_by_hand(Watching(), trained(Watching(), rows, FOUR, backend=backend), FOUR)

@@ -290,6 +290,7 @@ class Alone:
         return self
 
 
+@pytest.mark.filterwarnings("ignore:.*train in .* groups, one after the other")
 def test_what_a_trainer_knows_of_networks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps nothing of networks that are gone, though each is another one."""
     monkeypatch.setattr(_dispatcher, "MAX_KNOWN", 5)

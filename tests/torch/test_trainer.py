@@ -21,6 +21,7 @@ from optuna_ga.torch._choice import Verdict, choose
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._training import Training
 from tests.torch.tasks import (
+    FOUR,
     MEMBERS,
     Classes,
     Recurrent,
@@ -158,9 +159,9 @@ def test_networks_that_share_a_state_are_refused() -> None:
 def test_reading_a_number_is_warned_of_with_its_line() -> None:
     """The warning names the file, the line and the code."""
     with pytest.warns(RuntimeWarning, match=r"test_trainer.py, line \d+: .return loss / 2 if"):
-        ended = trainer(Reading(mlp)).train(MEMBERS)
+        ended = trainer(Reading(mlp)).train(FOUR)
 
-    assert difference(ended, trainer(backend="loop").train(MEMBERS)) == 0.0
+    assert difference(ended, trainer(backend="loop").train(FOUR)) == 0.0
 
 
 def test_a_backend_that_cannot_train_a_network_says_why() -> None:
@@ -178,10 +179,9 @@ def test_numbers_may_steer_python_in_threads() -> None:
 
 def test_global_random_numbers_end_in_the_loop_and_depend_on_the_seed() -> None:
     """Neither a member's place nor the user's generator matters."""
+    before, subject = torch.get_rng_state(), trainer(Noisy(mlp))
     with pytest.warns(RuntimeWarning, match="draw from PyTorch's global generator"):
-        subject = trainer(Noisy(mlp))
-    before = torch.get_rng_state()
-    ended = subject.train(MEMBERS)
+        ended = subject.train(MEMBERS)
 
     assert torch.equal(torch.get_rng_state(), before)
     assert difference(ended, subject.train(MEMBERS[::-1])[::-1]) == 0.0
@@ -198,9 +198,9 @@ def test_lstm_falls_back_with_a_warning() -> None:
     """For float32 on a CPU PyTorch uses a special kernel, for which `vmap` has no rule."""
     task = Classes(partial(Recurrent, nn.LSTM), torch.float32)
     with pytest.warns(RuntimeWarning, match="vmap has no rule"):
-        ended = trained(task, tokens)
+        ended = trained(task, tokens, FOUR)
 
-    assert difference(ended, trained(task, tokens, backend="threads")) == 0.0
+    assert difference(ended, trained(task, tokens, FOUR, backend="threads")) == 0.0
 
 
 @contextmanager
@@ -459,6 +459,10 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
         ("cpu", 3, Verdict("", "", 0, 150_000), "threads"),
         ("cpu", 20, Verdict("", "", 0, 150_001), "threads"),
         ("cpu", 20, Verdict("", "", 20_000, 50_000), "threads"),
+        ("cpu", 20, Verdict("", "", 20_000, 50_000, no_threads="it counts"), "loop"),
+        ("cpu", 3, Verdict("", "", 0, 150_000, no_threads="it counts"), "loop"),
+        ("cpu", 4, Verdict("", "", 0, 150_000, no_threads="it counts"), "vmap"),
+        ("cpu", 4, Verdict("", "", no_threads="it counts", keeps="it keeps a tensor"), "loop"),
     ],
 )
 def test_auto_chooses_by_device_size_and_verdict(

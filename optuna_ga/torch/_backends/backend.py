@@ -46,7 +46,12 @@ class Recipe(NamedTuple):
         """Return the number of epochs of a member's training."""
         return member.epochs or self.epochs
 
-    def group(self, training: Training) -> Hashable:
+    def shares_batches(self, members: Sequence[Training]) -> bool:
+        """Return whether members see the same batches in the same order."""
+        by_loader = isinstance(self.train, LoaderData)
+        return by_loader or len({(each.member.seed, each.n_epochs) for each in members}) == 1
+
+    def group(self, training: Training) -> tuple[Hashable, ...]:
         """Return a key that is equal for members that can train as one."""
         by_loader = isinstance(self.train, LoaderData) or isinstance(self.validation, LoaderData)
         age = training.n_epochs if by_loader else None  # A loader's epoch is that of all.

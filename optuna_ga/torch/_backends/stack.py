@@ -105,8 +105,7 @@ class StackBackend:
             structure=members[0].structure,
             size=padded_size(len(members)) if on_gpu else len(members),
             batch_size=self._recipe.batch_size(members[0].member),
-            shared=isinstance(self._recipe.train, LoaderData)
-            or len({(each.member.seed, each.n_epochs) for each in members}) == 1,
+            shared=self._recipe.shares_batches(members),
             clips=any(math.isfinite(each.member.clip_norm) for each in members),
         )
         stack = self._stacks.pop(kind, None)
