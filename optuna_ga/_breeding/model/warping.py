@@ -2,10 +2,9 @@
 
 It does not change if an objective is shifted or multiplied. Losses far above the good ones count
 alike, so that astronomical ones of trainings that diverge leave the good ones apart. Those of the
-front, which may span decades with several objectives, are told apart in any case. Infinite losses
-and infeasible trials are a wall, the higher the more these violate, so that a model knows on which
-side of a constraint the feasible trials are. While there is no feasible trial, the violation is
-the loss.
+front, which may span decades with several objectives, are told apart in any case. Infeasible
+trials are a wall, the higher the more they violate, so that a model knows on which side of a
+constraint the feasible trials are. While there is no feasible trial, the violation is the loss.
 
 Shapes: n trials, v infeasible trials.
 """
@@ -35,10 +34,9 @@ def warped(
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
     A failed trial counts as the worst feasible one, and while there is none as the worst of all.
-    An infinite loss counts as the height of a wall, and an infeasible trial as more than that, by
-    up to a deviation. A low wall lets a smooth model see what lies at its foot. A pruned trial
-    counts as its rank's loss, see `pruned_losses`, but as no better than half of the complete
-    trials.
+    Infeasible trials are a wall, which is up to a deviation higher where they violate more. A low
+    wall lets a smooth model see what lies at its foot. A pruned trial counts as its rank's loss,
+    see `pruned_losses`, but as no better than half of the complete trials.
 
     Args:
         ranks: The trials' ranks; None for failed trials.
@@ -94,8 +92,7 @@ def _greatest_of_front(ranks: Sequence[Rank | None], objective: int) -> float:
 def _eighth(rank: Rank | None, objective: int, worst: float, wall: float, middle: float) -> float:
     if rank is None or math.isnan(rank.losses[objective]):
         return worst
-    is_wall = rank.violation > 0 or rank.losses[objective] == math.inf
-    loss = wall if is_wall else rank.losses[objective] / 8
+    loss = wall if rank.violation > 0.0 else rank.losses[objective] / 8
     return max(loss, middle) if rank.pruned else loss
 
 
