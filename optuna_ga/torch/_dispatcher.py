@@ -25,7 +25,7 @@ from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import DRAWS, Verdict, choose
+from optuna_ga.torch._choice import Verdict, choose, of_draws
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._errors import first_line
 from optuna_ga.torch._examination import examine
@@ -240,8 +240,9 @@ class Dispatcher:
         for length in lengths(self._recipe, training):
             if length not in tried:
                 with suppress(torch.OutOfMemoryError):  # A training makes room.
-                    if try_length(self._recipe, training, length) and not verdict.loop_only:
-                        verdict = self._decide(key, DRAWS)
+                    by = try_length(self._recipe, training, length)
+                    if by and not verdict.loop_only:
+                        verdict = self._decide(key, of_draws(by))
                 tried.add(length)
                 self._facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):

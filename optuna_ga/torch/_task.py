@@ -26,7 +26,8 @@ class Task(Protocol):
 
     `loss` and `metrics` see the model of one member and one batch, however many members train at
     once. They may use any function of PyTorch, but no number of the batch or the model may steer
-    Python (`.item()`, `if loss > 1`), or members are trained one after the other.
+    Python (`.item()`, `if loss > 1`), or members are trained one after the other. Random functions
+    draw by the member's seed; the few that cannot have members trained one after the other, too.
     """
 
     @property
@@ -61,8 +62,8 @@ class Member:
         batch_size: None takes that of the training data.
         epochs: Epochs of the training, at least 1; None takes those of the trainer.
         schedule: None takes that of the trainer.
-        seed: Seed of initial weights, order of examples and dropout, 0 to 2**63 - 1. Equal seeds,
-            as by default, compare settings on the same weights and batches; seeds of their own,
+        seed: Seed of initial weights, order of examples and random numbers, 0 to 2**63 - 1. Equal
+            seeds, as by default, compare settings on the same weights and batches; seeds of their own,
             such as `trial.number`, let no search fit the chance of one seed.
         model: Further arguments of `Task.model`.
 
