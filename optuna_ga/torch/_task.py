@@ -63,8 +63,8 @@ class Member:
         epochs: Epochs of the training, at least 1; None takes those of the trainer.
         schedule: None takes that of the trainer.
         seed: Seed of initial weights, order of examples and random numbers, 0 to 2**63 - 1. Equal
-            seeds, as by default, compare settings on the same weights and batches; seeds of their own,
-            such as `trial.number`, let no search fit the chance of one seed.
+            seeds, as by default, compare settings on the same weights and batches; seeds of their
+            own, such as `trial.number`, let no search fit the chance of one seed.
         model: Further arguments of `Task.model`.
 
     Raises:

@@ -32,8 +32,9 @@ from optuna_ga.torch._environment import (
 )
 from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
 from optuna_ga.torch._loader import as_data
+from optuna_ga.torch._metrics import Metric
 from optuna_ga.torch._multiply_adds import MultiplyAdds
-from optuna_ga.torch._objective import GenerationObjective
+from optuna_ga.torch._objective import GenerationObjective, ValuedEpoch
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
 from optuna_ga.torch._task import Member, Task, check_task
@@ -171,37 +172,43 @@ class PopulationTrainer:
         self,
         suggest: Callable[[Trial], Member],
         *,
-        metric: str = "loss",
+        metric: Metric | Sequence[Metric] = "loss",
+        value: ValuedEpoch = "last",
         cost: Callable[[Member], float] | None = None,
         checkpoints: Checkpoints | None = None,
-        worst: float | None = None,
+        worst: float | Sequence[float] | None = None,
     ) -> GenerationObjective:
         """Return an objective for `optimize_generations`.
 
-        Each trial reports its metric after every epoch, so that pruners work, and records the
-        user attributes `training_loss` and `validation_` with the name of each metric, or
-        `diverged`; and `training_s`, its share of the seconds that its group took. With `cost` a
-        trial has two values, the metric and the cost; then it reports nothing, since Optuna
+        Each trial reports its metric after every epoch, so that pruners work. It records the user
+        attributes `training_loss` and `validation_` with the name of each metric, or `diverged`;
+        and `training_s`, its share of the seconds that its group took. A trial has a value for
+        each metric, and one more with `cost`. If it has several it reports nothing, since Optuna
         prunes trials of a single objective only.
 
         Args:
             suggest: Called with a trial, whose parameters it suggests; returns its settings.
-            metric: Name of the metric to optimize.
+            metric: Name of the metric to optimize; or a function of the metrics' means by name,
+                such as the root of a mean, which returns a number other than NaN; or a sequence of
+                names and functions, one for each direction of the study.
+            value: "last" values a trial by its last epoch; "best" by its best epoch by the first
+                metric, from which all values and user attributes are, and `best_epoch`, counted
+                from 1. A diverged trial has the worst value in either case.
             cost: Function of a member's settings whose result is to be minimized beside the
-                metric, such as `multiply_adds`. A diverged trial has its cost too.
+                metrics, such as `multiply_adds`. A diverged trial has its cost too.
             checkpoints: Where each trial leaves its state, and finds its parent's, for
-                `GASampler.population_based_training`. A trial goes on with its parent's seed.
-                None trains each from scratch.
-            worst: Value of a trial whose training diverged, and the worst that any trial gets;
-                None is infinity, of the worse sign. A warning says so if no trial of a generation
-                is better.
+                `GASampler.population_based_training`. A trial goes on with its parent's seed, from
+                its last epoch. None trains each from scratch.
+            worst: Value of a trial whose training diverged, and the worst that any trial gets, or
+                a sequence of one for each metric; None is infinity, of the worse sign. A warning
+                says so if no trial of a generation is better.
 
         Raises:
             TypeError: If an argument has the wrong type.
-            ValueError: If `worst` is NaN, or if it is known already that the task has no such
-                metric.
+            ValueError: If `worst` is NaN or not for each metric, if `value` is another text, if
+                `metric` is empty, or if it is known already that the task has no such metric.
         """
-        return GenerationObjective(self, suggest, metric, cost, checkpoints, worst)
+        return GenerationObjective(self, suggest, metric, value, cost, checkpoints, worst)
 
     def multiply_adds(self, member: Member) -> int:
         """Return the multiply-adds of a member's training, the same on every machine.
@@ -236,7 +243,7 @@ class PopulationTrainer:
             states: For each member the `Trained.state` to resume; None begins anew.
             after_epoch: Called after each epoch of a group, counted from 1, with what it gave to
                 members by their positions, None if they diverged. Returns the positions of
-                members to train no further; None stands for no positions.
+                members to train no further, which keep their state; None stands for no positions.
 
         Returns:
             The results of the members, in their order.

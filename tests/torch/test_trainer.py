@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData
+from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._choice import Verdict, choose
 from optuna_ga.torch._environment import seeded
@@ -439,9 +439,23 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
     dropping = subject.train(MEMBERS, after_epoch=drop)
 
     assert seen == [[0, 1, 2], [0, 2], [0, 2]]
-    assert dropping[1].state is None
     assert len(dropping[1].epochs) == 1
     assert difference([whole[0], whole[2]], [dropping[0], dropping[2]]) < 1e-14
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_a_member_that_drops_out_keeps_its_state(backend: str) -> None:
+    """It is that after its last epoch, and goes on to that of a whole training."""
+    subject = trainer(backend=backend, epochs=3)
+    whole = subject.train(MEMBERS)
+    (dropped,) = subject.train(MEMBERS[1:2], after_epoch=lambda epoch, ended: [0][epoch - 1 :])
+    rest = replace(MEMBERS[1], epochs=2)
+    (resumed,) = subject.train([rest], states=[dropped.state])
+
+    assert len(dropped.epochs) == 1
+    assert (
+        difference([Trained(dropped.epochs + resumed.epochs, resumed.state)], whole[1:2]) < 1e-14
+    )
 
 
 @pytest.mark.parametrize(
