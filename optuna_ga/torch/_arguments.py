@@ -58,6 +58,18 @@ def check_members(members: object) -> None:
             raise TypeError(f"`members` must be a list of `Member`, but it has {shown(member)}.")
 
 
+def check_state(state: object) -> None:
+    """Check that an argument is a state, or None.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if state is not None and not isinstance(state, Mapping):
+        raise TypeError(
+            f"`state` must be a `Trained.state` or None, but {shown(state)} was given."
+        )
+
+
 def checked_states(states: Any, n_members: int) -> Sequence[Mapping[str, Any] | None]:
     """Return the states of members to resume, None for those that begin anew.
 

@@ -36,7 +36,8 @@ class Trained:
             those that are frozen; and `optimizer`; and the epochs and steps so far. `weights` and
             `buffers` together are the model's `state_dict`, except that tied weights appear once
             and that buffers which are not persistent are included. It is that after the last of
-            `epochs`. None if the member diverged or failed.
+            `epochs`. None if the member diverged or failed. `PopulationTrainer.model` returns the
+            network.
     """
 
     epochs: list[Epoch]

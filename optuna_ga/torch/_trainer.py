@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from optuna import Trial
+from torch import nn
 
 from optuna_ga._checks import check_bool, check_callable, check_int
 from optuna_ga._training.checkpoints import Checkpoints
@@ -15,6 +16,7 @@ from optuna_ga.torch._arguments import (
     check_member,
     check_members,
     check_one_of,
+    check_state,
     check_tf32,
     checked_states,
     takes_a_seed_alone,
@@ -34,6 +36,7 @@ from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
 from optuna_ga.torch._loader import as_data
 from optuna_ga.torch._metrics import Metric
 from optuna_ga.torch._multiply_adds import MultiplyAdds
+from optuna_ga.torch._network import Network
 from optuna_ga.torch._objective import GenerationObjective, ValuedEpoch
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
@@ -228,6 +231,29 @@ class PopulationTrainer:
         check_member(member)
         with self._settings():
             return self._multiply_adds.of_training(member)
+
+    def model(self, member: Member, state: Mapping[str, Any] | None = None) -> nn.Module:
+        """Return a member's network on the CPU, a new one by `task.model`, ready for evaluation.
+
+        It has no part in later trainings, and computes in the type of its weights, whatever the
+        precision of the trainer.
+
+        Args:
+            member: Its settings.
+            state: The `Trained.state` whose weights, buffers and frozen parameters it gets; None
+                leaves the initial ones.
+
+        Raises:
+            TypeError: If `member` is not a `Member`, or `state` not a state.
+            ValueError: If the state is that of another network or optimizer.
+        """
+        check_member(member)
+        check_state(state)
+        with self._settings():
+            training = self._dispatcher.start(member, state)
+            network = Network(training.structure, self._dispatcher.model(training.member))
+            network.load(training.weights, training.buffers)
+            return network.module.eval()
 
     def train(
         self,
