@@ -205,7 +205,7 @@ class FashionMNISTObjective:
 
     def evaluate_generation(
         self, trials: Sequence[Trial]
-    ) -> Sequence[float | tuple[float, float] | Exception]:
+    ) -> Sequence[float | tuple[float, ...] | Exception]:
         """Train a whole generation together and return one result per trial.
 
         Pass this method to `optimize_generations`. Reports, attributes and losses are those of
@@ -299,7 +299,7 @@ class FashionMNISTObjective:
 
     def _evaluate(
         self, trials: Sequence[Trial], backend: str | None
-    ) -> Sequence[float | tuple[float, float] | Exception]:
+    ) -> Sequence[float | tuple[float, ...] | Exception]:
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._search_space.check_directions(study)
         if backend not in self._evaluators:

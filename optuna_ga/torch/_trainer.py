@@ -16,6 +16,7 @@ from optuna_ga.torch._arguments import (
     check_member,
     check_members,
     check_one_of,
+    check_optimizer,
     check_state,
     check_tf32,
     checked_states,
@@ -130,7 +131,7 @@ class PopulationTrainer:
         check_task(task)
         check_schedule(schedule)
         self.epochs = check_int("epochs", epochs, minimum=1)
-        check_one_of("optimizer", optimizer, OPTIMIZERS)
+        check_optimizer(optimizer, OPTIMIZERS)
         check_one_of("precision", precision, PRECISIONS)
         if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
             check_one_of("backend", backend, ["auto", *BACKENDS])
