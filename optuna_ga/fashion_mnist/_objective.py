@@ -187,7 +187,7 @@ class FashionMNISTObjective:
         """The hyperparameters that trials suggest: `SEARCH_SPACE`, and more with `cost`."""
         return {**self._search_space.distributions}
 
-    def __call__(self, trial: Trial) -> float | tuple[float, float]:
+    def __call__(self, trial: Trial) -> float | tuple[float, ...]:
         """Train with the trial's hyperparameters and return the validation loss.
 
         With `cost` the loss and the multiply-adds of the training are returned.
