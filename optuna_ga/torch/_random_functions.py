@@ -176,7 +176,7 @@ def _rrelu(
     training: bool = False, inplace: bool = False,
 ) -> Tensor:  # fmt: skip
     if not training:
-        return F.rrelu(input, lower, upper, training, inplace)
+        return F.leaky_relu(input, (lower + upper) / 2, inplace)  # Which `vmap` can map.
     slopes = numbers.uniform(input.shape, input.dtype) * (upper - lower) + lower
     result = torch.where(input >= 0, input, input * slopes)
     return input.copy_(result) if inplace else result
@@ -188,6 +188,13 @@ def _empty(
     device = options.get("device") or torch.get_default_device()
     shape = _shape(size, options)
     return numbers.empty(shape, dtype or torch.get_default_dtype(), torch.device(device))
+
+
+def _empty_like(
+    numbers: RandomNumbers, like: Tensor, *, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    device = torch.device(options.get("device") or like.device)
+    return numbers.empty(like.shape, dtype or like.dtype, device)
 
 
 def _new(numbers: RandomNumbers, like: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -238,4 +245,8 @@ RANDOM_FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 # Where the functions that end in `_` may write to.
-PLACES: dict[Any, Callable[..., Tensor]] = {torch.empty: _empty, Tensor.new: _new}
+PLACES: dict[Any, Callable[..., Tensor]] = {
+    torch.empty: _empty,
+    torch.empty_like: _empty_like,
+    Tensor.new: _new,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.distributions import (
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch._randomness import MemberRandomness, member_key
-from tests.torch.tasks import Classes, Recurrent, difference, mlp, rows, tokens, trained
+from tests.torch.tasks import MEMBERS, Classes, Recurrent, difference, mlp, rows, tokens, trained
 
 BACKENDS = ["loop", "threads", "vmap", "branches"]
 N = 50_000
@@ -86,6 +87,23 @@ def test_backends_draw_the_same(name: str) -> None:
     """Also "auto" takes a parallel one, without a warning."""
     task = Classes(partial(WithNoise, name))
     loop, *others = (trained(task, rows, backend=each) for each in [*BACKENDS, "auto"])
+
+    assert all(difference(loop, each) < 1e-12 for each in others)
+
+
+class Jittered(Classes):
+    """Noise in the form of a batch, which members of equal seeds share."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return super().loss(model, (x + torch.empty_like(x).normal_(0, 0.1), y))
+
+
+def test_noise_like_a_shared_batch_is_a_members_own() -> None:
+    """Also where a layer draws in training alone."""
+    members = [replace(each, seed=0) for each in MEMBERS]
+    task = Jittered(lambda: nn.Sequential(nn.Linear(6, 3), nn.RReLU()))
+    loop, *others = (trained(task, rows, members, backend=each) for each in BACKENDS)
 
     assert all(difference(loop, each) < 1e-12 for each in others)
 
