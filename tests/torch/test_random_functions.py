@@ -30,7 +30,7 @@ from tests.torch.tasks import MEMBERS, Classes, Recurrent, difference, mlp, rows
 BACKENDS = ["loop", "threads", "vmap", "branches"]
 N = 50_000
 SHAPE = (N,)
-UNCHECKED: Any = {"validate_args": False}  # A check would steer Python.
+UNCHECKED: Any = {"validate_args": False}  # As a GPU needs it.
 
 # Of rows (B, 3) in float64.
 NOISE: dict[str, Callable[[Tensor], Tensor]] = {
