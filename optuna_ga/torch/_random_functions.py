@@ -185,16 +185,18 @@ def _rrelu(
 def _empty(
     numbers: RandomNumbers, *size: Any, dtype: torch.dtype | None = None, **options: Any
 ) -> Tensor:
-    device = options.get("device") or torch.get_default_device()
+    device = torch.device(options.get("device") or torch.get_default_device())
     shape = _shape(size, options)
-    return numbers.empty(shape, dtype or torch.get_default_dtype(), torch.device(device))
+    place = numbers.empty(shape, dtype or torch.get_default_dtype(), device)
+    return _placed(place, **{**options, "device": device})
 
 
 def _empty_like(
     numbers: RandomNumbers, like: Tensor, *, dtype: torch.dtype | None = None, **options: Any
 ) -> Tensor:
     device = torch.device(options.get("device") or like.device)
-    return numbers.empty(like.shape, dtype or like.dtype, device)
+    place = numbers.empty(like.shape, dtype or like.dtype, device)
+    return _placed(place, **{**options, "device": device})
 
 
 def _new(numbers: RandomNumbers, like: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -298,6 +298,8 @@ CALLS: list[Callable[[], Tensor]] = [
     lambda: torch.multinomial(torch.ones(2, 3), 2),
     lambda: torch.ones(3).multinomial(5, replacement=True),
     lambda: torch.empty(2, 3, dtype=torch.int64).fill_(0),
+    lambda: torch.empty((2,), requires_grad=True),
+    lambda: torch.empty_like(torch.zeros(2), dtype=torch.float64, requires_grad=True),
     lambda: torch.ones(2).new([1.0, 2.0]),
     lambda: torch.ones(2).new(torch.Size([2, 3])).fill_(0),
 ]
