@@ -187,7 +187,7 @@ class FashionMNISTObjective:
         """The hyperparameters that trials suggest: `SEARCH_SPACE`, and more with `cost`."""
         return {**self._search_space.distributions}
 
-    def __call__(self, trial: Trial) -> float | tuple[float, float]:
+    def __call__(self, trial: Trial) -> float | tuple[float, ...]:
         """Train with the trial's hyperparameters and return the validation loss.
 
         With `cost` the loss and the multiply-adds of the training are returned.
@@ -205,7 +205,7 @@ class FashionMNISTObjective:
 
     def evaluate_generation(
         self, trials: Sequence[Trial]
-    ) -> Sequence[float | tuple[float, float] | Exception]:
+    ) -> Sequence[float | tuple[float, ...] | Exception]:
         """Train a whole generation together and return one result per trial.
 
         Pass this method to `optimize_generations`. Reports, attributes and losses are those of
@@ -299,7 +299,7 @@ class FashionMNISTObjective:
 
     def _evaluate(
         self, trials: Sequence[Trial], backend: str | None
-    ) -> Sequence[float | tuple[float, float] | Exception]:
+    ) -> Sequence[float | tuple[float, ...] | Exception]:
         for study in {id(trial.study): trial.study for trial in trials}.values():
             self._search_space.check_directions(study)
         if backend not in self._evaluators:

@@ -25,6 +25,22 @@ def check_one_of(name: str, value: object, known: Collection[str]) -> None:
         raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")
 
 
+def check_optimizer(value: object, known: Collection[str]) -> None:
+    """Check that a text is the name of an optimizer.
+
+    Raises:
+        TypeError: If it is not a text.
+        ValueError: If it is another text.
+    """
+    kind = value if isinstance(value, type) else type(value)
+    name = kind.__name__.lower()
+    if issubclass(kind, torch.optim.Optimizer) and name in known:
+        raise TypeError(
+            f"`optimizer` must be a name, for this one {name!r}, but {shown(value)} was given."
+        )
+    check_one_of("optimizer", value, known)
+
+
 def check_tf32(precision: str, device: torch.device) -> None:
     """Check that a precision is not "tf32" on a device without it.
 
@@ -56,6 +72,18 @@ def check_members(members: object) -> None:
     for member in members:
         if not isinstance(member, Member):
             raise TypeError(f"`members` must be a list of `Member`, but it has {shown(member)}.")
+
+
+def check_state(state: object) -> None:
+    """Check that an argument is a state, or None.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if state is not None and not isinstance(state, Mapping):
+        raise TypeError(
+            f"`state` must be a `Trained.state` or None, but {shown(state)} was given."
+        )
 
 
 def checked_states(states: Any, n_members: int) -> Sequence[Mapping[str, Any] | None]:

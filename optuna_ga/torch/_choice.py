@@ -66,7 +66,13 @@ class Verdict(NamedTuple):
         return reasons.get(backend, "")
 
 
-DRAWS = Verdict("they draw from PyTorch's global generator", "")
+def of_draws(by: str) -> Verdict:
+    """Return the verdict on networks that draw from global generators by a function."""
+    return Verdict(
+        f"they draw from PyTorch's global generator by {by}, whereas `torch.randn_like` and its "
+        "like draw by a member's seed where `task.loss` or the network calls them",
+        "",
+    )
 
 
 def choose(recipe: Recipe, n_members: int, verdict: Verdict) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import DRAWS, Verdict, choose, loss_by
+from optuna_ga.torch._choice import Verdict, choose, loss_by, of_draws
 from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
 from optuna_ga.torch._examination import examine
@@ -270,15 +270,16 @@ class Dispatcher:
         for length in lengths(self._recipe, training):
             if length not in tried:
                 with suppress(torch.OutOfMemoryError):  # A training makes room.
-                    if self._draws(training, length) and not verdict.loop_only:
-                        verdict = self.verdicts[key] = DRAWS
+                    by = self._draws(training, length)
+                    if by and not verdict.loop_only:
+                        verdict = self.verdicts[key] = of_draws(by)
                 tried.add(length)
                 self._facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):
             raise RefusedError(self._backend, reason)
 
-    def _draws(self, training: Training, length: int) -> bool:
-        """Return whether a step on a batch of a length draws from global generators."""
+    def _draws(self, training: Training, length: int) -> str:
+        """Return what draws from global generators in a step on a batch; empty if nothing does."""
         step = partial(try_length, self._recipe, training, length)
         with traceless(self._recipe, step):
             return step()

@@ -7,17 +7,19 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from optuna_ga.torch._errors import present_place
+
 
 class Draws(TorchDispatchMode):
     """A context that notes whether anything draws from PyTorch's global generators.
 
     Attributes:
-        were_made: Whether something has.
+        first: The first function that has, and the user's line that called it; else empty.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.were_made = False
+        self.first = ""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -26,5 +28,6 @@ class Draws(TorchDispatchMode):
         kwargs = kwargs or {}
         # Attention may draw, but its dropout is replaced.
         may_draw = torch.Tag.nondeterministic_seeded in func.tags and "attention" not in str(func)
-        self.were_made |= may_draw and kwargs.get("generator") is None
+        if may_draw and kwargs.get("generator") is None and not self.first:
+            self.first = f"`{func.overloadpacket.__name__}`{present_place()}"
         return func(*args, **kwargs)

@@ -46,8 +46,17 @@ def against_vmap(error: Exception) -> str:
 
 def place_of(error: Exception) -> str:
     """Return the last line of the user's code that an error passed through, if there is one."""
+    return _last_of_user(traceback.extract_tb(error.__traceback__))
+
+
+def present_place() -> str:
+    """Return the line of the user's code that is being carried out, if there is one."""
+    return _last_of_user(traceback.extract_stack())
+
+
+def _last_of_user(frames: traceback.StackSummary) -> str:
     libraries = [Path(torch.__file__).parent, Path(__file__).parent]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    for frame in reversed(frames):
         path = Path(frame.filename)
         if not any(library in path.parents for library in libraries):
             return f" (in {frame.filename}, line {frame.lineno}: `{frame.line}`)"

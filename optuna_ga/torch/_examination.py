@@ -22,7 +22,7 @@ from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import DRAWS, Verdict
+from optuna_ga.torch._choice import Verdict, of_draws
 from optuna_ga.torch._data import TensorData, n_rows
 from optuna_ga.torch._differences import (
     SHORT,
@@ -77,7 +77,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     structure = pair[0].structure
     structure.changes_batch = False  # As far as is known.
     cache = parametrization_cache()
-    drew: list[bool] = []
+    drew: list[str] = []
     size = recipe.batch_size(pair[0].member)
     first_batch = _first_batch(recipe, drew, size)
     convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
@@ -85,11 +85,11 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
         # What fails here may never be trained on, since a member has a batch size of its own.
         with suppress(Exception):
-            drew += [True] * try_length(recipe, pair[0], length)
+            drew += filter(None, [try_length(recipe, pair[0], length)])
     verdict = _compared(recipe, drew, plain, first_batch)
     structure.draws = structure.has_drawn
     if drew:
-        return DRAWS
+        return of_draws(drew[0])
     verdict = verdict._replace(convolution=convolution, products=structure.products)
     changes = changes_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
@@ -122,13 +122,13 @@ class _Plain(NamedTuple):
     asks_what_is_trained: bool
 
 
-def _compared(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> Verdict:
+def _compared(recipe: Recipe, drew: list[str], plain: _Plain, batch: Any) -> Verdict:
     """Compare `branches` and `vmap` with a network's own parameters."""
     structure = plain.pair[0].structure
     if reason := _reason_against_outside(recipe, drew, plain, batch):
         return Verdict("", "", no_outside=reason)
     if drew:
-        return DRAWS
+        return of_draws(drew[0])
     # What is computed by `vmap` and kept by a network cannot be copied.
     with structure.computing_with(plain.network):
         try:
@@ -205,7 +205,7 @@ def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
     missing += [f"vmap has no rule: {w.partition('. ')[0]}" for w in words if "batching rule" in w]
 
 
-def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any) -> str:
+def _reason_against_outside(recipe: Recipe, drew: list[str], plain: _Plain, batch: Any) -> str:
     """Return why a network needs parameters of its own; empty if it does not."""
     structure = plain.pair[0].structure
     if any(map(hooks_of, structure.trained(structure.model).values())):
@@ -231,7 +231,7 @@ def _reason_against_outside(recipe: Recipe, drew: list[bool], plain: _Plain, bat
 
 
 def _is_as_outside(
-    recipe: Recipe, drew: list[bool], plain: _Plain, batch: Any, outside: list[Tensor]
+    recipe: Recipe, drew: list[str], plain: _Plain, batch: Any, outside: list[Tensor]
 ) -> bool:
     """Return whether a network's own parameters give what those from outside do.
 
@@ -278,7 +278,7 @@ class _JudgedTwice(Plainly):
 
 
 def _first(
-    recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
+    recipe: Recipe, drew: list[str], one: Sequence[Training], batch: Any
 ) -> tuple[list[Tensor], object]:
     """Compute a member; see `_by_python`.
 
@@ -309,7 +309,7 @@ def _first(
 
 
 def _checked_alone(
-    recipe: Recipe, drew: list[bool], own: nn.Module, one: Sequence[Training], batch: Any
+    recipe: Recipe, drew: list[str], own: nn.Module, one: Sequence[Training], batch: Any
 ) -> tuple[int, list[Tensor]]:
     """Compute a member twice; return an example's products of convolutions, and what was computed.
 
@@ -344,7 +344,7 @@ def _checked_alone(
     return convolution, first
 
 
-def _first_batch(recipe: Recipe, drew: list[bool], size: int) -> Any:
+def _first_batch(recipe: Recipe, drew: list[str], size: int) -> Any:
     """Return the first batch of the data, which must draw by PyTorch alone.
 
     Raises:
@@ -373,7 +373,7 @@ def _check_draws(name: str, drawn: object) -> None:
 
 
 def _checked_together(
-    recipe: Recipe, drew: list[bool], first: list[Tensor], pair: Sequence[Training], batch: Any
+    recipe: Recipe, drew: list[str], first: list[Tensor], pair: Sequence[Training], batch: Any
 ) -> _Plain:
     """Compute two members, of which the other has gone a step beyond its initial numbers.
 
@@ -409,7 +409,7 @@ def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -
 
 
 def _by_python(
-    recipe: Recipe, drew: list[bool], one: Sequence[Training], batch: Any
+    recipe: Recipe, drew: list[str], one: Sequence[Training], batch: Any
 ) -> tuple[list[Tensor], object]:
     """Compute a member; return the generators of Python and NumPy after a draw, else None."""
     with python_seeded() as drawn:

@@ -40,8 +40,9 @@ class Trained:
         state: Its tensors, by name: `weights`, the parameters that are trained; `buffers`, with
             those that are frozen; and `optimizer`; and the epochs and steps so far. `weights` and
             `buffers` together are the model's `state_dict`, except that tied weights appear once
-            and that buffers which are not persistent are included. None if it diverged or dropped
-            out.
+            and that buffers which are not persistent are included. It is that after the last of
+            `epochs`. None if the member diverged or failed. `PopulationTrainer.model` returns the
+            network.
     """
 
     epochs: list[Epoch]
@@ -107,13 +108,14 @@ class Groups:
             dropped = checked_dropped(after, len(ended))
             yield
             for position, training in list(alive.items()):
-                is_lost = results[position] is None or position in dropped
-                is_over = epoch == self._recipe.n_epochs(training.member)
-                if is_over and not is_lost:
+                is_lost = results[position] is None
+                is_last = epoch == self._recipe.n_epochs(training.member)
+                if not (is_lost or is_last or position in dropped):
+                    continue
+                if not is_lost:
                     state = training.state(self._recipe.optimizer)
                     ended[position] = replace(ended[position], state=state)
-                if is_over or is_lost:
-                    del alive[position]
+                del alive[position]
             if not alive:
                 return
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+from torch.utils.data import Dataset, TensorDataset
 
 from optuna_ga._checks import shown
 from optuna_ga.torch._data import TensorData, n_rows
@@ -60,7 +61,7 @@ class LoaderData:
         if isinstance(loader, Tensor | Mapping | str) or not isinstance(loader, Iterable):
             raise TypeError(
                 f"`{name}` must be a `TensorData` or an iterable of batches, such as a "
-                f"`DataLoader`, but {shown(loader)} was given."
+                f"`DataLoader`, but {shown(loader)} was given.{_hint(name, loader)}"
             )
         if isinstance(loader, Iterator):
             raise TypeError(
@@ -210,6 +211,13 @@ def _are_examples(data: object) -> bool:
         and all(isinstance(each, Tensor) and each.dim() for each in data)
         and len({len(each) for each in data}) == 1
     )
+
+
+def _hint(name: str, data: object) -> str:
+    """Return how a data set of PyTorch becomes batches."""
+    if isinstance(data, TensorDataset):
+        return f" `TensorData(*{name}.tensors, batch_size=...)` has its examples."
+    return f" `DataLoader({name}, batch_size=...)` has batches." * isinstance(data, Dataset)
 
 
 def _layout(batch: Any) -> tuple[Any, ...]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from optuna import Study, Trial
 from optuna.study import StudyDirection
 
-from optuna_ga._checks import check_callable, check_text, is_number, shown
+from optuna_ga._checks import check_callable, check_choice, is_number, shown
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
-from optuna_ga.torch._reporter import Reporter, check_metric
+from optuna_ga.torch._metrics import Metric, Metrics
+from optuna_ga.torch._reporter import Reporter
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Training
 
 if TYPE_CHECKING:
     from optuna_ga.torch._trainer import PopulationTrainer
+
+
+ValuedEpoch = Literal["last", "best"]
 
 
 class GenerationObjective:
@@ -26,52 +30,54 @@ class GenerationObjective:
     Args:
         trainer: The trainer.
         suggest: Returns the settings of a trial's member.
-        metric: Name of the task's metric to optimize.
-        cost: Returns the second value of a trial, to be minimized; None gives it a single one.
+        metric: The metric to optimize, or several; see `Metrics`.
+        value: The epoch that a trial is valued by.
+        cost: Returns the last value of a trial, to be minimized; None leaves it out.
         checkpoints: Where states are kept; None trains each member from scratch.
-        worst: Value of a diverged trial, and the worst of any; None is infinity.
+        worst: Value of a diverged trial, and the worst of any, or one for each metric; None is
+            infinity.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If `worst` is NaN, or if it is known already that there is no such metric.
+        ValueError: If an argument is out of its range, or if it is known already that there is no
+            such metric.
     """
 
     def __init__(
         self,
         trainer: PopulationTrainer,
         suggest: Callable[[Trial], Member],
-        metric: str,
+        metric: Metric | Sequence[Metric],
+        value: ValuedEpoch,
         cost: Callable[[Member], float] | None,
         checkpoints: Checkpoints | None,
-        worst: float | None,
+        worst: float | Sequence[float] | None,
     ) -> None:
         check_callable("suggest", suggest)
-        check_text("metric", metric)
+        self._metrics = Metrics(metric)
+        check_choice("value", value, get_args(ValuedEpoch))
         if cost is not None:
             check_callable("cost", cost)
         check_checkpoints(checkpoints)
-        _check_worst(worst)
-        check_metric(metric, trainer.metric_names())
+        self._worst = _checked_worst(worst, len(self._metrics.names))
+        self._metrics.check(trainer.metric_names())
         self._trainer = trainer
         self._suggest = suggest
-        self._metric = metric
+        self._takes_best = value == "best"
         self._cost = cost
         self._checkpoints = checkpoints
-        self._worst = worst
         self._may_warn = True
 
-    def __call__(
-        self, trials: Sequence[Trial]
-    ) -> Sequence[float | tuple[float, float] | Exception]:
+    def __call__(self, trials: Sequence[Trial]) -> Sequence[float | tuple[float, ...] | Exception]:
         """Train the trials' members together.
 
         Args:
             trials: The trials, whose parameters are suggested here.
 
         Returns:
-            For each trial its metric after the last epoch; the worst value if its training
-            diverged; or an `optuna.TrialPruned` if the study's pruner ended it. With a cost, the
-            metric or worst value and the cost. An exception that keeps a trial from being
+            For each trial its metric after the last or the best epoch; the worst value if its
+            training diverged; or an `optuna.TrialPruned` if the study's pruner ended it. With
+            several metrics or a cost, a tuple of them. An exception that keeps a trial from being
             trained, or its state from being saved, is the result of that trial alone.
 
         Raises:
@@ -106,31 +112,31 @@ class GenerationObjective:
 
     def _trained(
         self, trials: Sequence[Trial], ready: Mapping[int, _Ready]
-    ) -> dict[int, float | tuple[float, float] | Exception]:
+    ) -> dict[int, float | tuple[float, ...] | Exception]:
         """Return the results of the trials that can be trained, by their positions."""
         if not ready:
             return {}
-        check_metric(self._metric, self._trainer.metric_names())
+        self._metrics.check(self._trainer.metric_names())
         chosen = [trials[position] for position in ready]
         starts = [each.start for each in ready.values()]
         reporter = Reporter(
             chosen,
             [start.member.epochs or self._trainer.epochs for start in starts],
-            self._metric,
+            self._metrics,
             self._worst,
-            reports=self._cost is None,
+            takes_best=self._takes_best,
+            reports=self._n_values == 1,
         )
         ended = self._trainer.train_started(starts, reporter, reporter.fail)
         for position, trained in enumerate(ended):
-            with reporter.failing_alone(position):
-                self._save(chosen[position], trained.state)
+            if not isinstance(reporter.results[position], Exception):
+                with reporter.failing_alone(position):
+                    self._save(chosen[position], trained.state)
         self._warn_of_worst(reporter)
         together = zip(ready.items(), reporter.results, strict=True)
         return {
-            position: value
-            if each.cost is None or isinstance(value, Exception)
-            else (value, each.cost)
-            for (position, each), value in together
+            position: values if isinstance(values, Exception) else _result(values, each.cost)
+            for (position, each), values in together
         }
 
     def _save(self, trial: Trial, state: Mapping[str, Any] | None) -> None:
@@ -138,36 +144,49 @@ class GenerationObjective:
         if self._checkpoints is not None and state is not None:
             self._checkpoints.save(trial, state)
 
+    @property
+    def _n_values(self) -> int:
+        return len(self._worst) + (self._cost is not None)
+
     def _check_directions(self, study: Study) -> None:
-        wanted = "one direction" if self._cost is None else 'two directions, the second "minimize"'
+        values = [f"the {name}" for name in self._metrics.names]
+        values += ["a cost"] * (self._cost is not None)
         directions = [direction.name.lower() for direction in study.directions]
-        if len(directions) != 1 + (self._cost is not None) or directions[1:] == ["maximize"]:
+        maximizes_cost = self._cost is not None and directions[-1] == "maximize"
+        if len(directions) != len(values) or maximizes_cost:
+            wanted = "one direction" if len(values) == 1 else f"{len(values)} directions"
+            wanted += ', the last "minimize"' * (self._cost is not None)
             raise ValueError(
-                f"`study` must have {wanted}, since a trial has the {self._metric} "
-                f"{'alone' if self._cost is None else 'and a cost'}, but it has {directions}."
+                f"`study` must have {wanted}, since the values of a trial are "
+                f"{', '.join(values)}, but it has {directions}."
             )
 
     def _check_worst(self, study: Study) -> None:
         """Check that not all values are as good as the worst."""
-        direction = study.directions[0]
-        best = -math.inf if direction == StudyDirection.MINIMIZE else math.inf
-        if self._worst == best:
-            raise ValueError(
-                f"`worst` must not be {best} for a study that is to {direction.name.lower()} the "
-                f"{self._metric}, since no value is better: all trials would get it."
-            )
+        # A direction that is the cost's has no limit.
+        for name, worst, direction in zip(
+            self._metrics.names, self._worst, study.directions, strict=False
+        ):
+            best = -math.inf if direction == StudyDirection.MINIMIZE else math.inf
+            if worst == best:
+                raise ValueError(
+                    f"`worst` must not be {best} for a study that is to {direction.name.lower()} "
+                    f"the {name}, since no value is better: all trials would get it."
+                )
 
     def _warn_of_worst(self, reporter: Reporter) -> None:
         """Warn, once, if no trial of several has a value better than the worst."""
-        if self._may_warn and reporter.n_clipped > 1 and reporter.n_clipped == reporter.n_finite:
-            self._may_warn = False
-            warnings.warn(
-                f"`worst` must be worse than most values of the {self._metric}, but all "
-                f"{reporter.n_clipped} trials of a generation that did not diverge are worse than "
-                f"{shown(self._worst)}, which they get: a search cannot tell them apart.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+        together = zip(self._metrics.names, self._worst, reporter.n_clipped, strict=True)
+        for name, worst, n_clipped in together:
+            if self._may_warn and n_clipped > 1 and n_clipped == reporter.n_finite:
+                self._may_warn = False
+                warnings.warn(
+                    f"`worst` must be worse than most values of the {name}, but all {n_clipped} "
+                    f"trials of a generation that did not diverge are worse than {shown(worst)}, "
+                    "which they get: a search cannot tell them apart.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
 
     def _start(self, trial: Trial) -> Mapping[str, Any] | None:
         """Return the state that a trial continues, if it does."""
@@ -184,13 +203,30 @@ class _Ready(NamedTuple):
     cost: float | None
 
 
-def _check_worst(worst: object) -> None:
+def _result(values: Sequence[float], cost: float | None) -> float | tuple[float, ...]:
+    """Return the value of a trial, or its values if there are several."""
+    values = [*values, *([] if cost is None else [cost])]
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _checked_worst(worst: object, n_metrics: int) -> list[float | None]:
+    """Return the worst value of each metric."""
     if worst is None:
-        return
-    if not is_number(worst):
-        raise TypeError(f"`worst` must be a number or None, but {shown(worst)} was given.")
-    if math.isnan(worst):
+        return [None] * n_metrics
+    limits = [worst] if is_number(worst) else worst
+    if not isinstance(limits, Sequence) or not all(map(is_number, limits)):
+        raise TypeError(
+            f"`worst` must be a number, one for each metric, or None, but {shown(worst)} was "
+            "given."
+        )
+    if len(limits) != n_metrics:
+        raise ValueError(
+            f"`worst` must have a number for each metric, {n_metrics}, but {shown(worst)} was "
+            "given."
+        )
+    if any(map(math.isnan, limits)):
         raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")
+    return [float(limit) for limit in limits]
 
 
 def _checked_cost(cost: object) -> float:

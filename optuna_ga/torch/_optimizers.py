@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from optuna_ga.torch._task import Member
 
@@ -21,7 +21,7 @@ _EPSILON = 1e-8
 
 
 class Settings(NamedTuple):
-    """What multiplies the numbers of all members at one step, `(P, 1)`.
+    """What multiplies the numbers of all members at one step, `(P, 1)`, decay also `(P, W)`.
 
     Attributes:
         learning_rate: That of this step.
@@ -46,6 +46,15 @@ class Settings(NamedTuple):
     old_square: Tensor
     new_square: Tensor
     clip_norm: Tensor
+
+    def decaying(self, places: Tensor | None) -> Settings:
+        """Return the settings of weights that decay at some places `(W,)` only, or at all."""
+        if places is None:
+            return self
+        return self._replace(
+            decayed=torch.where(places, self.decayed, 1.0),
+            weight_decay=torch.where(places, self.weight_decay, 0.0),
+        )
 
 
 N_BY_STEP, N_CONSTANT = 4, 6  # The first of the settings change from step to step.
@@ -143,15 +152,15 @@ class Optimizer(NamedTuple):
     Attributes:
         moments: Names that PyTorch gives to the tensors it keeps for each weight.
         update: The form for many members.
-        separate: PyTorch's own for the parameters of one, with learning rate 0.
+        separate: PyTorch's own for the parameters of one, or groups of them, with learning rate 0.
     """
 
     moments: tuple[str, ...]
     update: Update
-    separate: Callable[[Iterable[nn.Parameter], Member], torch.optim.Optimizer]
+    separate: Callable[[Iterable[Any], Member], torch.optim.Optimizer]
 
 
-def _sgd(nesterov: bool) -> Callable[[Iterable[nn.Parameter], Member], torch.optim.Optimizer]:
+def _sgd(nesterov: bool) -> Callable[[Iterable[Any], Member], torch.optim.Optimizer]:
     return lambda parameters, member: torch.optim.SGD(
         parameters,
         lr=0.0,
@@ -163,7 +172,7 @@ def _sgd(nesterov: bool) -> Callable[[Iterable[nn.Parameter], Member], torch.opt
 
 def _adams(
     kind: Callable[..., torch.optim.Optimizer],
-) -> Callable[[Iterable[nn.Parameter], Member], torch.optim.Optimizer]:
+) -> Callable[[Iterable[Any], Member], torch.optim.Optimizer]:
     return lambda parameters, member: kind(
         parameters,
         lr=0.0,

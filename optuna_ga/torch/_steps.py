@@ -31,15 +31,15 @@ def lengths(recipe: Recipe, training: Training) -> set[int]:
     return {*data.lengths(size)} if isinstance(data, TensorData) else {data.batch_size}
 
 
-def try_length(recipe: Recipe, training: Training, length: int) -> bool:
-    """Compute a step on a batch of a length; return whether it draws from global generators.
+def try_length(recipe: Recipe, training: Training, length: int) -> str:
+    """Compute a step on a batch of a length; return what draws from global generators, or "".
 
     Raises:
         Exception: Whatever the task raises for such a batch.
     """
     structure = training.structure
     draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
-    drew: list[bool] = []
+    drew: list[str] = []
 
     def step() -> None:
         batch = recipe.train.first_batch(length)
@@ -51,11 +51,11 @@ def try_length(recipe: Recipe, training: Training, length: int) -> bool:
             watched(recipe, drew, step)
     finally:
         structure.draws = draws or structure.has_drawn
-    return bool(drew)
+    return "".join(drew[:1])
 
 
-def watched(recipe: Recipe, drew: list[bool], compute: Callable[[], _Result]) -> _Result:
-    """Compute something; a list gets an entry if it draws from PyTorch's global generators."""
+def watched(recipe: Recipe, drew: list[str], compute: Callable[[], _Result]) -> _Result:
+    """Compute something; a list gets what draws from PyTorch's global generators."""
     with seeded(0, recipe.device):
         before = generator_states(recipe.device)
         result = compute()
@@ -64,12 +64,12 @@ def watched(recipe: Recipe, drew: list[bool], compute: Callable[[], _Result]) ->
     # Another thread may have drawn meanwhile.
     with seeded(0, recipe.device), Draws() as draws:
         compute()
-    drew += [True] * draws.were_made
+    drew += [draws.first] * bool(draws.first)
     return result
 
 
 def separately(
-    recipe: Recipe, drew: list[bool], method: Method, members: Sequence[Training], batch: Any
+    recipe: Recipe, drew: list[str], method: Method, members: Sequence[Training], batch: Any
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Compute each member by itself; see `computed` and `watched`."""
     return watched(recipe, drew, lambda: computed(recipe, method, members, batch))

@@ -24,6 +24,7 @@ from optuna_ga.torch._environment import (
     forget_casts,
 )
 from optuna_ga.torch._randomness import MemberRandomness
+from optuna_ga.torch._task import undecayed
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
 _FACTS = (
@@ -44,7 +45,8 @@ class Structure:
         device: Where to compute.
         precision: The precision of computing.
         make: Makes another network of this structure, if `copy.deepcopy` cannot; else None.
-        task: What networks may refer to and is not copied with them.
+        task: What networks may refer to and is not copied with them. Its method `decays`, if it
+            has one, says which parameters decay.
 
     Attributes:
         key: The signature.
@@ -64,10 +66,12 @@ class Structure:
         metric_names: Names of the task's metrics; empty if they have not been computed.
         unused: Names of the parameters that get no gradient, by the number of examples of a
             batch; a layer may be for the last batch alone.
+        undecayed: Names of the parameters to train that weight decay leaves alone.
         width: W, the parameters and the gaps between them.
         dtype: Of the rows, which is real.
 
     Raises:
+        TypeError: If `task.decays` does not return a bool.
         ValueError: If the model has no parameters to train, or such of several types.
     """
 
@@ -97,6 +101,7 @@ class Structure:
                 f"they have {sorted(map(str, types)) or 'none'}."
             )
         self.dtype = types.pop().to_real()
+        self.undecayed = undecayed(task, trained)
         # A complex number is two in a row, as it is for PyTorch's optimizers.
         self._shapes = {name: _as_real(p).shape for name, p in trained.items()}
         self._is_complex = any(p.is_complex() for p in trained.values())
@@ -196,11 +201,17 @@ class Structure:
 
     def trained_places(self, n_rows: int) -> Tensor | None:
         """Return where in a row `(W,)` a batch gives gradients; None if everywhere."""
-        unused = self.unused[n_rows]
-        if not unused:
+        return self._places_but(self.unused[n_rows])
+
+    def decayed_places(self) -> Tensor | None:
+        """Return where in a row `(W,)` weights decay; None if everywhere."""
+        return self._places_but(self.undecayed)
+
+    def _places_but(self, names: Collection[str]) -> Tensor | None:
+        if not names:
             return None
         return self.rows(
-            {name: torch.full(shape, name not in unused) for name, shape in self._shapes.items()}
+            {name: torch.full(shape, name not in names) for name, shape in self._shapes.items()}
         )
 
     def check_trains(self, n_rows: int) -> None:

@@ -26,7 +26,12 @@ class Task(Protocol):
 
     `loss` and `metrics` see the model of one member and one batch, however many members train at
     once. They may use any function of PyTorch, but no number of the batch or the model may steer
-    Python (`.item()`, `if loss > 1`), or members are trained one after the other.
+    Python (`.item()`, `if loss > 1`), or members are trained one after the other. Random functions
+    draw by the member's seed; the few that cannot have members trained one after the other, too.
+
+    A task may have a method `decays(name, parameter)`, which returns whether weight decay applies
+    to a parameter to train, a bool; such as `parameter.dim() > 1`, which leaves biases and norms
+    alone. It is called once for networks of the same structure. Without it all parameters decay.
     """
 
     @property
@@ -61,9 +66,9 @@ class Member:
         batch_size: None takes that of the training data.
         epochs: Epochs of the training, at least 1; None takes those of the trainer.
         schedule: None takes that of the trainer.
-        seed: Seed of initial weights, order of examples and dropout, 0 to 2**63 - 1. Equal seeds,
-            as by default, compare settings on the same weights and batches; seeds of their own,
-            such as `trial.number`, let no search fit the chance of one seed.
+        seed: Seed of initial weights, order of examples and random numbers, 0 to 2**63 - 1. Equal
+            seeds, as by default, compare settings on the same weights and batches; seeds of their
+            own, such as `trial.number`, let no search fit the chance of one seed.
         model: Further arguments of `Task.model`.
 
     Raises:
@@ -120,7 +125,7 @@ def check_task(task: object) -> None:
     """Check that an argument has the methods of a task.
 
     Raises:
-        TypeError: If one is missing, or if it is the class of a task.
+        TypeError: If one is missing, if `decays` is none, or if it is the class of a task.
     """
     if isinstance(task, type):
         raise TypeError(
@@ -132,6 +137,27 @@ def check_task(task: object) -> None:
             raise TypeError(
                 f"`task` must have a method `{name}`, but {shown(task)} was given, which has none."
             )
+    decays = getattr(task, "decays", None)
+    if decays is not None and not callable(decays):
+        raise TypeError(f"`task.decays` must be a method, but it is {shown(decays)}.")
+
+
+def undecayed(task: object, parameters: Mapping[str, nn.Parameter]) -> frozenset[str]:
+    """Return the names of the parameters that weight decay leaves alone.
+
+    Raises:
+        TypeError: If `task.decays` does not return a bool.
+    """
+    decays = getattr(task, "decays", None)
+    if decays is None:
+        return frozenset()
+    found = {name: decays(name, parameter) for name, parameter in parameters.items()}
+    for name, decay in found.items():
+        if not isinstance(decay, bool):
+            raise TypeError(
+                f"`task.decays` must return a bool, but for {name!r} it returned {shown(decay)}."
+            )
+    return frozenset(name for name, decay in found.items() if not decay)
 
 
 def check_model(model: object) -> nn.Module:
@@ -190,7 +216,8 @@ def check_metrics(metrics: object) -> dict[str, Tensor]:
         raise ValueError(f"{rule}, but it returned an empty one.")
     for name, value in metrics.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise TypeError(f"{rule}, but {shown(name)} is {shown(value)}.")
+            hint = " Without `.item()` it stays a tensor." if is_number(value) else ""
+            raise TypeError(f"{rule}, but {shown(name)} is {shown(value)}.{hint}")
         if value.dim():
             raise ValueError(f"{rule}, but {name!r} has the shape {tuple(value.shape)}.")
         if value.is_complex():

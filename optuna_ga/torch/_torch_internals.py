@@ -1,4 +1,4 @@
-"""What PyTorch has no public name for: of tensors, parametrizations and captures."""
+"""What PyTorch has no public name for: of tensors, parametrizations, captures and draws."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+# `torch.distributions` draws by these.
+sample_gamma: Any = getattr(torch, "_standard_gamma")  # noqa: B009
+sample_dirichlet: Any = getattr(torch, "_sample_dirichlet")  # noqa: B009
 
 
 def n_changes(tensor: Tensor) -> int:

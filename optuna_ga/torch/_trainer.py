@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from optuna import Trial
+from torch import nn
 
 from optuna_ga._checks import check_bool, check_callable, check_int
 from optuna_ga._training.checkpoints import Checkpoints
@@ -15,6 +16,8 @@ from optuna_ga.torch._arguments import (
     check_member,
     check_members,
     check_one_of,
+    check_optimizer,
+    check_state,
     check_tf32,
     checked_states,
     takes_a_seed_alone,
@@ -32,8 +35,10 @@ from optuna_ga.torch._environment import (
 )
 from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
 from optuna_ga.torch._loader import as_data
+from optuna_ga.torch._metrics import Metric
 from optuna_ga.torch._multiply_adds import MultiplyAdds
-from optuna_ga.torch._objective import GenerationObjective
+from optuna_ga.torch._network import Network
+from optuna_ga.torch._objective import GenerationObjective, ValuedEpoch
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
 from optuna_ga.torch._task import Member, Task, check_task
@@ -126,7 +131,7 @@ class PopulationTrainer:
         check_task(task)
         check_schedule(schedule)
         self.epochs = check_int("epochs", epochs, minimum=1)
-        check_one_of("optimizer", optimizer, OPTIMIZERS)
+        check_optimizer(optimizer, OPTIMIZERS)
         check_one_of("precision", precision, PRECISIONS)
         if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
             check_one_of("backend", backend, ["auto", *BACKENDS])
@@ -171,37 +176,43 @@ class PopulationTrainer:
         self,
         suggest: Callable[[Trial], Member],
         *,
-        metric: str = "loss",
+        metric: Metric | Sequence[Metric] = "loss",
+        value: ValuedEpoch = "last",
         cost: Callable[[Member], float] | None = None,
         checkpoints: Checkpoints | None = None,
-        worst: float | None = None,
+        worst: float | Sequence[float] | None = None,
     ) -> GenerationObjective:
         """Return an objective for `optimize_generations`.
 
-        Each trial reports its metric after every epoch, so that pruners work, and records the
-        user attributes `training_loss` and `validation_` with the name of each metric, or
-        `diverged`; and `training_s`, its share of the seconds that its group took. With `cost` a
-        trial has two values, the metric and the cost; then it reports nothing, since Optuna
+        Each trial reports its metric after every epoch, so that pruners work. It records the user
+        attributes `training_loss` and `validation_` with the name of each metric, or `diverged`;
+        and `training_s`, its share of the seconds that its group took. A trial has a value for
+        each metric, and one more with `cost`. If it has several it reports nothing, since Optuna
         prunes trials of a single objective only.
 
         Args:
             suggest: Called with a trial, whose parameters it suggests; returns its settings.
-            metric: Name of the metric to optimize.
+            metric: Name of the metric to optimize; or a function of the metrics' means by name,
+                such as the root of a mean, which returns a number other than NaN; or a sequence of
+                names and functions, one for each direction of the study.
+            value: "last" values a trial by its last epoch; "best" by its best epoch by the first
+                metric, from which all values and user attributes are, and `best_epoch`, counted
+                from 1. A diverged trial has the worst value in either case.
             cost: Function of a member's settings whose result is to be minimized beside the
-                metric, such as `multiply_adds`. A diverged trial has its cost too.
+                metrics, such as `multiply_adds`. A diverged trial has its cost too.
             checkpoints: Where each trial leaves its state, and finds its parent's, for
-                `GASampler.population_based_training`. A trial goes on with its parent's seed.
-                None trains each from scratch.
-            worst: Value of a trial whose training diverged, and the worst that any trial gets;
-                None is infinity, of the worse sign. A warning says so if no trial of a generation
-                is better.
+                `GASampler.population_based_training`. A trial goes on with its parent's seed, from
+                its last epoch. None trains each from scratch.
+            worst: Value of a trial whose training diverged, and the worst that any trial gets, or
+                a sequence of one for each metric; None is infinity, of the worse sign. A warning
+                says so if no trial of a generation is better.
 
         Raises:
             TypeError: If an argument has the wrong type.
-            ValueError: If `worst` is NaN, or if it is known already that the task has no such
-                metric.
+            ValueError: If `worst` is NaN or not for each metric, if `value` is another text, if
+                `metric` is empty, or if it is known already that the task has no such metric.
         """
-        return GenerationObjective(self, suggest, metric, cost, checkpoints, worst)
+        return GenerationObjective(self, suggest, metric, value, cost, checkpoints, worst)
 
     def multiply_adds(self, member: Member) -> int:
         """Return the multiply-adds of a member's training, the same on every machine.
@@ -222,6 +233,29 @@ class PopulationTrainer:
         with self._settings():
             return self._multiply_adds.of_training(member)
 
+    def model(self, member: Member, state: Mapping[str, Any] | None = None) -> nn.Module:
+        """Return a member's network on the CPU, a new one by `task.model`, ready for evaluation.
+
+        It has no part in later trainings, and computes in the type of its weights, whatever the
+        precision of the trainer.
+
+        Args:
+            member: Its settings.
+            state: The `Trained.state` whose weights, buffers and frozen parameters it gets; None
+                leaves the initial ones.
+
+        Raises:
+            TypeError: If `member` is not a `Member`, or `state` not a state.
+            ValueError: If the state is that of another network or optimizer.
+        """
+        check_member(member)
+        check_state(state)
+        with self._settings():
+            training = self._dispatcher.start(member, state)
+            network = Network(training.structure, self._dispatcher.model(training.member))
+            network.load(training.weights, training.buffers)
+            return network.module.eval()
+
     def train(
         self,
         members: Sequence[Member],
@@ -236,7 +270,7 @@ class PopulationTrainer:
             states: For each member the `Trained.state` to resume; None begins anew.
             after_epoch: Called after each epoch of a group, counted from 1, with what it gave to
                 members by their positions, None if they diverged. Returns the positions of
-                members to train no further; None stands for no positions.
+                members to train no further, which keep their state; None stands for no positions.
 
         Returns:
             The results of the members, in their order.

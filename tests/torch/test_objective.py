@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -124,10 +125,138 @@ def test_a_worst_value_that_all_trials_have_is_warned_of_once() -> None:
     assert len(caught) == 1
 
 
+def test_a_trial_may_be_valued_by_its_best_epoch() -> None:
+    """By the direction of the study; its attributes are those of that epoch."""
+    for direction, best, metric in (("minimize", min, "loss"), ("maximize", max, "accuracy")):
+        study = search(
+            small(4).objective(suggest, metric=metric, value="best"), direction=direction
+        )
+        best_epochs = {trial.user_attrs["best_epoch"] for trial in study.trials}
+
+        assert best_epochs - {4}
+        for trial in study.trials:
+            reports = trial.intermediate_values
+            assert len(reports) == 4
+            assert value(trial) == best(reports.values())
+            assert value(trial) == reports[trial.user_attrs["best_epoch"]]
+            assert value(trial) == trial.user_attrs[f"validation_{metric}"]
+
+
+def test_a_diverged_trial_is_the_worst_after_any_epoch() -> None:
+    """A good epoch before does not save it."""
+    objective = small(3, schedule=lambda epoch, epochs: 1e200 if epoch >= 1 else 1.0).objective(
+        lambda trial: Member(0.01), value="best"
+    )
+    study = search(objective, 1)
+
+    assert [list(trial.intermediate_values) for trial in study.trials] == [[1]] * 6
+    assert all(value(trial) == math.inf for trial in study.trials)
+
+
+def root(means: Mapping[str, float]) -> float:
+    """Return the root of the loss."""
+    return math.sqrt(means["loss"])
+
+
+def test_a_metric_may_be_a_function_of_means() -> None:
+    """Trials report it, and have it as their value."""
+    study = search(small().objective(suggest, metric=root))
+
+    for trial in study.trials:
+        assert value(trial) == trial.user_attrs["validation_loss"] ** 0.5
+        assert value(trial) == trial.intermediate_values[2]
+
+
+@pytest.mark.parametrize("valued", ["last", "best"])
+@pytest.mark.parametrize("has_cost", [False, True])
+def test_a_trial_may_have_several_metrics(has_cost: bool, valued: Any) -> None:
+    """Of one epoch, the best by the first metric, and the cost beside them."""
+    cost = (lambda member: member.momentum) if has_cost else None
+    objective = small(4).objective(suggest, metric=["accuracy", root], value=valued, cost=cost)
+    study = search(objective, directions=["maximize", "minimize", "minimize"][: 2 + has_cost])
+
+    for trial in study.trials:
+        attributes = trial.user_attrs
+        own = [trial.params["momentum"]] if has_cost else []
+        metrics = [attributes["validation_accuracy"], attributes["validation_loss"] ** 0.5]
+        assert trial.values == [*metrics, *own]
+        assert not trial.intermediate_values
+        assert ("best_epoch" in attributes) == (valued == "best")
+
+
+def test_each_metric_has_a_worst_value() -> None:
+    """A diverged trial has all of them."""
+    objective = small().objective(
+        lambda trial: Member(1e200 if trial.number == 1 else 0.1),
+        metric=["accuracy", "loss"], worst=[0.0, 9.0],
+    )  # fmt: skip
+    study = search(objective, 1, directions=["maximize", "minimize"])
+
+    assert study.trials[1].values == [0.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"metric": 3}, TypeError, "`metric` must be the name of a metric, a function"),
+        ({"metric": ["loss", 3]}, TypeError, "or several, but it has 3"),
+        ({"metric": []}, ValueError, "`metric` must be the name"),
+        ({"metric": ["loss", "score"]}, ValueError, r"one of \['accuracy', 'loss'\].*'score'"),
+        ({"value": "first"}, ValueError, '`value` must be "last" or "best"'),
+        ({"worst": [1.0, 2.0]}, ValueError, "`worst` must have a number for each metric, 1"),
+        ({"worst": 1.0, "metric": ["loss", root]}, ValueError, "for each metric, 2"),
+        ({"worst": "1"}, TypeError, "`worst` must be a number, one for each"),
+        ({"worst": math.nan}, ValueError, "`worst` must not be NaN"),
+    ],
+)
+def test_wrong_values_are_refused(options: Any, error: type[Exception], match: str) -> None:
+    """Before anything trains."""
+    with pytest.raises(error, match=match):
+        small().objective(suggest, **options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "match"),
+    [
+        (lambda means: math.nan, ValueError, "`metric` must not return NaN"),
+        (lambda means: "1", TypeError, "`metric` must return a number"),
+        (lambda means: means["score"], KeyError, "score"),
+    ],
+)
+def test_a_metric_that_fails_fails_its_trials(
+    metric: Any, error: type[Exception], match: str
+) -> None:
+    """With its own error."""
+    with pytest.raises(error, match=match):
+        search(small().objective(suggest, metric=metric), 1)
+
+
+def test_as_many_directions_as_metrics_are_needed() -> None:
+    """The error names the metrics."""
+    objective = small().objective(suggest, metric=["accuracy", root])
+    with pytest.raises(ValueError, match=r"2 directions.*the accuracy, the root, but"):
+        search(objective, 1)
+
+
 def test_an_unknown_metric_is_refused() -> None:
     """The error names the existing metrics."""
     with pytest.raises(ValueError, match=r"one of \['accuracy', 'loss'\]"):
         search(small().objective(suggest, metric="score"), 1)
+
+
+def test_pruned_trials_leave_no_state(tmp_path: Path) -> None:
+    """Others do."""
+    checkpoints = Checkpoints(tmp_path)
+    pruner = optuna.pruners.ThresholdPruner(upper=1.05)
+    objective = small(4).objective(suggest, checkpoints=checkpoints)
+    study = search(
+        objective, 1, pruner=pruner, sampler=GASampler.population_based_training(6, seed=0)
+    )
+
+    assert len({trial.state for trial in study.trials}) == 2
+    for trial in study.trials:
+        is_complete = trial.state == TrialState.COMPLETE
+        assert ("ga_checkpoint" in trial.user_attrs | trial.system_attrs) == is_complete
 
 
 def test_trials_are_pruned_between_epochs() -> None:
@@ -195,10 +324,14 @@ def test_a_diverged_trial_has_its_cost() -> None:
 @pytest.mark.parametrize(
     ("cost", "directions", "message"),
     [
-        (None, ["minimize", "minimize"], "one direction.*loss alone.*'minimize', 'minimize'"),
-        (len, ["minimize"], r"two directions.*loss and a cost.*\['minimize'\]"),
-        (len, ["maximize", "maximize"], 'second "minimize".*maximize'),
-        (len, ["minimize"] * 3, "two directions"),
+        (
+            None,
+            ["minimize", "minimize"],
+            "one direction.*are the loss, but.*'minimize', 'm",
+        ),
+        (len, ["minimize"], r"2 directions.*loss, a cost.*\['minimize'\]"),
+        (len, ["maximize", "maximize"], 'last "minimize".*maximize'),
+        (len, ["minimize"] * 3, "2 directions"),
     ],
 )
 def test_wrong_directions_are_refused_before_training(

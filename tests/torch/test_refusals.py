@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
+from torch.utils.data import Dataset, TensorDataset
 
 from optuna_ga.torch import (
     Capturer,
@@ -55,6 +56,16 @@ class Returning(Classes):
         return result
 
 
+class Rows(Dataset[Tensor]):
+    """A data set that is no loader."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, n: int) -> Tensor:
+        return torch.zeros(6)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -65,7 +76,21 @@ class Returning(Classes):
         ),
         ({"task": Returning(lambda outputs: 1.0)}, "`task.loss` must.*returned 1.0"),
         ({"task": Returning(metrics=torch.sum)}, "`task.metrics` must.*returned tensor"),
-        ({"task": Returning(metrics=lambda outputs: {"loss": 1.0})}, "`task.metrics`.*is 1.0"),
+        (
+            {"task": Returning(metrics=lambda outputs: {"loss": 1.0})},
+            r"`task.metrics`.*1.0.*`.item\(\)`",
+        ),
+        (
+            {"train": TensorDataset(torch.zeros(30, 6), torch.zeros(30))},
+            r"`train` must.*`TensorData\(\*train.tensors, batch_size=...\)`",
+        ),
+        ({"train": Rows()}, r"`train` must.*`DataLoader\(train, batch_size=...\)`"),
+        ({"optimizer": torch.optim.AdamW}, "`optimizer` must be a name.*'adamw'"),
+        (
+            {"optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)},
+            "`optimizer` must be a name.*'sgd'",
+        ),
+        ({"optimizer": torch.optim.RMSprop}, "`optimizer` must be a string"),
         ({"train": (torch.zeros(30, 6), torch.zeros(30))}, "`train` must.*`TensorData"),
         ({"optimizer": ["sgd"]}, "`optimizer` must be a string"),
         ({"schedule": "cosine"}, "`schedule` must be a function.*'cosine'"),

@@ -66,7 +66,7 @@ def test_after_each_epoch_none_drops_nobody() -> None:
     ("arguments", "error", "words"),
     [
         ({"suggest": None}, TypeError, "`suggest` must be callable"),
-        ({"metric": 3}, TypeError, "`metric` must be a string"),
+        ({"metric": 3}, TypeError, "`metric` must be the name of a metric"),
         ({"metric": "error"}, ValueError, r"`metric` must be one of \['accuracy', 'loss'\]"),
         ({"cost": 5}, TypeError, "`cost` must be callable"),
         ({"checkpoints": "folder"}, TypeError, "`checkpoints` must be a `Checkpoints`"),

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData
+from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._choice import Verdict, choose
 from optuna_ga.torch._environment import seeded
@@ -69,7 +69,7 @@ class Noisy(Classes):
     """A task that draws from PyTorch's global generator."""
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return super().loss(model, batch) * torch.rand(())
+        return super().loss(model, batch) * (1 + torch.poisson(torch.ones(())))
 
 
 class Jittered(Classes):
@@ -180,7 +180,7 @@ def test_numbers_may_steer_python_in_threads() -> None:
 def test_global_random_numbers_end_in_the_loop_and_depend_on_the_seed() -> None:
     """Neither a member's place nor the user's generator matters."""
     before, subject = torch.get_rng_state(), trainer(Noisy(mlp))
-    with pytest.warns(RuntimeWarning, match="draw from PyTorch's global generator"):
+    with pytest.warns(RuntimeWarning, match=r"by `poisson` \(in .*test_trainer.py, line"):
         ended = subject.train(MEMBERS)
 
     assert torch.equal(torch.get_rng_state(), before)
@@ -439,9 +439,23 @@ def test_a_member_that_drops_out_trains_no_further() -> None:
     dropping = subject.train(MEMBERS, after_epoch=drop)
 
     assert seen == [[0, 1, 2], [0, 2], [0, 2]]
-    assert dropping[1].state is None
     assert len(dropping[1].epochs) == 1
     assert difference([whole[0], whole[2]], [dropping[0], dropping[2]]) < 1e-14
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_a_member_that_drops_out_keeps_its_state(backend: str) -> None:
+    """It is that after its last epoch, and goes on to that of a whole training."""
+    subject = trainer(backend=backend, epochs=3)
+    whole = subject.train(MEMBERS)
+    (dropped,) = subject.train(MEMBERS[1:2], after_epoch=lambda epoch, ended: [0][epoch - 1 :])
+    rest = replace(MEMBERS[1], epochs=2)
+    (resumed,) = subject.train([rest], states=[dropped.state])
+
+    assert len(dropped.epochs) == 1
+    assert (
+        difference([Trained(dropped.epochs + resumed.epochs, resumed.state)], whole[1:2]) < 1e-14
+    )
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class _Run:
         self._network = Network(training.structure, training.structure.new())
         self._network.load(training.weights, training.buffers)
         self._model, self._parameters = self._network.module, self._network.parameters
-        self._optimizer = recipe.optimizer.separate(self._parameters.values(), training.member)
+        self._optimizer = recipe.optimizer.separate(self._groups(), training.member)
         self._load_moments()
         device = recipe.device
         self._key = torch.tensor(
@@ -123,6 +123,17 @@ class _Run:
         self._n_steps, self._n_rows, self._n_evaluated = 0, 0, 0
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._sums: dict[str, float] = {}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the parameters that decay and those that do not."""
+        undecayed = self._before.structure.undecayed
+        decayed = [p for name, p in self._parameters.items() if name not in undecayed]
+        others = [p for name, p in self._parameters.items() if name in undecayed]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
 
     def own_batches(self) -> Iterator[Any]:
         """Yield the batches of the member's own order."""
@@ -147,7 +158,8 @@ class _Run:
 
     def _take_step(self, batch: Any) -> None:
         member = self._before.member
-        self._optimizer.param_groups[0]["lr"] = self._rates[self._n_steps]
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rates[self._n_steps]
         self._optimizer.zero_grad()
         loss = self._call(self._differentiated, batch)
         if member.clip_norm < float("inf"):

@@ -152,6 +152,8 @@ class _Stack:
         as_settings = type_of_settings(dtype)
         self._by_step = new(N_BY_STEP, size, self._n_steps, dtype=as_settings)
         self._constant = new(N_CONSTANT, size, 1, dtype=as_settings)
+        places = kind.structure.decayed_places()
+        self._decayed_places = None if places is None else places.to(device)
         self._losses = new(size, dtype=torch.float64)
         self._sums: dict[str, Tensor] = {}
         self._n_rows = 0
@@ -283,6 +285,7 @@ class _Stack:
         gradient = gradient.to(structure.dtype)
         by_step = self._by_step.index_select(2, numbers.step.view(1))
         now = Settings(*by_step.unbind(), *self._constant.unbind())  # (P, 1) each
+        now = now.decaying(self._decayed_places)
         if self._kind.clips:
             clip(gradient, now.clip_norm)
         self._update(gradient, now, places)

@@ -1,0 +1,254 @@
+"""PyTorch's random functions, by a member's random numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from optuna_ga.torch._dropout import check_probability
+from optuna_ga.torch._random_numbers import RandomNumbers, Shape
+from optuna_ga.torch._torch_internals import sample_dirichlet, sample_gamma
+
+
+def _rand(
+    numbers: RandomNumbers, *size: Any, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    shape = _shape(size, options)
+    return _placed(numbers.uniform(shape, dtype or torch.get_default_dtype()), **options)
+
+
+def _randn(
+    numbers: RandomNumbers, *size: Any, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    shape = _shape(size, options)
+    return _placed(numbers.normal(shape, dtype or torch.get_default_dtype()), **options)
+
+
+def _rand_like(
+    numbers: RandomNumbers, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    values = numbers.uniform(input.shape, dtype or input.dtype)
+    return _placed(values, **{"device": input.device, **options})
+
+
+def _randn_like(
+    numbers: RandomNumbers, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    values = numbers.normal(input.shape, dtype or input.dtype)
+    return _placed(values, **{"device": input.device, **options})
+
+
+def _randint(
+    numbers: RandomNumbers, *bounds: Any, low: int = 0, high: int | None = None,
+    size: Any = None, dtype: torch.dtype | None = None, **options: Any,
+) -> Tensor:  # fmt: skip
+    if size is None:
+        *bounds, size = bounds  # type: ignore[assignment]
+    low, high = _bounds(low, high, bounds)
+    return _placed(_integers(numbers, tuple(size), low, high, dtype or torch.int64), **options)
+
+
+def _randint_like(
+    numbers: RandomNumbers, input: Tensor, *bounds: Any, low: int = 0, high: int | None = None,
+    dtype: torch.dtype | None = None, **options: Any,
+) -> Tensor:  # fmt: skip
+    low, high = _bounds(low, high, bounds)
+    values = _integers(numbers, input.shape, low, high, dtype or input.dtype)
+    return _placed(values, **{"device": input.device, **options})
+
+
+def _bounds(low: int, high: int | None, positional: Any) -> tuple[int, int]:
+    """Return the bounds of integers, of which the lower may be left out."""
+    given = [*positional, *([] if high is None else [high])]
+    low, high = (low, *given)[-2:]
+    if low >= high:
+        raise RuntimeError(f"Random integers need a range, but got {low} to {high}.")
+    return low, high
+
+
+def _integers(
+    numbers: RandomNumbers, shape: Shape, low: int, high: int, dtype: torch.dtype
+) -> Tensor:
+    return (numbers.long_bits(shape).remainder(high - low) + low).to(dtype)
+
+
+def _randperm(
+    numbers: RandomNumbers, n: int, *, dtype: torch.dtype = torch.int64, **options: Any
+) -> Tensor:
+    return _placed(numbers.long_bits((n,)).argsort().to(dtype), **options)
+
+
+def _bernoulli(numbers: RandomNumbers, input: Tensor, p: Any = None, **_: Any) -> Tensor:
+    return _successes(numbers, input, input.detach() if p is None else p)
+
+
+def _bernoulli_(numbers: RandomNumbers, input: Tensor, p: Any = 0.5, **_: Any) -> Tensor:
+    return input.copy_(_successes(numbers, input, p))
+
+
+def _successes(numbers: RandomNumbers, like: Tensor, p: Any) -> Tensor:
+    """Return ones with a probability, else zeros."""
+    check_probability(p)
+    draws = numbers.uniform(like.shape).to(like.device)
+    successes: Tensor = draws < p
+    return successes.to(like.dtype)
+
+
+def _normal(
+    numbers: RandomNumbers, mean: Any = 0.0, std: Any = 1.0, size: Any = None, *,
+    dtype: torch.dtype | None = None, **options: Any,
+) -> Tensor:  # fmt: skip
+    _check_deviation(std)
+    tensors = [each.detach() for each in (mean, std) if isinstance(each, Tensor)]
+    if not tensors:
+        noise = numbers.normal(tuple(size), dtype or torch.get_default_dtype())
+        return _placed(noise * std + mean, **options)
+    shape = torch.broadcast_shapes(*(each.shape for each in tensors))
+    noise = _placed(numbers.normal(shape, tensors[0].dtype), device=tensors[0].device)
+    mean, std = (each.detach() if isinstance(each, Tensor) else each for each in (mean, std))
+    values: Tensor = noise * std + mean
+    return values
+
+
+def _normal_(
+    numbers: RandomNumbers, input: Tensor, mean: float = 0.0, std: float = 1.0, **_: Any
+) -> Tensor:
+    _check_deviation(std)
+    return input.copy_(numbers.normal(input.shape, input.dtype) * std + mean)
+
+
+def _uniform_(numbers: RandomNumbers, input: Tensor, *bounds: float, **named: Any) -> Tensor:
+    low, high = (*bounds, *(0.0, 1.0)[len(bounds) :])
+    low, high = named.get("from", low), named.get("to", high)
+    return input.copy_(numbers.uniform(input.shape, input.dtype) * (high - low) + low)
+
+
+def _exponential_(numbers: RandomNumbers, input: Tensor, lambd: float = 1.0, **_: Any) -> Tensor:
+    if lambd <= 0:
+        raise RuntimeError(f"Exponential numbers need a rate above 0, but got {lambd}.")
+    return input.copy_(numbers.exponential(input.shape) / lambd)
+
+
+def _multinomial(
+    numbers: RandomNumbers, input: Tensor, num_samples: int, replacement: bool = False, **_: Any
+) -> Tensor:
+    # The first of several exponential times, whose rates are the weights.
+    weights = input.detach()
+    if not replacement:
+        times = _placed(numbers.exponential(weights.shape), device=weights.device)
+        return (weights / times).topk(num_samples).indices
+    shape = (*weights.shape[:-1], num_samples, weights.shape[-1])
+    times = _placed(numbers.exponential(shape), device=weights.device)
+    return (weights.unsqueeze(-2) / times).argmax(-1)
+
+
+def _gamma(numbers: RandomNumbers, alpha: Tensor, *_: Any, **__: Any) -> Tensor:
+    if alpha.requires_grad:
+        found: Tensor = sample_gamma(alpha)  # PyTorch's, since it has a gradient.
+        return found
+    return numbers.gamma(alpha)
+
+
+def _dirichlet(numbers: RandomNumbers, alpha: Tensor, *_: Any, **__: Any) -> Tensor:
+    times = numbers.gamma(alpha.detach())
+    return times / times.sum(-1, keepdim=True)
+
+
+def _gumbel_softmax(
+    numbers: RandomNumbers, logits: Tensor, tau: float = 1, hard: bool = False,
+    eps: float = 1e-10, dim: int = -1,
+) -> Tensor:  # fmt: skip
+    gumbels = -numbers.exponential(logits.shape).log().to(logits)
+    soft = ((logits + gumbels) / tau).softmax(dim)
+    if not hard:
+        return soft
+    chosen = torch.zeros_like(soft).scatter(dim, soft.argmax(dim, keepdim=True), 1.0)
+    return chosen - soft.detach() + soft
+
+
+def _rrelu(
+    numbers: RandomNumbers, input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3,
+    training: bool = False, inplace: bool = False,
+) -> Tensor:  # fmt: skip
+    if not training:
+        return F.leaky_relu(input, (lower + upper) / 2, inplace)  # Which `vmap` can map.
+    slopes = numbers.uniform(input.shape, input.dtype) * (upper - lower) + lower
+    result = torch.where(input >= 0, input, input * slopes)
+    return input.copy_(result) if inplace else result
+
+
+def _empty(
+    numbers: RandomNumbers, *size: Any, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    device = torch.device(options.get("device") or torch.get_default_device())
+    shape = _shape(size, options)
+    place = numbers.empty(shape, dtype or torch.get_default_dtype(), device)
+    return _placed(place, **{**options, "device": device})
+
+
+def _empty_like(
+    numbers: RandomNumbers, like: Tensor, *, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    device = torch.device(options.get("device") or like.device)
+    place = numbers.empty(like.shape, dtype or like.dtype, device)
+    return _placed(place, **{**options, "device": device})
+
+
+def _new(numbers: RandomNumbers, like: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if len(args) == 1 and isinstance(args[0], torch.Size):
+        return numbers.empty(args[0], like.dtype, like.device)
+    return like.new(*args, **kwargs)  # Of given numbers.
+
+
+def _shape(size: tuple[Any, ...], options: dict[str, Any]) -> Shape:
+    """Return a shape that is given as numbers, as one sequence or by its name."""
+    if "size" in options:
+        size = options.pop("size")
+    is_one_sequence = len(size) == 1 and isinstance(size[0], Sequence)
+    return tuple(size[0] if is_one_sequence else size)
+
+
+def _placed(values: Tensor, device: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+    placed = values.to(torch.get_default_device() if device is None else device)
+    return placed.requires_grad_() if requires_grad else placed
+
+
+def _check_deviation(std: Any) -> None:
+    if not isinstance(std, Tensor) and not 0 <= std < math.inf:
+        raise RuntimeError(f"Normal numbers need a deviation of at least 0, but got {std}.")
+
+
+RANDOM_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    torch.rand: _rand,
+    torch.randn: _randn,
+    torch.rand_like: _rand_like,
+    torch.randn_like: _randn_like,
+    torch.randint: _randint,
+    torch.randint_like: _randint_like,
+    torch.randperm: _randperm,
+    torch.bernoulli: _bernoulli,
+    Tensor.bernoulli: _bernoulli,
+    Tensor.bernoulli_: _bernoulli_,
+    torch.normal: _normal,
+    Tensor.normal_: _normal_,
+    Tensor.uniform_: _uniform_,
+    Tensor.exponential_: _exponential_,
+    torch.multinomial: _multinomial,
+    Tensor.multinomial: _multinomial,
+    sample_gamma: _gamma,
+    sample_dirichlet: _dirichlet,
+    F.gumbel_softmax: _gumbel_softmax,
+    F.rrelu: _rrelu,
+}
+
+# Where the functions that end in `_` may write to.
+PLACES: dict[Any, Callable[..., Tensor]] = {
+    torch.empty: _empty,
+    torch.empty_like: _empty_like,
+    Tensor.new: _new,
+}

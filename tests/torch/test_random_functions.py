@@ -1,0 +1,352 @@
+"""PyTorch's random functions draw by a member's seed, by every backend the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from torch.distributions import (
+    Beta,
+    Categorical,
+    Dirichlet,
+    Exponential,
+    Gamma,
+    Laplace,
+    Normal,
+    Uniform,
+)
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from optuna_ga.torch._randomness import MemberRandomness, member_key
+from tests.torch.tasks import MEMBERS, Classes, Recurrent, difference, mlp, rows, tokens, trained
+
+BACKENDS = ["loop", "threads", "vmap", "branches"]
+N = 50_000
+SHAPE = (N,)
+UNCHECKED: Any = {"validate_args": False}  # As a GPU needs it.
+
+# Of rows (B, 3) in float64.
+NOISE: dict[str, Callable[[Tensor], Tensor]] = {
+    "rand": lambda x: torch.rand(len(x), 1),
+    "randn": lambda x: torch.randn(x.shape, dtype=torch.float64),
+    "randint": lambda x: torch.randint(3, (len(x), 1)),
+    "randint_like": lambda x: torch.randint_like(x, -2, 3),
+    "randperm": lambda x: x[torch.randperm(len(x))],
+    "bernoulli": lambda x: torch.bernoulli(x.sigmoid()),
+    "bernoulli_": lambda x: torch.empty_like(x).bernoulli_(0.3),
+    "normal": lambda x: torch.normal(x, 0.3),
+    "normal of a shape": lambda x: torch.normal(0.0, 1.0, (len(x), 1)),
+    "normal_": lambda x: torch.empty_like(x).normal_(0, 0.1),
+    "empty.normal_": lambda x: torch.empty(len(x), 3).normal_(),
+    "uniform_": lambda x: torch.empty(3).uniform_(-1, 1),
+    "exponential_": lambda x: torch.empty(3, dtype=torch.float64).exponential_(2.0),
+    "multinomial": lambda x: torch.multinomial(x.exp(), 1),
+    "gumbel_softmax": lambda x: F.gumbel_softmax(x, 0.5),
+    "hard gumbel_softmax": lambda x: F.gumbel_softmax(x, hard=True),
+    "rrelu": lambda x: F.rrelu(x, training=True),
+    "alpha_dropout": lambda x: F.alpha_dropout(x, 0.3, training=True),
+    "feature_alpha_dropout": lambda x: F.feature_alpha_dropout(x, 0.3, training=True),
+    "Normal": lambda x: Normal(x, x.exp(), **UNCHECKED).rsample(),
+    "Uniform": lambda x: Uniform(x, x + 1, **UNCHECKED).rsample(),
+    "Laplace": lambda x: Laplace(x.detach()[:1], 1.0, **UNCHECKED).rsample(),
+    "Exponential": lambda x: Exponential(torch.ones(3), **UNCHECKED).rsample(),
+    "Categorical": lambda x: Categorical(x.softmax(1), **UNCHECKED).sample().unsqueeze(1),
+}
+
+
+class WithNoise(nn.Module):
+    """A layer whose outputs get noise."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the noisy outputs `(B, 3)`."""
+        outputs: Tensor = self.layer(x)
+        return outputs + NOISE[self.name](outputs) if self.training else outputs
+
+
+def within(draw: Callable[[], Tensor], seed: int = 0, epoch: int = 0, step: int = 0) -> Tensor:
+    """Return what is drawn by a member."""
+    key = torch.tensor(member_key(seed, epoch), dtype=torch.int32)
+    with MemberRandomness(key, torch.tensor(step, dtype=torch.int32)):
+        return draw()
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_backends_draw_the_same(name: str) -> None:
+    """Also "auto" takes a parallel one, without a warning."""
+    task = Classes(partial(WithNoise, name))
+    loop, *others = (trained(task, rows, backend=each) for each in [*BACKENDS, "auto"])
+
+    assert all(difference(loop, each) < 1e-12 for each in others)
+
+
+class Jittered(Classes):
+    """Noise in the form of a batch, which members of equal seeds share."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return super().loss(model, (x + torch.empty_like(x).normal_(0, 0.1), y))
+
+
+def test_noise_like_a_shared_batch_is_a_members_own() -> None:
+    """Also where a layer draws in training alone."""
+    members = [replace(each, seed=0) for each in MEMBERS]
+    task = Jittered(lambda: nn.Sequential(nn.Linear(6, 3), nn.RReLU()))
+    loop, *others = (trained(task, rows, members, backend=each) for each in BACKENDS)
+
+    assert all(difference(loop, each) < 1e-12 for each in others)
+
+
+class Mixed(Classes):
+    """Mixup by the field's usual distribution, which `vmap` cannot map."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        share, order = Beta(0.4, 0.4).sample(), torch.randperm(len(x))
+        logits = model(share * x + (1 - share) * x[order])
+        one, other = F.cross_entropy(logits, y), F.cross_entropy(logits, y[order])
+        return share * one + (1 - share) * other
+
+
+def test_mixup_trains_in_parallel() -> None:
+    """By threads and branches as in the loop."""
+    loop, *others = (
+        trained(Mixed(mlp), rows, backend=each) for each in ("loop", "threads", "branches")
+    )
+
+    assert all(difference(loop, each) < 1e-12 for each in others)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("both", [False, True])
+def test_recurrent_layers_drop_out_the_same(kind: Callable[..., nn.Module], both: bool) -> None:
+    """A stack of layers trains by every backend."""
+    cells = partial(kind, num_layers=3, dropout=0.4, bidirectional=both)
+    task = Classes(partial(Stacked, cells, 16 if both else 8))
+    loop, *others = (trained(task, tokens, backend=each) for each in BACKENDS)
+
+    assert all(difference(loop, each) < 1e-12 for each in others)
+
+
+class Stacked(Recurrent):
+    """Recurrent layers with outputs of some width."""
+
+    def __init__(self, kind: Callable[..., nn.Module], width: int) -> None:
+        super().__init__(kind)
+        self.head = nn.Linear(width, 3)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_layers_one_by_one_compute_what_pytorch_does(kind: Any, is_packed: bool) -> None:
+    """The dropout probability is so small that it leaves out almost nothing."""
+    cells = kind(4, 5, 3, dropout=1e-9, bidirectional=True).double()
+    x: Any = torch.randn(7, 2, 4, generator=torch.Generator().manual_seed(0)).double()
+    if is_packed:
+        x = nn.utils.rnn.pack_padded_sequence(x, [7, 3])
+    expected = [each for each in torch.utils._pytree.tree_leaves(cells(x)) if each is not None]
+    found = within(lambda: cells(x))
+    leaves = [each for each in torch.utils._pytree.tree_leaves(found) if each is not None]
+
+    assert len(leaves) == len(expected)
+    assert all(torch.allclose(*pair, atol=1e-7) for pair in zip(leaves, expected, strict=True))
+
+
+CONTINUOUS: dict[str, tuple[Callable[[], Tensor], Any]] = {
+    "rand": (lambda: torch.rand(N), stats.uniform()),
+    "randn": (lambda: torch.randn(N), stats.norm()),
+    "normal": (lambda: torch.normal(torch.full(SHAPE, 2.0), 3.0), stats.norm(2, 3)),
+    "normal_": (lambda: torch.empty(N).normal_(-1, 2), stats.norm(-1, 2)),
+    "uniform_": (lambda: torch.empty(N).uniform_(-1, 3), stats.uniform(-1, 4)),
+    "exponential_": (lambda: torch.empty(N).exponential_(2.0), stats.expon(scale=0.5)),
+    "Laplace": (lambda: Laplace(torch.zeros(N), 2.0).sample(), stats.laplace(scale=2)),
+    "Beta": (lambda: Beta(torch.full(SHAPE, 0.4), 0.4).sample(), stats.beta(0.4, 0.4)),
+    "Beta above 1": (lambda: Beta(torch.full(SHAPE, 2.0), 5.0).sample(), stats.beta(2, 5)),
+    "Gamma": (lambda: Gamma(torch.full(SHAPE, 0.3), 2.0).sample(), stats.gamma(0.3, scale=0.5)),
+    "Gamma above 1": (lambda: Gamma(torch.full(SHAPE, 1.0), 1.0).sample(), stats.gamma(1)),
+    "Dirichlet": (
+        lambda: Dirichlet(torch.tensor([[1.0, 2.0, 3.0]]).expand(N, 3)).rsample()[:, 0],
+        stats.beta(1, 5),
+    ),
+    "rrelu": (lambda: F.rrelu(-torch.ones(N), 0.1, 0.5, True), stats.uniform(-0.5, 0.4)),
+}
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_continuous_numbers_have_their_distribution(name: str) -> None:
+    """By the test of Kolmogorov and Smirnov, at a level of 0.001."""
+    draw, distribution = CONTINUOUS[name]
+    for seed in range(3):
+        assert stats.kstest(within(draw, seed).numpy(), distribution.cdf).pvalue > 0.001
+
+
+DISCRETE: dict[str, tuple[Callable[[], Tensor], list[float]]] = {
+    "randint": (lambda: torch.randint(7, SHAPE), [1 / 7] * 7),
+    "randint_like": (lambda: torch.randint_like(torch.empty(N), 5), [0.2] * 5),
+    "bernoulli": (lambda: torch.bernoulli(torch.full(SHAPE, 0.3)), [0.7, 0.3]),
+    "bernoulli_": (lambda: torch.empty(N).bernoulli_(0.9), [0.1, 0.9]),
+    "multinomial": (
+        lambda: torch.multinomial(torch.tensor([1.0, 3.0, 0.0, 4.0]), N, True),
+        [1 / 8, 3 / 8, 0.0, 1 / 2],
+    ),
+    "Categorical": (
+        lambda: Categorical(torch.tensor([[0.1, 0.2, 0.7]]).expand(N, 3)).sample(),
+        [0.1, 0.2, 0.7],
+    ),
+    "gumbel_softmax": (
+        lambda: F.gumbel_softmax(torch.tensor([[0.0, 1.0]]).expand(N, 2)).argmax(1),
+        [0.26894, 0.73106],
+    ),
+    "randperm": (
+        lambda: torch.stack([torch.randperm(3)[0] for _ in range(3000)]),
+        [1 / 3] * 3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_discrete_numbers_have_their_shares(name: str) -> None:
+    """By a chi-square test at a level of 0.001."""
+    draw, shares = DISCRETE[name]
+    possible = np.array(shares) > 0
+    for seed in range(3):
+        drawn = within(draw, seed).long()
+        counts = np.bincount(drawn.numpy(), minlength=len(shares))
+        expected = np.array(shares) * len(drawn)
+
+        assert not counts[~possible].any()
+        assert stats.chisquare(counts[possible], expected[possible]).pvalue > 0.001
+
+
+def test_alpha_dropout_keeps_mean_and_deviation() -> None:
+    """Of standard normal inputs, within five standard errors."""
+    x = torch.randn(N, generator=torch.Generator().manual_seed(0))
+    dropped = within(lambda: F.alpha_dropout(x, 0.3, True))
+
+    assert abs(dropped.mean().item()) < 5 * N**-0.5
+    assert dropped.std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_samples_without_replacement_differ() -> None:
+    """The heavier one comes first in its share of the cases."""
+    drawn = within(lambda: torch.multinomial(torch.tensor([1.0, 3.0]).expand(N, 2), 2))
+
+    assert torch.equal(drawn.sort(1).values, torch.arange(2).expand(N, 2))
+    assert drawn[:, 0].double().mean().item() == pytest.approx(0.75, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [0, 1, 1000])
+def test_permutations_have_each_place_once(n: int) -> None:
+    """In an order of the member's own."""
+    one, other = (within(lambda: torch.randperm(n), seed) for seed in (0, 1))
+
+    assert torch.equal(one.sort().values, torch.arange(n))
+    assert n < 2 or not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_seeds_epochs_steps_and_calls_draw_other_numbers(name: str) -> None:
+    """And the same ones again."""
+    x = torch.zeros(64, 3, dtype=torch.float64) - torch.arange(64).unsqueeze(1) / 64
+
+    def twice() -> Tensor:
+        return torch.stack([NOISE[name](x), NOISE[name](x)])
+
+    found = [within(twice, *where) for where in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))]
+    all_draws = torch.cat(found)
+
+    assert torch.equal(within(twice), found[0])
+    assert len(all_draws.flatten(1).unique(dim=0)) == 8
+
+
+CALLS: list[Callable[[], Tensor]] = [
+    lambda: torch.rand(()),
+    lambda: torch.rand(2, 3),
+    lambda: torch.rand((2, 3)),
+    lambda: torch.rand(size=(2, 3), dtype=torch.float64),
+    lambda: torch.rand([2], requires_grad=True),
+    lambda: torch.randn(2, dtype=torch.complex64),
+    lambda: torch.rand(torch.Size([2]), dtype=torch.bfloat16, device="cpu"),
+    lambda: torch.randint(5, (2,)),
+    lambda: torch.randint(2, 5, (2,), dtype=torch.uint8),
+    lambda: torch.randint(high=5, size=(2,)),
+    lambda: torch.randint(low=2, high=5, size=(2,)),
+    lambda: torch.randint(0, 2**63 - 1, ()),
+    lambda: torch.randint_like(torch.zeros(2), 5),
+    lambda: torch.randint_like(torch.zeros(2), 2, 5, dtype=torch.int32),
+    lambda: torch.randperm(5, dtype=torch.int32),
+    lambda: torch.bernoulli(torch.zeros(2), 0.5),
+    lambda: torch.full((2,), 0.5).bernoulli(),
+    lambda: torch.zeros(2, dtype=torch.int64).bernoulli_(torch.full((2,), 0.5)),
+    lambda: torch.normal(0.0, torch.ones(2, dtype=torch.float64)),
+    lambda: torch.normal(torch.ones(2, 1), torch.ones(3)),
+    lambda: torch.normal(0.0, 1.0, (2,), dtype=torch.float64),
+    lambda: torch.normal(mean=0.0, std=1.0, size=(2,)),
+    lambda: torch.empty(2).uniform_(to=0.5),
+    lambda: torch.empty(2).uniform_(0.1),
+    lambda: torch.multinomial(torch.ones(2, 3), 2),
+    lambda: torch.ones(3).multinomial(5, replacement=True),
+    lambda: torch.empty(2, 3, dtype=torch.int64).fill_(0),
+    lambda: torch.empty((2,), requires_grad=True),
+    lambda: torch.empty_like(torch.zeros(2), dtype=torch.float64, requires_grad=True),
+    lambda: torch.ones(2).new([1.0, 2.0]),
+    lambda: torch.ones(2).new(torch.Size([2, 3])).fill_(0),
+]
+
+
+@pytest.mark.parametrize("n", range(len(CALLS)))
+def test_calls_give_pytorchs_shape_and_type(n: int) -> None:
+    """In all the forms that a call has."""
+    found, expected = within(CALLS[n]), CALLS[n]()
+
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    assert found.requires_grad == expected.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_uniform_numbers_stay_below_one(dtype: torch.dtype) -> None:
+    """They are not rounded up."""
+    drawn = within(lambda: torch.rand(N, dtype=dtype))
+
+    assert 0 <= drawn.min().item() < 0.01
+    assert 0.99 < drawn.max().item() < 1
+
+
+def test_a_generator_of_the_users_own_is_used() -> None:
+    """What it gives is PyTorch's."""
+    generator = torch.Generator()
+    found = within(lambda: torch.rand(3, generator=generator.manual_seed(5)))
+
+    assert torch.equal(found, torch.rand(3, generator=generator.manual_seed(5)))
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "match"),
+    [
+        (lambda: torch.randint(3, 3, (2,)), RuntimeError, "need a range, but got 3 to 3"),
+        (lambda: torch.normal(0.0, -1.0, (2,)), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.empty(2).exponential_(0.0), RuntimeError, "rate above 0"),
+        (lambda: torch.empty(2).bernoulli_(1.5), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: F.feature_alpha_dropout(torch.ones(2), 0.5, True), RuntimeError, "2 or more"),
+    ],
+)
+def test_wrong_numbers_are_refused(
+    draw: Callable[[], Tensor], error: type[Exception], match: str
+) -> None:
+    """As PyTorch refuses them, too."""
+    with pytest.raises(error, match=match):
+        within(draw)
+    with pytest.raises(RuntimeError):
+        draw()
