@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from optuna_ga._checks import check_callable, shown
 from optuna_ga.fashion_mnist._dataset_info import DatasetInfo
-from optuna_ga.torch._environment import seeded, usual_settings
+from optuna_ga.torch._environment import usual_settings
+from optuna_ga.torch._generators import seeded
 
 MIN_SIDE = 6  # Of images for the paper's network, which pools after two convolutions.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -26,9 +25,9 @@ from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import Verdict, choose, loss_by, of_draws
-from optuna_ga.torch._environment import seeded
 from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
 from optuna_ga.torch._examination import examine
+from optuna_ga.torch._generators import seeded, seeding
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._schedules import check_factors
@@ -57,8 +56,6 @@ BACKENDS: Mapping[str, MakeBackend] = {
 
 MAX_KNOWN = 1000  # Networks, of each what its examination has shown.
 _OWN = "the trainer's own"
-_making = threading.RLock()  # Of networks, whose initial weights PyTorch's global generator draws.
-
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
 
@@ -165,7 +162,7 @@ class Dispatcher:
             )
         if state is not None:  # What a network holds beside its state is by its seed, too.
             member = replace(member, seed=state.get("seed", member.seed))
-        with _making:
+        with seeding:
             training = replace(self._beginning(member), member=member)
         return training if state is None else training.resumed(self._recipe.optimizer, state)
 
@@ -188,7 +185,7 @@ class Dispatcher:
 
     def model(self, member: Member) -> nn.Module:
         """Return a member's initial network, on the CPU."""
-        with _making:
+        with seeding:
             return self._model(member)
 
     def _model(self, member: Member) -> nn.Module:

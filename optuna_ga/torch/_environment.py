@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache, partial
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (its usual name)
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
 
 from optuna_ga._checks import check_choice, shown
+from optuna_ga.torch._kept import Kept
 
 # float32 throughout; its matrix products in TF32, on a GPU alone; or all but the losses and the
 # weights that are updated in bfloat16.
@@ -26,63 +20,9 @@ _CPU = torch.device("cpu")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
-class _Kept:
-    """Keeps a setting of the process that several threads of Python change at the same time.
-
-    Args:
-        get: Returns the user's setting.
-        restore: Sets it.
-        early: What a thread restores that leaves before the last: nothing, what it found, or the
-            user's setting.
-    """
-
-    def __init__(
-        self,
-        get: Callable[[], Any],
-        restore: Callable[[Any], None],
-        early: Literal["nothing", "found", "user's"],
-    ) -> None:
-        self._get, self._restore, self._early = get, restore, early
-        self._lock = threading.Lock()
-        self._n_users = 0
-        self._of_user: Any = None
-
-    @contextmanager
-    def changed(self, change: Callable[[], object]) -> Iterator[None]:
-        """Change the setting; the first to enter saves the user's, and the last restores it."""
-        with self._lock:
-            found = self._get()
-            change()
-            if self._n_users == 0:
-                self._of_user = found
-            self._n_users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_users -= 1
-                if self._n_users == 0 or self._early == "user's":
-                    self._restore(self._of_user)
-                elif self._early == "found":
-                    self._restore(found)
-
-
-_dtype = _Kept(torch.get_default_dtype, torch.set_default_dtype, "nothing")
-_n_threads = _Kept(torch.get_num_threads, torch.set_num_threads, "user's")
-_seeding = threading.RLock()
+_dtype = Kept(torch.get_default_dtype, torch.set_default_dtype, "nothing")
+_n_threads = Kept(torch.get_num_threads, torch.set_num_threads, "user's")
 _KERNELS = "flash", "mem_efficient", "math", "cudnn"  # Of attention.
-
-
-@cache
-def _generator(device: torch.device) -> _Kept:
-    """Return the keeper of PyTorch's global generator of a device."""
-    if device.type != "cuda":
-        return _Kept(torch.get_rng_state, torch.set_rng_state, "found")
-    return _Kept(
-        partial(torch.cuda.get_rng_state, device),
-        partial(torch.cuda.set_rng_state, device=device),
-        "found",
-    )
 
 
 def _attention_kernels() -> list[bool]:
@@ -97,7 +37,7 @@ def _enable_attention_kernels(are_enabled: list[bool]) -> None:
     torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
-_attention = _Kept(_attention_kernels, _enable_attention_kernels, "nothing")
+_attention = Kept(_attention_kernels, _enable_attention_kernels, "nothing")
 
 
 @contextmanager
@@ -132,90 +72,6 @@ def forget_casts() -> None:
     A task's own context has a cache if it was made before the training, as a decorator is.
     """
     torch.clear_autocast_cache()
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device = _CPU, *, alone: bool = True) -> Iterator[None]:
-    """Seed PyTorch's global generators of the CPU and a device, and restore them.
-
-    They belong to the process. So other threads of Python that draw meanwhile change the numbers,
-    unless they are seeded alone, too.
-
-    Args:
-        seed: The seed.
-        device: The device.
-        alone: Whether to wait until no other thread is in such a context. `loop` does not wait,
-            which would have it train in one thread of Python at a time. So networks that draw
-            from the global generators repeat exactly only if one thread trains.
-    """
-    with ExitStack() as stack:
-        if alone:
-            stack.enter_context(_seeding)
-        seed_cpu = partial(torch.default_generator.manual_seed, seed)
-        stack.enter_context(_generator(_CPU).changed(seed_cpu))
-        if device.type == "cuda":
-            stack.enter_context(_generator(device).changed(partial(_seed_gpu, device, seed)))
-        yield
-
-
-def _seed_gpu(device: torch.device, seed: int) -> None:
-    with torch.cuda.device(device):
-        torch.cuda.manual_seed(seed)
-
-
-@contextmanager
-def python_kept() -> Iterator[None]:
-    """Restore the generators of Python and NumPy afterwards."""
-    before = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-
-
-@contextmanager
-def python_seeded(seed: int = 0) -> Iterator[list[object]]:
-    """Seed the generators of Python and NumPy, and restore them.
-
-    Yields a list that gets their state afterwards, None if nothing was drawn.
-    """
-
-    def states() -> object:
-        _, numbers, *others = np.random.get_state(legacy=True)  # Of these, arrays have no truth.
-        return random.getstate(), np.asarray(numbers).tobytes(), others
-
-    drawn: list[object] = []
-    with python_kept():
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        fresh = states()
-        try:
-            yield drawn
-        finally:
-            after = states()
-            drawn.append(None if after == fresh else after)
-
-
-def cpu_states() -> tuple[Any, ...]:
-    """Return the states of the global generators of PyTorch on the CPU, Python and NumPy."""
-    return torch.get_rng_state(), random.getstate(), np.random.get_state()
-
-
-def set_cpu_states(states: tuple[Any, ...]) -> None:
-    """Set these states."""
-    of_torch, of_python, of_numpy = states
-    torch.set_rng_state(of_torch)
-    random.setstate(of_python)
-    np.random.set_state(of_numpy)
-
-
-def generator_states(device: torch.device) -> Tensor:
-    """Return the states of PyTorch's global generators of the CPU and a device."""
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    return torch.cat(states)
 
 
 @contextmanager
@@ -268,8 +124,9 @@ def n_cores() -> int:
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute as the trainers do: TF32 only if asked for, kernels that repeat exactly.
 
-    PyTorch's own settings are restored afterwards. On a CPU products of float32 are not rounded,
-    as `torch.set_float32_matmul_precision` lets them be there, too.
+    PyTorch's own settings are restored afterwards; threads that overlap must ask for the same
+    precision, since the settings belong to the process. On a CPU products of float32 are not
+    rounded, as `torch.set_float32_matmul_precision` lets them be there, too.
 
     Args:
         precision: "float32", "tf32" or "bfloat16". Only "tf32" lets products of float32 round to
@@ -286,10 +143,8 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         with _cpu_products.changed(_do_not_round_on_cpu):
             yield
         return
-    with ExitStack() as stack:
-        for holder, name, value in _gpu_settings(tf32=precision == "tf32"):
-            stack.callback(setattr, holder, name, getattr(holder, name))
-            setattr(holder, name, value)
+    wanted = [True, False, *_rounding(tf32=precision == "tf32")]
+    with _gpu_kernels.changed(partial(_set_gpu_kernels, wanted)):
         yield
 
 
@@ -316,49 +171,36 @@ def _do_not_round_on_cpu() -> None:
 
 
 # A setting of the process, in which several threads may train.
-_cpu_products = _Kept(_cpu_precisions, _set_cpu_precisions, "nothing")
+_cpu_products = Kept(_cpu_precisions, _set_cpu_precisions, "nothing")
 
 
-def _gpu_settings(*, tf32: bool) -> Iterator[tuple[Any, str, Any]]:
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    yield cudnn, "deterministic", True
-    yield cudnn, "benchmark", False
-    # The old switches must not be touched where there are new ones: PyTorch refuses a mixture.
-    if hasattr(matmul, "fp32_precision"):
-        for holder in (matmul, cudnn.conv, cudnn.rnn):  # type: ignore[attr-defined]
-            yield holder, "fp32_precision", "tf32" if tf32 else "ieee"
-    else:
-        yield matmul, "allow_tf32", tf32
-        yield cudnn, "allow_tf32", tf32
+def _gpu_switches() -> list[tuple[Any, str]]:
+    """Return the attributes that decide on the kernels of a GPU, those of TF32 last.
 
-
-def compute_in_bfloat16(model: nn.Module) -> None:
-    """Have a model take its floating-point inputs in bfloat16, and give float32 outputs.
-
-    `torch.autocast` cannot be used: inside `vmap(grad)` it fails for normalisation and attention.
+    The old switches of TF32 must not be touched where there are new ones, since PyTorch refuses a
+    mixture.
     """
-    model.register_forward_pre_hook(
-        lambda module, args, kwargs: (_cast(args), _cast(kwargs)), with_kwargs=True
-    )
-    model.register_forward_hook(lambda module, args, output: _cast(output, torch.float32))
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    repeats = [(cudnn, "deterministic"), (cudnn, "benchmark")]
+    if hasattr(matmul, "fp32_precision"):
+        holders = (matmul, cudnn.conv, cudnn.rnn)  # type: ignore[attr-defined]
+        return [*repeats, *((holder, "fp32_precision") for holder in holders)]
+    return [*repeats, (matmul, "allow_tf32"), (cudnn, "allow_tf32")]
 
 
-def _cast(tree: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def _rounding(*, tf32: bool) -> list[Any]:
+    """Return the values of the switches of TF32."""
+    names = [name for _, name in _gpu_switches()[2:]]
+    return [tf32 if name == "allow_tf32" else "tf32" if tf32 else "ieee" for name in names]
 
-    return tree_map_only(Tensor, cast, tree)
+
+def _get_gpu_kernels() -> list[Any]:
+    return [getattr(holder, name) for holder, name in _gpu_switches()]
 
 
-class Float32Statistics(TorchFunctionMode):
-    """A context in which batch normalisation computes in float32, the type of its statistics."""
+def _set_gpu_kernels(values: list[Any]) -> None:
+    for (holder, name), value in zip(_gpu_switches(), values, strict=True):
+        setattr(holder, name, value)
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Call a function of PyTorch, in float32 if it is batch normalisation."""
-        kwargs = kwargs or {}
-        if func is F.batch_norm:
-            args, kwargs = _cast((args, kwargs), torch.float32)
-            return func(*args, **kwargs).to(torch.bfloat16)
-        return func(*args, **kwargs)
+
+_gpu_kernels = Kept(_get_gpu_kernels, _set_gpu_kernels, "nothing")

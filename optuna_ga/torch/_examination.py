@@ -34,8 +34,8 @@ from optuna_ga.torch._differences import (
     repeats,
     repeats_metrics,
 )
-from optuna_ga.torch._environment import python_seeded, seeded
 from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
+from optuna_ga.torch._generators import python_seeded, seeded
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
 from optuna_ga.torch._shared_state import changes_by_calls, tensors_of

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from optuna_ga._checks import shown
 from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._environment import (
+from optuna_ga.torch._generators import (
     cpu_states,
     python_kept,
     python_seeded,

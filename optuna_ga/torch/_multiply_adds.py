@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._generators import seeded
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._signature import value_key
 from optuna_ga.torch._task import Member

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._environment import python_seeded, seeded
+from optuna_ga.torch._generators import python_seeded, seeded
 from optuna_ga.torch._reached import State, differing, named, reached, roots_of
 from optuna_ga.torch._steps import differentiated, judged, lengths, numbers_of
 from optuna_ga.torch._training import Training

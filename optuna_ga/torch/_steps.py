@@ -18,7 +18,7 @@ from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._draws import Draws
-from optuna_ga.torch._environment import generator_states, seeded
+from optuna_ga.torch._generators import generator_states, seeded
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Training
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._choice import Verdict, choose
-from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._generators import seeded
 from optuna_ga.torch._training import Training
 from tests.torch.tasks import (
     FOUR,

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._environment import seeded
+from optuna_ga.torch._generators import seeded
 from optuna_ga.torch._loader import Data, LoaderData
 from optuna_ga.torch._network import Network
 from optuna_ga.torch._randomness import derived_seed, member_key

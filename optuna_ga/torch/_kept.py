@@ -1,0 +1,49 @@
+"""Settings of the process that several threads change at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+
+class Kept:
+    """Keeps a setting of the process that several threads of Python change at the same time.
+
+    Args:
+        get: Returns the user's setting.
+        restore: Sets it.
+        early: What a thread restores that leaves before the last: nothing, what it found, or the
+            user's setting.
+    """
+
+    def __init__(
+        self,
+        get: Callable[[], Any],
+        restore: Callable[[Any], None],
+        early: Literal["nothing", "found", "user's"],
+    ) -> None:
+        self._get, self._restore, self._early = get, restore, early
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._of_user: Any = None
+
+    @contextmanager
+    def changed(self, change: Callable[[], object]) -> Iterator[None]:
+        """Change the setting; the first to enter saves the user's, and the last restores it."""
+        with self._lock:
+            found = self._get()
+            change()
+            if self._n_users == 0:
+                self._of_user = found
+            self._n_users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if self._n_users == 0 or self._early == "user's":
+                    self._restore(self._of_user)
+                elif self._early == "found":
+                    self._restore(found)
