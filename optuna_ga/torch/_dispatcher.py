@@ -1,4 +1,4 @@
-"""Make members, choose their backend, and split them to fit the memory."""
+"""Choose the backend of members, and split them to fit the memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
-from weakref import WeakValueDictionary
 
 import optuna
 import torch
-from torch import nn
 
 from optuna_ga._checks import MAX_TRAINING_SEED
 from optuna_ga.torch._backends.backend import Backend, Recipe
@@ -27,15 +24,11 @@ from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import Verdict, choose, loss_by, of_draws
 from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
 from optuna_ga.torch._examination import examine
-from optuna_ga.torch._generators import seeded, seeding
-from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._memory import check_apart
+from optuna_ga.torch._maker import Maker
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._shared_state import call_again
-from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._steps import lengths, try_length
-from optuna_ga.torch._structure import Structure, copy_of
-from optuna_ga.torch._task import Member, check_model
+from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._traces import traceless, traceless_if_failed
 from optuna_ga.torch._training import Epoch, Training
 
@@ -60,10 +53,11 @@ _logger = optuna.logging.get_logger("optuna.population_trainer")
 
 
 class Dispatcher:
-    """Makes members and trains them by the backend that suits their network.
+    """Trains members by the backend that suits their network.
 
     Args:
         recipe: The settings that all members share.
+        maker: Makes the members.
         backend: Name of the backend, "auto" to choose for each network, or a function that makes
             a backend for networks that need no examination.
 
@@ -72,21 +66,16 @@ class Dispatcher:
         metric_names: Names of the task's metrics; None if no network has been examined.
     """
 
-    def __init__(self, recipe: Recipe, backend: str | MakeBackend) -> None:
+    def __init__(self, recipe: Recipe, maker: Maker, backend: str | MakeBackend) -> None:
         self._recipe = recipe
         self._backend = backend if isinstance(backend, str) else _OWN
         self._makers = BACKENDS if isinstance(backend, str) else {_OWN: backend}
-        # Trainings and stacks keep the structures that are needed again.
-        self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
-        self._parts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Of all networks.
-        self._share_parts = False
-        self._latest: tuple[Hashable, Training] | None = None
+        self._maker = maker
         self.verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()  # The latest is the last.
         self.metric_names: Collection[str] | None = None
-        self._facts: dict[Hashable, dict[str, Any]] = {}
         self._tried: dict[Hashable, set[int]] = {}
-        self._backends: dict[str, Backend] = {}
         self._said: dict[Hashable, set[str]] = {}
+        self._backends: dict[str, Backend] = {}
         self._largest_part = math.inf
 
     def train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
@@ -153,79 +142,6 @@ class Dispatcher:
         for backend in self._backends.values():
             backend.release()
 
-    def start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
-        """Return a member that is ready for its first epoch, new or resumed."""
-        if member.batch_size is not None and isinstance(self._recipe.train, LoaderData):
-            raise ValueError(
-                "`batch_size` of a member must be None where `train` is a loader, which makes the "
-                f"batches, but {member.batch_size} was given."
-            )
-        if state is not None:  # What a network holds beside its state is by its seed, too.
-            member = replace(member, seed=state.get("seed", member.seed))
-        with seeding:
-            training = replace(self._beginning(member), member=member)
-        return training if state is None else training.resumed(self._recipe.optimizer, state)
-
-    def _beginning(self, member: Member) -> Training:
-        """Return a new training, the latest one if only its settings differ."""
-        key = member.seed, value_key(dict(member.model))
-        if self._latest is not None and self._latest[0] == key:
-            return self._latest[1]
-        model = self._model(member)
-        device = self._recipe.device
-        structure = self._structure(model, member)
-        parameters = {name: p.detach() for name, p in model.named_parameters()}
-        weights = structure.rows(parameters).to(device)
-        # Copies, since a task may change and return the same network again.
-        buffers = {n: b.to(device, copy=True) for n, b in structure.buffers(model).items()}
-        n_moments = len(self._recipe.optimizer.moments)
-        moments = tuple(torch.zeros_like(weights) for _ in range(n_moments))
-        self._latest = key, Training(member, structure, weights, moments, buffers)
-        return self._latest[1]
-
-    def model(self, member: Member) -> nn.Module:
-        """Return a member's initial network, on the CPU."""
-        with seeding:
-            return self._model(member)
-
-    def _model(self, member: Member) -> nn.Module:
-        with seeded(member.seed):
-            model = check_model(self._recipe.task.model(member.seed, **member.model))
-        check_apart(model)
-        for part in (*model.modules(), *model.parameters(), *model.buffers()):
-            self._share_parts |= self._parts.get(id(part)) is part
-            self._parts[id(part)] = part
-        return model
-
-    def _structure(self, model: nn.Module, member: Member) -> Structure:
-        key = signature(model, self._recipe.task)
-        structure = self._structures.get(key)
-        if structure is None:
-            copied = _copied(model, self._recipe.task)
-            make = None
-            if signature(copied, self._recipe.task) != key:
-                copied, make = model, partial(self._made_again, member)
-            device, precision = self._recipe.device, self._recipe.precision
-            structure = Structure(copied, key, device, precision, make, self._recipe.task)
-            structure.take(self._facts.get(key, {}))
-            self._structures[key] = structure
-        return structure
-
-    def _made_again(self, member: Member) -> nn.Module:
-        """Return another network of a member, where a copy would not do.
-
-        Raises:
-            ValueError: If networks share parts.
-        """
-        model = self.model(member)
-        if self._share_parts:
-            raise ValueError(
-                "`task.model` must return a network of new parts each time, since a copy of it is "
-                "not independent: functions that it holds, or hooks, refer to the network itself. "
-                "But some parts were in another network."
-            )
-        return model
-
     def _name_of_backend(self, members: Sequence[Training]) -> str:
         verdict = self._verdict_of_group(members)
         if self._backend == "auto":
@@ -271,7 +187,7 @@ class Dispatcher:
                     if by and not verdict.loop_only:
                         verdict = self.verdicts[key] = of_draws(by)
                 tried.add(length)
-                self._facts[key] = training.structure.facts()
+                self._maker.facts[key] = training.structure.facts()
         if reason := verdict.against(self._backend):
             raise RefusedError(self._backend, reason)
 
@@ -288,16 +204,18 @@ class Dispatcher:
             return Verdict("", "")
         if key not in self.verdicts:
             member = training.member
-            other = self.start(replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1)))
+            other = self._maker.start(
+                replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1))
+            )
             structure = training.structure
             if other.structure is not structure:  # No two seeds train as one.
                 other = training
-            shared = self._share_parts
-            own = structure.new() if shared else structure.prepared(self.model(member))
+            shared = self._maker.share_parts
+            own = structure.new() if shared else structure.prepared(self._maker.model(member))
             with traceless(self._recipe, partial(call_again, self._recipe, training)):
                 self.verdicts[key] = examine(self._recipe, own, training, other)
             self.metric_names = training.structure.metric_names
-            self._facts[key] = training.structure.facts()
+            self._maker.facts[key] = training.structure.facts()
             self._tried[key] = {max(lengths(self._recipe, training))}
             self._forget()
         self.verdicts.move_to_end(key)
@@ -307,7 +225,7 @@ class Dispatcher:
         """Forget the networks that were needed least recently, if too many are known."""
         while len(self.verdicts) > MAX_KNOWN:
             key, _ = self.verdicts.popitem(last=False)
-            for known in (self._facts, self._tried, self._said):
+            for known in (self._maker.facts, self._tried, self._said):
                 known.pop(key, None)
 
     def _is_new(self, structure: Structure, message: str) -> bool:
@@ -316,20 +234,3 @@ class Dispatcher:
         is_new = message not in said
         said.add(message)
         return is_new
-
-
-def _copied(model: nn.Module, task: object) -> nn.Module:
-    """Return a copy of a network.
-
-    Raises:
-        ValueError: If PyTorch cannot copy it.
-    """
-    try:
-        return copy_of(model, task)
-    except Exception as error:  # Of whatever the network holds.
-        raise ValueError(
-            "`task.model` must return a network that `copy.deepcopy` can copy, but it failed. If "
-            "it has `nn.utils.weight_norm` or `nn.utils.prune`, take `torch.nn.utils."
-            "parametrizations` or `torch.nn.utils.parametrize` instead. The failure: "
-            f"{first_line(error)}"
-        ) from error

@@ -35,6 +35,7 @@ from optuna_ga.torch._environment import (
 )
 from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
 from optuna_ga.torch._loader import as_data
+from optuna_ga.torch._maker import Maker
 from optuna_ga.torch._metrics import Metric
 from optuna_ga.torch._multiply_adds import MultiplyAdds
 from optuna_ga.torch._network import Network
@@ -155,9 +156,10 @@ class PopulationTrainer:
             precision,
             place,
         )
-        self._dispatcher = Dispatcher(self._recipe, backend)
+        self._maker = Maker(self._recipe)
+        self._dispatcher = Dispatcher(self._recipe, self._maker, backend)
         self._groups = Groups(self._recipe, self._dispatcher, show_progress_bar)
-        self._multiply_adds = MultiplyAdds(self._recipe, self._dispatcher.model)
+        self._multiply_adds = MultiplyAdds(self._recipe, self._maker.model)
         if not callable(backend) and takes_a_seed_alone(task.model):
             self._examine()
 
@@ -165,7 +167,7 @@ class PopulationTrainer:
         """Examine the network that needs but a seed, unless its task forwards more settings."""
         with self._settings():
             try:
-                start = self._dispatcher.start(Member(0.0))
+                start = self._maker.start(Member(0.0))
             except (KeyError, TypeError):
                 if takes_any_settings(self._recipe.task.model):
                     return  # A setting is missing, so the first members show the network.
@@ -251,8 +253,8 @@ class PopulationTrainer:
         check_member(member)
         check_state(state)
         with self._settings():
-            training = self._dispatcher.start(member, state)
-            network = Network(training.structure, self._dispatcher.model(training.member))
+            training = self._maker.start(member, state)
+            network = Network(training.structure, self._maker.model(training.member))
             network.load(training.weights, training.buffers)
             return network.module.eval()
 
@@ -300,7 +302,7 @@ class PopulationTrainer:
             Exception: Whatever keeps this member alone from being trained.
         """
         with self._settings():
-            training = self._dispatcher.start(member, state)
+            training = self._maker.start(member, state)
             self._dispatcher.check(training)
             return training
 
@@ -329,7 +331,7 @@ class PopulationTrainer:
         """
         if self._dispatcher.metric_names is None and member is not None:
             with self._settings():
-                self._dispatcher.verdict(self._dispatcher.start(member))
+                self._dispatcher.verdict(self._maker.start(member))
         return self._dispatcher.metric_names
 
     @contextmanager
