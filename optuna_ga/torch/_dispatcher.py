@@ -80,7 +80,7 @@ class Dispatcher:
 
     def train_epoch(self, alive: Mapping[int, Training]) -> dict[int, tuple[Training, Epoch]]:
         """Train in as few parts as the memory allows."""
-        positions = list(alive)
+        positions, has_released = list(alive), False
         while True:
             n_parts = math.ceil(len(positions) / min(self._largest_part, len(positions)))
             size = math.ceil(len(positions) / n_parts)
@@ -93,7 +93,11 @@ class Dispatcher:
                 return done
             except torch.OutOfMemoryError:
                 pass
-            self._shrink(size)  # Here, since the error's traceback would keep the memory.
+            # Here, since the error's traceback would keep the memory.
+            if has_released:
+                self._shrink(size)
+            self._release()  # What other networks have left may be in the way.
+            has_released = True
 
     def _advance(self, members: list[Training]) -> list[tuple[Training, Epoch]]:
         """Train a part of the members, which stay unchanged so that it can be tried again."""
@@ -126,7 +130,6 @@ class Dispatcher:
         return None
 
     def _shrink(self, size: int) -> None:
-        self._release()
         if size == 1:
             raise torch.OutOfMemoryError("There is no memory to train a single network.")
         if self._largest_part == math.inf:

@@ -5,12 +5,11 @@ The measure is what a network computes with parameters of its own, as `loop` doe
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,49 +17,36 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.method import Method, Numbers
+from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._backends.plain import Plainly
-from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import Verdict, of_draws
-from optuna_ga.torch._data import TensorData, n_rows
+from optuna_ga.torch._comparison import ComputedPlainly, compared
+from optuna_ga.torch._data import n_rows
 from optuna_ga.torch._differences import (
     SHORT,
-    contiguous,
-    difference,
-    is_alike,
-    is_whole,
-    is_within_noise,
     repeats,
     repeats_metrics,
 )
-from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
-from optuna_ga.torch._generators import python_seeded, seeded
+from optuna_ga.torch._generators import python_seeded
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
 from optuna_ga.torch._shared_state import changes_by_calls, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
 from optuna_ga.torch._steps import (
-    computed,
-    differentiated,
     lengths,
-    numbers_of,
     separately,
     try_length,
     watched,
 )
 from optuna_ga.torch._structure import Structure
-from optuna_ga.torch._torch_internals import hooks_of, parametrization_cache, set_by_hooks
-from optuna_ga.torch._traces import traceless
+from optuna_ga.torch._torch_internals import parametrization_cache, set_by_hooks
 from optuna_ga.torch._training import Training
 
 _SMALL = 1e-6
 _STEP = 0.1  # Of weights, relative to their norm.
-_CPU = torch.device("cpu")  # Without streams.
 _STATE = "`task` must keep all of a network's state in its parameters and buffers"
 _ONE_CACHE = "`parametrize.cached` has one cache for all threads"
 _RECOMPUTES = "It computes parts again for their gradients."
-_Result = TypeVar("_Result")
 
 
 def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
@@ -86,7 +72,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
         # What fails here may never be trained on, since a member has a batch size of its own.
         with suppress(Exception):
             drew += filter(None, [try_length(recipe, pair[0], length)])
-    verdict = _compared(recipe, drew, plain, first_batch)
+    verdict = compared(recipe, drew, plain, first_batch)
     structure.draws = structure.has_drawn
     if drew:
         return of_draws(drew[0])
@@ -102,150 +88,6 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
         verdict = verdict._replace(keeps=words)
     structure.needs_one_thread = bool(verdict.no_threads)
     return verdict
-
-
-class _Plain(NamedTuple):
-    """What two members compute by a network's own parameters.
-
-    Attributes:
-        pair: The members.
-        network: The network.
-        found: Gradients, losses, weights and buffers after a batch.
-        metrics: Metrics.
-        asks_what_is_trained: Whether metrics depend on which parameters need a gradient.
-    """
-
-    pair: list[Training]
-    network: nn.Module
-    found: list[Tensor]
-    metrics: list[Tensor]
-    asks_what_is_trained: bool
-
-
-def _compared(recipe: Recipe, drew: list[str], plain: _Plain, batch: Any) -> Verdict:
-    """Compare `branches` and `vmap` with a network's own parameters."""
-    structure = plain.pair[0].structure
-    if reason := _reason_against_outside(recipe, drew, plain, batch):
-        return Verdict("", "", no_outside=reason)
-    if drew:
-        return of_draws(drew[0])
-    # What is computed by `vmap` and kept by a network cannot be copied.
-    with structure.computing_with(plain.network):
-        try:
-            if reason := _reason_against_vmap(recipe, plain, batch):
-                return Verdict("", reason)
-        except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
-            reason = against_vmap(error)
-            return Verdict("", "", no_outside=reason) if steers(error) else Verdict("", reason)
-        if isinstance(recipe.train, TensorData):  # Members of a loader see the same batches.
-            return Verdict("", "", no_separate=_reason_against_separate(recipe, plain, batch))
-    return Verdict("", "")
-
-
-def _reason_against_vmap(recipe: Recipe, plain: _Plain, batch: Any) -> str:
-    """Return why `vmap` is not right on batches that members share; empty if it is.
-
-    Raises:
-        Exception: Whatever fails by `vmap`.
-    """
-    rounds = plain.pair[0].structure.rounds
-    with _vmap_watched(recipe) as missing:
-        found, metrics = computed(recipe, ByVmap(), plain.pair, batch)
-    if missing:
-        return missing[0]
-    if reason := _differing(plain.found, found, rounds):
-        return reason
-    if plain.asks_what_is_trained:
-        return "vmap hides from metrics which parameters are trained"
-    pairs = zip(plain.metrics, metrics, strict=True)
-    sums = [pair for pair in pairs if not is_whole(pair[0])]  # No counts of hits, which may turn.
-    return _differing([one for one, _ in sums], [other for _, other in sums], rounds)
-
-
-def _reason_against_separate(recipe: Recipe, plain: _Plain, batch: Any) -> str:
-    """Return why `vmap` is not right on batches of the members' own; empty if it is."""
-    structure = plain.pair[0].structure
-    own = tree_map(lambda rows: torch.stack([rows, rows.flip(0)]), batch)
-
-    def by(method: Method) -> list[Tensor]:
-        numbers = numbers_of(recipe, plain.pair)
-        return differentiated(recipe, method, structure, numbers, own, shared=False)
-
-    try:
-        expected = by(ByBranches(_CPU))
-        with _vmap_watched(recipe) as missing:
-            found = by(ByVmap())
-    except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
-        return against_vmap(error)
-    return missing[0] if missing else _differing(expected, found, structure.rounds)
-
-
-def _differing(expected: list[Tensor], found: list[Tensor], rounds: bool) -> str:
-    """Return how `vmap` differs from what is expected; empty if it does not."""
-    if is_alike(expected, found, rounds):
-        return ""
-    return f"vmap computes something else, by {100 * difference(expected, found):.2g} %"
-
-
-@contextmanager
-def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
-    """Yield a list that gets the operations for which `vmap` has no rule, and undo its traces.
-
-    For what `vmap` leaves in a task nobody else can compute with.
-    """
-    missing: list[str] = []
-    with (
-        warnings.catch_warnings(record=True) as caught,
-        seeded(0, recipe.device),
-        traceless(recipe),
-    ):
-        warnings.simplefilter("always")
-        yield missing
-    words = [str(each.message) for each in caught]
-    missing += [f"vmap has no rule: {w.partition('. ')[0]}" for w in words if "batching rule" in w]
-
-
-def _reason_against_outside(recipe: Recipe, drew: list[str], plain: _Plain, batch: Any) -> str:
-    """Return why a network needs parameters of its own; empty if it does not."""
-    structure = plain.pair[0].structure
-    if any(map(hooks_of, structure.trained(structure.model).values())):
-        return "their parameters have hooks"
-    if structure.replaces_weights:
-        return "they replace the numbers of their parameters by assignments to `.data`"
-    unused, structure.unused = structure.unused, {}
-    try:
-        found, metrics = separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
-        return f"they need parameters of their own, {first_line(error)}{place_of(error)}"
-    finally:
-        others, structure.unused = structure.unused, unused
-    same_unused = all(unused[length] == names for length, names in others.items())
-    if same_unused and _is_as_outside(recipe, drew, plain, batch, [*found, *metrics]):
-        return ""
-    return (
-        "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
-        "in a function"
-    )
-
-
-def _is_as_outside(
-    recipe: Recipe, drew: list[str], plain: _Plain, batch: Any, outside: list[Tensor]
-) -> bool:
-    """Return whether a network's own parameters give what those from outside do.
-
-    If they do not at once, they may in the same layout, since with another one rounding differs.
-    """
-    structure, expected = plain.pair[0].structure, [*plain.found, *plain.metrics]
-    if repeats(expected, outside, rounds=False):
-        return True
-    with structure.computing_with(contiguous(structure.new())):
-        runs = [separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
-    (found, metrics), (found_again, metrics_again) = runs
-    if not is_alike(plain.found, found, structure.rounds):  # What is held stays in its layout.
-        return False
-    return is_within_noise([*found, *metrics], [*found_again, *metrics_again], outside)
 
 
 class _JudgedTwice(Plainly):
@@ -374,7 +216,7 @@ def _check_draws(name: str, drawn: object) -> None:
 
 def _checked_together(
     recipe: Recipe, drew: list[str], first: list[Tensor], pair: Sequence[Training], batch: Any
-) -> _Plain:
+) -> ComputedPlainly:
     """Compute two members, of which the other has gone a step beyond its initial numbers.
 
     So none of these is by chance that of another network.
@@ -390,7 +232,7 @@ def _checked_together(
             pair[1] = _moved(pair[1], separately(recipe, drew, Plainly(), pair[1:], halves)[0])
         found, metrics = separately(recipe, drew, method, pair, batch)
     _check_state(structure, first, [each[:1] for each in found])
-    return _Plain(pair, network, found, metrics, method.asks_what_is_trained)
+    return ComputedPlainly(pair, network, found, metrics, method.asks_what_is_trained)
 
 
 def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -> None:

@@ -323,14 +323,17 @@ def test_complex_weights_train_as_by_pytorch(optimizer: str, backend: str) -> No
             assert (end.state["weights"][name] - weights).abs().max().item() < 1e-9
 
 
-@pytest.mark.parametrize("backend", ["threads", "vmap", "branches"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_each_backend_equals_the_loop(network: str, backend: str) -> None:
+def test_each_backend_equals_the_loop(network: str) -> None:
     """In float64 weights, running statistics, momenta and losses agree within 1e-12."""
     make, data = NETWORKS[network]
-    loop, other = (trained(Classes(make), data, backend=each) for each in ("loop", backend))
+    loop = trained(Classes(make), data, backend="loop")
+    found = {
+        backend: difference(loop, trained(Classes(make), data, backend=backend))
+        for backend in ("threads", "vmap", "branches")
+    }
 
-    assert difference(loop, other) < 1e-12
+    assert max(found.values()) < 1e-12, found
 
 
 @pytest.mark.parametrize("optimizer", KINDS)
@@ -447,15 +450,15 @@ def test_schedules_act_before_every_step(schedule: Any, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
-@pytest.mark.parametrize("bad", [Member(1e200), Member(math.inf)])
-def test_a_diverging_member_changes_no_other(backend: str, bad: Member) -> None:
+def test_a_diverging_member_changes_no_other(backend: str) -> None:
     """The other members equal, to the bit, those of a population where none diverges."""
     options = {"backend": backend, "epochs": 3}
     good = trained(Classes(cnn), images, [MEMBERS[0], MEMBERS[1], MEMBERS[2]], **options)
-    mixed = trained(Classes(cnn), images, [MEMBERS[0], bad, MEMBERS[2]], **options)
+    for bad in (Member(1e200), Member(math.inf)):
+        mixed = trained(Classes(cnn), images, [MEMBERS[0], bad, MEMBERS[2]], **options)
 
-    assert mixed[1].state is None
-    assert difference([good[0], good[2]], [mixed[0], mixed[2]]) == 0.0
+        assert mixed[1].state is None
+        assert difference([good[0], good[2]], [mixed[0], mixed[2]]) == 0.0
 
 
 @pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])

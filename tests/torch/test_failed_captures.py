@@ -202,7 +202,10 @@ def test_a_network_that_cannot_be_captured_trains_in_the_loop(
 
 
 def test_graphs_take_other_memory_after_all_were_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch refuses memory without graphs in which a tensor lives."""
+    """PyTorch refuses memory without graphs in which a tensor lives.
+
+    With what has been freed all members may fit, so that nobody is warned.
+    """
     used: list[Capturer] = []
 
     def capture(self: Capturer, step: Any, reset: Any) -> Any:
@@ -212,8 +215,7 @@ def test_graphs_take_other_memory_after_all_were_freed(monkeypatch: pytest.Monke
         return step
 
     monkeypatch.setattr(Capturer, "capture", capture)
-    with pytest.warns(RuntimeWarning, match="fewer are trained at a time"):
-        trained(Classes(mlp), rows, backend="branches")
+    trained(Classes(mlp), rows, backend="branches")
 
     assert used[0] is not used[1]
     assert used[1] is used[-1]

@@ -1,0 +1,187 @@
+"""Compare `branches` and `vmap` with what a network computes with parameters of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._backends.branches import ByBranches
+from optuna_ga.torch._backends.method import Method
+from optuna_ga.torch._backends.plain import Plainly
+from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._choice import Verdict, of_draws
+from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._differences import (
+    contiguous,
+    difference,
+    is_alike,
+    is_whole,
+    is_within_noise,
+    repeats,
+)
+from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
+from optuna_ga.torch._generators import seeded
+from optuna_ga.torch._steps import (
+    computed,
+    differentiated,
+    numbers_of,
+    separately,
+)
+from optuna_ga.torch._torch_internals import hooks_of
+from optuna_ga.torch._traces import traceless
+from optuna_ga.torch._training import Training
+
+_CPU = torch.device("cpu")  # Without streams.
+
+
+class ComputedPlainly(NamedTuple):
+    """What two members compute by a network's own parameters.
+
+    Attributes:
+        pair: The members.
+        network: The network.
+        found: Gradients, losses, weights and buffers after a batch.
+        metrics: Metrics.
+        asks_what_is_trained: Whether metrics depend on which parameters need a gradient.
+    """
+
+    pair: list[Training]
+    network: nn.Module
+    found: list[Tensor]
+    metrics: list[Tensor]
+    asks_what_is_trained: bool
+
+
+def compared(recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any) -> Verdict:
+    """Compare `branches` and `vmap` with a network's own parameters."""
+    structure = plain.pair[0].structure
+    if reason := _reason_against_outside(recipe, drew, plain, batch):
+        return Verdict("", "", no_outside=reason)
+    if drew:
+        return of_draws(drew[0])
+    # What is computed by `vmap` and kept by a network cannot be copied.
+    with structure.computing_with(plain.network):
+        try:
+            if reason := _reason_against_vmap(recipe, plain, batch):
+                return Verdict("", reason)
+        except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
+            reason = against_vmap(error)
+            return Verdict("", "", no_outside=reason) if steers(error) else Verdict("", reason)
+        if isinstance(recipe.train, TensorData):  # Members of a loader see the same batches.
+            return Verdict("", "", no_separate=_reason_against_separate(recipe, plain, batch))
+    return Verdict("", "")
+
+
+def _reason_against_vmap(recipe: Recipe, plain: ComputedPlainly, batch: Any) -> str:
+    """Return why `vmap` is not right on batches that members share; empty if it is.
+
+    Raises:
+        Exception: Whatever fails by `vmap`.
+    """
+    rounds = plain.pair[0].structure.rounds
+    with _vmap_watched(recipe) as missing:
+        found, metrics = computed(recipe, ByVmap(), plain.pair, batch)
+    if missing:
+        return missing[0]
+    if reason := _differing(plain.found, found, rounds):
+        return reason
+    if plain.asks_what_is_trained:
+        return "vmap hides from metrics which parameters are trained"
+    pairs = zip(plain.metrics, metrics, strict=True)
+    sums = [pair for pair in pairs if not is_whole(pair[0])]  # No counts of hits, which may turn.
+    return _differing([one for one, _ in sums], [other for _, other in sums], rounds)
+
+
+def _reason_against_separate(recipe: Recipe, plain: ComputedPlainly, batch: Any) -> str:
+    """Return why `vmap` is not right on batches of the members' own; empty if it is."""
+    structure = plain.pair[0].structure
+    own = tree_map(lambda rows: torch.stack([rows, rows.flip(0)]), batch)
+
+    def by(method: Method) -> list[Tensor]:
+        numbers = numbers_of(recipe, plain.pair)
+        return differentiated(recipe, method, structure, numbers, own, shared=False)
+
+    try:
+        expected = by(ByBranches(_CPU))
+        with _vmap_watched(recipe) as missing:
+            found = by(ByVmap())
+    except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
+        return against_vmap(error)
+    return missing[0] if missing else _differing(expected, found, structure.rounds)
+
+
+def _differing(expected: list[Tensor], found: list[Tensor], rounds: bool) -> str:
+    """Return how `vmap` differs from what is expected; empty if it does not."""
+    if is_alike(expected, found, rounds):
+        return ""
+    return f"vmap computes something else, by {100 * difference(expected, found):.2g} %"
+
+
+@contextmanager
+def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
+    """Yield a list that gets the operations for which `vmap` has no rule, and undo its traces.
+
+    For what `vmap` leaves in a task nobody else can compute with.
+    """
+    missing: list[str] = []
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        seeded(0, recipe.device),
+        traceless(recipe),
+    ):
+        warnings.simplefilter("always")
+        yield missing
+    words = [str(each.message) for each in caught]
+    missing += [f"vmap has no rule: {w.partition('. ')[0]}" for w in words if "batching rule" in w]
+
+
+def _reason_against_outside(
+    recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any
+) -> str:
+    """Return why a network needs parameters of its own; empty if it does not."""
+    structure = plain.pair[0].structure
+    if any(map(hooks_of, structure.trained(structure.model).values())):
+        return "their parameters have hooks"
+    if structure.replaces_weights:
+        return "they replace the numbers of their parameters by assignments to `.data`"
+    unused, structure.unused = structure.unused, {}
+    try:
+        found, metrics = separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
+        return f"they need parameters of their own, {first_line(error)}{place_of(error)}"
+    finally:
+        others, structure.unused = structure.unused, unused
+    same_unused = all(unused[length] == names for length, names in others.items())
+    if same_unused and _is_as_outside(recipe, drew, plain, batch, [*found, *metrics]):
+        return ""
+    return (
+        "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
+        "in a function"
+    )
+
+
+def _is_as_outside(
+    recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any, outside: list[Tensor]
+) -> bool:
+    """Return whether a network's own parameters give what those from outside do.
+
+    If they do not at once, they may in the same layout, since with another one rounding differs.
+    """
+    structure, expected = plain.pair[0].structure, [*plain.found, *plain.metrics]
+    if repeats(expected, outside, rounds=False):
+        return True
+    with structure.computing_with(contiguous(structure.new())):
+        runs = [separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
+    (found, metrics), (found_again, metrics_again) = runs
+    if not is_alike(plain.found, found, structure.rounds):  # What is held stays in its layout.
+        return False
+    return is_within_noise([*found, *metrics], [*found_again, *metrics_again], outside)
