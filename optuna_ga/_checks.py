@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import wraps
 from numbers import Integral, Real
 from typing import ParamSpec, TypeGuard, TypeVar
@@ -170,7 +170,7 @@ def check_bool(name: str, value: object) -> bool:
     return value
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+def check_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """Return `value` if it is one of some strings.
 
     Raises:
@@ -178,8 +178,9 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
         ValueError: If it is another string.
     """
     check_text(name, value)
-    if value not in choices:
-        words = " or ".join(f'"{choice}"' for choice in choices)
+    known = list(choices)
+    if value not in known:
+        words = " or ".join(f'"{choice}"' for choice in known)
         raise ValueError(f"`{name}` must be {words}, but {shown(value)} was given.")
     return str(value)
 

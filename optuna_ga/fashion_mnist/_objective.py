@@ -15,7 +15,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 from torch import nn
 
-from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_int
+from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_choice, check_int
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.fashion_mnist._data import Data, Images
 from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
@@ -338,7 +338,6 @@ def _checked_seed(seed: int) -> int:
 def _checked_precision(precision: Precision | None, device: torch.device) -> Precision:
     if precision is None:
         return "bfloat16" if device.type == "cuda" else "float32"
-    if precision not in PRECISIONS:
-        raise ValueError(f"`precision` must be one of {PRECISIONS}, but {precision!r} was given.")
+    check_choice("precision", precision, PRECISIONS)
     check_tf32(precision, device)
     return precision

@@ -9,20 +9,8 @@ from typing import Any
 
 import torch
 
-from optuna_ga._checks import check_text, shown
+from optuna_ga._checks import check_choice, shown
 from optuna_ga.torch._task import Member
-
-
-def check_one_of(name: str, value: object, known: Collection[str]) -> None:
-    """Check that a text is one of several.
-
-    Raises:
-        TypeError: If it is not a text.
-        ValueError: If it is another text.
-    """
-    check_text(name, value)
-    if value not in known:
-        raise ValueError(f"`{name}` must be one of {sorted(known)}, but {value!r} was given.")
 
 
 def check_optimizer(value: object, known: Collection[str]) -> None:
@@ -38,7 +26,7 @@ def check_optimizer(value: object, known: Collection[str]) -> None:
         raise TypeError(
             f"`optimizer` must be a name, for this one {name!r}, but {shown(value)} was given."
         )
-    check_one_of("optimizer", value, known)
+    check_choice("optimizer", value, known)
 
 
 def check_tf32(precision: str, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Random draws of the calling thread alone, whatever others draw meanwhile."""
+"""What the calling thread draws from global generators, whatever others draw meanwhile."""
 
 from __future__ import annotations
 

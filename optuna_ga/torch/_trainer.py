@@ -10,12 +10,11 @@ import torch
 from optuna import Trial
 from torch import nn
 
-from optuna_ga._checks import check_bool, check_callable, check_int
+from optuna_ga._checks import check_bool, check_callable, check_choice, check_int
 from optuna_ga._training.checkpoints import Checkpoints
 from optuna_ga.torch._arguments import (
     check_member,
     check_members,
-    check_one_of,
     check_optimizer,
     check_state,
     check_tf32,
@@ -133,9 +132,9 @@ class PopulationTrainer:
         check_schedule(schedule)
         self.epochs = check_int("epochs", epochs, minimum=1)
         check_optimizer(optimizer, OPTIMIZERS)
-        check_one_of("precision", precision, PRECISIONS)
+        check_choice("precision", precision, PRECISIONS)
         if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
-            check_one_of("backend", backend, ["auto", *BACKENDS])
+            check_choice("backend", backend, ["auto", *BACKENDS])
         check_bool("show_progress_bar", show_progress_bar)
         place = checked_device(device)
         check_tf32(precision, place)

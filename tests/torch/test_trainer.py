@@ -84,10 +84,10 @@ class Jittered(Classes):
     ("options", "words"),
     [
         ({"epochs": 0}, "`epochs` must be at least 1"),
-        ({"optimizer": "lion"}, "`optimizer` must be one of"),
-        ({"precision": "float16"}, "`precision` must be one of"),
+        ({"optimizer": "lion"}, '`optimizer` must be "sgd" or'),
+        ({"precision": "float16"}, '`precision` must be "float32" or'),
         ({"precision": "tf32"}, "`precision` must not be 'tf32'"),
-        ({"backend": "fast"}, "`backend` must be one of"),
+        ({"backend": "fast"}, '`backend` must be "auto" or'),
         ({"device": "nowhere"}, "`device` must be a device"),
     ],
 )
