@@ -145,7 +145,11 @@ class Task:
     def loss(self, model, batch):
         return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
     def metrics(self, model, batch):
-        return {"loss": self.loss(model, batch) * len(batch[0])}
+        x, y = batch
+        logits = model(x)
+        brier = (logits.softmax(1) - torch.nn.functional.one_hot(y, 10)).square().sum()
+        hits = (logits.argmax(1) == y).sum()
+        return {"loss": self.loss(model, batch) * len(x), "accuracy": hits, "brier_score": brier}
 
 datas = TensorData(x, y, batch_size=64), TensorData(xv, yv)
 trainer = PopulationTrainer(Task(), train=datas[0], validation=datas[1], epochs=2)
