@@ -93,8 +93,8 @@ class Traces:
 
         Args:
             again: Calls the task once more. What this does not change stays, since it was set by
-                a first call, as a constant of a batch's type, and may be kept only where it was.
-                None undoes all.
+                a first call, as a constant of a batch's type. Numbers and texts never stay, since
+                equal calls may log them alike. None undoes all.
         """
         if not any(map(_differing, self._before.values())):
             return
@@ -107,7 +107,9 @@ class Traces:
             labels = [
                 label
                 for label in differing(copy.held, after[key].parts)
-                if again is None or self._keeps_changing(key, label, known, after)
+                if again is None
+                or _is_logged(after[key].parts.get(label))
+                or self._keeps_changing(key, label, known, after)
             ]
             if labels or _is_renumbered(copy):
                 with suppress(Exception):  # Of an object that cannot be changed.
@@ -145,6 +147,11 @@ def _own(state: State, roots: Iterable[Any]) -> Iterator[int]:
             seen.add(key)
             waiting += map(id, state[key].parts.values())
             yield key
+
+
+def _is_logged(value: Any) -> bool:
+    """Return whether a value is what logs consist of, such as a minimum so far."""
+    return isinstance(value, int | float | str | np.number) and not isinstance(value, bool)
 
 
 def _differing(copy: _Copy) -> bool:
@@ -186,23 +193,22 @@ def _content(value: Any) -> Any:
     return list(value) if isinstance(value, _CONTAINERS) else None
 
 
-def _restore(copy: _Copy, labels: Iterable[Any]) -> None:
-    """Restore parts of an object."""
+def _restore(copy: _Copy, labels: Iterable[Hashable]) -> None:
+    """Restore numbers, or all items and some attributes of an object."""
     value, content = copy.held.value, copy.content
     if isinstance(value, Tensor):
         with torch.no_grad():
             value.copy_(content)
-    elif isinstance(value, np.ndarray):
+        return
+    if isinstance(value, np.ndarray):
         np.copyto(value, content)
-    elif isinstance(value, dict) and all(isinstance(label, tuple) for label in labels):
-        for label in labels:
-            _put(value, label[0], content.get(label[0], _MISSING))
-    elif isinstance(value, _CONTAINERS):
+        return
+    if isinstance(value, _CONTAINERS):
         value.clear()
         (value.extend if isinstance(value, list | deque) else value.update)(content)
-    else:
-        for label in labels:
-            _restore_attribute(value, str(label), copy.held.parts.get(label, _MISSING))
+    for label in labels:
+        if isinstance(label, str):  # Others are of items.
+            _restore_attribute(value, label, copy.held.parts.get(label, _MISSING))
 
 
 def _restore_attribute(value: Any, name: str, before: Any) -> None:

@@ -11,11 +11,23 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor, is_gradtrackingtensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch import Member, PopulationTrainer
 from tests.torch.tasks import FOUR, MEMBERS, Classes, by_hand, mlp, rows
 from tests.torch.test_own_parameters import check_as_by_hand
+
+
+class Log(list[float]):
+    """A list that counts what was appended."""
+
+    n = 0
+
+    def append(self, value: float) -> None:
+        super().append(value)
+        self.n += 1
+
 
 _seen = 0
 _history: list[Tensor] = []
@@ -32,7 +44,11 @@ class Noting(Classes):
         self.history: list[Tensor] = []
         self.by_phase: dict[tuple[str], float] = {}
         self.by_name: dict[str, float] = {}
+        self.by_step: dict[int, float] = {}
+        self.least = float("inf")
         self.latest: deque[float] = deque(maxlen=3)
+        self.log = Log()
+        self.long = [0.0] * 20_001
         self.lengths: set[int] = set()
         self.total = torch.zeros((), dtype=torch.float64)
         self.sums = np.zeros(2)
@@ -60,7 +76,12 @@ class Noting(Classes):
         self.history.append(loss.detach())
         self.by_phase["loss",] = self.n
         self.by_name["loss"] = self.n
-        self.latest.append(self.n)
+        if not is_batchedtensor(loss) and not is_gradtrackingtensor(loss):
+            self.least = min(self.least, float(loss.detach()))
+        self.by_step[self.n] = 1.0
+        self.latest.append(1.0)
+        self.log.append(1.0)
+        self.long.append(1.0)
         self.lengths.add(self.n)
         self.sums[0] += 1
         self.nested.n += 1
@@ -70,6 +91,10 @@ class Noting(Classes):
         self.note()
         return loss
 
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        self.size = float(len(batch[0]))
+        return super().metrics(model, batch)
+
 
 def state_of(task: Noting) -> list[Any]:
     """Return all that the task has noted."""
@@ -77,6 +102,8 @@ def state_of(task: Noting) -> list[Any]:
         _seen, len(_history), Noting.calls, task.n, len(task.history), dict(task.by_phase),
         dict(task.by_name), [*task.latest], {*task.lengths}, task.total.item(), task.sums.tolist(),
         task.nested.n, len(task.nested.deeper[0]), len(getattr(task, "late", "")), task.note(),
+        dict(task.by_step), task.least, [*task.log], task.log.n, len(task.long),
+        hasattr(task, "size"),
         {name: tensor.tolist() for name, tensor in task.teacher.state_dict().items()},
     ]  # fmt: skip
 
