@@ -169,11 +169,29 @@ def test_auto_leaves_tensors_that_have_numbers() -> None:
     assert torch.allclose(numbers_of(task.history), numbers_of(expected.history))
 
 
-class Averaged(Classes):
-    """A task that averages losses in an object, which metrics read and reset."""
+class Masked(Classes):
+    """A task that makes a mask for each length."""
 
-    def __init__(self) -> None:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        self.mask = torch.linspace(0, 1, len(x), dtype=torch.float64)
+        return (F.cross_entropy(model(x), y, reduction="none") * self.mask).sum()
+
+
+def test_kept_tensors_that_have_numbers_cost_no_vmap() -> None:
+    """Nothing is warned of."""
+    task = Masked(mlp)
+    check_as_by_hand(Masked(mlp), trainer(task).train(FOUR), FOUR)
+
+    assert task.mask.tolist() == torch.linspace(0, 1, 6, dtype=torch.float64).tolist()
+
+
+class Averaged(Classes):
+    """A task that averages losses in an object, which metrics may note, and reset."""
+
+    def __init__(self, *, notes: bool = True) -> None:
         super().__init__(mlp)
+        self.notes = notes
         self.mean = SimpleNamespace(total=torch.zeros(()), n=0)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -183,7 +201,8 @@ class Averaged(Classes):
         return loss
 
     def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        self.latest = self.mean.total / max(self.mean.n, 1)
+        if self.notes:
+            self.latest = self.mean.total / max(self.mean.n, 1)
         self.mean.total, self.mean.n = torch.zeros(()), 0
         return super().metrics(model, batch)
 
@@ -198,6 +217,14 @@ def test_what_vmap_leaves_in_an_examination_is_nobodys(backend: str) -> None:
     assert not hasattr(task, "latest")
 
     check_as_by_hand(Averaged(), subject.train(FOUR), FOUR)
+
+
+def test_what_metrics_reset_is_kept_between_steps() -> None:
+    """So the next step would fail by `vmap`."""
+    with pytest.warns(RuntimeWarning, match=r"calls keep a tensor in `task\.mean\.total`"):
+        ended = trainer(Averaged(notes=False)).train(FOUR)
+
+    check_as_by_hand(Averaged(notes=False), ended, FOUR)
 
 
 class Scaled(Classes):
