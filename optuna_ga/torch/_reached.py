@@ -9,7 +9,6 @@ from contextlib import suppress
 from dis import get_instructions
 from functools import lru_cache, partial
 from itertools import islice
-from operator import is_
 from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -27,6 +26,7 @@ _MAX_OBJECTS = 20_000  # That are looked at, the nearest ones, which takes a ten
 _WRAPPED = ("__self__", "__func__", "func", "args", "keywords")
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
+MISSING = object()
 Parts = dict[Hashable, Any]
 
 
@@ -167,12 +167,10 @@ def _is_own(module: object) -> bool:
 def differing(before: Held, now: Parts) -> list[Hashable]:
     """Return the labels of the parts in which an object differs from before."""
     parts = before.parts
-    if parts.keys() == now.keys() and all(map(is_, parts.values(), now.values())):
-        return []  # Fast, for large containers.
     return [
         label
         for label in {**parts, **now}
-        if label not in parts or label not in now or not is_same(parts[label], now[label])
+        if not is_same(parts.get(label, MISSING), now.get(label, MISSING))
     ]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._reached import (
+    MISSING,
     Held,
     Parts,
     State,
@@ -34,7 +35,6 @@ _OWN = (
     Tensor, np.ndarray, nn.Module, TensorData, FunctionType, MethodType, SimpleNamespace, type,
     tuple, *_CONTAINERS,
 )  # fmt: skip
-_MISSING = object()
 
 
 @contextmanager
@@ -124,7 +124,7 @@ class Traces:
 
     def _keeps_changing(self, key: int, label: Hashable, known: State, after: State) -> bool:
         """Return whether a part, or something new that it holds, has changed again."""
-        one, other = (state[key].parts.get(label, _MISSING) for state in (known, after))
+        one, other = (state[key].parts.get(label, MISSING) for state in (known, after))
         if not is_same(one, other):
             return True
         return any(
@@ -208,7 +208,7 @@ def _restore(copy: _Copy, labels: Iterable[Hashable]) -> None:
         (value.extend if isinstance(value, list | deque) else value.update)(content)
     for label in labels:
         if isinstance(label, str):  # Others are of items.
-            _restore_attribute(value, label, copy.held.parts.get(label, _MISSING))
+            _restore_attribute(value, label, copy.held.parts.get(label, MISSING))
 
 
 def _restore_attribute(value: Any, name: str, before: Any) -> None:
@@ -220,7 +220,7 @@ def _restore_attribute(value: Any, name: str, before: Any) -> None:
         _put(value.__globals__, name, before)
     elif name in attributes_of(value) or not hasattr(value, name):
         _put(attributes_of(value), name, before)
-    elif before is _MISSING:
+    elif before is MISSING:
         delattr(value, name)
     else:
         setattr(value, name, before)
@@ -228,7 +228,7 @@ def _restore_attribute(value: Any, name: str, before: Any) -> None:
 
 def _put(names: dict[Any, Any], name: Any, value: Any) -> None:
     """Set an item of a dictionary, or delete it."""
-    if value is _MISSING:
+    if value is MISSING:
         names.pop(name, None)
     else:
         names[name] = value
