@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from types import FunctionType, MethodType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ _MAX_NUMBERS = 10_000_000  # Of all tensors that are copied, the nearest ones; o
 _CONTAINERS = (list, set, deque, dict)
 _OWN = (
     Tensor, np.ndarray, nn.Module, TensorData, FunctionType, MethodType, SimpleNamespace, type,
-    tuple, *_CONTAINERS,
+    partial, tuple, *_CONTAINERS,
 )  # fmt: skip
 
 
@@ -58,8 +58,7 @@ def traceless_if_failed(recipe: Recipe) -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True)
-class _Copy:
+class _Copy(NamedTuple):
     """An object before calls.
 
     Attributes:
@@ -96,7 +95,8 @@ class Traces:
                 a first call, as a constant of a batch's type. Numbers and texts never stay, since
                 equal calls may log them alike. None undoes all.
         """
-        if not any(map(_differing, self._before.values())):
+        copies = self._before.values()
+        if not any(differing(c.held, _parts(c.held)) or _is_renumbered(c) for c in copies):
             return
         known = self._now()
         if again is not None:
@@ -154,10 +154,6 @@ def _is_logged(value: Any) -> bool:
     return isinstance(value, int | float | str | np.number) and not isinstance(value, bool)
 
 
-def _differing(copy: _Copy) -> bool:
-    return bool(differing(copy.held, _parts(copy.held))) or _is_renumbered(copy)
-
-
 def _is_renumbered(copy: _Copy) -> bool:
     """Return whether a tensor has other numbers, of which batch normalisation leaves no mark."""
     with suppress(Exception):  # Of one without numbers, or of another type by now.
@@ -213,22 +209,16 @@ def _restore(copy: _Copy, labels: Iterable[Hashable]) -> None:
 
 def _restore_attribute(value: Any, name: str, before: Any) -> None:
     """Restore an attribute, or what a function encloses or looks up."""
-    if isinstance(value, FunctionType) and name in value.__code__.co_freevars:
+    names = attributes_of(value)
+    if isinstance(value, FunctionType):
         cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
-        cells[name].cell_contents = before
-    elif isinstance(value, FunctionType) and name in value.__globals__:
-        _put(value.__globals__, name, before)
-    elif name in attributes_of(value) or not hasattr(value, name):
-        _put(attributes_of(value), name, before)
-    elif before is MISSING:
-        delattr(value, name)
+        if name in cells:
+            value, name, names = cells[name], "cell_contents", {}
+        elif name in value.__globals__:
+            names = value.__globals__
+    if before is MISSING:
+        names.pop(name) if name in names else delattr(value, name)
+    elif name in names or not hasattr(value, name):
+        names[name] = before
     else:
         setattr(value, name, before)
-
-
-def _put(names: dict[Any, Any], name: Any, value: Any) -> None:
-    """Set an item of a dictionary, or delete it."""
-    if value is MISSING:
-        names.pop(name, None)
-    else:
-        names[name] = value

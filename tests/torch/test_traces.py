@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
+from functools import partial
+from types import CellType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,16 +50,19 @@ class Noting(Classes):
         self.latest: deque[float] = deque(maxlen=3)
         self.log = Log()
         self.long = [0.0] * 20_001
+        self.given = partial(list[float].append, list[float]())
         self.lengths: set[int] = set()
         self.total = torch.zeros((), dtype=torch.float64)
         self.sums = np.zeros(2)
         self.nested = SimpleNamespace(n=0, deeper=[[]])
         self.teacher = nn.BatchNorm1d(6).double()
-        enclosed = 0
+        enclosed, first = 0, 0
+        del first
 
         def note() -> int:
-            nonlocal enclosed
+            nonlocal enclosed, first
             enclosed += 1
+            first = enclosed
             return enclosed
 
         self.note = note
@@ -82,6 +86,7 @@ class Noting(Classes):
         self.latest.append(1.0)
         self.log.append(1.0)
         self.long.append(1.0)
+        self.given(1.0)
         self.lengths.add(self.n)
         self.sums[0] += 1
         self.nested.n += 1
@@ -101,9 +106,10 @@ def state_of(task: Noting) -> list[Any]:
     return [
         _seen, len(_history), Noting.calls, task.n, len(task.history), dict(task.by_phase),
         dict(task.by_name), [*task.latest], {*task.lengths}, task.total.item(), task.sums.tolist(),
-        task.nested.n, len(task.nested.deeper[0]), len(getattr(task, "late", "")), task.note(),
+        task.nested.n, len(task.nested.deeper[0]), len(getattr(task, "late", "")),
+        [cell == CellType() for cell in task.note.__closure__ or ()], task.note(),
         dict(task.by_step), task.least, [*task.log], task.log.n, len(task.long),
-        hasattr(task, "size"),
+        hasattr(task, "size"), [*task.given.args[0]],
         {name: tensor.tolist() for name, tensor in task.teacher.state_dict().items()},
     ]  # fmt: skip
 
