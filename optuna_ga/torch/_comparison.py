@@ -28,9 +28,10 @@ from optuna_ga.torch._differences import (
 )
 from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
 from optuna_ga.torch._generators import seeded
+from optuna_ga.torch._shared_state import left_by_vmap
 from optuna_ga.torch._steps import (
-    computed,
     differentiated,
+    judged,
     numbers_of,
     separately,
 )
@@ -61,7 +62,7 @@ class ComputedPlainly(NamedTuple):
 
 def compared(recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any) -> Verdict:
     """Compare `branches` and `vmap` with a network's own parameters."""
-    structure = plain.pair[0].structure
+    structure, kept = plain.pair[0].structure, list[str]()
     if reason := _reason_against_outside(recipe, drew, plain, batch):
         return Verdict("", "", no_outside=reason)
     if drew:
@@ -69,25 +70,36 @@ def compared(recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any
     # What is computed by `vmap` and kept by a network cannot be copied.
     with structure.computing_with(plain.network):
         try:
-            if reason := _reason_against_vmap(recipe, plain, batch):
+            if reason := _reason_against_vmap(recipe, plain, batch, kept):
                 return Verdict("", reason)
         except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
             reason = against_vmap(error)
             return Verdict("", "", no_outside=reason) if steers(error) else Verdict("", reason)
+        separate = ""
         if isinstance(recipe.train, TensorData):  # Members of a loader see the same batches.
-            return Verdict("", "", no_separate=_reason_against_separate(recipe, plain, batch))
-    return Verdict("", "")
+            separate = _reason_against_separate(recipe, plain, batch, kept)
+    name = next(filter(None, kept), "")
+    words = name and f"calls keep a tensor in `{name}`, which has no numbers after `vmap`"
+    return Verdict("", "", no_separate=separate, keeps=words)
 
 
-def _reason_against_vmap(recipe: Recipe, plain: ComputedPlainly, batch: Any) -> str:
+def _reason_against_vmap(
+    recipe: Recipe, plain: ComputedPlainly, batch: Any, kept: list[str]
+) -> str:
     """Return why `vmap` is not right on batches that members share; empty if it is.
+
+    The names of tensors that it leaves behind are added to `kept`.
 
     Raises:
         Exception: Whatever fails by `vmap`.
     """
-    rounds = plain.pair[0].structure.rounds
+    structure, numbers = plain.pair[0].structure, numbers_of(recipe, plain.pair)
+    rounds = structure.rounds
     with _vmap_watched(recipe) as missing:
-        found, metrics = computed(recipe, ByVmap(), plain.pair, batch)
+        found = differentiated(recipe, ByVmap(), structure, numbers, batch)
+        kept.append(left_by_vmap(recipe))  # Here, too, since metrics may reset it.
+        metrics = judged(recipe, ByVmap(), structure, numbers)
+        kept.append(left_by_vmap(recipe))
     if missing:
         return missing[0]
     if reason := _differing(plain.found, found, rounds):
@@ -99,7 +111,9 @@ def _reason_against_vmap(recipe: Recipe, plain: ComputedPlainly, batch: Any) -> 
     return _differing([one for one, _ in sums], [other for _, other in sums], rounds)
 
 
-def _reason_against_separate(recipe: Recipe, plain: ComputedPlainly, batch: Any) -> str:
+def _reason_against_separate(
+    recipe: Recipe, plain: ComputedPlainly, batch: Any, kept: list[str]
+) -> str:
     """Return why `vmap` is not right on batches of the members' own; empty if it is."""
     structure = plain.pair[0].structure
     own = tree_map(lambda rows: torch.stack([rows, rows.flip(0)]), batch)
@@ -112,6 +126,7 @@ def _reason_against_separate(recipe: Recipe, plain: ComputedPlainly, batch: Any)
         expected = by(ByBranches(_CPU))
         with _vmap_watched(recipe) as missing:
             found = by(ByVmap())
+            kept.append(left_by_vmap(recipe))
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         return against_vmap(error)
     return missing[0] if missing else _differing(expected, found, structure.rounds)

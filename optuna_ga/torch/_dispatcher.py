@@ -105,9 +105,9 @@ class Dispatcher:
         if name not in self._backends:
             self._release()  # The memory of other backends.
             self._backends[name] = self._makers[name](self._recipe)
-        may_leave_traces = name == "vmap" and self.verdict(members[0]).no_threads
+        keeps = name == "vmap" and self.verdict(members[0]).keeps
         try:
-            with traceless_if_failed(self._recipe) if may_leave_traces else nullcontext():
+            with traceless_if_failed(self._recipe) if keeps else nullcontext():
                 return self._backends[name].train_epoch(members)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):

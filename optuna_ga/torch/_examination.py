@@ -30,7 +30,7 @@ from optuna_ga.torch._differences import (
 from optuna_ga.torch._generators import python_seeded
 from optuna_ga.torch._memory import check_apart
 from optuna_ga.torch._products import counted_products
-from optuna_ga.torch._shared_state import changes_by_calls, tensors_of
+from optuna_ga.torch._shared_state import changed_by_calls, tensors_of
 from optuna_ga.torch._signature import changed_attributes, signature
 from optuna_ga.torch._steps import (
     lengths,
@@ -77,15 +77,11 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     if drew:
         return of_draws(drew[0])
     verdict = verdict._replace(convolution=convolution, products=structure.products)
-    changes = changes_by_calls(recipe, pair[0])
+    changed = changed_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
         verdict = verdict._replace(no_threads=_ONE_CACHE)
-    elif changes.name:
-        words = f"calls change `{changes.name}`, which threads share"
-        verdict = verdict._replace(no_threads=words)
-    if changes.tensor:
-        words = f"calls keep a tensor in `{changes.tensor}`, which has no numbers after `vmap`"
-        verdict = verdict._replace(keeps=words)
+    elif changed:
+        verdict = verdict._replace(no_threads=f"calls change `{changed}`, which threads share")
     structure.needs_one_thread = bool(verdict.no_threads)
     return verdict
 

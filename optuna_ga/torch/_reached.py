@@ -9,7 +9,6 @@ from contextlib import suppress
 from dis import get_instructions
 from functools import lru_cache, partial
 from itertools import islice
-from operator import is_
 from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -24,9 +23,10 @@ from optuna_ga.torch._torch_internals import n_changes
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _MAX_OBJECTS = 20_000  # That are looked at, the nearest ones, which takes a tenth of a second.
-_WRAPPERS = (MethodType, partial, staticmethod, classmethod, property)
-_WRAPPED = ("__self__", "__func__", "func", "args", "keywords", "fget", "fset")
+_WRAPPED = ("__self__", "__func__", "func", "args", "keywords")
+_SEQUENCES = (list, tuple, set, frozenset, deque)
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME")
+MISSING = object()
 Parts = dict[Hashable, Any]
 
 
@@ -78,7 +78,10 @@ def reached(roots: dict[str, Any]) -> State:
 
 
 def parts_of(value: Any) -> Parts:
-    """Return what an object holds, by labels; of a tensor, marks of its numbers."""
+    """Return what an object holds, by labels.
+
+    Of a tensor these are marks of its numbers; of a container with too many items, its length.
+    """
     if isinstance(value, Tensor):
         return _marks(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -89,13 +92,15 @@ def parts_of(value: Any) -> Parts:
         return _parts_of_function(value) if is_users(value.__module__) else {}
     if isinstance(value, type):
         return _parts_of_class(value) if is_users(value.__module__) else {}
-    if isinstance(value, _WRAPPERS):
+    if isinstance(value, MethodType | partial):
         return {name: getattr(value, name) for name in _WRAPPED if hasattr(value, name)}
     found: Parts = {}
-    if isinstance(value, dict):
+    if isinstance(value, (dict, *_SEQUENCES)) and len(value) > _MAX_OBJECTS:
+        found[0] = len(value)
+    elif isinstance(value, dict):
         for n, (key, each) in enumerate(list(value.items())):
             found[(key,) if type(key) in _PLAIN else n] = each
-    elif isinstance(value, list | tuple | set | frozenset | deque):
+    elif isinstance(value, _SEQUENCES):
         found |= dict(enumerate(list(value)))
     elif type(value) is not SimpleNamespace and _is_pythons(type(value).__module__):
         return {}  # As locks, loggers, and what belongs to a thread.
@@ -162,12 +167,10 @@ def _is_own(module: object) -> bool:
 def differing(before: Held, now: Parts) -> list[Hashable]:
     """Return the labels of the parts in which an object differs from before."""
     parts = before.parts
-    if parts.keys() == now.keys() and all(map(is_, parts.values(), now.values())):
-        return []  # Fast, for large containers.
     return [
         label
         for label in {**parts, **now}
-        if label not in parts or label not in now or not is_same(parts[label], now[label])
+        if not is_same(parts.get(label, MISSING), now.get(label, MISSING))
     ]
 
 

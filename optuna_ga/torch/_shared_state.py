@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,30 +18,17 @@ from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._generators import python_seeded, seeded
 from optuna_ga.torch._reached import State, differing, named, reached, roots_of
 from optuna_ga.torch._steps import differentiated, judged, lengths, numbers_of
+from optuna_ga.torch._torch_internals import is_of_vmap
 from optuna_ga.torch._training import Training
 
 
-class Changes(NamedTuple):
-    """What each call of a task changes for all members.
-
-    Attributes:
-        name: The name of what is changed; empty if nothing is.
-        tensor: The name of a place in the task where a call leaves a tensor; empty if there is
-            none.
-    """
-
-    name: str = ""
-    tensor: str = ""
-
-
-def changes_by_calls(recipe: Recipe, training: Training) -> Changes:
-    """Return what the task's methods or a network change for all members.
+def changed_by_calls(recipe: Recipe, training: Training) -> str:
+    """Return the name of what the task's methods or a network change for all members, or "".
 
     What only a first call sets does not count, if it has been made.
     """
     structure = training.structure
     networks = structure.new(), structure.new()
-    found = Changes()
     with _quietly(recipe):
         # Replaces what other ways of computing have left behind, by what other numbers give.
         other = replace(training, weights=1.1 * training.weights + 0.01)
@@ -51,10 +37,10 @@ def changes_by_calls(recipe: Recipe, training: Training) -> Changes:
         before = _common(recipe, *networks)
         for _ in _calls(recipe, training, *networks):
             after = _common(recipe, *networks)
-            changes = _changes(before, after)
-            found = Changes(found.name or changes.name, found.tensor or changes.tensor)
+            if name := _changed(before, after):
+                return name
             before = after
-    return found
+    return ""
 
 
 def call_again(recipe: Recipe, training: Training) -> None:
@@ -62,6 +48,13 @@ def call_again(recipe: Recipe, training: Training) -> None:
     with _quietly(recipe):
         for _ in _calls(recipe, training, training.structure.new()):
             pass
+
+
+def left_by_vmap(recipe: Recipe) -> str:
+    """Return the name of a tensor in the task that `vmap` has left behind, or ""."""
+    found = (each for each in reached(roots_of(recipe)).values() if isinstance(each.value, Tensor))
+    names = (each.name for each in found if is_of_vmap(each.value))
+    return next((name for name in names if name.startswith("task")), "")
 
 
 def tensors_of(network: nn.Module) -> list[tuple[str, Tensor]]:
@@ -111,20 +104,11 @@ def _common(recipe: Recipe, one: nn.Module, other: nn.Module) -> State:
     return in_both | reached(roots_of(recipe))
 
 
-def _changes(before: State, after: State) -> Changes:
-    """Return what differs in two states."""
-    name = tensor = ""
+def _changed(before: State, after: State) -> str:
+    """Return the name of what differs in two states, or ""."""
     for key, held in before.items():
-        if key not in after:
-            continue  # Whatever held it has changed.
-        for label in differing(held, after[key].parts):
+        # Whatever held what is no longer reached has changed.
+        for label in differing(held, after[key].parts) if key in after else ():
             # A list may grow, so none of its places is named.
-            place = held.name if isinstance(label, int) else named(held.name, label)
-            name = name or place
-            if held.name.startswith("task") and _holds_tensors(after[key].parts.get(label)):
-                tensor = tensor or place
-    return Changes(name, tensor)
-
-
-def _holds_tensors(value: object) -> bool:
-    return any(isinstance(each.value, Tensor) for each in reached({"": value}).values())
+            return held.name if isinstance(label, int) else named(held.name, label)
+    return ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch
 from torch.nn.utils import parametrize
 
 # `torch.distributions` draws by these.
@@ -17,6 +18,13 @@ sample_dirichlet: Any = getattr(torch, "_sample_dirichlet")  # noqa: B009
 def n_changes(tensor: Tensor) -> int:
     """Return how often a tensor's numbers were changed in place."""
     return int(getattr(tensor, "_version"))  # noqa: B009
+
+
+def is_of_vmap(tensor: Tensor) -> bool:
+    """Return whether a tensor stands for those of several members, and has no numbers itself."""
+    while _functorch.is_gradtrackingtensor(tensor):  # It has numbers if what it wraps has.
+        tensor = _functorch.get_unwrapped(tensor)
+    return bool(_functorch.is_batchedtensor(tensor))
 
 
 def hooks_of(tensor: Tensor) -> list[Any]:

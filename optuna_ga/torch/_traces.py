@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from types import FunctionType, MethodType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._reached import (
+    MISSING,
     Held,
     Parts,
     State,
@@ -32,9 +33,8 @@ _MAX_NUMBERS = 10_000_000  # Of all tensors that are copied, the nearest ones; o
 _CONTAINERS = (list, set, deque, dict)
 _OWN = (
     Tensor, np.ndarray, nn.Module, TensorData, FunctionType, MethodType, SimpleNamespace, type,
-    tuple, *_CONTAINERS,
+    partial, tuple, *_CONTAINERS,
 )  # fmt: skip
-_MISSING = object()
 
 
 @contextmanager
@@ -58,8 +58,7 @@ def traceless_if_failed(recipe: Recipe) -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True)
-class _Copy:
+class _Copy(NamedTuple):
     """An object before calls.
 
     Attributes:
@@ -93,10 +92,11 @@ class Traces:
 
         Args:
             again: Calls the task once more. What this does not change stays, since it was set by
-                a first call, as a constant of a batch's type, and may be kept only where it was.
-                None undoes all.
+                a first call, as a constant of a batch's type. Numbers and texts never stay, since
+                equal calls may log them alike. None undoes all.
         """
-        if not any(map(_differing, self._before.values())):
+        copies = self._before.values()
+        if not any(differing(c.held, _parts(c.held)) or _is_renumbered(c) for c in copies):
             return
         known = self._now()
         if again is not None:
@@ -107,7 +107,9 @@ class Traces:
             labels = [
                 label
                 for label in differing(copy.held, after[key].parts)
-                if again is None or self._keeps_changing(key, label, known, after)
+                if again is None
+                or _is_logged(after[key].parts.get(label))
+                or self._keeps_changing(key, label, known, after)
             ]
             if labels or _is_renumbered(copy):
                 with suppress(Exception):  # Of an object that cannot be changed.
@@ -122,7 +124,7 @@ class Traces:
 
     def _keeps_changing(self, key: int, label: Hashable, known: State, after: State) -> bool:
         """Return whether a part, or something new that it holds, has changed again."""
-        one, other = (state[key].parts.get(label, _MISSING) for state in (known, after))
+        one, other = (state[key].parts.get(label, MISSING) for state in (known, after))
         if not is_same(one, other):
             return True
         return any(
@@ -147,8 +149,9 @@ def _own(state: State, roots: Iterable[Any]) -> Iterator[int]:
             yield key
 
 
-def _differing(copy: _Copy) -> bool:
-    return bool(differing(copy.held, _parts(copy.held))) or _is_renumbered(copy)
+def _is_logged(value: Any) -> bool:
+    """Return whether a value is what logs consist of, such as a minimum so far."""
+    return isinstance(value, int | float | str | np.number) and not isinstance(value, bool)
 
 
 def _is_renumbered(copy: _Copy) -> bool:
@@ -186,43 +189,36 @@ def _content(value: Any) -> Any:
     return list(value) if isinstance(value, _CONTAINERS) else None
 
 
-def _restore(copy: _Copy, labels: Iterable[Any]) -> None:
-    """Restore parts of an object."""
+def _restore(copy: _Copy, labels: Iterable[Hashable]) -> None:
+    """Restore numbers, or all items and some attributes of an object."""
     value, content = copy.held.value, copy.content
     if isinstance(value, Tensor):
         with torch.no_grad():
             value.copy_(content)
-    elif isinstance(value, np.ndarray):
+        return
+    if isinstance(value, np.ndarray):
         np.copyto(value, content)
-    elif isinstance(value, dict) and all(isinstance(label, tuple) for label in labels):
-        for label in labels:
-            _put(value, label[0], content.get(label[0], _MISSING))
-    elif isinstance(value, _CONTAINERS):
+        return
+    if isinstance(value, _CONTAINERS):
         value.clear()
         (value.extend if isinstance(value, list | deque) else value.update)(content)
-    else:
-        for label in labels:
-            _restore_attribute(value, str(label), copy.held.parts.get(label, _MISSING))
+    for label in labels:
+        if isinstance(label, str):  # Others are of items.
+            _restore_attribute(value, label, copy.held.parts.get(label, MISSING))
 
 
 def _restore_attribute(value: Any, name: str, before: Any) -> None:
     """Restore an attribute, or what a function encloses or looks up."""
-    if isinstance(value, FunctionType) and name in value.__code__.co_freevars:
+    names = attributes_of(value)
+    if isinstance(value, FunctionType):
         cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
-        cells[name].cell_contents = before
-    elif isinstance(value, FunctionType) and name in value.__globals__:
-        _put(value.__globals__, name, before)
-    elif name in attributes_of(value) or not hasattr(value, name):
-        _put(attributes_of(value), name, before)
-    elif before is _MISSING:
-        delattr(value, name)
+        if name in cells:
+            value, name, names = cells[name], "cell_contents", {}
+        elif name in value.__globals__:
+            names = value.__globals__
+    if before is MISSING:
+        names.pop(name) if name in names else delattr(value, name)
+    elif name in names or not hasattr(value, name):
+        names[name] = before
     else:
         setattr(value, name, before)
-
-
-def _put(names: dict[Any, Any], name: Any, value: Any) -> None:
-    """Set an item of a dictionary, or delete it."""
-    if value is _MISSING:
-        names.pop(name, None)
-    else:
-        names[name] = value

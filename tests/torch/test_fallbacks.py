@@ -26,10 +26,13 @@ class Reporting(Classes):
     def __init__(self) -> None:
         super().__init__(mlp)
         self.k, self.reads = 0, False
+        self.history: list[Tensor] | None = None
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         loss = super().loss(model, batch)
         self.k += 1
+        if self.history is not None:
+            self.history.append(loss.detach())
         if self.reads and self.k % 3 == 0:
             self.last = f"{loss.item():.3f}"
         return loss
@@ -52,13 +55,23 @@ def study_of(task: Any, **options: Any) -> optuna.Study:
 
 
 def test_what_a_later_call_reads_is_trained_separately() -> None:
-    """The warning names the line, and nothing is left of what was tried."""
+    """The warning names the line; calls that failed count, too."""
     task = Reporting()
     with pytest.warns(RuntimeWarning, match=r"steer Python .in .*test_fallbacks.py, line \d+: "):
         ended = trainer(task).train(FOUR)
 
     check_as_by_hand(Reporting(), ended, FOUR)
-    assert task.k == 2 * 4 * 4
+    assert task.k == 3 + 2 * 4 * 4
+
+
+def test_an_epoch_that_failed_leaves_no_tensors_without_numbers() -> None:
+    """Of a task that keeps them."""
+    task = Reporting()
+    task.history = []
+    with pytest.raises(ValueError, match="steer Python"):
+        trainer(task, backend="vmap").train(FOUR)
+
+    assert (task.k, task.history) == (0, [])
 
 
 @pytest.mark.filterwarnings("ignore:Networks are trained separately")

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
+from functools import partial
+from types import CellType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor, is_gradtrackingtensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch import Member, PopulationTrainer
 from tests.torch.tasks import FOUR, MEMBERS, Classes, by_hand, mlp, rows
 from tests.torch.test_own_parameters import check_as_by_hand
+
+
+class Log(list[float]):
+    """A list that counts what was appended."""
+
+    n = 0
+
+    def append(self, value: float) -> None:
+        super().append(value)
+        self.n += 1
+
 
 _seen = 0
 _history: list[Tensor] = []
@@ -32,17 +45,24 @@ class Noting(Classes):
         self.history: list[Tensor] = []
         self.by_phase: dict[tuple[str], float] = {}
         self.by_name: dict[str, float] = {}
+        self.by_step: dict[int, float] = {}
+        self.least = float("inf")
         self.latest: deque[float] = deque(maxlen=3)
+        self.log = Log()
+        self.long = [0.0] * 20_001
+        self.given = partial(list[float].append, list[float]())
         self.lengths: set[int] = set()
         self.total = torch.zeros((), dtype=torch.float64)
         self.sums = np.zeros(2)
         self.nested = SimpleNamespace(n=0, deeper=[[]])
         self.teacher = nn.BatchNorm1d(6).double()
-        enclosed = 0
+        enclosed, first = 0, 0
+        del first
 
         def note() -> int:
-            nonlocal enclosed
+            nonlocal enclosed, first
             enclosed += 1
+            first = enclosed
             return enclosed
 
         self.note = note
@@ -60,7 +80,13 @@ class Noting(Classes):
         self.history.append(loss.detach())
         self.by_phase["loss",] = self.n
         self.by_name["loss"] = self.n
-        self.latest.append(self.n)
+        if not is_batchedtensor(loss) and not is_gradtrackingtensor(loss):
+            self.least = min(self.least, float(loss.detach()))
+        self.by_step[self.n] = 1.0
+        self.latest.append(1.0)
+        self.log.append(1.0)
+        self.long.append(1.0)
+        self.given(1.0)
         self.lengths.add(self.n)
         self.sums[0] += 1
         self.nested.n += 1
@@ -70,13 +96,20 @@ class Noting(Classes):
         self.note()
         return loss
 
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        self.size = float(len(batch[0]))
+        return super().metrics(model, batch)
+
 
 def state_of(task: Noting) -> list[Any]:
     """Return all that the task has noted."""
     return [
         _seen, len(_history), Noting.calls, task.n, len(task.history), dict(task.by_phase),
         dict(task.by_name), [*task.latest], {*task.lengths}, task.total.item(), task.sums.tolist(),
-        task.nested.n, len(task.nested.deeper[0]), len(getattr(task, "late", "")), task.note(),
+        task.nested.n, len(task.nested.deeper[0]), len(getattr(task, "late", "")),
+        [cell == CellType() for cell in task.note.__closure__ or ()], task.note(),
+        dict(task.by_step), task.least, [*task.log], task.log.n, len(task.long),
+        hasattr(task, "size"), [*task.given.args[0]],
         {name: tensor.tolist() for name, tensor in task.teacher.state_dict().items()},
     ]  # fmt: skip
 
@@ -142,11 +175,29 @@ def test_auto_leaves_tensors_that_have_numbers() -> None:
     assert torch.allclose(numbers_of(task.history), numbers_of(expected.history))
 
 
-class Averaged(Classes):
-    """A task that averages losses in an object, which metrics read and reset."""
+class Masked(Classes):
+    """A task that makes a mask for each length."""
 
-    def __init__(self) -> None:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        self.mask = torch.linspace(0, 1, len(x), dtype=torch.float64)
+        return (F.cross_entropy(model(x), y, reduction="none") * self.mask).sum()
+
+
+def test_kept_tensors_that_have_numbers_cost_no_vmap() -> None:
+    """Nothing is warned of."""
+    task = Masked(mlp)
+    check_as_by_hand(Masked(mlp), trainer(task).train(FOUR), FOUR)
+
+    assert task.mask.tolist() == torch.linspace(0, 1, 6, dtype=torch.float64).tolist()
+
+
+class Averaged(Classes):
+    """A task that averages losses in an object, which metrics may note, and reset."""
+
+    def __init__(self, *, notes: bool = True) -> None:
         super().__init__(mlp)
+        self.notes = notes
         self.mean = SimpleNamespace(total=torch.zeros(()), n=0)
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -156,7 +207,8 @@ class Averaged(Classes):
         return loss
 
     def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        self.latest = self.mean.total / max(self.mean.n, 1)
+        if self.notes:
+            self.latest = self.mean.total / max(self.mean.n, 1)
         self.mean.total, self.mean.n = torch.zeros(()), 0
         return super().metrics(model, batch)
 
@@ -171,6 +223,14 @@ def test_what_vmap_leaves_in_an_examination_is_nobodys(backend: str) -> None:
     assert not hasattr(task, "latest")
 
     check_as_by_hand(Averaged(), subject.train(FOUR), FOUR)
+
+
+def test_what_metrics_reset_is_kept_between_steps() -> None:
+    """So the next step would fail by `vmap`."""
+    with pytest.warns(RuntimeWarning, match=r"calls keep a tensor in `task\.mean\.total`"):
+        ended = trainer(Averaged(notes=False)).train(FOUR)
+
+    check_as_by_hand(Averaged(notes=False), ended, FOUR)
 
 
 class Scaled(Classes):
