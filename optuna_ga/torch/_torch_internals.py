@@ -1,4 +1,4 @@
-"""What PyTorch has no public name for: of tensors, parametrizations, captures and draws."""
+"""What PyTorch has no public name for: of tensors, parametrizations, transforms and draws."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ def parametrization_cache() -> object:
     All threads have the same one.
     """
     return vars(parametrize).get("_cache")
+
+
+def n_transforms() -> int:
+    """Return how many of `torch.func`'s transforms the present call is in."""
+    return len(_transforms())
+
+
+def is_in_vmap(n_outer: int) -> bool:
+    """Return whether one of the transforms is a `vmap`, but for the `n_outer` outermost ones."""
+    return any("Vmap" in str(each.key()) for each in _transforms()[n_outer:])
+
+
+def _transforms() -> list[Any]:
+    return torch._C._functorch.get_interpreter_stack() or []
 
 
 def end_recording(device: int, pool: tuple[int, int]) -> None:

@@ -25,7 +25,17 @@ from torch.distributions import (
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch._randomness import MemberRandomness, member_key
-from tests.torch.tasks import MEMBERS, Classes, Recurrent, difference, mlp, rows, tokens, trained
+from tests.torch.tasks import (
+    FOUR,
+    MEMBERS,
+    Classes,
+    Recurrent,
+    difference,
+    mlp,
+    rows,
+    tokens,
+    trained,
+)
 
 BACKENDS = ["loop", "threads", "vmap", "branches"]
 N = 50_000
@@ -350,3 +360,61 @@ def test_wrong_numbers_are_refused(
         within(draw)
     with pytest.raises(RuntimeError):
         draw()
+
+
+# Of an example `(3,)`, in a `vmap` of the task's own.
+MAPPED: dict[str, Callable[[Tensor], Tensor]] = {
+    "rand": lambda x: torch.rand(3),
+    "randn_like": lambda x: torch.randn_like(x),
+    "dropout": lambda x: F.dropout(x, 0.5, True),
+    "attention": lambda x: F.scaled_dot_product_attention(
+        x.view(1, 3, 1), x.view(1, 3, 1), x.view(1, 3, 1), dropout_p=0.5
+    ),
+    "gradient": lambda x: torch.func.grad(lambda y: (y * torch.rand(3)).sum())(x),
+}
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_examples_draw_their_own_numbers_in_an_inner_vmap(name: str) -> None:
+    """Or the same ones, as PyTorch is told to."""
+
+    def drawn(kind: str) -> Tensor:
+        return within(lambda: torch.vmap(MAPPED[name], randomness=kind)(torch.ones(64, 3)))
+
+    different, same = drawn("different"), drawn("same")
+
+    assert len(different.flatten(1).unique(dim=0)) > 1
+    assert len(same.flatten(1).unique(dim=0)) == 1
+
+
+def test_an_inner_vmap_draws_nothing_by_default() -> None:
+    """PyTorch's error is raised."""
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        within(lambda: torch.vmap(MAPPED["rand"])(torch.ones(4, 3)))
+
+
+class MappedNoise(Classes):
+    """Noise for each example by a `vmap` of the task's own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(mlp)
+        self._name = name
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        noise = torch.vmap(MAPPED[self._name], randomness="different")(x[:, :3]).view(-1, 3)
+        return F.cross_entropy(model(x) + noise, y)
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_an_inner_vmap_that_draws_ends_in_the_loop(name: str) -> None:
+    """With a warning; another backend is refused."""
+    task = MappedNoise(name)
+    loop = trained(task, rows, FOUR, backend="loop")
+    with pytest.warns(RuntimeWarning, match="draw from PyTorch's global generator by"):
+        auto = trained(task, rows, FOUR)
+
+    assert difference(loop, auto) == 0.0
+    for backend in ("threads", "vmap", "branches"):
+        with pytest.raises(ValueError, match="draw from PyTorch's global generator by"):
+            trained(task, rows, FOUR, backend=backend)
