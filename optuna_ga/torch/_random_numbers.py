@@ -24,7 +24,8 @@ class RandomNumbers:
 
     Args:
         key: The member's key, an int32 tensor `()`, in `vmap` a batched one.
-        step: The step within the epoch, an int32 tensor `()` that the members share.
+        step: The number of the batch within the epoch, an int32 tensor `()` that the members
+            share; batches to evaluate on are counted after those to train on.
     """
 
     def __init__(self, key: Tensor, step: Tensor) -> None:

@@ -40,7 +40,8 @@ class MemberRandomness(TorchFunctionMode):
 
     Args:
         key: The member's key, an int32 tensor `()`, in `vmap` a batched one.
-        step: The step within the epoch, an int32 tensor `()` that the members share.
+        step: The number of the batch within the epoch, an int32 tensor `()` that the members
+            share; batches to evaluate on are counted after those to train on.
 
     Attributes:
         was_needed: Whether something was drawn.
