@@ -14,6 +14,8 @@ from optuna_ga.torch._dropout import check_probability
 from optuna_ga.torch._random_numbers import RandomNumbers, Shape
 from optuna_ga.torch._torch_internals import sample_dirichlet, sample_gamma
 
+_WIDEST = 2**53  # Ranges of integers, whose numbers are then equally likely up to a thousandth.
+
 
 def _rand(
     numbers: RandomNumbers, *size: Any, dtype: torch.dtype | None = None, **options: Any
@@ -29,18 +31,12 @@ def _randn(
     return _placed(numbers.normal(shape, dtype or torch.get_default_dtype()), **options)
 
 
-def _rand_like(
-    numbers: RandomNumbers, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any
-) -> Tensor:
-    values = numbers.uniform(input.shape, dtype or input.dtype)
-    return _placed(values, **{"device": input.device, **options})
+def _rand_like(numbers: RandomNumbers, input: Tensor, **options: Any) -> Tensor:
+    return _rand(numbers, input.shape, **_like(input, options))
 
 
-def _randn_like(
-    numbers: RandomNumbers, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any
-) -> Tensor:
-    values = numbers.normal(input.shape, dtype or input.dtype)
-    return _placed(values, **{"device": input.device, **options})
+def _randn_like(numbers: RandomNumbers, input: Tensor, **options: Any) -> Tensor:
+    return _randn(numbers, input.shape, **_like(input, options))
 
 
 def _randint(
@@ -53,13 +49,14 @@ def _randint(
     return _placed(_integers(numbers, tuple(size), low, high, dtype or torch.int64), **options)
 
 
-def _randint_like(
-    numbers: RandomNumbers, input: Tensor, *bounds: Any, low: int = 0, high: int | None = None,
-    dtype: torch.dtype | None = None, **options: Any,
-) -> Tensor:  # fmt: skip
-    low, high = _bounds(low, high, bounds)
-    values = _integers(numbers, input.shape, low, high, dtype or input.dtype)
-    return _placed(values, **{"device": input.device, **options})
+def _randint_like(numbers: RandomNumbers, input: Tensor, *bounds: Any, **options: Any) -> Tensor:
+    return _randint(numbers, *bounds, size=input.shape, **_like(input, options))
+
+
+def _like(input: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options, with a tensor's type and device where none is given."""
+    given = {name: each for name, each in options.items() if each is not None}
+    return {"dtype": input.dtype, "device": input.device, **given}
 
 
 def _bounds(low: int, high: int | None, positional: Any) -> tuple[int, int]:
@@ -74,6 +71,8 @@ def _bounds(low: int, high: int | None, positional: Any) -> tuple[int, int]:
 def _integers(
     numbers: RandomNumbers, shape: Shape, low: int, high: int, dtype: torch.dtype
 ) -> Tensor:
+    if high - low > _WIDEST:
+        return torch.randint(low, high, shape, dtype=dtype)  # PyTorch's.
     return (numbers.long_bits(shape).remainder(high - low) + low).to(dtype)
 
 
@@ -137,14 +136,25 @@ def _exponential_(numbers: RandomNumbers, input: Tensor, lambd: float = 1.0, **_
 def _multinomial(
     numbers: RandomNumbers, input: Tensor, num_samples: int, replacement: bool = False, **_: Any
 ) -> Tensor:
-    # The first of several exponential times, whose rates are the weights.
     weights = input.detach()
-    if not replacement:
-        times = _placed(numbers.exponential(weights.shape), device=weights.device)
-        return (weights / times).topk(num_samples).indices
-    shape = (*weights.shape[:-1], num_samples, weights.shape[-1])
-    times = _placed(numbers.exponential(shape), device=weights.device)
-    return (weights.unsqueeze(-2) / times).argmax(-1)
+    if replacement:
+        return _places_by_weights(numbers, weights, num_samples)
+    # The first of several exponential times, whose rates are the weights.
+    times = _placed(numbers.exponential(weights.shape), device=weights.device)
+    return (weights / times).topk(num_samples).indices
+
+
+def _places_by_weights(numbers: RandomNumbers, weights: Tensor, n: int) -> Tensor:
+    """Return places that are drawn with replacement, where the running total passes a number."""
+    totals = weights.double().cumsum(-1)
+    # Rounding may let totals fall; and those of a place without weight pass nothing.
+    totals = torch.where(weights > 0, totals, 0.0).cummax(-1).values
+    shape = (*weights.shape[:-1], n)
+    # Of 48 bits, since weights may be many.
+    shares = numbers.uniform(shape).double() + numbers.uniform(shape).double() * 2.0**-24
+    passed = _placed(shares, device=weights.device) * totals[..., -1:]
+    places: Tensor = torch.searchsorted(totals, passed, right=True)
+    return places.clamp(max=weights.shape[-1] - 1)  # Weights may be no numbers.
 
 
 def _gamma(numbers: RandomNumbers, alpha: Tensor, *_: Any, **__: Any) -> Tensor:

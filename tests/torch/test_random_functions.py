@@ -58,6 +58,8 @@ NOISE: dict[str, Callable[[Tensor], Tensor]] = {
     "uniform_": lambda x: torch.empty(3).uniform_(-1, 1),
     "exponential_": lambda x: torch.empty(3, dtype=torch.float64).exponential_(2.0),
     "multinomial": lambda x: torch.multinomial(x.exp(), 1),
+    "multinomial of 2": lambda x: torch.multinomial(x.exp(), 2, True)[:, 1:],
+    "multinomial of 1 row": lambda x: x[torch.multinomial(torch.ones(len(x)), len(x), True)],
     "gumbel_softmax": lambda x: F.gumbel_softmax(x, 0.5),
     "hard gumbel_softmax": lambda x: F.gumbel_softmax(x, hard=True),
     "rrelu": lambda x: F.rrelu(x, training=True),
@@ -210,6 +212,10 @@ DISCRETE: dict[str, tuple[Callable[[], Tensor], list[float]]] = {
         lambda: torch.multinomial(torch.tensor([1.0, 3.0, 0.0, 4.0]), N, True),
         [1 / 8, 3 / 8, 0.0, 1 / 2],
     ),
+    "multinomial of rows": (
+        lambda: torch.tensor([[0.0, 3.0, 5.0], [5.0, 3.0, 0.0]]).multinomial(N, True)[1],
+        [5 / 8, 3 / 8, 0.0],
+    ),
     "Categorical": (
         lambda: Categorical(torch.tensor([[0.1, 0.2, 0.7]]).expand(N, 3)).sample(),
         [0.1, 0.2, 0.7],
@@ -256,6 +262,41 @@ def test_samples_without_replacement_differ() -> None:
     assert drawn[:, 0].double().mean().item() == pytest.approx(0.75, abs=0.01)
 
 
+def test_what_has_no_weight_is_never_drawn() -> None:
+    """Of many weights, most of them 0, as many numbers are drawn as a sampler does."""
+    weights = torch.zeros(100, 640).index_fill_(1, torch.arange(3, 640, 7), 1e-30)
+    drawn = within(lambda: torch.multinomial(weights, 5000, True))
+    counts = np.bincount(drawn.flatten().numpy(), minlength=640)
+
+    assert not counts[weights[0].numpy() == 0].any()
+    assert stats.chisquare(counts[3::7]).pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: torch.randint(-(2**62), 2**62, (3,)), lambda: torch.randint(2**54, (3,))]
+)
+def test_integers_of_a_wide_range_are_pytorchs(draw: Callable[[], Tensor]) -> None:
+    """They would not be equally likely, up to a thousandth."""
+    torch.manual_seed(0)
+    expected = draw()
+    torch.manual_seed(0)
+
+    assert torch.equal(within(draw), expected)
+
+
+def test_integers_of_a_wide_range_end_in_the_loop() -> None:
+    """With a warning that names the function."""
+    with pytest.warns(RuntimeWarning, match="global generator by `random`|`randint`"):
+        trained(WideIntegers(mlp), rows, FOUR)
+
+
+class WideIntegers(Classes):
+    """A task that draws a seed."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(model, batch) + torch.randint(2**60, ()) * 2.0**-60
+
+
 @pytest.mark.parametrize("n", [0, 1, 1000])
 def test_permutations_have_each_place_once(n: int) -> None:
     """In an order of the member's own."""
@@ -295,6 +336,10 @@ CALLS: list[Callable[[], Tensor]] = [
     lambda: torch.randint(0, 2**63 - 1, ()),
     lambda: torch.randint_like(torch.zeros(2), 5),
     lambda: torch.randint_like(torch.zeros(2), 2, 5, dtype=torch.int32),
+    lambda: torch.randint_like(torch.zeros(2), low=2, high=5, device=None),
+    lambda: torch.rand_like(torch.zeros(()), dtype=torch.float64, requires_grad=True),
+    lambda: torch.randn_like(torch.zeros(2, 3, dtype=torch.float64), dtype=None),
+    lambda: torch.multinomial(torch.ones(2, 3), 5, True),
     lambda: torch.randperm(5, dtype=torch.int32),
     lambda: torch.bernoulli(torch.zeros(2), 0.5),
     lambda: torch.full((2,), 0.5).bernoulli(),
