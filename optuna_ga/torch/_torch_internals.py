@@ -43,6 +43,15 @@ def parametrization_cache() -> object:
     return vars(parametrize).get("_cache")
 
 
+def holds_any(condition: Tensor) -> bool:
+    """Return whether something is true; False where reading it would wait or fail.
+
+    As a GPU is waited for, and as `vmap` fails.
+    """
+    is_hidden = torch._C._functorch.is_functorch_wrapped_tensor(condition)
+    return condition.device.type == "cpu" and not is_hidden and bool(condition.any())
+
+
 def n_transforms() -> int:
     """Return how many of `torch.func`'s transforms the present call is in."""
     return len(_transforms())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -40,6 +41,7 @@ from tests.torch.tasks import (
 BACKENDS = ["loop", "threads", "vmap", "branches"]
 N = 50_000
 SHAPE = (N,)
+INTEGERS = torch.ones(2, dtype=torch.int64)
 UNCHECKED: Any = {"validate_args": False}  # As a GPU needs it.
 
 # Of rows (B, 3) in float64.
@@ -286,7 +288,7 @@ def test_integers_of_a_wide_range_are_pytorchs(draw: Callable[[], Tensor]) -> No
 
 def test_integers_of_a_wide_range_end_in_the_loop() -> None:
     """With a warning that names the function."""
-    with pytest.warns(RuntimeWarning, match="global generator by `random`|`randint`"):
+    with pytest.warns(RuntimeWarning, match="global generator by `randint`"):
         trained(WideIntegers(mlp), rows, FOUR)
 
 
@@ -346,6 +348,15 @@ CALLS: list[Callable[[], Tensor]] = [
     lambda: torch.zeros(2, dtype=torch.int64).bernoulli_(torch.full((2,), 0.5)),
     lambda: torch.normal(0.0, torch.ones(2, dtype=torch.float64)),
     lambda: torch.normal(torch.ones(2, 1), torch.ones(3)),
+    lambda: torch.normal(torch.ones(2, dtype=torch.bfloat16), torch.ones(2)),
+    lambda: torch.normal(torch.ones(2), torch.ones(2, dtype=torch.bfloat16)),
+    lambda: torch.normal(0.0, math.inf, (2,)),
+    lambda: torch.randint(256, (2,), dtype=torch.uint8),
+    lambda: torch.randint(-128, 128, (2,), dtype=torch.int8),
+    lambda: torch.randint(2, (2,), dtype=torch.bool),
+    lambda: torch.randint(9, (2,), dtype=torch.bfloat16),
+    lambda: torch.empty(2).uniform_(1.0, 1.0),
+    lambda: torch.empty(2, dtype=torch.complex64).uniform_(),
     lambda: torch.normal(0.0, 1.0, (2,), dtype=torch.float64),
     lambda: torch.normal(mean=0.0, std=1.0, size=(2,)),
     lambda: torch.empty(2).uniform_(to=0.5),
@@ -379,6 +390,21 @@ def test_short_uniform_numbers_stay_below_one(dtype: torch.dtype) -> None:
     assert 0.99 < drawn.max().item() < 1
 
 
+@pytest.mark.parametrize(("low", "high"), [(100, 101), (-101, -100), (-4, -3), (-0.5, 0.5)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_short_uniform_numbers_stay_below_any_bound(
+    dtype: torch.dtype, low: float, high: float
+) -> None:
+    """What they are rounded down from is uniform, by the test of Kolmogorov and Smirnov."""
+    drawn = within(lambda: torch.empty(N, dtype=dtype).uniform_(low, high))
+    below = torch.nextafter(drawn, torch.tensor(math.inf, dtype=dtype)).double() - drawn.double()
+    generator = torch.Generator().manual_seed(0)
+    spread = drawn.double() + below * torch.rand(N, generator=generator).double()
+
+    assert low <= drawn.min().item() < drawn.max().item() < high
+    assert stats.kstest(spread.numpy(), stats.uniform(low, high - low).cdf).pvalue > 0.001
+
+
 def test_a_generator_of_the_users_own_is_used() -> None:
     """What it gives is PyTorch's."""
     generator = torch.Generator()
@@ -392,6 +418,29 @@ def test_a_generator_of_the_users_own_is_used() -> None:
     [
         (lambda: torch.randint(3, 3, (2,)), RuntimeError, "need a range, but got 3 to 3"),
         (lambda: torch.normal(0.0, -1.0, (2,)), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.normal(0.0, -torch.ones(2)), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.empty(2).normal_(0.0, -1.0), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.empty(2).uniform_(1, 0), RuntimeError, "need a range, but got 1 to 0"),
+        (lambda: torch.rand(2, dtype=torch.int64), NotImplementedError, "not torch.int64"),
+        (lambda: torch.randn(2, dtype=torch.int64), NotImplementedError, "not torch.int64"),
+        (lambda: torch.rand_like(INTEGERS), NotImplementedError, "not torch.int64"),
+        (lambda: INTEGERS.clone().normal_(), NotImplementedError, "not torch.int64"),
+        (lambda: INTEGERS.clone().uniform_(), NotImplementedError, "not torch.int64"),
+        (lambda: INTEGERS.clone().exponential_(), RuntimeError, "not torch.int64"),
+        (lambda: torch.randint(257, (2,), dtype=torch.uint8), RuntimeError, "from 0 to 256"),
+        (lambda: torch.randint(-1, 9, (2,), dtype=torch.uint8), RuntimeError, "from -1 to 8"),
+        (lambda: torch.randint(3, (2,), dtype=torch.bool), RuntimeError, "from 0 to 2"),
+        (
+            lambda: torch.randint(2**17, (2,), dtype=torch.float16),
+            RuntimeError,
+            "from 0 to 131071",
+        ),
+        (lambda: torch.bernoulli(torch.tensor([0.5, 1.5])), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: torch.empty(2).bernoulli_(-torch.ones(2)), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: torch.multinomial(torch.tensor([-1.0, 2.0]), 1), RuntimeError, "at least 0"),
+        (lambda: torch.multinomial(torch.zeros(2), 1, True), RuntimeError, "some above 0"),
+        (lambda: torch.multinomial(INTEGERS, 1), RuntimeError, "but got 1 of torch.int64"),
+        (lambda: torch.multinomial(torch.ones(2, 2, 2), 1), RuntimeError, "but got 3 of"),
         (lambda: torch.empty(2).exponential_(0.0), RuntimeError, "rate above 0"),
         (lambda: torch.empty(2).bernoulli_(1.5), ValueError, r"must lie in \[0, 1\]"),
         (lambda: F.feature_alpha_dropout(torch.ones(2), 0.5, True), RuntimeError, "2 or more"),
