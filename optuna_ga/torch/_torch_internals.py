@@ -63,6 +63,8 @@ def is_in_vmap(n_outer: int) -> bool:
 
 
 def _transforms() -> list[Any]:
+    if torch.compiler.is_compiling():
+        return []  # `torch.compile` cannot trace the next call.
     return torch._C._functorch.get_interpreter_stack() or []
 
 

@@ -487,6 +487,22 @@ def test_an_inner_vmap_draws_nothing_by_default() -> None:
         within(lambda: torch.vmap(MAPPED["rand"])(torch.ones(4, 3)))
 
 
+def compiled() -> nn.Module:
+    """Return a compiled network with dropout."""
+    network = mlp(dropout=0.5)
+    network.compile(backend="eager")
+    return network
+
+
+def test_compiled_networks_draw_the_same() -> None:
+    """Without a warning, since the compiler can trace what draws."""
+    torch.compiler.reset()
+    options: Any = {"members": MEMBERS[:1], "backend": "loop"}
+    found = trained(Classes(compiled), rows, **options)
+
+    assert difference(found, trained(Classes(partial(mlp, dropout=0.5)), rows, **options)) == 0.0
+
+
 class MappedNoise(Classes):
     """Noise for each example by a `vmap` of the task's own."""
 
