@@ -26,8 +26,16 @@ class Draws(TorchDispatchMode):
     ) -> Any:
         """Carry out an operation."""
         kwargs = kwargs or {}
-        # Attention may draw, but its dropout is replaced.
-        may_draw = torch.Tag.nondeterministic_seeded in func.tags and "attention" not in str(func)
-        if may_draw and kwargs.get("generator") is None and not self.first:
+        if not self.first and _may_draw(func, args, kwargs):
             self.first = f"`{func.overloadpacket.__name__}`{present_place()}"
         return func(*args, **kwargs)
+
+
+def _may_draw(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call may draw from a global generator, as attention does by dropout."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    names = (each.name for each in func._schema.arguments)
+    named = {**dict(zip(names, args, strict=False)), **kwargs}
+    drops_nothing = "attention" in str(func) and not named.get("dropout_p")
+    return named.get("generator") is None and not drops_nothing

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._random_numbers import RandomNumbers, Shape
+from optuna_ga.torch._torch_internals import holds_any
 
 _SELU_LIMIT = -1.7580993408473766  # What SELU gives to the lowest inputs.
 
@@ -185,12 +186,13 @@ def _recurrent(function: Callable[..., Any], numbers: RandomNumbers, *args: Any)
 
 
 def check_probability(p: Any) -> None:
-    """Check that a number lies in [0, 1]; those in tensors are not looked at.
+    """Check that a number lies in [0, 1], or those of a tensor, as far as they can be read.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If one does not.
     """
-    if not isinstance(p, Tensor) and not 0 <= p <= 1:
+    is_wrong = holds_any((p < 0) | (p > 1)) if isinstance(p, Tensor) else not 0 <= p <= 1
+    if is_wrong:
         raise ValueError(f"A probability must lie in [0, 1], but {p} was given.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch._dropout import check_probability
-from optuna_ga.torch._random_numbers import RandomNumbers, Shape
-from optuna_ga.torch._torch_internals import sample_dirichlet, sample_gamma
+from optuna_ga.torch._random_numbers import RandomNumbers, Shape, check_is_continuous
+from optuna_ga.torch._torch_internals import holds_any, sample_dirichlet, sample_gamma
+
+_WIDEST = 2**53  # Ranges of integers, whose numbers are then equally likely up to a thousandth.
 
 
 def _rand(
@@ -29,18 +30,12 @@ def _randn(
     return _placed(numbers.normal(shape, dtype or torch.get_default_dtype()), **options)
 
 
-def _rand_like(
-    numbers: RandomNumbers, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any
-) -> Tensor:
-    values = numbers.uniform(input.shape, dtype or input.dtype)
-    return _placed(values, **{"device": input.device, **options})
+def _rand_like(numbers: RandomNumbers, input: Tensor, **options: Any) -> Tensor:
+    return _rand(numbers, input.shape, **_like(input, options))
 
 
-def _randn_like(
-    numbers: RandomNumbers, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any
-) -> Tensor:
-    values = numbers.normal(input.shape, dtype or input.dtype)
-    return _placed(values, **{"device": input.device, **options})
+def _randn_like(numbers: RandomNumbers, input: Tensor, **options: Any) -> Tensor:
+    return _randn(numbers, input.shape, **_like(input, options))
 
 
 def _randint(
@@ -53,13 +48,14 @@ def _randint(
     return _placed(_integers(numbers, tuple(size), low, high, dtype or torch.int64), **options)
 
 
-def _randint_like(
-    numbers: RandomNumbers, input: Tensor, *bounds: Any, low: int = 0, high: int | None = None,
-    dtype: torch.dtype | None = None, **options: Any,
-) -> Tensor:  # fmt: skip
-    low, high = _bounds(low, high, bounds)
-    values = _integers(numbers, input.shape, low, high, dtype or input.dtype)
-    return _placed(values, **{"device": input.device, **options})
+def _randint_like(numbers: RandomNumbers, input: Tensor, *bounds: Any, **options: Any) -> Tensor:
+    return _randint(numbers, *bounds, size=input.shape, **_like(input, options))
+
+
+def _like(input: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options, with a tensor's type and device where none is given."""
+    given = {name: each for name, each in options.items() if each is not None}
+    return {"dtype": input.dtype, "device": input.device, **given}
 
 
 def _bounds(low: int, high: int | None, positional: Any) -> tuple[int, int]:
@@ -74,7 +70,21 @@ def _bounds(low: int, high: int | None, positional: Any) -> tuple[int, int]:
 def _integers(
     numbers: RandomNumbers, shape: Shape, low: int, high: int, dtype: torch.dtype
 ) -> Tensor:
+    _check_range(low, high - 1, dtype)
+    if high - low > _WIDEST:
+        return torch.randint(low, high, shape, dtype=dtype)  # PyTorch's.
     return (numbers.long_bits(shape).remainder(high - low) + low).to(dtype)
+
+
+def _check_range(least: int, most: int, dtype: torch.dtype) -> None:
+    """Check that a type has the least and the most of the integers to draw."""
+    if dtype == torch.bool:
+        limits = 0, 1
+    else:
+        info = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+        limits = int(info.min), int(info.max)
+    if least < limits[0] or most > limits[1]:
+        raise RuntimeError(f"{dtype} does not have all integers from {least} to {most}.")
 
 
 def _randperm(
@@ -112,7 +122,7 @@ def _normal(
     noise = _placed(numbers.normal(shape, tensors[0].dtype), device=tensors[0].device)
     mean, std = (each.detach() if isinstance(each, Tensor) else each for each in (mean, std))
     values: Tensor = noise * std + mean
-    return values
+    return values.to(noise.dtype)
 
 
 def _normal_(
@@ -125,26 +135,69 @@ def _normal_(
 def _uniform_(numbers: RandomNumbers, input: Tensor, *bounds: float, **named: Any) -> Tensor:
     low, high = (*bounds, *(0.0, 1.0)[len(bounds) :])
     low, high = named.get("from", low), named.get("to", high)
-    return input.copy_(numbers.uniform(input.shape, input.dtype) * (high - low) + low)
+    if low > high:
+        raise RuntimeError(f"Uniform numbers need a range, but got {low} to {high}.")
+    return input.copy_(_between(numbers, input.shape, low, high, input.dtype))
+
+
+def _between(
+    numbers: RandomNumbers, shape: Shape, low: float, high: float, dtype: torch.dtype
+) -> Tensor:
+    """Return numbers in [`low`, `high`), in 16 bits rounded down."""
+    wide = torch.promote_types(dtype, torch.float32)
+    shares = numbers.uniform(shape, wide if dtype.is_floating_point else dtype)
+    if not dtype.is_floating_point:
+        return shares * (high - low) + low
+    low, high = torch.tensor([low, high], dtype=dtype, device="cpu").tolist()
+    values = shares * (high - low) + low
+    values = torch.where(values < high, values, low)  # Where it was rounded up.
+    rounded = values.to(dtype)
+    above = rounded.to(wide)
+    below = above - above.abs() * (0.6 * torch.finfo(dtype).eps)  # Nearest to the next lower one.
+    return torch.where(above > values, below.to(dtype), rounded)
 
 
 def _exponential_(numbers: RandomNumbers, input: Tensor, lambd: float = 1.0, **_: Any) -> Tensor:
     if lambd <= 0:
         raise RuntimeError(f"Exponential numbers need a rate above 0, but got {lambd}.")
+    check_is_continuous(input.dtype)
     return input.copy_(numbers.exponential(input.shape) / lambd)
 
 
 def _multinomial(
     numbers: RandomNumbers, input: Tensor, num_samples: int, replacement: bool = False, **_: Any
 ) -> Tensor:
-    # The first of several exponential times, whose rates are the weights.
     weights = input.detach()
-    if not replacement:
-        times = _placed(numbers.exponential(weights.shape), device=weights.device)
-        return (weights / times).topk(num_samples).indices
-    shape = (*weights.shape[:-1], num_samples, weights.shape[-1])
-    times = _placed(numbers.exponential(shape), device=weights.device)
-    return (weights.unsqueeze(-2) / times).argmax(-1)
+    _check_weights(weights)
+    if replacement:
+        return _places_by_weights(numbers, weights, num_samples)
+    # The first of several exponential times, whose rates are the weights.
+    times = _placed(numbers.exponential(weights.shape), device=weights.device)
+    return (weights / times).topk(num_samples).indices
+
+
+def _check_weights(weights: Tensor) -> None:
+    """Check type and shape of weights, and the numbers as far as they can be read."""
+    if not weights.is_floating_point() or weights.dim() not in (1, 2):
+        raise RuntimeError(
+            "Weights must be floating-point numbers of 1 or 2 dimensions, but got "
+            f"{weights.dim()} of {weights.dtype}."
+        )
+    if holds_any(weights < 0) or holds_any(weights.sum(-1) == 0):
+        raise RuntimeError("Weights must be at least 0, and some above 0.")
+
+
+def _places_by_weights(numbers: RandomNumbers, weights: Tensor, n: int) -> Tensor:
+    """Return places that are drawn with replacement, where the running total passes a number."""
+    totals = weights.double().cumsum(-1)
+    # Rounding may let totals fall; and those of a place without weight pass nothing.
+    totals = torch.where(weights > 0, totals, 0.0).cummax(-1).values
+    shape = (*weights.shape[:-1], n)
+    # Of 48 bits, since weights may be many.
+    shares = numbers.uniform(shape).double() + numbers.uniform(shape).double() * 2.0**-24
+    passed = _placed(shares, device=weights.device) * totals[..., -1:]
+    places: Tensor = torch.searchsorted(totals, passed, right=True)
+    return places.clamp(max=weights.shape[-1] - 1)  # Weights may be no numbers.
 
 
 def _gamma(numbers: RandomNumbers, alpha: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -219,7 +272,8 @@ def _placed(values: Tensor, device: Any = None, requires_grad: bool = False, **_
 
 
 def _check_deviation(std: Any) -> None:
-    if not isinstance(std, Tensor) and not 0 <= std < math.inf:
+    is_wrong = holds_any(std < 0) if isinstance(std, Tensor) else not std >= 0
+    if is_wrong:
         raise RuntimeError(f"Normal numbers need a deviation of at least 0, but got {std}.")
 
 

@@ -24,7 +24,8 @@ class RandomNumbers:
 
     Args:
         key: The member's key, an int32 tensor `()`, in `vmap` a batched one.
-        step: The step within the epoch, an int32 tensor `()` that the members share.
+        step: The number of the batch within the epoch, an int32 tensor `()` that the members
+            share; batches to evaluate on are counted after those to train on.
     """
 
     def __init__(self, key: Tensor, step: Tensor) -> None:
@@ -49,6 +50,7 @@ class RandomNumbers:
 
     def uniform(self, shape: Shape, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return numbers in [0, 1), also in 16 bits."""
+        check_is_continuous(dtype)
         if dtype.is_complex:
             parts = self.uniform((*shape, 2), dtype.to_real())
             return torch.view_as_complex(parts)
@@ -59,6 +61,7 @@ class RandomNumbers:
 
     def normal(self, shape: Shape, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return standard normal numbers, by Box and Muller's transform."""
+        check_is_continuous(dtype)
         if dtype.is_complex:
             parts = self.normal((*shape, 2), dtype.to_real())
             return torch.view_as_complex(parts * 0.5**0.5)
@@ -89,6 +92,16 @@ class RandomNumbers:
     def empty(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return an uninitialized tensor that numbers can be written to, also in `vmap`."""
         return self._key.new_empty(shape, dtype=dtype, device=device)
+
+
+def check_is_continuous(dtype: torch.dtype) -> None:
+    """Check that a type has fractions.
+
+    Raises:
+        NotImplementedError: If it has not, PyTorch's error.
+    """
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise NotImplementedError(f"Such random numbers need a type with fractions, not {dtype}.")
 
 
 def _mixed(bits: Tensor) -> Tensor:

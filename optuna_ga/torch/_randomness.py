@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from optuna_ga.torch._dropout import DROPOUTS
 from optuna_ga.torch._random_functions import PLACES, RANDOM_FUNCTIONS
 from optuna_ga.torch._random_numbers import RandomNumbers
+from optuna_ga.torch._torch_internals import is_in_vmap, n_transforms
 
 _DRAWING = {**DROPOUTS, **RANDOM_FUNCTIONS}
 _LEFT_ALONE = ("generator", "out", "layout")  # With one of these the function is PyTorch's.
@@ -35,9 +36,12 @@ def member_key(seed: int, epoch: int) -> int:
 class MemberRandomness(TorchFunctionMode):
     """A context in which PyTorch's random functions draw the numbers of one member.
 
+    In a `vmap` within the context they are PyTorch's own, which know what its `randomness` means.
+
     Args:
         key: The member's key, an int32 tensor `()`, in `vmap` a batched one.
-        step: The step within the epoch, an int32 tensor `()` that the members share.
+        step: The number of the batch within the epoch, an int32 tensor `()` that the members
+            share; batches to evaluate on are counted after those to train on.
 
     Attributes:
         was_needed: Whether something was drawn.
@@ -47,6 +51,7 @@ class MemberRandomness(TorchFunctionMode):
         super().__init__()
         self.was_needed = False
         self._numbers = RandomNumbers(key, step)
+        self._n_outer = n_transforms()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -54,7 +59,12 @@ class MemberRandomness(TorchFunctionMode):
         """Call a function of PyTorch, or its replacement here."""
         kwargs = kwargs or {}
         replacement = _DRAWING.get(func) or PLACES.get(func)
-        if replacement is None or any(kwargs.get(name) is not None for name in _LEFT_ALONE):
+        if replacement is None or self._is_left_alone(kwargs):
             return func(*args, **kwargs)
         self.was_needed |= func in _DRAWING
         return replacement(self._numbers, *args, **kwargs)
+
+    def _is_left_alone(self, kwargs: dict[str, Any]) -> bool:
+        """Return whether a call draws by PyTorch."""
+        is_otherwise = any(kwargs.get(name) is not None for name in _LEFT_ALONE)
+        return is_otherwise or is_in_vmap(self._n_outer)

@@ -249,7 +249,7 @@ class Structure:
             buffers: The member's, by name.
             batch: The batch.
             key: Of the member's random numbers, `()`.
-            step: The step within the epoch, `()`.
+            step: The number of the batch within the epoch, `()`.
             model: A network of this structure to compute with; None takes `model`.
 
         Returns:

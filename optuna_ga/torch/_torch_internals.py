@@ -1,4 +1,4 @@
-"""What PyTorch has no public name for: of tensors, parametrizations, captures and draws."""
+"""What PyTorch has no public name for: of tensors, parametrizations, transforms and draws."""
 
 from __future__ import annotations
 
@@ -49,6 +49,31 @@ def parametrization_cache() -> object:
     All threads have the same one.
     """
     return vars(parametrize).get("_cache")
+
+
+def holds_any(condition: Tensor) -> bool:
+    """Return whether something is true; False where reading it would wait or fail.
+
+    As a GPU is waited for, and as `vmap` fails.
+    """
+    is_hidden = torch._C._functorch.is_functorch_wrapped_tensor(condition)
+    return condition.device.type == "cpu" and not is_hidden and bool(condition.any())
+
+
+def n_transforms() -> int:
+    """Return how many of `torch.func`'s transforms the present call is in."""
+    return len(_transforms())
+
+
+def is_in_vmap(n_outer: int) -> bool:
+    """Return whether one of the transforms is a `vmap`, but for the `n_outer` outermost ones."""
+    return any("Vmap" in str(each.key()) for each in _transforms()[n_outer:])
+
+
+def _transforms() -> list[Any]:
+    if torch.compiler.is_compiling():
+        return []  # `torch.compile` cannot trace the next call.
+    return torch._C._functorch.get_interpreter_stack() or []
 
 
 def end_recording(device: int, pool: tuple[int, int]) -> None:

@@ -203,7 +203,8 @@ class PopulationTrainer:
                 metrics, such as `multiply_adds`. A diverged trial has its cost too.
             checkpoints: Where each trial leaves its state, and finds its parent's, for
                 `GASampler.population_based_training`. A trial goes on with its parent's seed, from
-                its last epoch. None trains each from scratch.
+                its last epoch. The state is that of the last epoch, also where `value` is "best".
+                None trains each from scratch.
             worst: Value of a trial whose training diverged, and the worst that any trial gets, or
                 a sequence of one for each metric; None is infinity, of the worse sign. A warning
                 says so if no trial of a generation is better.

@@ -18,6 +18,7 @@ from optuna_ga.torch import Cosine, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends.cuda_graph import Capturer
 from tests.torch.emulated_graphs import Graphs
 from tests.torch.tasks import MEMBERS, Classes, Encoder, cnn, difference, images, mlp, rows, tokens
+from tests.torch.test_randomness import DrawingMetrics
 
 CAPTURED = ["vmap", "branches"]
 
@@ -69,6 +70,17 @@ def test_captured_steps_train_as_the_loop(
     assert graphs.n_captures == 4  # Of two lengths, in training and in evaluation.
     assert graphs.n_replays == 3 * (4 + 3)
     assert difference(loop, captured) < 1e-9
+
+
+@pytest.mark.parametrize("backend", CAPTURED)
+def test_a_captured_evaluation_draws_as_the_loop(backend: str, graphs: Graphs) -> None:
+    """Each batch draws its own numbers."""
+    loop, captured = (
+        trainer(DrawingMetrics(), rows, by).train(MEMBERS) for by in ("loop", backend)
+    )
+
+    assert graphs.n_captures == 4
+    assert difference(loop, captured) < 1e-12
 
 
 @pytest.mark.parametrize("backend", CAPTURED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -25,11 +26,22 @@ from torch.distributions import (
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch._randomness import MemberRandomness, member_key
-from tests.torch.tasks import MEMBERS, Classes, Recurrent, difference, mlp, rows, tokens, trained
+from tests.torch.tasks import (
+    FOUR,
+    MEMBERS,
+    Classes,
+    Recurrent,
+    difference,
+    mlp,
+    rows,
+    tokens,
+    trained,
+)
 
 BACKENDS = ["loop", "threads", "vmap", "branches"]
 N = 50_000
 SHAPE = (N,)
+INTEGERS = torch.ones(2, dtype=torch.int64)
 UNCHECKED: Any = {"validate_args": False}  # As a GPU needs it.
 
 # Of rows (B, 3) in float64.
@@ -48,6 +60,8 @@ NOISE: dict[str, Callable[[Tensor], Tensor]] = {
     "uniform_": lambda x: torch.empty(3).uniform_(-1, 1),
     "exponential_": lambda x: torch.empty(3, dtype=torch.float64).exponential_(2.0),
     "multinomial": lambda x: torch.multinomial(x.exp(), 1),
+    "multinomial of 2": lambda x: torch.multinomial(x.exp(), 2, True)[:, 1:],
+    "multinomial of 1 row": lambda x: x[torch.multinomial(torch.ones(len(x)), len(x), True)],
     "gumbel_softmax": lambda x: F.gumbel_softmax(x, 0.5),
     "hard gumbel_softmax": lambda x: F.gumbel_softmax(x, hard=True),
     "rrelu": lambda x: F.rrelu(x, training=True),
@@ -200,6 +214,10 @@ DISCRETE: dict[str, tuple[Callable[[], Tensor], list[float]]] = {
         lambda: torch.multinomial(torch.tensor([1.0, 3.0, 0.0, 4.0]), N, True),
         [1 / 8, 3 / 8, 0.0, 1 / 2],
     ),
+    "multinomial of rows": (
+        lambda: torch.tensor([[0.0, 3.0, 5.0], [5.0, 3.0, 0.0]]).multinomial(N, True)[1],
+        [5 / 8, 3 / 8, 0.0],
+    ),
     "Categorical": (
         lambda: Categorical(torch.tensor([[0.1, 0.2, 0.7]]).expand(N, 3)).sample(),
         [0.1, 0.2, 0.7],
@@ -246,6 +264,41 @@ def test_samples_without_replacement_differ() -> None:
     assert drawn[:, 0].double().mean().item() == pytest.approx(0.75, abs=0.01)
 
 
+def test_what_has_no_weight_is_never_drawn() -> None:
+    """Of many weights, most of them 0, as many numbers are drawn as a sampler does."""
+    weights = torch.zeros(100, 640).index_fill_(1, torch.arange(3, 640, 7), 1e-30)
+    drawn = within(lambda: torch.multinomial(weights, 5000, True))
+    counts = np.bincount(drawn.flatten().numpy(), minlength=640)
+
+    assert not counts[weights[0].numpy() == 0].any()
+    assert stats.chisquare(counts[3::7]).pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: torch.randint(-(2**62), 2**62, (3,)), lambda: torch.randint(2**54, (3,))]
+)
+def test_integers_of_a_wide_range_are_pytorchs(draw: Callable[[], Tensor]) -> None:
+    """They would not be equally likely, up to a thousandth."""
+    torch.manual_seed(0)
+    expected = draw()
+    torch.manual_seed(0)
+
+    assert torch.equal(within(draw), expected)
+
+
+def test_integers_of_a_wide_range_end_in_the_loop() -> None:
+    """With a warning that names the function."""
+    with pytest.warns(RuntimeWarning, match="global generator by `randint`"):
+        trained(WideIntegers(mlp), rows, FOUR)
+
+
+class WideIntegers(Classes):
+    """A task that draws a seed."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return super().loss(model, batch) + torch.randint(2**60, ()) * 2.0**-60
+
+
 @pytest.mark.parametrize("n", [0, 1, 1000])
 def test_permutations_have_each_place_once(n: int) -> None:
     """In an order of the member's own."""
@@ -285,12 +338,25 @@ CALLS: list[Callable[[], Tensor]] = [
     lambda: torch.randint(0, 2**63 - 1, ()),
     lambda: torch.randint_like(torch.zeros(2), 5),
     lambda: torch.randint_like(torch.zeros(2), 2, 5, dtype=torch.int32),
+    lambda: torch.randint_like(torch.zeros(2), low=2, high=5, device=None),
+    lambda: torch.rand_like(torch.zeros(()), dtype=torch.float64, requires_grad=True),
+    lambda: torch.randn_like(torch.zeros(2, 3, dtype=torch.float64), dtype=None),
+    lambda: torch.multinomial(torch.ones(2, 3), 5, True),
     lambda: torch.randperm(5, dtype=torch.int32),
     lambda: torch.bernoulli(torch.zeros(2), 0.5),
     lambda: torch.full((2,), 0.5).bernoulli(),
     lambda: torch.zeros(2, dtype=torch.int64).bernoulli_(torch.full((2,), 0.5)),
     lambda: torch.normal(0.0, torch.ones(2, dtype=torch.float64)),
     lambda: torch.normal(torch.ones(2, 1), torch.ones(3)),
+    lambda: torch.normal(torch.ones(2, dtype=torch.bfloat16), torch.ones(2)),
+    lambda: torch.normal(torch.ones(2), torch.ones(2, dtype=torch.bfloat16)),
+    lambda: torch.normal(0.0, math.inf, (2,)),
+    lambda: torch.randint(256, (2,), dtype=torch.uint8),
+    lambda: torch.randint(-128, 128, (2,), dtype=torch.int8),
+    lambda: torch.randint(2, (2,), dtype=torch.bool),
+    lambda: torch.randint(9, (2,), dtype=torch.bfloat16),
+    lambda: torch.empty(2).uniform_(1.0, 1.0),
+    lambda: torch.empty(2, dtype=torch.complex64).uniform_(),
     lambda: torch.normal(0.0, 1.0, (2,), dtype=torch.float64),
     lambda: torch.normal(mean=0.0, std=1.0, size=(2,)),
     lambda: torch.empty(2).uniform_(to=0.5),
@@ -324,6 +390,21 @@ def test_short_uniform_numbers_stay_below_one(dtype: torch.dtype) -> None:
     assert 0.99 < drawn.max().item() < 1
 
 
+@pytest.mark.parametrize(("low", "high"), [(100, 101), (-101, -100), (-4, -3), (-0.5, 0.5)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_short_uniform_numbers_stay_below_any_bound(
+    dtype: torch.dtype, low: float, high: float
+) -> None:
+    """What they are rounded down from is uniform, by the test of Kolmogorov and Smirnov."""
+    drawn = within(lambda: torch.empty(N, dtype=dtype).uniform_(low, high))
+    below = torch.nextafter(drawn, torch.tensor(math.inf, dtype=dtype)).double() - drawn.double()
+    generator = torch.Generator().manual_seed(0)
+    spread = drawn.double() + below * torch.rand(N, generator=generator).double()
+
+    assert low <= drawn.min().item() < drawn.max().item() < high
+    assert stats.kstest(spread.numpy(), stats.uniform(low, high - low).cdf).pvalue > 0.001
+
+
 def test_a_generator_of_the_users_own_is_used() -> None:
     """What it gives is PyTorch's."""
     generator = torch.Generator()
@@ -337,6 +418,29 @@ def test_a_generator_of_the_users_own_is_used() -> None:
     [
         (lambda: torch.randint(3, 3, (2,)), RuntimeError, "need a range, but got 3 to 3"),
         (lambda: torch.normal(0.0, -1.0, (2,)), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.normal(0.0, -torch.ones(2)), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.empty(2).normal_(0.0, -1.0), RuntimeError, "deviation of at least 0"),
+        (lambda: torch.empty(2).uniform_(1, 0), RuntimeError, "need a range, but got 1 to 0"),
+        (lambda: torch.rand(2, dtype=torch.int64), NotImplementedError, "not torch.int64"),
+        (lambda: torch.randn(2, dtype=torch.int64), NotImplementedError, "not torch.int64"),
+        (lambda: torch.rand_like(INTEGERS), NotImplementedError, "not torch.int64"),
+        (lambda: INTEGERS.clone().normal_(), NotImplementedError, "not torch.int64"),
+        (lambda: INTEGERS.clone().uniform_(), NotImplementedError, "not torch.int64"),
+        (lambda: INTEGERS.clone().exponential_(), RuntimeError, "not torch.int64"),
+        (lambda: torch.randint(257, (2,), dtype=torch.uint8), RuntimeError, "from 0 to 256"),
+        (lambda: torch.randint(-1, 9, (2,), dtype=torch.uint8), RuntimeError, "from -1 to 8"),
+        (lambda: torch.randint(3, (2,), dtype=torch.bool), RuntimeError, "from 0 to 2"),
+        (
+            lambda: torch.randint(2**17, (2,), dtype=torch.float16),
+            RuntimeError,
+            "from 0 to 131071",
+        ),
+        (lambda: torch.bernoulli(torch.tensor([0.5, 1.5])), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: torch.empty(2).bernoulli_(-torch.ones(2)), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: torch.multinomial(torch.tensor([-1.0, 2.0]), 1), RuntimeError, "at least 0"),
+        (lambda: torch.multinomial(torch.zeros(2), 1, True), RuntimeError, "some above 0"),
+        (lambda: torch.multinomial(INTEGERS, 1), RuntimeError, "but got 1 of torch.int64"),
+        (lambda: torch.multinomial(torch.ones(2, 2, 2), 1), RuntimeError, "but got 3 of"),
         (lambda: torch.empty(2).exponential_(0.0), RuntimeError, "rate above 0"),
         (lambda: torch.empty(2).bernoulli_(1.5), ValueError, r"must lie in \[0, 1\]"),
         (lambda: F.feature_alpha_dropout(torch.ones(2), 0.5, True), RuntimeError, "2 or more"),
@@ -350,3 +454,77 @@ def test_wrong_numbers_are_refused(
         within(draw)
     with pytest.raises(RuntimeError):
         draw()
+
+
+# Of an example `(3,)`, in a `vmap` of the task's own.
+MAPPED: dict[str, Callable[[Tensor], Tensor]] = {
+    "rand": lambda x: torch.rand(3),
+    "randn_like": lambda x: torch.randn_like(x),
+    "dropout": lambda x: F.dropout(x, 0.5, True),
+    "attention": lambda x: F.scaled_dot_product_attention(
+        x.view(1, 3, 1), x.view(1, 3, 1), x.view(1, 3, 1), dropout_p=0.5
+    ),
+    "gradient": lambda x: torch.func.grad(lambda y: (y * torch.rand(3)).sum())(x),
+}
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_examples_draw_their_own_numbers_in_an_inner_vmap(name: str) -> None:
+    """Or the same ones, as PyTorch is told to."""
+
+    def drawn(kind: str) -> Tensor:
+        return within(lambda: torch.vmap(MAPPED[name], randomness=kind)(torch.ones(64, 3)))
+
+    different, same = drawn("different"), drawn("same")
+
+    assert len(different.flatten(1).unique(dim=0)) > 1
+    assert len(same.flatten(1).unique(dim=0)) == 1
+
+
+def test_an_inner_vmap_draws_nothing_by_default() -> None:
+    """PyTorch's error is raised."""
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        within(lambda: torch.vmap(MAPPED["rand"])(torch.ones(4, 3)))
+
+
+def compiled() -> nn.Module:
+    """Return a compiled network with dropout."""
+    network = mlp(dropout=0.5)
+    network.compile(backend="eager")
+    return network
+
+
+def test_compiled_networks_draw_the_same() -> None:
+    """Without a warning, since the compiler can trace what draws."""
+    torch.compiler.reset()
+    options: Any = {"members": MEMBERS[:1], "backend": "loop"}
+    found = trained(Classes(compiled), rows, **options)
+
+    assert difference(found, trained(Classes(partial(mlp, dropout=0.5)), rows, **options)) == 0.0
+
+
+class MappedNoise(Classes):
+    """Noise for each example by a `vmap` of the task's own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(mlp)
+        self._name = name
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        noise = torch.vmap(MAPPED[self._name], randomness="different")(x[:, :3]).view(-1, 3)
+        return F.cross_entropy(model(x) + noise, y)
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_an_inner_vmap_that_draws_ends_in_the_loop(name: str) -> None:
+    """With a warning; another backend is refused."""
+    task = MappedNoise(name)
+    loop = trained(task, rows, FOUR, backend="loop")
+    with pytest.warns(RuntimeWarning, match="draw from PyTorch's global generator by"):
+        auto = trained(task, rows, FOUR)
+
+    assert difference(loop, auto) == 0.0
+    for backend in ("threads", "vmap", "branches"):
+        with pytest.raises(ValueError, match="draw from PyTorch's global generator by"):
+            trained(task, rows, FOUR, backend=backend)

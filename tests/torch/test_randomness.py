@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.torch import PopulationTrainer, TensorData
+from optuna_ga.torch import PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._randomness import MemberRandomness, member_key
 from tests.torch.tasks import FOUR, MEMBERS, Classes, difference, flat, mlp, rows, trained
 
@@ -282,3 +282,62 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros(mask: str) -> None:
 
     assert torch.allclose(found, expected, atol=1e-9)
     assert torch.allclose(mine, gradient, atol=1e-9)
+
+
+class DrawingMetrics(Classes):
+    """The metrics are moments of a number that each batch draws."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+
+    def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        n, number = len(batch[0]), torch.rand((), dtype=torch.float64)
+        return {"mean": n * number, "square": n * number.square()}
+
+
+def judged(backend: str, validation: Any, epochs: int = 3, **options: Any) -> list[Trained]:
+    """Return members after some epochs, whose metrics draw."""
+    subject = PopulationTrainer(
+        DrawingMetrics(), train=rows(30), validation=validation, epochs=epochs, backend=backend
+    )
+    return subject.train(MEMBERS, **options)
+
+
+@pytest.mark.parametrize("is_loader", [False, True])
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_each_batch_of_an_evaluation_draws_its_own_numbers(backend: str, is_loader: bool) -> None:
+    """Their variance is within five standard errors; epochs and members draw others."""
+    n = 200
+    data = rows(2 * n, batch_size=2)
+    ended = judged(backend, list(data.batches(2)) if is_loader else data)
+    found = [epoch.metrics for each in ended for epoch in each.epochs]
+
+    assert len({each["mean"] for each in found}) == 3 * len(MEMBERS)
+    for each in found:
+        variance = each["square"] - each["mean"] ** 2
+        assert abs(variance - 1 / 12) < 5 * ((1 / 80 - 1 / 144) / n) ** 0.5
+    assert difference(ended, judged("loop", data)) < 1e-12
+
+
+@pytest.mark.parametrize("backend", ["loop", "threads", "vmap", "branches"])
+def test_a_resumed_training_draws_the_same_in_evaluation(backend: str) -> None:
+    """Epoch for epoch."""
+    whole, first = judged(backend, rows(20)), judged(backend, rows(20), 1)
+    rest = judged(backend, rows(20), 3, states=[each.state for each in first])
+
+    assert [each.epochs[1].metrics for each in whole] == [each.epochs[0].metrics for each in rest]
+
+
+def test_a_repeated_evaluation_draws_as_the_first() -> None:
+    """Where memory runs out in the second batch, all begins again with smaller ones."""
+
+    class Hungry(DrawingMetrics):
+        def metrics(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+            if len(batch[0]) == 6:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().metrics(model, batch)
+
+    options: Any = {"train": rows(30), "epochs": 2, "backend": "vmap"}
+    ended = PopulationTrainer(Hungry(), validation=rows(14), **options).train(MEMBERS)
+
+    assert difference(ended, judged("vmap", rows(14, batch_size=4), 2)) == 0.0

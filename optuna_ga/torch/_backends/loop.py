@@ -186,6 +186,7 @@ class _Run:
         for batch in batches:
             with torch.no_grad():
                 metrics = self._call(self._recipe.task.metrics, batch)
+            self._step += 1  # Each batch draws numbers of its own.
             self._network.load(weights, before)  # Evaluation changes nothing.
             check_names(metrics, self._sums)
             for name, value in metrics.items():

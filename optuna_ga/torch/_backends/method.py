@@ -19,7 +19,7 @@ class Numbers(NamedTuple):
         weights: `(P, W)`.
         buffers: By name, `(P, ...)`.
         keys: Of the random numbers, int32 `(P,)`.
-        step: The step within the epoch, int32 `()`.
+        step: The number of the batch within the epoch, int32 `()`.
     """
 
     weights: Tensor

@@ -201,6 +201,7 @@ class _Stack:
         """Return the results of the epoch, which waits for the device."""
         if isinstance(self._validation, TensorFeed):
             self._validation.batch_size = batch_size
+        self._numbers.step.fill_(self._n_steps)  # Also after an evaluation that failed.
         for total in self._sums.values():
             total.zero_()
         n_rows = 0
@@ -317,6 +318,7 @@ class _Stack:
             if name not in self._sums:
                 self._sums[name] = torch.zeros_like(self._losses)
             self._sums[name] += value
+        self._numbers.step.add_(1)  # Each batch draws numbers of its own.
 
 
 def padded_size(n: int) -> int:
