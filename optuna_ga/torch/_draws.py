@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from optuna_ga.torch._errors import present_place
+from optuna_ga.torch._torch_internals import argument_names
 
 
 class Draws(TorchDispatchMode):
@@ -35,7 +36,6 @@ def _may_draw(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether a call may draw from a global generator, as attention does by dropout."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
-    names = (each.name for each in func._schema.arguments)
-    named = {**dict(zip(names, args, strict=False)), **kwargs}
+    named = {**dict(zip(argument_names(func), args, strict=False)), **kwargs}
     drops_nothing = "attention" in str(func) and not named.get("dropout_p")
     return named.get("generator") is None and not drops_nothing

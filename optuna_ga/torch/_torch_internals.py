@@ -15,6 +15,12 @@ sample_gamma: Any = getattr(torch, "_standard_gamma")  # noqa: B009
 sample_dirichlet: Any = getattr(torch, "_sample_dirichlet")  # noqa: B009
 
 
+def argument_names(operation: Any) -> list[str]:
+    """Return the names of the arguments of an operation of PyTorch, in their order."""
+    schema: Any = getattr(operation, "_schema")  # noqa: B009
+    return [each.name for each in schema.arguments]
+
+
 def n_changes(tensor: Tensor) -> int:
     """Return how often a tensor's numbers were changed in place."""
     return int(getattr(tensor, "_version"))  # noqa: B009
