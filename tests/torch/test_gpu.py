@@ -288,3 +288,35 @@ def test_autocast_trains_as_in_the_loop(backend: str) -> None:
     loop, other = (trained(task, data, device="cuda", backend=b) for b in ("loop", backend))
 
     assert difference(loop, other) < 0.1
+
+
+class Augmented(Classes):
+    """A task that draws as a variational autoencoder and mixup do, and spares biases of decay."""
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        noise = torch.randn(x.shape, device=x.device, dtype=x.dtype)
+        share = torch.rand(len(x), 1, device=x.device, dtype=x.dtype)
+        order = torch.randperm(len(x), device=x.device)
+        kept = torch.bernoulli(torch.full_like(x, 0.9))
+        mixed = share * x + (1 - share) * x[order]
+        return super().loss(model, (kept * mixed + 0.1 * noise, y))
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Return whether a parameter decays."""
+        return parameter.dim() > 1
+
+
+@pytest.mark.parametrize("backend", ["vmap", "branches"])
+def test_random_functions_and_sparing_decay_equal_the_loop(backend: str) -> None:
+    """Captured steps draw the numbers of each step anew, those of the CPU."""
+    task, options = Augmented(mlp), {"optimizer": "adamw", "epochs": 3}
+    members = [replace(each, weight_decay=0.3) for each in MEMBERS]
+    on_cpu = trained(task, rows, members, device="cpu", backend="loop", **options)
+    loop, other = (
+        trained(task, rows, members, device="cuda", backend=each, **options)
+        for each in ("loop", backend)
+    )
+
+    assert difference(loop, other) < 1e-10
+    assert difference(on_cpu, loop) < 1e-8
