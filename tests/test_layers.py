@@ -12,7 +12,7 @@ import optuna_ga
 
 PACKAGE = Path(optuna_ga.__file__).parent
 LAYERS = ["_optuna_internals", "_records", "_population", "_breeding", "_sampler"]
-FREE = {"_checks"}  # Argument checks know nothing of the rest.
+FREE = {"_checks", "_kept"}  # Checks and settings of the process know nothing of the rest.
 
 
 def imported_parts(path: Path) -> Iterator[str]:
@@ -45,6 +45,7 @@ def test_a_driver_knows_no_sampler(folder: str) -> None:
         assert not set(imported_parts(path)) & {"_sampler", "_breeding"}, path
 
 
-def test_argument_checks_stand_alone() -> None:
-    """They import nothing of the package."""
-    assert list(imported_parts(PACKAGE / "_checks.py")) == []
+@pytest.mark.parametrize("module", sorted(FREE))
+def test_what_all_may_import_stands_alone(module: str) -> None:
+    """It imports nothing of the package."""
+    assert list(imported_parts(PACKAGE / f"{module}.py")) == []

@@ -33,6 +33,7 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings, 
 from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.many_choices import FreshChoices, fresh_choices, with_more_choices
+from optuna_ga._breeding.model.one_blas_thread import one_blas_thread
 from optuna_ga._breeding.proposer import N_UNSCREENED, Candidates, Proposer
 from optuna_ga._breeding.weightings import fittest_by, weighting
 from optuna_ga._population.draws import generator
@@ -91,7 +92,8 @@ class AdaptiveProposer(Proposer):
         lowest = None
         # Without such trials nothing is drawn, so that other draws stay the same.
         if self._surrogate and tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
-            lowest = self._surrogate.lowest_point(matrix)
+            with one_blas_thread():
+                lowest = self._surrogate.lowest_point(matrix)
         n = tuning.n_candidates if rating else N_UNSCREENED
         plans = plan(n, len(rows), tuning, rng)
         names = with_more_choices(matrix, tuning.many_choices)
@@ -127,7 +129,8 @@ class AdaptiveProposer(Proposer):
         rows = matrix.fittest()[: self._tuning.n_parents]
         if not model or not self._are_enough(matrix, rows):
             return ()
-        return model.outliers(matrix)
+        with one_blas_thread():
+            return model.outliers(matrix)
 
     def _are_enough(self, matrix: TrialMatrix, rows: Sequence[int]) -> bool:
         """Return whether there are enough trials for a model of the parameters in some rows."""
@@ -222,8 +225,9 @@ class _Relatives(Candidates):
         eligible = self._eligible(known.matrix, masked)
         if self.rating is None:
             return int(eligible[0])
-        rate = self.rating(known.matrix, known.running)
-        return int(eligible[np.argmax(rate(masked[eligible]))])
+        with one_blas_thread():
+            rate = self.rating(known.matrix, known.running)
+            return int(eligible[np.argmax(rate(masked[eligible]))])
 
     def _eligible(self, matrix: TrialMatrix, children: np.ndarray) -> np.ndarray:
         """Return the positions `(n,)` of the children `(K, D)` that may be taken."""

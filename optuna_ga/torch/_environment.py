@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from optuna_ga._checks import check_choice, shown
-from optuna_ga.torch._kept import Kept
+from optuna_ga._kept import Kept
 
 # float32 throughout; its matrix products in TF32, on a GPU alone; or all but the losses and the
 # weights that are updated in bfloat16.

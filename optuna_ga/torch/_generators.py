@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optuna_ga.torch._kept import Kept
+from optuna_ga._kept import Kept
 
 _CPU = torch.device("cpu")
 seeding = threading.RLock()  # Of the threads that seed generators, or make networks by them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,9 +26,15 @@ class Kept:
         early: Literal["nothing", "found", "user's"],
     ) -> None:
         self._get, self._restore, self._early = get, restore, early
-        self._lock = threading.Lock()
+        self._renew_lock()
+        if hasattr(os, "register_at_fork"):
+            # A thread that holds it is not in the fork.
+            os.register_at_fork(after_in_child=self._renew_lock)
         self._n_users = 0
         self._of_user: Any = None
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     @contextmanager
     def changed(self, change: Callable[[], object]) -> Iterator[None]:
