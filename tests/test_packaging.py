@@ -126,6 +126,7 @@ def test_the_plain_install_needs_little(metadata: Message) -> None:
         "numpy",
         "optuna",
         "scipy",
+        "threadpoolctl",
         "tqdm",
     ]
 

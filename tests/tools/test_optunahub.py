@@ -206,6 +206,7 @@ def test_the_requirements_are_what_the_modules_import(folder: Path) -> None:
         "numpy",
         "optuna",
         "scipy",
+        "threadpoolctl",
     ]
     assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in lines)
 
