@@ -16,7 +16,6 @@ from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import Verdict, of_draws
 from optuna_ga.torch._data import TensorData
 from optuna_ga.torch._differences import (
     contiguous,
@@ -38,6 +37,7 @@ from optuna_ga.torch._steps import (
 from optuna_ga.torch._torch_internals import hooks_of
 from optuna_ga.torch._traces import traceless
 from optuna_ga.torch._training import Training
+from optuna_ga.torch._verdict import Verdict, of_draws
 
 _CPU = torch.device("cpu")  # Without streams.
 
@@ -94,7 +94,7 @@ def _reason_against_vmap(
         Exception: Whatever fails by `vmap`.
     """
     structure, numbers = plain.pair[0].structure, numbers_of(recipe, plain.pair)
-    rounds = structure.rounds
+    rounds = structure.facts.rounds
     with _vmap_watched(recipe) as missing:
         found = differentiated(recipe, ByVmap(), structure, numbers, batch)
         kept.append(left_by_vmap(recipe))  # Here, too, since metrics may reset it.
@@ -129,7 +129,7 @@ def _reason_against_separate(
             kept.append(left_by_vmap(recipe))
     except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
         return against_vmap(error)
-    return missing[0] if missing else _differing(expected, found, structure.rounds)
+    return missing[0] if missing else _differing(expected, found, structure.facts.rounds)
 
 
 def _differing(expected: list[Tensor], found: list[Tensor], rounds: bool) -> str:
@@ -164,9 +164,9 @@ def _reason_against_outside(
     structure = plain.pair[0].structure
     if any(map(hooks_of, structure.trained(structure.model).values())):
         return "their parameters have hooks"
-    if structure.replaces_weights:
+    if structure.facts.replaces_weights:
         return "they replace the numbers of their parameters by assignments to `.data`"
-    unused, structure.unused = structure.unused, {}
+    unused, structure.facts.unused = structure.facts.unused, {}
     try:
         found, metrics = separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
     except torch.OutOfMemoryError:
@@ -174,7 +174,7 @@ def _reason_against_outside(
     except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
         return f"they need parameters of their own, {first_line(error)}{place_of(error)}"
     finally:
-        others, structure.unused = structure.unused, unused
+        others, structure.facts.unused = structure.facts.unused, unused
     same_unused = all(unused[length] == names for length, names in others.items())
     if same_unused and _is_as_outside(recipe, drew, plain, batch, [*found, *metrics]):
         return ""
@@ -197,6 +197,7 @@ def _is_as_outside(
     with structure.computing_with(contiguous(structure.new())):
         runs = [separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
     (found, metrics), (found_again, metrics_again) = runs
-    if not is_alike(plain.found, found, structure.rounds):  # What is held stays in its layout.
+    # What is held stays in its layout.
+    if not is_alike(plain.found, found, structure.facts.rounds):
         return False
     return is_within_noise([*found, *metrics], [*found_again, *metrics_again], outside)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from optuna_ga.torch._backends.loop import LoopBackend
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._choice import Verdict, choose, loss_by, of_draws
+from optuna_ga.torch._choice import choose, loss_by
 from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
 from optuna_ga.torch._examination import examine
 from optuna_ga.torch._maker import Maker
@@ -31,6 +30,7 @@ from optuna_ga.torch._steps import lengths, try_length
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._traces import traceless, traceless_if_failed
 from optuna_ga.torch._training import Epoch, Training
+from optuna_ga.torch._verdict import Verdict, of_draws
 
 MakeBackend = Callable[[Recipe], Backend]
 
@@ -47,7 +47,6 @@ BACKENDS: Mapping[str, MakeBackend] = {
     "branches": lambda recipe: StackBackend(recipe, ByBranches(recipe.device)),
 }
 
-MAX_KNOWN = 1000  # Networks, of each what its examination has shown.
 _OWN = "the trainer's own"
 _logger = optuna.logging.get_logger("optuna.population_trainer")
 
@@ -62,7 +61,6 @@ class Dispatcher:
             a backend for networks that need no examination.
 
     Attributes:
-        verdicts: How the networks seen lately can be trained, by their signatures.
         metric_names: Names of the task's metrics; None if no network has been examined.
     """
 
@@ -71,10 +69,7 @@ class Dispatcher:
         self._backend = backend if isinstance(backend, str) else _OWN
         self._makers = BACKENDS if isinstance(backend, str) else {_OWN: backend}
         self._maker = maker
-        self.verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()  # The latest is the last.
         self.metric_names: Collection[str] | None = None
-        self._tried: dict[Hashable, set[int]] = {}
-        self._said: dict[Hashable, set[str]] = {}
         self._backends: dict[str, Backend] = {}
         self._largest_part = math.inf
 
@@ -115,7 +110,7 @@ class Dispatcher:
             verdict = self._verdict_after(error, name, self.verdict(members[0]))
             if verdict is None:
                 raise
-            self.verdicts[members[0].structure.key] = verdict
+            members[0].structure.facts.verdict = verdict
             if self._backend != "auto":
                 raise RefusedError(self._backend, verdict.against(self._backend)) from error
         self.warn_of_loss(members)
@@ -181,16 +176,13 @@ class Dispatcher:
         verdict = self.verdict(training)
         if self._backend == _OWN:
             return
-        key = training.structure.key
-        tried = self._tried.setdefault(key, set())
-        for length in lengths(self._recipe, training):
-            if length not in tried:
-                with suppress(torch.OutOfMemoryError):  # A training makes room.
-                    by = self._draws(training, length)
-                    if by and not verdict.loop_only:
-                        verdict = self.verdicts[key] = of_draws(by)
-                tried.add(length)
-                self._maker.facts[key] = training.structure.facts()
+        facts = training.structure.facts
+        for length in lengths(self._recipe, training) - facts.tried:
+            with suppress(torch.OutOfMemoryError):  # A training makes room.
+                by = self._draws(training, length)
+                if by and not verdict.loop_only:
+                    verdict = facts.verdict = of_draws(by)
+            facts.tried.add(length)
         if reason := verdict.against(self._backend):
             raise RefusedError(self._backend, reason)
 
@@ -202,38 +194,30 @@ class Dispatcher:
 
     def verdict(self, training: Training) -> Verdict:
         """Return how a network can be trained, examined once for each structure."""
-        key = training.structure.key
         if self._backend == _OWN:
             return Verdict("", "")
-        if key not in self.verdicts:
-            member = training.member
-            other = self._maker.start(
-                replace(member, seed=(member.seed + 1) % (MAX_TRAINING_SEED + 1))
-            )
-            structure = training.structure
-            if other.structure is not structure:  # No two seeds train as one.
-                other = training
-            shared = self._maker.share_parts
-            own = structure.new() if shared else structure.prepared(self._maker.model(member))
-            with traceless(self._recipe, partial(call_again, self._recipe, training)):
-                self.verdicts[key] = examine(self._recipe, own, training, other)
-            self.metric_names = training.structure.metric_names
-            self._maker.facts[key] = training.structure.facts()
-            self._tried[key] = {max(lengths(self._recipe, training))}
-            self._forget()
-        self.verdicts.move_to_end(key)
-        return self.verdicts[key]
+        facts = training.structure.facts
+        if facts.verdict is None:
+            facts.verdict = self._examined(training)
+            facts.tried.add(max(lengths(self._recipe, training)))
+            self.metric_names = facts.metric_names
+        return facts.verdict
 
-    def _forget(self) -> None:
-        """Forget the networks that were needed least recently, if too many are known."""
-        while len(self.verdicts) > MAX_KNOWN:
-            key, _ = self.verdicts.popitem(last=False)
-            for known in (self._maker.facts, self._tried, self._said):
-                known.pop(key, None)
+    def _examined(self, training: Training) -> Verdict:
+        """Examine a network together with that of another seed, if they can train as one."""
+        member, structure = training.member, training.structure
+        next_seed = (member.seed + 1) % (MAX_TRAINING_SEED + 1)
+        other = self._maker.start(replace(member, seed=next_seed))
+        if other.structure is not structure:  # No two seeds train as one.
+            other = training
+        shared = self._maker.share_parts
+        own = structure.new() if shared else structure.prepared(self._maker.model(member))
+        with traceless(self._recipe, partial(call_again, self._recipe, training)):
+            return examine(self._recipe, own, training, other)
 
     def _is_new(self, structure: Structure, message: str) -> bool:
         """Return whether a message on a network is given for the first time."""
-        said = self._said.setdefault(structure.key, set())
+        said = structure.facts.said
         is_new = message not in said
         said.add(message)
         return is_new

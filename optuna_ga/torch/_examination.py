@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_map
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._backends.plain import Plainly
-from optuna_ga.torch._choice import Verdict, of_draws
 from optuna_ga.torch._comparison import ComputedPlainly, compared
 from optuna_ga.torch._data import n_rows
 from optuna_ga.torch._differences import (
@@ -41,6 +40,7 @@ from optuna_ga.torch._steps import (
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._torch_internals import parametrization_cache, set_by_hooks
 from optuna_ga.torch._training import Training
+from optuna_ga.torch._verdict import Verdict, of_draws
 
 _SMALL = 1e-6
 _STEP = 0.1  # Of weights, relative to their norm.
@@ -61,7 +61,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
         ValueError: If a member's gradient depends on what was computed before.
     """
     structure = pair[0].structure
-    structure.changes_batch = False  # As far as is known.
+    structure.facts.changes_batch = False  # As far as is known.
     cache = parametrization_cache()
     drew: list[str] = []
     size = recipe.batch_size(pair[0].member)
@@ -73,16 +73,16 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
         with suppress(Exception):
             drew += filter(None, [try_length(recipe, pair[0], length)])
     verdict = compared(recipe, drew, plain, first_batch)
-    structure.draws = structure.has_drawn
+    structure.facts.draws = structure.facts.has_drawn
     if drew:
         return of_draws(drew[0])
-    verdict = verdict._replace(convolution=convolution, products=structure.products)
+    verdict = verdict._replace(convolution=convolution, products=structure.facts.products)
     changed = changed_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
         verdict = verdict._replace(no_threads=_ONE_CACHE)
     elif changed:
         verdict = verdict._replace(no_threads=f"calls change `{changed}`, which threads share")
-    structure.needs_one_thread = bool(verdict.no_threads)
+    structure.facts.needs_one_thread = bool(verdict.no_threads)
     return verdict
 
 
@@ -106,7 +106,7 @@ class _JudgedTwice(Plainly):
         try:
             again = super().metrics(structure, metrics, numbers, batch)
             pairs = [*found.values()], [again[name] for name in found]
-            differs = not repeats_metrics(*pairs, structure.rounds)
+            differs = not repeats_metrics(*pairs, structure.facts.rounds)
         except Exception:  # Of a task that finds nothing trained.
             differs = True
         for parameter in trained:
@@ -138,7 +138,7 @@ def _first(
     found = None
     with suppress(Exception):  # PyTorch may notice what follows, too.
         found = _by_python(recipe, drew, one, batch)
-    if one[0].structure.has_drawn:
+    if one[0].structure.facts.has_drawn:
         raise ValueError(
             "`task` must not use `torch.utils.checkpoint`, or other hooks on saved tensors, "
             "together with dropout or `rand_like`: what is computed again would draw anew."
@@ -168,7 +168,8 @@ def _checked_alone(
         with counted_products(own) as (convolutions, others, types):
             again, drawn_again = _by_python(recipe, drew, one, batch)
     structure.check_trains(n_rows(batch))
-    structure.rounds = recipe.precision != "float32" or bool({structure.dtype, *types} & SHORT)
+    is_short = bool({structure.dtype, *types} & SHORT)
+    structure.facts.rounds = is_short or recipe.precision != "float32"
     _check_state(structure, first, again)
     if changed := changed_attributes(before, sign()):
         raise ValueError(
@@ -178,7 +179,7 @@ def _checked_alone(
     _check_draws("task", drawn_first if drawn_first == drawn_again else None)
     n_examples = n_rows(batch)
     convolution = sum(convolutions) // n_examples
-    structure.products = max(structure.width, convolution + sum(others) // n_examples)
+    structure.facts.products = max(structure.width, convolution + sum(others) // n_examples)
     return convolution, first
 
 
@@ -237,7 +238,7 @@ def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -
     Raises:
         ValueError: If it does not.
     """
-    if not repeats(one, other, structure.rounds):
+    if not repeats(one, other, structure.facts.rounds):
         raise ValueError(
             f"{_STATE}, but a gradient changed when another network was trained before, or the "
             "same one. Look for what is kept in attributes, globals or the task, such as what the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from torch import nn
 
 from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._errors import first_line
+from optuna_ga.torch._facts import Facts
 from optuna_ga.torch._generators import seeded, seeding
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._memory import check_apart
@@ -20,6 +22,8 @@ from optuna_ga.torch._signature import signature, value_key
 from optuna_ga.torch._structure import Structure, copy_of
 from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Training
+
+MAX_KNOWN = 1000  # Networks, of each what its examination has shown.
 
 
 class Maker:
@@ -29,7 +33,6 @@ class Maker:
         recipe: The settings that all members share.
 
     Attributes:
-        facts: What is known of structures, by their signatures.
         share_parts: Whether networks have had parts of others.
     """
 
@@ -39,7 +42,7 @@ class Maker:
         self._structures: WeakValueDictionary[Hashable, Structure] = WeakValueDictionary()
         self._parts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Of all networks.
         self._latest: tuple[Hashable, Training] | None = None
-        self.facts: dict[Hashable, dict[str, Any]] = {}
+        self._facts: OrderedDict[Hashable, Facts] = OrderedDict()  # The latest are the last.
         self.share_parts = False
 
     def start(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
@@ -95,10 +98,18 @@ class Maker:
             if signature(copied, self._recipe.task) != key:
                 copied, make = model, partial(self._made_again, member)
             device, precision = self._recipe.device, self._recipe.precision
-            structure = Structure(copied, key, device, precision, make, self._recipe.task)
-            structure.take(self.facts.get(key, {}))
+            task, facts = self._recipe.task, self._facts.get(key)
+            structure = Structure(copied, key, device, precision, make, task, facts)
             self._structures[key] = structure
+        self._remember(structure)
         return structure
+
+    def _remember(self, structure: Structure) -> None:
+        """Keep the facts on a structure, and forget those that were needed least recently."""
+        self._facts[structure.key] = structure.facts
+        self._facts.move_to_end(structure.key)
+        if len(self._facts) > MAX_KNOWN:
+            self._facts.popitem(last=False)
 
     def _made_again(self, member: Member) -> nn.Module:
         """Return another network of a member, where a copy would not do.

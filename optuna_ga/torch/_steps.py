@@ -37,8 +37,8 @@ def try_length(recipe: Recipe, training: Training, length: int) -> str:
     Raises:
         Exception: Whatever the task raises for such a batch.
     """
-    structure = training.structure
-    draws, structure.draws = structure.draws, True  # It may be for batches of this length alone.
+    structure, facts = training.structure, training.structure.facts
+    draws, facts.draws = facts.draws, True  # It may be for batches of this length alone.
     drew: list[str] = []
 
     def step() -> None:
@@ -50,7 +50,7 @@ def try_length(recipe: Recipe, training: Training, length: int) -> str:
         with structure.computing_with(structure.new()):
             watched(recipe, drew, step)
     finally:
-        structure.draws = draws or structure.has_drawn
+        facts.draws = draws or facts.has_drawn
     return "".join(drew[:1])
 
 
@@ -107,8 +107,8 @@ def judged(recipe: Recipe, method: Method, structure: Structure, numbers: Number
     batch = recipe.validation.first_batch(recipe.validation.batch_size)
     with torch.no_grad(), _watched_batch(structure, batch) as own:
         metrics = method.metrics(structure, recipe.task.metrics, numbers, own)
-    structure.metric_names = sorted(metrics)
-    return [metrics[name] for name in structure.metric_names]
+    structure.facts.metric_names = sorted(metrics)
+    return [metrics[name] for name in structure.facts.metric_names]
 
 
 def numbers_of(recipe: Recipe, members: Sequence[Training]) -> Numbers:
@@ -130,4 +130,4 @@ def _watched_batch(structure: Structure, batch: Any) -> Iterator[Any]:
     own = tree_map(torch.clone, batch)
     yield own
     pairs = zip(tree_leaves(own), tree_leaves(batch), strict=True)
-    structure.changes_batch |= not all(torch.equal(*pair) for pair in pairs)
+    structure.facts.changes_batch |= not all(torch.equal(*pair) for pair in pairs)

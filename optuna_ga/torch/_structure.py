@@ -19,14 +19,11 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._bfloat16 import Float32Statistics, compute_in_bfloat16
 from optuna_ga.torch._environment import Precision, forget_casts
+from optuna_ga.torch._facts import Facts
 from optuna_ga.torch._randomness import MemberRandomness
 from optuna_ga.torch._task import undecayed
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
-_FACTS = (
-    "draws", "has_drawn", "changes_batch", "changes_weights", "replaces_weights",
-    "needs_one_thread", "rounds", "products", "metric_names", "unused",
-)  # fmt: skip
 
 
 class Structure:
@@ -43,6 +40,7 @@ class Structure:
         make: Makes another network of this structure, if `copy.deepcopy` cannot; else None.
         task: What networks may refer to and is not copied with them. Its method `decays`, if it
             has one, says which parameters decay.
+        facts: What is known of networks with this key; nothing yet by default.
 
     Attributes:
         key: The signature.
@@ -50,18 +48,7 @@ class Structure:
         model: A network to compute with, which may keep what it has computed.
         is_copied: Whether a copy of the template computes what it does.
         computes_in_half: Whether the precision is bfloat16.
-        rounds: Whether the networks compute with fewer digits than float32 has.
-        draws: Whether the networks may draw random numbers.
-        has_drawn: Whether they have drawn some so far.
-        changes_batch: Whether they may change a batch in place, which members can share.
-        changes_weights: Whether they have changed parameters to train in place.
-        replaces_weights: Whether they have given parameters to train other places in memory.
-        needs_one_thread: Whether what they compute with belongs to all threads of Python.
-        products: Products with weights of one example, forward, as far as they are known: at least
-            as many as there are weights.
-        metric_names: Names of the task's metrics; empty if they have not been computed.
-        unused: Names of the parameters that get no gradient, by the number of examples of a
-            batch; a layer may be for the last batch alone.
+        facts: What steps have shown of networks with this key, which all their structures share.
         undecayed: Names of the parameters to train that weight decay leaves alone.
         width: W, the parameters and the gaps between them.
         dtype: Of the rows, which is real.
@@ -79,16 +66,11 @@ class Structure:
         precision: Precision,
         make: Callable[[], nn.Module] | None = None,
         task: object = None,
+        facts: Facts | None = None,
     ) -> None:
         self.key = key
+        self.facts = Facts() if facts is None else facts
         self._task = task
-        self.draws = True
-        self.has_drawn = False
-        self.changes_batch = True
-        self.changes_weights = self.replaces_weights = False
-        self.needs_one_thread = self.rounds = False
-        self.metric_names: Collection[str] = ()
-        self.unused: dict[int, frozenset[str]] = {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         types = {p.dtype for p in trained.values()}
         if len(types) != 1:
@@ -106,7 +88,6 @@ class Structure:
         for name, shape in self._shapes.items():
             self._offsets[name] = self.width
             self.width += math.ceil(shape.numel() / _ALIGNMENT) * _ALIGNMENT
-        self.products = self.width
         self._device, self._make = device, make
         self.is_copied = make is None
         self.computes_in_half = precision == "bfloat16"
@@ -136,14 +117,6 @@ class Structure:
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # Or cuDNN would copy the weights in every step.
         return model
-
-    def facts(self) -> dict[str, Any]:
-        """Return what steps have shown so far, which holds for all structures of the same key."""
-        return {name: getattr(self, name) for name in _FACTS}
-
-    def take(self, facts: Mapping[str, Any]) -> None:
-        """Take the facts of an earlier structure of the same key."""
-        self.__dict__.update(facts)
 
     def copied(self) -> Structure:
         """Return this structure with a network of its own, which has computed what this one has.
@@ -193,11 +166,11 @@ class Structure:
 
     def own(self, batch: Any) -> Any:
         """Return a shared batch for one member, a copy if that may change it."""
-        return tree_map(torch.clone, batch) if self.changes_batch else batch
+        return tree_map(torch.clone, batch) if self.facts.changes_batch else batch
 
     def trained_places(self, n_rows: int) -> Tensor | None:
         """Return where in a row `(W,)` a batch gives gradients; None if everywhere."""
-        return self._places_but(self.unused[n_rows])
+        return self._places_but(self.facts.unused[n_rows])
 
     def decayed_places(self) -> Tensor | None:
         """Return where in a row `(W,)` weights decay; None if everywhere."""
@@ -216,7 +189,7 @@ class Structure:
         Raises:
             ValueError: If it gives none.
         """
-        if self.unused[n_rows] == {*self._shapes}:
+        if self.facts.unused[n_rows] == {*self._shapes}:
             raise ValueError(
                 "`task.loss` must depend on the parameters of the network that it is called with, "
                 "but none of them has a gradient."
@@ -274,22 +247,14 @@ class Structure:
     @contextmanager
     def randomness(self, key: Tensor, step: Tensor) -> Iterator[None]:
         """Have random numbers drawn for a member, if the networks draw any."""
-        if self.draws is False:  # Watching for them would slow every operation.
+        if not self.facts.draws:  # Watching for them would slow every operation.
             yield
             return
         with MemberRandomness(key, step) as mode:
             try:
                 yield
             finally:
-                self.has_drawn |= mode.was_needed
-
-    def note_changes(
-        self, before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]
-    ) -> None:
-        """Note whether a step has changed parameters, by their `marks` before and after it."""
-        for name, (place, _) in before.items():
-            self.replaces_weights |= after[name][0] != place
-            self.changes_weights |= after[name] != before[name]
+                self.facts.has_drawn |= mode.was_needed
 
     def check_layouts(self, after: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
         """Check that buffers have kept their layout.

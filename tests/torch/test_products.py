@@ -64,7 +64,8 @@ def test_products_of_each_kind_of_convolution_are_counted(
     task = Classes(lambda: nn.Sequential(layer(), nn.Flatten(), nn.Linear(width, 3)))
     data = {"train": images(30), "validation": images(20)}
     subject = PopulationTrainer(task, epochs=1, device="cpu", **data)  # type: ignore[arg-type]
-    (verdict,) = subject._dispatcher.verdicts.values()
+    (facts,) = subject._maker._facts.values()
+    assert facts.verdict is not None
 
-    assert verdict.convolution == products
-    assert verdict.products == products + 3 * width
+    assert facts.verdict.convolution == products
+    assert facts.verdict.products == products + 3 * width

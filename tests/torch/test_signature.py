@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from optuna_ga.torch import Member, PopulationTrainer, _dispatcher
+from optuna_ga.torch import Member, PopulationTrainer, _maker
 from optuna_ga.torch._signature import changed_attributes, signature
 from tests.torch.tasks import Classes, difference, mlp, rows, trained
 from tests.torch.test_own_parameters import check_as_by_hand
@@ -293,7 +293,7 @@ class Alone:
 @pytest.mark.filterwarnings("ignore:.*train in .* groups, one after the other")
 def test_what_a_trainer_knows_of_networks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps nothing of networks that are gone, though each is another one."""
-    monkeypatch.setattr(_dispatcher, "MAX_KNOWN", 5)
+    monkeypatch.setattr(_maker, "MAX_KNOWN", 5)
     made: list[weakref.ref[Any]] = []
 
     class Odd(nn.Linear):
@@ -311,7 +311,7 @@ def test_what_a_trainer_knows_of_networks_is_bounded(monkeypatch: pytest.MonkeyP
     gc.collect()
 
     assert difference(again, ended[:1]) == 0.0
-    assert len(subject._dispatcher.verdicts) == 5
+    assert len(subject._maker._facts) == 5
     assert sum(each() is not None for each in made) <= 5
 
 

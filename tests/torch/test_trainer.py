@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends.stack import StackBackend
-from optuna_ga.torch._choice import Verdict, choose
+from optuna_ga.torch._choice import choose
 from optuna_ga.torch._generators import seeded
 from optuna_ga.torch._training import Training
+from optuna_ga.torch._verdict import Verdict
 from tests.torch.tasks import (
     FOUR,
     MEMBERS,
@@ -269,7 +270,7 @@ def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
     hungry._recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
     fed = PopulationTrainer(Classes(mlp), train=rows(30), validation=data, **options)
 
-    hungry._dispatcher.verdicts.update(fed._dispatcher.verdicts)
+    hungry._maker._facts.update(fed._maker._facts)
     assert difference(hungry.train(MEMBERS), fed.train(MEMBERS)) < 1e-12
 
 
@@ -491,10 +492,10 @@ def test_auto_chooses_by_device_size_and_verdict(
 def test_products_of_convolutions_are_counted_for_one_example() -> None:
     """For images of 6 x 6 there are 4 x 36 outputs of 18 products, and 4 x 16 outputs of 36."""
     options: Any = {"train": images(30), "validation": images(20)}
-    (verdict,) = trainer(Classes(cnn), **options)._dispatcher.verdicts.values()
+    (facts,) = trainer(Classes(cnn), **options)._maker._facts.values()
 
     convolution = 4 * 36 * 18 + 4 * 16 * 36
-    assert verdict == Verdict("", "", convolution, convolution + 64 * 3)
+    assert facts.verdict == Verdict("", "", convolution, convolution + 64 * 3)
 
 
 class Rows(nn.Module):
@@ -549,9 +550,9 @@ def test_products_of_a_layer_that_an_example_uses_often_count_each_time(
     task = Classes(lambda: Rows(layer(), width, order))
     subject = trainer(task, train=data, validation=data)
 
-    (verdict,) = subject._dispatcher.verdicts.values()
+    (facts,) = subject._maker._facts.values()
 
-    assert verdict.products == products + 8 * width * 3
+    assert facts.products == products + 8 * width * 3
 
 
 @pytest.mark.parametrize("is_named", [True, False])

@@ -59,7 +59,7 @@ class ByBranches:
             gradients = dict(zip(leaves, found, strict=True))
             check_dense(gradients)
             unused = frozenset(name for name, each in gradients.items() if each is None)
-            structure.unused.setdefault(n_rows(own), unused)
+            structure.facts.unused.setdefault(n_rows(own), unused)
             named = {
                 name: torch.zeros_like(leaves[name]) if each is None else each
                 for name, each in gradients.items()
@@ -79,7 +79,7 @@ class ByBranches:
     ) -> dict[str, Tensor]:
         """Return sums `(P,)` over a batch that the members share; see `Method`."""
         weights = structure.rounded(numbers.weights)
-        if structure.changes_weights:  # Evaluation is to change nothing.
+        if structure.facts.changes_weights:  # Evaluation is to change nothing.
             weights = weights.clone()
         with self._side_by_side(len(weights)) as places:
             results = []

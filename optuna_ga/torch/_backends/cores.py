@@ -80,13 +80,13 @@ class CoresBackend:
         if any(isinstance(each, LoaderData) for each in data):
             return 1  # A loader is read once for all.
         batch_size = self._recipe.batch_size(members[0].member)
-        products = members[0].structure.products * batch_size * len(members)
+        products = members[0].structure.facts.products * batch_size * len(members)
         n = max(1, min(n_cores(), len(members), math.isqrt(products // _PRODUCTS)))
         return math.ceil(len(members) / math.ceil(len(members) / n))
 
     def _structures(self, structure: Structure, n: int) -> list[Structure]:
-        """Return a structure and `n` - 1 copies as it is known now; none if it has no copies."""
-        if not structure.is_copied or structure.needs_one_thread:
+        """Return a structure and `n` - 1 copies of it; none if it has no copies."""
+        if not structure.is_copied or structure.facts.needs_one_thread:
             return [structure]
         copies = self._copies.pop(structure, [])
         try:
@@ -97,6 +97,4 @@ class CoresBackend:
         self._copies[structure] = copies  # The latest is the last.
         if len(self._copies) > MAX_KEPT:
             self._copies.popitem(last=False)
-        for each in copies:
-            each.__dict__ |= {**structure.__dict__, "model": each.model}
         return [structure, *copies[: n - 1]]

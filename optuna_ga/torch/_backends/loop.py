@@ -181,7 +181,7 @@ class _Run:
         if self._has_diverged():
             return
         self._model.eval()
-        weights = self._network.weights() if self._before.structure.changes_weights else None
+        weights = self._network.weights() if self._before.structure.facts.changes_weights else None
         before = {name: buffer.clone() for name, buffer in self._network.buffers().items()}
         for batch in batches:
             with torch.no_grad():

@@ -44,11 +44,11 @@ class Plainly:
             network.module.zero_grad()
             marked, own = marks(leaves), structure.own(batch)
             value = network.call(differentiated, own, numbers.keys[row], numbers.step)
-            structure.note_changes(marked, marks(leaves))
+            structure.facts.note_changes(marked, marks(leaves))
             found = {name: leaf.grad for name, leaf in leaves.items()}
             check_dense(found)
             unused = frozenset(name for name, each in found.items() if each is None)
-            structure.unused.setdefault(n_rows(own), unused)
+            structure.facts.unused.setdefault(n_rows(own), unused)
             after = {name: buffer.clone() for name, buffer in network.buffers().items()}
             structure.check_layouts(after, before)
             weights.copy_(network.weights())
@@ -67,5 +67,5 @@ class Plainly:
             network.load(weights, row_of(numbers.buffers, row))
             own, key, marked = structure.own(batch), numbers.keys[row], marks(network.parameters)
             results.append(check_metrics(network.call(metrics, own, key, numbers.step)))
-            structure.note_changes(marked, marks(network.parameters))
+            structure.facts.note_changes(marked, marks(network.parameters))
         return stacked(results)

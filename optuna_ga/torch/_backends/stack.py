@@ -263,7 +263,7 @@ class _Stack:
         PyTorch's optimizers leave parameters without a gradient alone, but `vmap` gives zeros.
         """
         structure = self._kind.structure
-        if length not in structure.unused:
+        if length not in structure.facts.unused:
             numbers = self._numbers
             buffers = {name: buffer[:1] for name, buffer in numbers.buffers.items()}
             one = Numbers(numbers.weights[:1], buffers, numbers.keys[:1], numbers.step)
