@@ -30,7 +30,7 @@ from benchmarks.options import Options
 from benchmarks.paired import difference
 from benchmarks.rows import Row, device_name, environment, write_rows
 from benchmarks.trainings import PRECISIONS, Precision, default_device
-from optuna_ga.torch import Member, PopulationTrainer, TensorData, computing
+from optuna_ga.torch import Capturer, Member, PopulationTrainer, TensorData, computing
 
 BATCH = 64
 STEPS = 50
@@ -130,7 +130,7 @@ class One:
         )
         self._order = torch.randperm(len(x), device=x.device)
         self._index = self._order[:BATCH].clone()
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._replay: Callable[[], None]
 
     def step(self) -> None:
         """Take one step."""
@@ -150,22 +150,13 @@ class One:
     def capture(self) -> None:
         """Capture the step."""
         self._index = self._order[:BATCH].clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self.step()
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self.step()
+        self._replay = Capturer(self._x.device).capture(self.step, lambda: None)
 
     def captured_epoch(self) -> None:
         """Replay the steps of an epoch."""
-        assert self._graph is not None
         for index in self._order.split(BATCH):
             self._index.copy_(index)
-            self._graph.replay()
+            self._replay()
 
 
 class Design(NamedTuple):

@@ -4,7 +4,8 @@
 #     bash benchmarks/performance/gpu.sh measure [FOLDER]   # tests, speed, precision
 #     bash benchmarks/performance/gpu.sh study [FOLDER]     # the paper's five runs
 #
-# A step that fails or takes too long ends alone. All results, logs and studies are in FOLDER, whose
+# Together they take up to twenty minutes; each is of use without the other. A step that fails or
+# takes too long ends alone. All results, logs and studies are in FOLDER, whose
 # default is benchmarks/results; another call resumes the studies that are there. The full
 # FashionMNIST images must be at hand; see README.
 set -u
@@ -17,7 +18,8 @@ failed=0
 step() { # step SECONDS NAME COMMAND...
     local seconds=$1 name=$2 start=$SECONDS
     shift 2
-    timeout "$seconds" "$@" > "$out/$name.log" 2>&1
+    # Interrupted, pytest still reports; a command in the background would ignore that.
+    timeout -s "${signal:-INT}" -k 10 "$seconds" "$@" > "$out/$name.log" 2>&1
     local code=$?
     echo "$name: exit $code after $((SECONDS - start)) s"
     tail -n 25 "$out/$name.log"
@@ -42,7 +44,7 @@ measure() {
 
 study() { # Two processes, since storing trials takes as long as training them.
     local options="--training-images 6000 --validation-images 2000 --epochs 5 --minutes 8.5"
-    local half jobs=()
+    local half jobs=() signal=TERM
     for half in "0 1 2 3 4" "5 6 7 8 9"; do
         # shellcheck disable=SC2086 (the options are words)
         step 580 "reproduce_cuda_${half%% *}" python3 -m benchmarks.paper.reproduce $options \

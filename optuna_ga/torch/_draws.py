@@ -27,15 +27,16 @@ class Draws(TorchDispatchMode):
     ) -> Any:
         """Carry out an operation."""
         kwargs = kwargs or {}
-        if not self.first and _may_draw(func, args, kwargs):
+        if not self.first and may_draw(func, args, kwargs):
             self.first = f"`{func.overloadpacket.__name__}`{present_place()}"
         return func(*args, **kwargs)
 
 
-def _may_draw(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Return whether a call may draw from a global generator, as attention does by dropout."""
+def may_draw(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call may draw from a global generator, as some do by dropout alone."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
     named = {**dict(zip(argument_names(func), args, strict=False)), **kwargs}
-    drops_nothing = "attention" in str(func) and not named.get("dropout_p")
-    return named.get("generator") is None and not drops_nothing
+    dropouts = [named[name] for name in ("dropout_p", "dropout") if name in named]
+    is_by_dropout = "attention" in str(func) or "_rnn" in str(func)
+    return named.get("generator") is None and (not is_by_dropout or any(dropouts))

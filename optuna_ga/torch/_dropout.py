@@ -170,7 +170,9 @@ def _recurrent(function: Callable[..., Any], numbers: RandomNumbers, *args: Any)
     inputs, (states, weights, has_biases, n_layers, p, training, *rest) = (
         args[:n_inputs], args[n_inputs:]
     )  # fmt: skip
-    if not (p and training and n_layers > 1):
+    if n_layers == 1:  # No dropout, for which cuDNN would draw a seed all the same.
+        return function(*inputs, states, weights, has_biases, 1, 0.0, training, *rest)
+    if not (p and training):
         return function(*args)
     hidden, *sizes = inputs
     n_weights = len(weights) // n_layers

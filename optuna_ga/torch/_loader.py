@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from optuna_ga._checks import shown
 from optuna_ga.torch._data import TensorData, n_rows
@@ -111,7 +111,9 @@ class LoaderData:
 
     def _placed(self, rows: Tensor) -> Tensor:
         """Return a tensor on the device, one that gradients can be taken of, and no further."""
-        rows = rows.detach().to(self.device, non_blocking=True)
+        # Others than PyTorch's may refill pinned memory before it is copied.
+        is_kept = isinstance(self._loader, DataLoader)
+        rows = rows.detach().to(self.device, non_blocking=is_kept)
         return rows.clone() if rows.is_inference() else rows
 
     def _batches_of_loader(self, epoch: int) -> Iterator[Any]:

@@ -319,4 +319,6 @@ def test_random_functions_and_sparing_decay_equal_the_loop(backend: str) -> None
     )
 
     assert difference(loop, other) < 1e-10
-    assert difference(on_cpu, loop) < 1e-8
+    assert (
+        difference(on_cpu, loop) < 1e-6
+    )  # Logarithms and cosines of float32 may round otherwise.

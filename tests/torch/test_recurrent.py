@@ -1,4 +1,4 @@
-"""Copies of recurrent networks compute as fast as the networks themselves."""
+"""Recurrent networks compute on cuDNN as they would without the trainer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
+import torch
 from torch import Tensor, nn
 
+from optuna_ga.torch import _randomness
+from optuna_ga.torch._draws import may_draw
+from optuna_ga.torch._dropout import _recurrent
+from optuna_ga.torch._randomness import MemberRandomness
 from tests.torch.tasks import Classes, Recurrent, tokens, trained
 
 # By module, since an attribute would be one of the network.
@@ -41,3 +46,32 @@ def test_weights_of_a_copy_are_laid_out_anew(backend: str) -> None:
 
     assert {*calls} == {"flat"}
     assert len(calls) > 40
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recurrent_layers_draw_by_dropout_alone(dropout: float) -> None:
+    """PyTorch marks cuDNN's layers as drawing in any case."""
+    layers = torch.ops.aten._cudnn_rnn.default
+
+    assert may_draw(layers, (), {"dropout": dropout}) == (dropout > 0)
+
+
+@pytest.mark.filterwarnings("ignore:dropout option adds dropout after all but last")
+@pytest.mark.parametrize(("n_layers", "given"), [(1, [0.0]), (3, [0.0, 0.0, 0.0])])
+def test_pytorch_drops_nothing_itself(
+    n_layers: int, given: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the dropout of a single layer, which has no effect, cuDNN would draw a seed."""
+    seen: list[float] = []
+
+    def noting(*arguments: Any) -> Any:
+        seen.append(arguments[5])
+        return torch.gru(*arguments)
+
+    monkeypatch.setitem(_randomness._DRAWING, torch.gru, partial(_recurrent, noting))
+    network = nn.GRU(4, 3, n_layers, dropout=0.3)
+    zero = torch.zeros((), dtype=torch.int32)
+    with MemberRandomness(zero, zero):
+        network(torch.ones(2, 5, 4))
+
+    assert seen == given

@@ -14,6 +14,7 @@ from optuna_ga.torch._torch_internals import end_recording
 
 _WARM_UP_STEPS = 3
 _MARGIN = 1.2  # A graph's own memory cannot use gaps between other tensors.
+_FAILED: list[torch.cuda.CUDAGraph] = []  # The allocator of pinned memory goes on asking them.
 
 
 class Capturer:
@@ -63,9 +64,11 @@ class Capturer:
             outer = torch.cuda.current_stream()
             try:
                 self._stream.wait_stream(outer)
-                with torch.cuda.stream(self._stream):
-                    self._warm_up(step, reset)
-                outer.wait_stream(self._stream)
+                try:
+                    with torch.cuda.stream(self._stream):
+                        self._warm_up(step, reset)
+                finally:
+                    outer.wait_stream(self._stream)
                 graph = torch.cuda.CUDAGraph()
                 if generator is not None:
                     graph.register_generator_state(generator)
@@ -103,6 +106,7 @@ class Capturer:
         PyTorch would go on taking memory for the graph, and its generator would go on capturing,
         so that neither draws nor other graphs would work.
         """
+        _FAILED.append(graph)
         graph.reset()
         end_recording(torch.cuda.current_device(), self._pool)
         self._begin_anew()
