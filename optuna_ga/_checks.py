@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from typing import ParamSpec, TypeGuard, TypeVar
@@ -31,6 +31,25 @@ def shown(value: object) -> str:
     except Exception:
         return f"an object of type {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def kind_of(value: object) -> str:
+    """Return the type of a value with its article, for a message.
+
+    >>> kind_of(5), kind_of({})
+    ('an int', 'a dict')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def listed_trials(numbers: Sequence[int]) -> str:
+    """Return the numbers of trials for a message.
+
+    >>> listed_trials([6]), listed_trials([6, 7])
+    ('trial 6', 'trials 6, 7')
+    """
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def check_study(study: object) -> None:

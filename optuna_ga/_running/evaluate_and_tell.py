@@ -12,6 +12,7 @@ from optuna import Trial
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_ga._checks import listed_trials
 from optuna_ga._optuna_internals import is_storage_error, was_stopped
 from optuna_ga._running.arguments import OBJECTIVE_GIVEN
 from optuna_ga._running.matched_results import checked_results, error_of_several, matched_results
@@ -20,6 +21,7 @@ from optuna_ga._running.outcome import (
     Outcome,
     Result,
     interrupts,
+    is_kept,
     keep,
     keep_stop,
     kept,
@@ -63,10 +65,12 @@ def evaluate_and_tell(
     outcomes = {trial.number: found for trial in trials if (found := kept(trial)) is not None}
     missing = [trial for trial in trials if trial.number not in outcomes]
     try:
-        outcomes.update(_evaluate(evaluate, missing, caught) if missing else {})
+        if missing:
+            _evaluate(evaluate, missing, outcomes, caught)
         _raise_if_lost(missing, outcomes, caught)
     except BaseException as interruption:
-        _advise(interruption, missing)
+        numbers = _numbers(missing)
+        _advise(interruption, [n for n in numbers if not is_kept(outcomes.get(n), caught)])
         raise
     _tell(study, trials, [outcomes[trial.number] for trial in trials], observers)
     errors = [uncaught(outcomes[trial.number], caught) for trial in trials]
@@ -87,22 +91,34 @@ def _raise_if_lost(
         raise errors[0]
 
 
-def _advise(interruption: BaseException, trials: Sequence[Trial]) -> None:
-    """Say how to go on after an interruption, in the log and in a note on it."""
-    numbers = ", ".join(str(trial.number) for trial in trials)
+def _advise(interruption: BaseException, numbers: Sequence[int]) -> None:
+    """Say how to go on after an interruption, in the log and in a note on it.
+
+    Args:
+        interruption: The interruption.
+        numbers: The numbers of the trials that the next run evaluates.
+    """
+    task = f"to evaluate {listed_trials(numbers)} and " if numbers else ""
     advice = (
-        f"The evaluation of the trials {numbers} was interrupted. They stay running, and the "
-        "results that have come are kept: run again to evaluate the others and to continue."
+        "The evaluation was interrupted. Results that have come are kept: run again "
+        f"{task}to continue."
     )
     _logger.warning(advice)
     if hasattr(interruption, "add_note"):  # Since Python 3.11.
         interruption.add_note(advice)
 
 
+def _numbers(trials: Sequence[Trial]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
 def _evaluate(
-    evaluate: Evaluate, trials: Sequence[Trial], caught: tuple[type[Exception], ...]
-) -> dict[int, Outcome]:
-    """Return each trial's outcome by its number; keep on the trials what an iterator yields.
+    evaluate: Evaluate,
+    trials: Sequence[Trial],
+    outcomes: dict[int, Outcome],
+    caught: tuple[type[Exception], ...],
+) -> None:
+    """Add each trial's outcome by its number; keep on the trials what an iterator yields.
 
     An exception of `evaluate` is the result of every trial.
 
@@ -110,23 +126,23 @@ def _evaluate(
         BaseException: Whatever interrupts `evaluate`.
         TypeError: If `evaluate` takes its list for a trial.
     """
-    outcomes: dict[int, Outcome] = {}
     given = list(trials)  # A copy, since `evaluate` may change its list.
     try:
         results = evaluate(given)
         # An interruption ends the iterator, which cancels trials that wait in an executor.
         with closing(matched_results(trials, checked_results(results, trials))) as matched:
             for trial, result in matched:
-                outcome = outcomes[trial.number] = outcome_of(trial, result)
+                outcome = outcome_of(trial, result)
                 if isinstance(results, Iterator):
                     keep(trial, outcome, caught)
+                outcomes[trial.number] = outcome
     except Exception as error:
         if interrupts(error):
             raise
         if isinstance(error, AttributeError) and error.obj is given:
             raise TypeError(f"{OBJECTIVE_GIVEN}; see the error above.") from error
-        return {trial.number: outcome_of(trial, error_of_several(error)) for trial in trials}
-    return outcomes
+        common = error_of_several(error)
+        outcomes.update({trial.number: outcome_of(trial, common) for trial in trials})
 
 
 def _tell(
@@ -157,10 +173,10 @@ def _tell_quietly(study: Study, trials: Sequence[Trial], outcomes: Sequence[Outc
         except Exception as error:
             if not is_storage_error(error):
                 continue  # The sampler's; the trial is told even so.
-            numbers = ", ".join(str(one.number) for one in trials[position:])
+            lost = listed_trials(_numbers(trials[position:]))
             _logger.warning(
-                f"The results of the trials {numbers} are lost, since the storage raised "
-                f"{text_of(error, repr)}. They stay running: run again to evaluate them."
+                f"Results are lost, since the storage raised {text_of(error, repr)}: run again to "
+                f"evaluate {lost}."
             )
             return
 

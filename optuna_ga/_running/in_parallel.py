@@ -18,7 +18,7 @@ from uuid import uuid4
 from optuna import Trial
 from optuna.study import Study
 
-from optuna_ga._checks import check_callable, shown
+from optuna_ga._checks import check_callable, kind_of, shown
 from optuna_ga._optuna_internals import in_memory, packed, trial_id
 from optuna_ga._running.futures import as_they_end, cancel, wait_for_a_worker
 from optuna_ga._running.outcome import NoResult
@@ -119,8 +119,8 @@ class InParallel:
         if in_memory(study):
             raise ValueError(
                 "`executor` must be a `ThreadPoolExecutor`, since the study is in memory, where "
-                f"other processes cannot reach it, but a {type(self._executor).__name__} was "
-                "given. Give the study a storage that they can reach: a database or a journal."
+                f"other processes cannot reach it, but {kind_of(self._executor)} was given. "
+                "Give the study a storage that they can reach: a database or a journal."
             )
         self._remote_of(study)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna import Trial, TrialPruned
 
-from optuna_ga._checks import shown
+from optuna_ga._checks import kind_of, listed_trials, shown
 from optuna_ga._running.outcome import interrupts, plain
 
 
@@ -24,7 +24,7 @@ def checked_results(results: Any, trials: Sequence[Trial]) -> Iterable[Any]:
     if not isinstance(results, Sequence) or isinstance(results, (str, bytes, bytearray)):
         raise TypeError(
             "`evaluate` must return a sequence or an iterator with one result for each trial, "
-            f"but it returned a {type(results).__name__}: {shown(results)}."
+            f"but it returned {kind_of(results)}: {shown(results)}."
         )
     if len(results) != len(trials):
         raise _miscounted(trials, f"returned {len(results)}")
@@ -82,10 +82,10 @@ def _paired(result: Any) -> tuple[Trial, Any] | None:
 
 
 def _miscounted(trials: Sequence[Trial], found: str) -> ValueError:
-    numbers = ", ".join(str(trial.number) for trial in trials)
+    numbers = listed_trials([trial.number for trial in trials])
     return ValueError(
-        f"`evaluate` must return one result for each of the {len(trials)} trials {numbers}, but "
-        f"it {found}."
+        f"`evaluate` must return one result for each trial, {len(trials)} for {numbers}, but it "
+        f"{found}."
     )
 
 

@@ -87,8 +87,9 @@ def outcome_of(trial: Trial, result: Result | NoResult) -> Outcome:
     values = numbers(result)
     n_objectives = len(trial.study.directions)
     if len(values) != n_objectives:
+        must = "a number" if n_objectives == 1 else f"{n_objectives} numbers"
         error = TypeError(
-            f"`evaluate` must return {n_objectives} number(s), an exception or None for trial "
+            f"`evaluate` must return {must}, an exception or None for trial "
             f"{trial.number}, but it returned {shown(result)}."
         )
         return Outcome(TrialState.FAIL, reason=str(error), error=error)
@@ -149,6 +150,13 @@ def uncaught(outcome: Outcome, caught: tuple[type[Exception], ...]) -> BaseExcep
     return None if isinstance(outcome.error, caught) else outcome.error
 
 
+def is_kept(outcome: Outcome | None, caught: tuple[type[Exception], ...]) -> bool:
+    """Return whether `keep` writes an outcome: it is a result that does not end the search."""
+    if outcome is None or not outcome.state.is_finished():
+        return False
+    return uncaught(outcome, caught) is None
+
+
 def keep(trial: Trial, outcome: Outcome, caught: tuple[type[Exception], ...]) -> None:
     """Write the outcome, if it has one, on a trial that stays running for now.
 
@@ -158,7 +166,7 @@ def keep(trial: Trial, outcome: Outcome, caught: tuple[type[Exception], ...]) ->
     Raises:
         AnotherCallError: If the trial has finished.
     """
-    if not outcome.state.is_finished() or uncaught(outcome, caught) is not None:
+    if not is_kept(outcome, caught):
         return
     keep_stop(trial)
     values = [repr(value) for value in outcome.values or ()]  # JSON knows no infinity.

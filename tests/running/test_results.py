@@ -260,7 +260,7 @@ def test_pairs_may_come_in_any_order() -> None:
 def test_the_wrong_number_of_pairs_fails_the_generation(numbers: list[int]) -> None:
     """Results that are missing or come twice may all be mistaken."""
     study = random_study()
-    with pytest.raises(ValueError, match=r"one result for each of the 3 trials 0, 1, 2"):
+    with pytest.raises(ValueError, match=r"one result for each trial, 3 for trials 0, 1, 2,"):
         optimize_generations(
             study, lambda trials: iter([(trials[n], 1.0) for n in numbers]), 1, population_size=3
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -21,6 +23,7 @@ from optuna.pruners import ThresholdPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, InParallel, optimize_generations
+from tests.logs import messages_of
 from tests.processes import exit_codes
 from tests.running.evaluations import (
     COMPLETE,
@@ -327,6 +330,41 @@ def listed(objective: Callable[[Trial], float]) -> Callable[[list[Trial]], Any]:
 
 
 EVALUATIONS = [mapped, in_a_thread, listed]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "named"),
+    [(mapped, "trials 6, 7"), (in_a_thread, "trial 6"), (listed, "trial 6")],
+)
+def test_an_interruption_names_the_trials_that_are_evaluated_again(
+    evaluation: Callable[..., Any], named: str
+) -> None:
+    """Those are what the next run calls the objective with, and no other."""
+    objective = Interrupted(lambda trial: None)
+    study = optuna.create_study(sampler=of_four())
+    with (
+        messages_of("optuna.generations", logging.WARNING) as messages,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        optimize_generations(study, evaluation(objective), 2)
+    assert [f"to evaluate {named} and to continue" in message for message in messages] == [True]
+
+    n_calls = len(objective.calls)
+    optimize_generations(study, mapped(objective), 2)
+    assert objective.calls[n_calls:] == [int(number) for number in re.findall("[0-9]+", named)]
+
+
+def test_an_interruption_names_a_trial_whose_error_is_to_end_the_search() -> None:
+    """It is evaluated again, too, since its error is not kept."""
+    objective = Interrupted(raise_a_bug)
+    study = optuna.create_study(sampler=of_four())
+    with (
+        messages_of("optuna.generations", logging.WARNING) as messages,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        optimize_generations(study, mapped(objective), 2)
+
+    assert "to evaluate trials 5, 6, 7 and" in messages[0]
 
 
 @pytest.mark.parametrize("evaluation", EVALUATIONS)

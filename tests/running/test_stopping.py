@@ -212,5 +212,6 @@ def test_results_that_cannot_be_told_are_named(caplog: pytest.LogCaptureFixture)
         )
     logger.removeHandler(caplog.handler)
 
-    assert "The results of the trials 2, 3 are lost" in caplog.text
+    assert "away" in caplog.text
+    assert "run again to evaluate trials 2, 3." in caplog.text
     assert [state.name for state in states(study)] == ["COMPLETE"] * 2 + ["RUNNING"] * 2
