@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import closing, suppress
 from typing import Any
 
@@ -103,6 +104,12 @@ def _advise(interruption: BaseException, numbers: Sequence[int]) -> None:
         "The evaluation was interrupted. Results that have come are kept: run again "
         f"{task}to continue."
     )
+    if isinstance(interruption, BrokenExecutor):
+        number = numbers[0] if len(numbers) == 1 else "number"
+        advice += (
+            " A trial that ends its worker process each time can be failed by "
+            f"`study.tell({number}, state=TrialState.FAIL)`; then the next run continues."
+        )
     _logger.warning(advice)
     if hasattr(interruption, "add_note"):  # Since Python 3.11.
         interruption.add_note(advice)

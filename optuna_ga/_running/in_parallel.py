@@ -31,9 +31,9 @@ from optuna_ga._running.remote_objective import (
     evaluate,
     evaluation_of,
 )
+from optuna_ga._running.rounds import Rounds
 from optuna_ga._running.with_driver import forks_that_end
 
-_MAX_VAIN_RESTARTS = 3  # New executors in a row that return no result.
 # Its workers share no memory, though it is a ThreadPoolExecutor. Since Python 3.14.
 _INTERPRETERS: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", ())
 
@@ -86,8 +86,10 @@ class InParallel:
         executor: A `concurrent.futures.Executor`, such as a `ProcessPoolExecutor`, the executor of
             a Dask client (`client.get_executor()`) or of mpi4py. It stays open. Or a function
             that returns a new executor, such as `lambda: ProcessPoolExecutor(8)`. Trials that an
-            executor gave up are evaluated by a new one; if three in a row return no result, the
-            error is raised. The executor ends when `optimize_generations` ends.
+            executor gave up are evaluated by a new one. A trial during which two broke is then
+            evaluated alone; if it breaks two more, an error names it once the other trials are
+            done. If seven new executors in a row return no result, the error is raised. The
+            executor ends when `optimize_generations` ends.
 
     Raises:
         TypeError: If an argument has the wrong type. From `optimize_generations`, before it asks
@@ -198,25 +200,21 @@ class InParallel:
             return self._executor.submit(function, *arguments)
 
     def _results(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
-        """Yield trials and results as they come; give lost trials to a new executor, if any."""
-        n_vain = 0
-        while trials:
-            lost: list[tuple[Trial, NoResult]] = []
-            executor = self._executor
-            with self._used(), closing(self._completed(trials)) as completed:
+        """Yield trials and results as they come; give lost trials to new executors, if any."""
+        rounds = Rounds(trials, has_more=self._make is not None)
+        while rounds.waiting:
+            executor, together = self._executor, rounds.start()
+            lost: dict[int, NoResult] = {}
+            with self._used(), closing(self._completed(together)) as completed:
                 for trial, result in completed:
                     if isinstance(result, NoResult):
-                        lost.append((trial, result))
+                        lost[trial.number] = result
                     else:
+                        del rounds.waiting[trial.number]
                         yield trial, result
-            n_vain = n_vain + 1 if len(lost) == len(trials) else 0
-            ended = any(not isinstance(result.error, Exception) for _, result in lost)
-            if self._make is None or ended or n_vain > _MAX_VAIN_RESTARTS:
-                yield from lost
-                return
-            if lost:
+            if lost and self._make is not None:
                 self._end(executor)
-            trials = [trial for trial, _ in lost]
+            yield from rounds.end(executor, together, lost)
 
     def _completed(self, trials: Sequence[Trial]) -> Generator[tuple[Trial, Any], None, None]:
         """Start the trials and yield results as they come; start no further one if interrupted."""

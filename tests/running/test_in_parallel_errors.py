@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import (
+    BrokenExecutor,
     CancelledError,
     Executor,
     Future,
@@ -29,6 +31,7 @@ from optuna.storages import InMemoryStorage
 
 from optuna_ga import InParallel, optimize_generations
 from optuna_ga._running.futures import as_they_end
+from tests.logs import messages_of
 from tests.processes import FRESH
 from tests.running.evaluations import (
     COMPLETE,
@@ -180,13 +183,99 @@ def dying_once_in_trial_two(trial: Trial) -> float:
 
 
 def test_a_new_executor_takes_over_from_a_broken_one(tmp_path: Path) -> None:
-    """A function that makes executors lets the driver go on by itself."""
+    """A function that makes executors lets the driver go on by itself; the log says so."""
     study = journal(tmp_path)
     parallel = InParallel(dying_once_in_trial_two, one_process)
-    optimize_generations(study, parallel, 3)
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        optimize_generations(study, parallel, 3)
 
     assert study.user_attrs["died"]
     assert story(study) == story(run(of_four(), 12))
+    (message,) = messages
+    assert "left trials 2, 3 without a result: BrokenProcessPool(" in message
+
+
+class Deadly:
+    """An objective that kills its worker in some trials, and keeps a count of its calls.
+
+    Args:
+        folder: The folder for the counts.
+        deadly: The numbers of the trials.
+    """
+
+    def __init__(self, folder: Path, *deadly: int) -> None:
+        self._folder = folder
+        self._deadly = deadly
+
+    def __call__(self, trial: Trial) -> float:
+        value = sphere(trial)
+        with (self._folder / str(trial.number)).open("a") as file:
+            file.write(".")
+        if trial.number in self._deadly:
+            time.sleep(0.1)  # Its neighbour has begun.
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trial.number in range(4):
+            time.sleep(0.3)
+        return value
+
+    def calls(self, number: int) -> int:
+        """Return how often a trial was evaluated."""
+        return len((self._folder / str(number)).read_text())
+
+
+def failing_in(*numbers: int) -> Callable[[Trial], float]:
+    """Return an objective that fails in some trials."""
+
+    def objective(trial: Trial) -> float:
+        value = sphere(trial)
+        if trial.number in numbers:
+            raise MemoryError
+        return value
+
+    return objective
+
+
+def two_processes() -> ProcessPoolExecutor:
+    """Return two worker processes."""
+    return ProcessPoolExecutor(2, FRESH)
+
+
+@pytest.mark.parametrize("deadly", [(2,), (1, 2)])
+def test_a_trial_that_kills_its_worker_each_time_is_found(
+    tmp_path: Path, deadly: tuple[int, ...]
+) -> None:
+    """All others have their results; once it is failed, the study is as if it had raised."""
+    study, objective = journal(tmp_path), Deadly(tmp_path, *deadly)
+    with (
+        messages_of("optuna.generations", logging.WARNING) as messages,
+        pytest.raises(BrokenExecutor, match=f"Trial {deadly[0]} broke 4 executors, the last 2"),
+    ):
+        optimize_generations(study, InParallel(objective, two_processes), 3)
+    named = f"trial {deadly[0]}" if len(deadly) == 1 else "trials 1, 2"
+    assert f"run again to evaluate {named} and to continue" in messages[-1]
+    assert [objective.calls(number) for number in deadly] == [4] * len(deadly)
+
+    for number in deadly:
+        study.tell(number, state=FAIL)
+    optimize_generations(study, InParallel(objective, two_processes), 3)
+    whole = run(of_four(), 0)
+    whole.optimize(failing_in(*deadly), n_trials=12, catch=MemoryError)
+    assert story(study) == story(whole)
+    assert max(objective.calls(number) for number in {0, 1, 2, 3}.difference(deadly)) <= 3
+    assert [objective.calls(number) for number in range(4, 12)] == [1] * 8
+
+
+def test_a_trial_that_kills_its_worker_each_time_is_named_at_each_run(tmp_path: Path) -> None:
+    """The next run evaluates nothing but this trial."""
+    study, objective = journal(tmp_path), Deadly(tmp_path, 1)
+    for n_calls in (4, 8):
+        with pytest.raises(BrokenExecutor, match="Trial 1 broke 4 executors") as caught:
+            optimize_generations(study, InParallel(objective, one_process), 3)
+        notes = getattr(caught.value, "__notes__", ["study.tell(1, "])  # From Python 3.11 on.
+        assert "study.tell(1, " in notes[-1]
+        assert objective.calls(1) == n_calls
+
+    assert [objective.calls(number) for number in (0, 2, 3)] == [1] * 3
 
 
 def one_process() -> ProcessPoolExecutor:
@@ -281,7 +370,7 @@ class Cancelling(Executor):
 
 
 def test_executors_that_fail_again_and_again_end_the_run(tmp_path: Path) -> None:
-    """After three in vain the error is raised, and the trials stay running."""
+    """After seven in vain the error is raised, and the trials stay running."""
     study, made = journal(tmp_path), []
 
     def make() -> Executor:
@@ -291,7 +380,7 @@ def test_executors_that_fail_again_and_again_end_the_run(tmp_path: Path) -> None
     with pytest.raises(CancelledError):
         optimize_generations(study, InParallel(sphere, make), 2, catch=Exception)
     assert states(study) == [RUNNING] * 4
-    assert len(made) == 4
+    assert len(made) == 8
 
 
 def test_a_closed_executor_leaves_the_trials_to_another(tmp_path: Path) -> None:
