@@ -11,10 +11,13 @@ import optuna
 
 @contextmanager
 def messages_of(name: str, level: int) -> Iterator[list[str]]:
-    """Collect what a logger says from a level on, whatever Optuna's verbosity is."""
+    """Collect what a logger says from a level on, whatever Optuna's verbosity is.
+
+    Messages come with the tracebacks of their errors.
+    """
     messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(handler.format(record))  # type: ignore[method-assign]
     logger = optuna.logging.get_logger(name)
     before = logger.level
     logger.setLevel(level)  # Setting the attribute would leave a cached answer.

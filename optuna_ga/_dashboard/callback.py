@@ -159,10 +159,12 @@ class DashboardReport:
             warned, self._warned = self._warned, True
         if warned:
             return
-        hint = ""
-        if isinstance(error, ImportError):
-            hint = ' Run `pip install -e ".[dashboard]"`.'
-        _logger.warning(f"The report for optuna-dashboard is incomplete: {error!r}.{hint}")
+        known = isinstance(error, ImportError)
+        hint = ' Run `pip install -e ".[dashboard]"`.' if known else ""
+        _logger.warning(
+            f"The report for optuna-dashboard is incomplete: {error!r}.{hint}",
+            exc_info=None if known else error,
+        )
 
 
 def _population_size(study: Study) -> int | None:

@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState
 
-from optuna_ga._checks import check_callable, check_int
+from optuna_ga._checks import check_callable, check_int, shown
 from optuna_ga._optuna_internals import only_direction
 from optuna_ga._population.fitness import fittest, loss_of
 
@@ -122,14 +122,23 @@ def _repeated(
     """Return the trial after one more repeat, whose trial has the given number."""
     name = f"Repeat {number} of trial {before.trial.number}"
     try:
-        value = float(objective(_RepeatTrial(study, before.trial.params, number)))
+        value = _as_number(objective(_RepeatTrial(study, before.trial.params, number)))
         if math.isnan(value):
             raise ValueError("The objective returned NaN.")
     except Exception as error:
-        _logger.warning(f"{name} failed: {error!r}")
+        _logger.warning(f"{name} failed: {error!r}", exc_info=error)
         return replace(before, errors=(*before.errors, error))
     _logger.info(f"{name} finished with value {value}.")
     return replace(before, values=(*before.values, value))
+
+
+def _as_number(result: Any) -> float:
+    try:
+        return float(result)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`objective` must return a number, but it returned {shown(result)}."
+        ) from error
 
 
 class _RepeatTrial(FixedTrial):

@@ -165,7 +165,9 @@ def _tell(
             keep_stop(trials[-1])  # The last to be told, should this process be killed meanwhile.
             finished = tell(study, trial, outcome)
             n_told += 1
-            _log(study, finished, outcome)
+            # An error of several trials is shown in full once.
+            is_known = any(other.error is outcome.error for other in outcomes[: n_told - 1])
+            _log(study, finished, outcome, None if is_known else outcome.error)
             for observe in observers:
                 observe(study, finished)
     finally:  # Even if an observer raises or the user interrupts, no result is lost.
@@ -188,7 +190,8 @@ def _tell_quietly(study: Study, trials: Sequence[Trial], outcomes: Sequence[Outc
             return
 
 
-def _log(study: Study, trial: FrozenTrial, outcome: Outcome) -> None:
+def _log(study: Study, trial: FrozenTrial, outcome: Outcome, error: BaseException | None) -> None:
+    """Log a trial's outcome; the error is shown with its traceback."""
     if outcome.state == TrialState.COMPLETE:
         if _logger.isEnabledFor(logging.INFO):  # Looking for the best trial may take a query.
             _logger.info(_completed(study, trial))
@@ -196,7 +199,8 @@ def _log(study: Study, trial: FrozenTrial, outcome: Outcome) -> None:
         _logger.info(f"Trial {trial.number} pruned. {outcome.reason}")
     else:
         _logger.warning(
-            f"Trial {trial.number} failed with parameters {trial.params}: {outcome.reason}"
+            f"Trial {trial.number} failed with parameters {trial.params}: {outcome.reason}",
+            exc_info=error,
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from optuna.trial import BaseTrial, FrozenTrial
 from scipy import stats
 
 from optuna_ga import recheck_best
+from tests.logs import messages_of
 from tests.studies import added, failed, pruned, run, story, study_with
 
 LUCKY = [added(0.0, x=0.9), added(1.0, x=0.5), added(2.0, x=0.1), added(3.0, x=0.3)]
@@ -250,6 +253,29 @@ def test_a_repeat_that_fails_costs_no_other(failure: Exception | str | float | N
     assert [checked.values for checked in rechecked] == [(0.1, 0.1), (0.5,), ()]
     assert [len(checked.errors) for checked in rechecked] == [0, 1, 2]
     assert math.isnan(rechecked[2].mean)
+
+
+def test_a_repeat_that_raises_is_logged_with_its_traceback() -> None:
+    """It shows the line of the objective."""
+
+    def raises(trial: BaseTrial) -> float:
+        raise MemoryError("no")
+
+    with (
+        messages_of("optuna.recheck", logging.WARNING) as messages,
+        pytest.raises(MemoryError),
+    ):
+        recheck_best(study_with(*LUCKY), raises, n_best=1, n_repeats=1)
+
+    assert 'raise MemoryError("no")' in messages[0]
+
+
+@pytest.mark.parametrize("value", [None, "word", [1.0, 2.0]])
+def test_what_is_no_number_is_named(value: Any) -> None:
+    """The error has the rule and what came instead."""
+    words = f"`objective` must return a number, but it returned {value!r}."
+    with pytest.raises(TypeError, match=re.escape(words)):
+        recheck_best(study_with(*LUCKY), lambda trial: value)
 
 
 def test_a_repeat_has_a_study_that_it_cannot_change() -> None:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -119,6 +120,17 @@ def test_an_error_says_where_it_was_raised(processes: Executor, tmp_path: Path) 
 
     notes = getattr(caught.value, "__notes__", ["in ending_in_every_way"])  # From Python 3.11 on.
     assert "in ending_in_every_way" in notes[0]
+
+
+def test_a_caught_error_is_logged_with_its_traceback(executor: Executor, tmp_path: Path) -> None:
+    """It shows the line of the objective, wherever this ran."""
+    study = journal(tmp_path)
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        optimize_generations(study, InParallel(ending_in_every_way, executor), 1, catch=OSError)
+
+    if sys.version_info >= (3, 11) or isinstance(executor, ThreadPoolExecutor):
+        assert 'raise OSError("no space left")' in messages[0]
+    assert messages[0].startswith("Trial 0 failed with parameters")
 
 
 def test_an_error_of_one_trial_costs_no_other(executor: Executor, tmp_path: Path) -> None:

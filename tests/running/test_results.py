@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 
 from optuna_ga import optimize_generations
+from tests.logs import messages_of
 from tests.running.evaluations import (
     COMPLETE,
     FAIL,
@@ -126,6 +128,32 @@ def test_an_error_of_the_evaluation_fails_the_generation(catch: Any) -> None:
     with pytest.raises(ValueError, match="halt"):
         optimize_generations(study, evaluate, 4, population_size=3, catch=catch)
     assert states(study) == [COMPLETE] * 3 + [FAIL] * 3
+
+
+def test_a_caught_error_of_a_map_is_logged_with_its_traceback() -> None:
+    """It shows the line that raised it."""
+
+    def raises(trial: Trial) -> float:
+        raise ValueError(f"halt {trial.number}")
+
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        optimize_generations(
+            random_study(), lambda ts: map(raises, ts), 1, population_size=2, catch=ValueError
+        )
+
+    assert ['raise ValueError(f"halt {trial.number}")' in text for text in messages] == [True] * 2
+
+
+def test_an_error_of_the_evaluation_is_logged_with_one_traceback() -> None:
+    """The trials that share it are logged by a line each."""
+
+    def raises(trials: list[Trial]) -> list[float]:
+        raise ValueError("halt")
+
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        optimize_generations(random_study(), raises, 1, population_size=3, catch=ValueError)
+
+    assert [text.count("Traceback") for text in messages] == [1, 0, 0]
 
 
 def test_a_caught_error_of_the_evaluation_ends_nothing() -> None:
