@@ -19,6 +19,12 @@ from optuna_ga._population.draws import trial_draws
 from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import CHECKPOINT
 
+HOW_TO_SAVE = (
+    "Call `Checkpoints.save(trial, state)` in the objective, give a trainer's objective "
+    f"`checkpoints=Checkpoints()`, or set the attribute `{CHECKPOINT}` if you keep states "
+    "otherwise."
+)
+
 _logger = optuna.logging.get_logger("optuna.checkpoints")
 
 
@@ -73,6 +79,5 @@ class ContinuingBreeder(PaperBreeder):
             _logger.warning(
                 f"Trial {number} trains from scratch with random parameters, and so will all "
                 f"later trials: none of the {len(complete)} complete trials has saved a state. "
-                "Call `Checkpoints.save(trial, state)` in the objective, or set the attribute "
-                f"`{CHECKPOINT}` if you keep states by other means."
+                f"{HOW_TO_SAVE}"
             )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna import Trial
 
-from optuna_ga import InParallel, best_of_final_generation, parent_to_continue, replay
+from optuna_ga import InParallel, best_of_final_generation, parent_to_continue, replay, schedule_of
 from tests.studies import story
 from tests.training.walks import one_by_one, walk
 
@@ -54,6 +54,38 @@ def test_a_repeat_that_diverges_ends_there() -> None:
     ended = replay(study, 23, one_by_one(diverging), 2)
     assert [trial.value for trial in ended] == [study.trials[23].value, math.inf]
     assert ended[1].number == 3
+
+
+def stateless(trial: Trial) -> float:
+    """Return a value, and save no state."""
+    return trial.suggest_float("step", -1.0, 1.0)
+
+
+@pytest.mark.parametrize("n_repeats", [1, 3])
+def test_a_replay_that_saves_no_state_is_an_error(n_repeats: int) -> None:
+    """Its trials would be those of the first segment; the error says what the search says."""
+    study, _ = walk()
+    n_segments = len(schedule_of(study, 23))
+    with pytest.raises(ValueError) as caught:
+        replay(study, 23, one_by_one(stateless), n_repeats)
+
+    assert f"after segment 1 of {n_segments} none of the {n_repeats} complete" in str(caught.value)
+    assert "has saved a state. Call `Checkpoints.save(trial, state)`" in str(caught.value)
+
+
+def test_a_schedule_of_one_segment_needs_no_state() -> None:
+    """Nothing continues it."""
+    study, _ = walk()
+    ended = replay(study, 2, one_by_one(stateless), 2)
+
+    assert [trial.value for trial in ended] == [study.trials[2].params["step"]] * 2
+
+
+def test_repeats_that_all_diverge_at_once_end_there() -> None:
+    """They have no state that is worth keeping."""
+    ended = replay(walk()[0], 23, one_by_one(lambda trial: math.inf), 2)
+
+    assert [trial.number for trial in ended] == [0, 1]
 
 
 def test_an_error_in_a_replay_is_passed_on() -> None:
