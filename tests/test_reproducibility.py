@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import pickle
 import random
@@ -14,10 +15,12 @@ from collections.abc import Callable
 import optuna
 import pytest
 from optuna import Study, Trial
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 
 from optuna_ga import GASampler
+from tests.logs import messages_of
 from tests.studies import (
     Objective,
     OpenDatabase,
@@ -112,6 +115,32 @@ def test_a_resumed_search_equals_an_uninterrupted_one(
         study.optimize(sphere, n_trials=end - len(study.trials))
 
     assert story(run(of_four(elitism=elitism), 16)) == story(study)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_warned"),
+    [
+        (of_four(), GASampler(4, seed=1), True),
+        (of_four(), GASampler(5, seed=0), True),
+        (GASampler.adaptive(4, seed=0), GASampler.adaptive(4), True),
+        (of_four(), of_four(), False),
+        (GASampler(4), GASampler(4), False),
+        (of_four(), GASampler.adaptive(4, seed=0), False),
+        (RandomSampler(), of_four(), False),
+        (of_four(record=False), GASampler(4, seed=1), False),
+    ],
+)
+def test_other_settings_are_warned_of_once(
+    first: BaseSampler, second: BaseSampler, is_warned: bool
+) -> None:
+    """The warning names both samplers; another kind of sampler is a choice."""
+    study = run(first, 6)
+    study.sampler = second
+    with messages_of("optuna.sampler", logging.WARNING) as messages:
+        study.optimize(sphere, n_trials=20)
+
+    assert len(messages) == is_warned
+    assert all(f"`{first!r}`" in text and f"`{second!r}`" in text for text in messages)
 
 
 def test_the_order_of_suggestions_does_not_matter() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -15,7 +17,10 @@ from optuna_ga._records import (
     record_population_size,
     record_sampler,
     record_unfinished,
+    shown_sampler,
 )
+
+_logger = optuna.logging.get_logger("optuna.sampler")
 
 
 class Recorder:
@@ -51,6 +56,8 @@ class Recorder:
             record_unfinished(study, trial, unfinished)
         # Another sampler may have run since: looked up once for each generation.
         if not self._has_sampler or trial.number % self._population_size == 0:
+            if not self._has_sampler:
+                _log_change(shown_sampler(study), repr(sampler))
             record_population_size(study, self._population_size)
             record_sampler(study, repr(sampler))
             self._has_sampler = True
@@ -68,3 +75,18 @@ class Recorder:
         if self._record:
             record_mutated(study, trial, self._breeder.mutated_at_end(study, trial))
         self._has_origin.pop(trial.number, None)
+
+
+def _log_change(before: str | None, now: str) -> None:
+    """Log that a study goes on with another sampler; warn if only settings differ.
+
+    Another kind of sampler is a choice, another seed may be an oversight.
+    """
+    if before is None or before == now:
+        return
+    same_kind = before.partition("(")[0] == now.partition("(")[0]
+    _logger.log(
+        logging.WARNING if same_kind else logging.INFO,
+        f"The study's trials came from `{before}`, and new ones come from `{now}`: the study is "
+        "not the one that either makes alone.",
+    )

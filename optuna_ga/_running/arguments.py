@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import optuna
 from optuna import Trial
 from optuna.study import Study
 
-from optuna_ga._checks import check_callable, check_population_size, shown
+from optuna_ga._checks import check_callable, check_population_size, kind_of, shown
 from optuna_ga._optuna_internals import free_sampler
+from optuna_ga._records import shown_sampler
+
+_logger = optuna.logging.get_logger("optuna.generations")
 
 OBJECTIVE_GIVEN = (
     "`evaluate` must take a list of trials; of an ordinary objective make "
@@ -77,15 +82,31 @@ def functions(callbacks: object) -> tuple[Callable[..., Any], ...]:
 def generation_size_of(study: Study, given: int | None) -> int:
     """Return the given population size, or that of the study's sampler.
 
+    It is logged if another kind of sampler is recorded as the one that the trials came from.
+
     Raises:
         TypeError: If it is not an integer.
         ValueError: If it is out of range, or neither given nor known.
     """
-    if given is None:
-        given = getattr(free_sampler(study), "population_size", None)
-    if given is None:
-        raise ValueError(
-            "`population_size` must be given, because the study's sampler, a "
-            f"{type(study.sampler).__name__}, has none."
+    sampler, recorded = free_sampler(study), shown_sampler(study)
+    hint = ""
+    if recorded is not None and not _makes_a_kind_of(sampler, recorded):
+        hint = (
+            f"The study's trials came from `{recorded}`. To continue with it, load the study "
+            "with it as `sampler=`."
         )
-    return check_population_size(given, minimum=1)
+    if given is None:
+        given = getattr(sampler, "population_size", None)
+    if given is None:
+        words = "`population_size` must be given, because the study's sampler, "
+        raise ValueError(f"{words}{kind_of(sampler)}, has none. {hint}".rstrip())
+    size = check_population_size(given, minimum=1)
+    if hint:
+        _logger.warning(f"New trials come from {kind_of(sampler)}. {hint}")
+    return size
+
+
+def _makes_a_kind_of(sampler: object, call: str) -> bool:
+    """Return whether a recorded call, by its name, makes a sampler of this one's class."""
+    name = re.split(r"[.(]", call)[0]
+    return any(kind.__name__ == name for kind in type(sampler).__mro__)

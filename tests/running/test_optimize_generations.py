@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from optuna_ga import best_of_final_generation, optimize_generations
+from tests.logs import messages_of
 from tests.running.evaluations import (
     COMPLETE,
     FAIL,
@@ -102,6 +104,43 @@ def test_each_generation_is_one_call(size: int) -> None:
     optimize_generations(random_study(), evaluate, 4, population_size=size)
 
     assert evaluate.calls == [list(range(i * size, i * size + size)) for i in range(4)]
+
+
+def test_a_study_without_its_sampler_is_refused_by_the_name_of_its_sampler() -> None:
+    """A study that is loaded without `sampler=` has Optuna's default."""
+    study = run(of_four(), 8)
+    study.sampler = TPESampler(seed=0)
+    with pytest.raises(ValueError) as caught:
+        optimize_generations(study, spheres, 3)
+
+    assert "the study's sampler, a TPESampler, has none" in str(caught.value)
+    assert f"came from `{of_four()!r}`" in str(caught.value)
+    assert "as `sampler=`" in str(caught.value)
+    assert len(study.trials) == 8
+
+
+@pytest.mark.parametrize("sampler", [TPESampler(seed=0), NSGAIISampler(population_size=4, seed=0)])
+def test_another_sampler_than_the_recorded_is_warned_of_once(sampler: BaseSampler) -> None:
+    """The warning names both."""
+    study = run(of_four(), 8)
+    study.sampler = sampler
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        optimize_generations(study, spheres, 4, population_size=4)
+
+    (message,) = messages
+    assert f"New trials come from a {type(sampler).__name__}." in message
+    assert f"came from `{of_four()!r}`" in message
+
+
+@pytest.mark.parametrize("first", [of_four(), RandomSampler(seed=0)])
+def test_a_study_that_goes_on_with_a_ga_sampler_is_not_warned_of(first: BaseSampler) -> None:
+    """Trials of every sampler count."""
+    study = run(first, 8)
+    study.sampler = PartialFixedSampler({"x": 0.5}, of_four())
+    with messages_of("optuna.generations", logging.WARNING) as messages:
+        optimize_generations(study, spheres, 4)
+
+    assert messages == []
 
 
 def test_the_population_size_of_the_sampler_may_be_overruled() -> None:
