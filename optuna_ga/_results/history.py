@@ -12,11 +12,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._checks import check_population_size, check_study
+from optuna_ga._checks import check_population_size, check_study, kind_of
 from optuna_ga._optuna_internals import free_sampler
 from optuna_ga._population.fitness import loss_of, rank
 from optuna_ga._records import (
-    POPULATION_SIZE,
     shown_generation,
     shown_lost,
     shown_mutated,
@@ -144,8 +143,8 @@ def population_size_of(study: Study, given: int | None) -> int:
     recorded = shown_population_size(study)
     if recorded is None:
         raise ValueError(
-            f"`population_size` must be given, because the study has no valid `{POPULATION_SIZE}` "
-            f"and its sampler, a {type(study.sampler).__name__}, has no generations."
+            f"`population_size` must be given, because the study's sampler, {kind_of(sampler)}, "
+            "has no generations, and no GASampler has recorded any."
         )
     return recorded
 

@@ -11,7 +11,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.population_based_training import ContinuingBreeder
-from optuna_ga._checks import MAX_COUNT, check_int, shown
+from optuna_ga._checks import MAX_COUNT, check_int, kind_of, shown
 from optuna_ga._optuna_internals import free_sampler, only_direction, stored
 from optuna_ga._population.fitness import fittest
 from optuna_ga._records import (
@@ -148,13 +148,15 @@ def continuing_breeder(study: Study) -> ContinuingBreeder:
         ValueError: If the sampler is not `GASampler.population_based_training`.
     """
     sampler = free_sampler(study)
+    found = kind_of(sampler)
     if isinstance(sampler, GASampler):
         breeder = breeder_of(sampler, study)
         if isinstance(breeder, ContinuingBreeder):
             return breeder
+        found = f"`{sampler!r}`"
     raise ValueError(
         "The study's sampler must be `GASampler.population_based_training(...)`, because only its "
-        f"trials continue their parents, but the study has a {type(sampler).__name__}."
+        f"trials continue their parents, but the study has {found}."
     )
 
 
@@ -188,15 +190,15 @@ def _recorded_parent(
     """Return the parent that a trial continued, or None if it trained from scratch."""
     if shown_generation(child) is None:
         raise ValueError(
-            f"`trial` must have a lineage whose trials have the attributes `{GENERATION}` and "
-            f"`{PARENTS}`, but trial {child.number} has none: its sampler was not a GASampler, or "
-            "had `record=False`."
+            f"The trials of a lineage must have the attributes `{GENERATION}` and `{PARENTS}`, "
+            f"but trial {child.number} has none: its sampler was not a GASampler, or had "
+            "`record=False`."
         )
     parent = continued_parent(child, trials, direction)
     if parent is not None and CHECKPOINT not in parent.user_attrs:
         raise ValueError(
-            "`trial` must have a lineage whose trials continue each other, but trial "
-            f"{child.number} did not continue its parent {parent.number}, which saved no state: "
-            "its sampler was not `GASampler.population_based_training`."
+            f"The trials of a lineage must continue each other, but trial {child.number} did not "
+            f"continue its parent {parent.number}, which saved no state: its sampler was not "
+            "`GASampler.population_based_training`."
         )
     return parent

@@ -117,8 +117,10 @@ def test_an_unknown_population_size_must_be_given() -> None:
     """The error names the argument and the sampler that does not know."""
     study = run(RandomSampler(), 8)
 
-    with pytest.raises(ValueError, match=r"`population_size` must be given.*RandomSampler"):
+    words = r"`population_size` must be given.*RandomSampler"
+    with pytest.raises(ValueError, match=words) as caught:
         best_of_final_generation(study)
+    assert "ga_population_size" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [1, 0, -4])

@@ -357,6 +357,24 @@ def test_a_result_of_the_wrong_type_fails_the_trial(result: Any) -> None:
     assert values(study) == [[0.0], None, [2.0]]
 
 
+@pytest.mark.parametrize(
+    ("study", "rule"), [(random_study, "a number"), (several_objectives, "2 numbers")]
+)
+def test_an_error_about_a_result_counts_the_objectives(
+    study: Callable[[], optuna.Study], rule: str
+) -> None:
+    """It says how many numbers there must be."""
+    with pytest.raises(TypeError, match=f"must return {rule}, an exception or None for trial 0"):
+        after_results(study(), "abc")
+
+
+@pytest.mark.parametrize(("result", "kind"), [(5, "an int: 5"), ({}, "a dict: {}")])
+def test_an_error_about_results_names_their_type(result: Any, kind: str) -> None:
+    """With the right article."""
+    with pytest.raises(TypeError, match=f"but it returned {kind}."):
+        optimize_generations(random_study(), lambda trials: result, 1, population_size=2)
+
+
 def test_an_error_about_a_result_can_be_caught() -> None:
     """`catch` applies to the errors that `optimize_generations` itself raises about results."""
     study = after_results(random_study(), "abc", 1.0, catch=TypeError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import optuna
 import pytest
 from optuna import Study, Trial
 from optuna.pruners import ThresholdPruner
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import (
@@ -22,7 +23,7 @@ from optuna_ga import (
     parent_to_continue,
     schedule_of,
 )
-from tests.studies import added, failed, parents, pruned, run
+from tests.studies import added, failed, of_four, parents, pruned, run
 from tests.training.walks import Walk, one_by_one, sampler, walk
 
 COMPLETE = TrialState.COMPLETE
@@ -57,6 +58,16 @@ def test_a_value_is_that_of_all_steps_of_its_line() -> None:
     for trial in study.trials:
         steps = [one.params["step"] for one in line(study, trial)]
         assert trial.value == pytest.approx(abs(sum(steps) - 3.0), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("other", "shown"), [(of_four(), f"`{of_four()!r}`"), (RandomSampler(), "a RandomSampler")]
+)
+def test_another_sampler_is_shown(other: BaseSampler, shown: str) -> None:
+    """The settings of a GASampler tell it from one whose trials continue each other."""
+    study = optuna.create_study(sampler=other)
+    with pytest.raises(ValueError, match=re.escape(f"but the study has {shown}.")):
+        parent_to_continue(study.ask())
 
 
 def test_a_trial_that_is_not_recorded_continues_the_same_parent() -> None:

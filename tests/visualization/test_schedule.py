@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from optuna_ga import Checkpoints, best_of_final_generation, schedule_of
 from optuna_ga.visualization import plot_genes, plot_schedule
-from tests.studies import run, study_with
+from tests.studies import of_four, run, study_with
 from tests.training.walks import sampler, walk
 from tests.visualization.figures import trace
 
@@ -136,3 +136,11 @@ def test_arguments_are_checked(options: dict[str, Any], error: type[Exception]) 
         plot_schedule(walk(8)[0], **options)
     with pytest.raises(ValueError):
         plot_schedule(study_with())
+
+
+def test_a_study_without_schedules_is_named_without_arguments() -> None:
+    """The error says what the study's trials lack."""
+    with pytest.raises(ValueError, match="did not continue its parent") as caught:
+        plot_schedule(run(of_four(), 12))
+
+    assert "`trial`" not in str(caught.value)
