@@ -264,7 +264,8 @@ class InParallel:
             return self._objective
         if self._file is None:
             handle, path = mkstemp(prefix="optuna_ga_")
-            weakref.finalize(self, os.unlink, path)
+            # A forked worker may have collected its copy of this object first.
+            weakref.finalize(self, Path(path).unlink, missing_ok=True)
             os.close(handle)
             with Path(path).open("wb") as file:
                 pickle.dump(self._objective, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -22,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 
 import optuna
@@ -31,6 +33,7 @@ from optuna import Trial, TrialPruned
 from optuna.storages import InMemoryStorage
 
 from optuna_ga import InParallel, optimize_generations
+from optuna_ga._running import in_parallel
 from optuna_ga._running.futures import as_they_end
 from tests.logs import messages_of
 from tests.processes import FRESH
@@ -293,6 +296,23 @@ def test_a_trial_that_kills_its_worker_each_time_is_named_at_each_run(tmp_path: 
 def one_process() -> ProcessPoolExecutor:
     """Return one worker process."""
     return ProcessPoolExecutor(1, FRESH)
+
+
+def test_a_file_of_the_objective_may_be_gone_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forked worker that collects garbage removes it, too."""
+    monkeypatch.setattr(in_parallel, "mkstemp", partial(mkstemp, dir=tmp_path))
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    parallel = InParallel(sphere, one_process)
+    optimize_generations(journal(tmp_path), parallel, 1)
+    (file,) = tmp_path.glob("optuna_ga_*")
+    file.unlink()
+    del parallel
+    gc.collect()
+
+    assert raised == []
 
 
 def test_an_executor_of_a_function_ends_with_the_search(tmp_path: Path) -> None:
