@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from time import monotonic
 
+import optuna
 from optuna import Trial
 from optuna.study import Study
 from optuna.trial import TrialState
@@ -23,6 +24,8 @@ from optuna_ga._running.evaluate_and_tell import Callback, Evaluate, evaluate_an
 from optuna_ga._running.in_parallel import search_with
 from optuna_ga._running.outcome import interrupts
 from optuna_ga._running.progress_bar import advancing, progress_bar
+
+_logger = optuna.logging.get_logger("optuna.generations")
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _STARTED = (TrialState.RUNNING, *_FINISHED)
@@ -107,6 +110,11 @@ def optimize_generations(
     called = functions(callbacks)
     is_shown = check_bool("show_progress_bar", show_progress_bar)
     n_finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
+    if n_finished >= total and not running_trials(study):
+        _logger.info(
+            f"Nothing to evaluate: {n_generations} generations of {size} trials are the total, "
+            f"and {n_finished} trials have finished."
+        )
     with (
         search_with(evaluate, study),
         optimization_loop(study),

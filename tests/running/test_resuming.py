@@ -483,3 +483,16 @@ def test_a_kill_after_a_callback_has_added_a_trial_changes_nothing(
 def die_softly(*args: Any, **options: Any) -> None:
     """Stand in for a method of a process that ends there."""
     raise SystemExit
+
+
+def test_a_call_that_finds_nothing_to_do_says_so() -> None:
+    """A user may take the total of generations for further ones."""
+    study = optuna.create_study(sampler=of_four())
+    with messages_of("optuna.generations", logging.INFO) as messages:
+        optimize_generations(study, spheres, 2)
+        assert not any("Nothing to evaluate" in message for message in messages)
+        messages.clear()
+        optimize_generations(study, spheres, 2)
+
+    (message,) = messages
+    assert "2 generations of 4 trials are the total, and 8 trials have finished" in message
