@@ -29,6 +29,7 @@ from tests.breeding.samplers import (
     choice,
     model_free,
     of_every_kind,
+    tuned,
 )
 from tests.studies import bred, parents, run, sphere, story
 
@@ -294,3 +295,36 @@ def test_without_a_model_scipy_is_not_imported() -> None:
     ).stdout
 
     assert output == "False\n"
+
+
+def all_fresh() -> GASampler:
+    """Return a sampler all of whose genes are drawn afresh from generation 1 on."""
+    return tuned(model_free(4, seed=0), fresh_prob=1.0, fresh_choice_prob=1.0)
+
+
+def test_a_given_gene_is_not_recorded_as_mutated() -> None:
+    """The trial's other genes are."""
+    study = run(all_fresh(), 8)
+    study.enqueue_trial({"y": 0.25})
+    study.optimize(lambda trial: sum(trial.suggest_float(n, -1.0, 1.0) ** 2 for n in "xyz"), 1)
+
+    assert study.trials[7].user_attrs["ga_mutated"] == ["x", "y", "z"]
+    assert study.trials[8].user_attrs["ga_mutated"] == ["x", "z"]
+
+
+def branching(trial: Trial) -> float:
+    """Return a value of one of two numbers, each of a branch of its own."""
+    name = trial.suggest_categorical("branch", ["x", "y"])
+    return trial.suggest_float(name, 0.0, 1.0)
+
+
+def test_genes_of_another_branch_are_not_recorded_as_mutated() -> None:
+    """Though a child has a gene for every known parameter."""
+    study = optuna.create_study(sampler=all_fresh())
+    for branch in "xy" * 3:
+        study.enqueue_trial({"branch": branch})
+    study.optimize(branching, n_trials=18)
+
+    assert {trial.params["branch"] for trial in study.trials[6:]} == {"x", "y"}
+    for trial in study.trials[6:]:
+        assert trial.user_attrs["ga_mutated"] == sorted(trial.params)

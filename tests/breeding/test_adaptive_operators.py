@@ -12,9 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from optuna_ga._breeding import adaptive_operators
+from optuna_ga._breeding.adaptive_operators import express, plan
 from optuna_ga._breeding.adaptive_settings import MODELLED, Tuning
 from optuna_ga._breeding.many_choices import FreshChoices
 from optuna_ga._population.unit_scale import snapped_to_grid
@@ -210,3 +216,73 @@ def test_choices_come_from_parents(way: float) -> None:
 
     assert set(inherited) == {0.1, 0.5}
     assert set(fresh.round(6)) == {0.1, 0.3, 0.5, 0.7, 0.9}
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_pairs_of_parents_are_drawn_by_rank(n: int) -> None:
+    """With weights that fall with the logarithm of the rank.
+
+    A parent that is drawn twice has any other for its second, each as likely.
+    """
+    drawn = plan(40_000, n, MODELLED, np.random.default_rng(0))
+    falling = [math.log(n + 0.5) - math.log(rank) for rank in range(1, n + 1)]
+    weights = [weight / sum(falling) for weight in falling]
+    expected = [
+        [weights[i] * (weights[j] + weights[i] / (n - 1)) * (i != j) for j in range(n)]
+        for i in range(n)
+    ]
+    found = np.zeros((n, n))
+    np.add.at(found, (drawn.first, drawn.second), 1 / 40_000)
+
+    assert found == pytest.approx(np.array(expected), abs=0.01)
+
+
+def test_choices_come_from_either_of_two_parents_as_often() -> None:
+    """However much more often the fitter one is the first of the two."""
+    abc = CategoricalDistribution("abc")
+    genes, fresh = express(
+        plan(10_000, 2, MODELLED, np.random.default_rng(1)),
+        np.array([[0.5 / 3, 2.5 / 3]]),
+        lambda position: np.zeros(0),
+        [abc],
+        MODELLED,
+        [np.random.default_rng(2)],
+        {},
+    )
+
+    assert (genes[~fresh] == 0.5 / 3).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_draws_of_a_plan_are_independent() -> None:
+    """The operator, both parents, a step's size and a combination's spread tell no other."""
+    drawn = plan(20_000, 8, MODELLED, np.random.default_rng(0))
+    facts = np.array(
+        [
+            drawn.affine,
+            drawn.first,
+            (drawn.second - drawn.first) % 8,  # Which other parent it is tells the first.
+            np.log(drawn.steps),
+            np.log(drawn.weights.std(axis=1)),
+        ]
+    )
+    correlations = np.corrcoef(facts)
+    correlations[1, 2] = correlations[2, 1] = 0.0
+
+    assert correlations == pytest.approx(np.eye(5), abs=0.04)
+
+
+def test_one_parent_with_a_number_leaves_the_others_to_other_trials() -> None:
+    """Of two parents that lack it, a child has the number of a trial outside of the parents."""
+    tuning = replace(MODELLED, step_prob=0.0, fresh_prob=0.0)
+    genes, fresh = express(
+        plan(4_000, 4, tuning, np.random.default_rng(1)),
+        np.array([[math.nan, math.nan, math.nan, 0.2]]),
+        lambda position: np.array([0.2, 0.9, 0.9, 0.9]),
+        [FloatDistribution(0.0, 1.0)],
+        tuning,
+        [np.random.default_rng(2)],
+        {},
+    )
+
+    assert {*genes.ravel().round(9)} == {0.2, 0.9}
+    assert not fresh.any()

@@ -162,3 +162,26 @@ def test_a_range_that_varies_is_the_widest(limits: list[int], left: bool) -> Non
     trials = [(3, i % 2, limit) for i, limit in enumerate(limits)]
 
     assert (next_x(3, trials) == 3) == left
+
+
+X, Y = IntDistribution(0, 5), IntDistribution(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("running", "expected"),
+    [
+        ([{"x": 2}], {2}),  # It has yet to choose a `y`.
+        ([{"x": 2, "y": 0}], {2}),
+        ([{"x": 2, "y": 0}, {"x": 2}], {2}),
+        ([{"x": 2, "y": 0}, {"x": 2, "y": 1}], {1, 3}),
+    ],
+)
+def test_a_running_trial_counts_once_it_has_all_of_its_parameters(
+    running: list[dict[str, int]], expected: set[int]
+) -> None:
+    """Until then it may still become another point."""
+    tried, nothing, space = TriedValues(), point({}, {}), {"x": X, "y": Y}
+    tried.add(point({"x": 0, "y": 0}, space))
+    others = [point(part, {name: space[name] for name in part}) for part in running]
+
+    assert tried.unexhausted(2, nothing, "x", X, others, generator(0)) in expected

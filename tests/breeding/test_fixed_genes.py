@@ -215,3 +215,32 @@ def test_a_result_may_arrive_while_parents_are_chosen(monkeypatch: pytest.Monkey
 
     assert all(3 in parents(trial) or len(parents(trial)) == 2 for trial in study.trials[4:])
     assert any(3 in parents(trial) for trial in study.trials[4:])
+
+
+def last(trial: Trial) -> float:
+    """Return a value; the parameter that is enqueued is suggested last."""
+    return float(trial.suggest_int("m", 0, 3) + trial.suggest_int("n", 0, 2))
+
+
+@cheap
+@pytest.mark.parametrize("value", [None, "a", math.nan, math.inf, [1]])
+def test_an_invalid_enqueued_value_does_not_disturb_the_parameters_before_it(
+    make: Make, value: Any
+) -> None:
+    """The trial ends as with `RandomSampler`."""
+    ends = []
+    for sampler in (make(4, seed=0), RandomSampler(seed=0)):
+        study = run(sampler, 5, last)
+        attributes = {"fixed_params": {"n": value}}
+        study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attributes))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                study.optimize(last, n_trials=1)
+                error = ""
+            except Exception as raised:
+                error = type(raised).__name__
+        ends.append((study.trials[-1].state, error, "m" in study.trials[-1].params))
+
+    assert ends[0] == ends[1]
+    assert ends[0][2]

@@ -286,3 +286,26 @@ def test_with_several_objectives_there_is_one_stage() -> None:
     ]
 
     assert points(studies[0]) == points(studies[1])
+
+
+def sampler_of(prob: float, seed: int) -> GASampler:
+    """Return a sampler whose later stage takes the lowest point with some probability.
+
+    All other children are chosen by the model.
+    """
+    assert MODELLED.later is not None
+    return with_later(replace(MODELLED.later, quadratic_prob=prob, unscreened_prob=0.0), seed)
+
+
+def test_where_the_lowest_point_was_tried_a_child_has_parents_of_its_own() -> None:
+    """They are those that it would have without a quadratic model: of a step only one."""
+    trials = run(GASampler.adaptive(seed=0), 45, valley).trials
+    again = create_trial(value=9.0, params=lowest(trials), distributions=trials[0].distributions)
+    counts = set()
+    for seed in range(12):
+        found, expected = (next_of([*trials, again], sampler_of(p, seed)) for p in (1.0, 1e-9))
+        assert found.params == expected.params
+        assert parents(found) == parents(expected)
+        counts.add(len(parents(found)))
+
+    assert counts == {1, 8}

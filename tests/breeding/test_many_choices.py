@@ -237,3 +237,15 @@ def test_failed_trials_do_not_count_as_improvements() -> None:
         losses.add(rank_of)
 
     assert losses.stand_still(2)
+
+
+def test_children_that_a_model_chooses_need_no_choice_that_is_new() -> None:
+    """Only children that no model chooses have one whenever there is one left."""
+
+    def objective(trial: Trial) -> float:
+        return choice(trial, string.ascii_lowercase) / 26 + trial.suggest_float("x", 0.0, 1.0) ** 2
+
+    sampler = tuned(GASampler.adaptive(4, seed=0), unscreened_prob=0.0)
+    found = [trial.params["choice"] for trial in run(sampler, 24, objective).trials]
+
+    assert len({*found}) < 20

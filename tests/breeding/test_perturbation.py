@@ -54,3 +54,19 @@ def test_a_perturbed_choice_is_drawn_among_all() -> None:
     found = {perturbed(kinds, "a", u) for u in (0.1, 0.3, 0.6, 0.9)}
 
     assert found == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "less", "more"),
+    [
+        (IntDistribution(-50, 50), 0, -10, 10),
+        (IntDistribution(-50, 50), 30, 20, 40),
+        (IntDistribution(-100, -20), -60, -68, -52),
+        (IntDistribution(0, 200), 0, 0, 20),
+    ],
+)
+def test_an_integer_beside_negative_ones_is_a_tenth_of_the_range_less_or_more(
+    distribution: IntDistribution, value: int, less: int, more: int
+) -> None:
+    """So is 0, wherever the range begins."""
+    assert [perturbed(distribution, value, u) for u in (0.25, 0.75)] == [less, more]

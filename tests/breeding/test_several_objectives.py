@@ -317,3 +317,20 @@ def test_the_archive_of_a_long_search_is_bounded() -> None:
 
     parents: Any = study.trials[-1].user_attrs["ga_parents"]
     assert {0, 1} & set(parents)
+
+
+def bounded(trial: Trial) -> tuple[float, float]:
+    """Return two values, infeasible in half of the space."""
+    x, y = (trial.suggest_float(name, 0.0, 1.0) for name in "xy")
+    trial.set_constraint("c", 0.5 - x)
+    return x + y, 1.0 - x + y
+
+
+def test_a_low_wall_is_for_one_objective_alone() -> None:
+    """With several infeasible trials count as the worst, whatever its height would be."""
+    low, lower = (
+        run(tuned(GASampler.adaptive(4, seed=0), wall_ratio=ratio), 16, bounded, **TWO)
+        for ratio in (2.0, 1.0)
+    )
+
+    assert points(low) == points(lower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -11,10 +12,13 @@ import numpy as np
 import optuna
 import pytest
 from optuna import Trial, TrialPruned
+from optuna.distributions import IntDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler, optimize_generations
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.surrogate import Surrogate
 from tests.breeding.samplers import (
     KINDS,
     Make,
@@ -326,3 +330,37 @@ def test_values_are_tried_once_more_however_a_generation_is_evaluated() -> None:
 
     assert points(first) == points(second)
     assert len({*points(first)}) < 55
+
+
+N = IntDistribution(0, 999)
+
+
+def test_where_most_candidates_repeat_a_trial_a_model_also_sees_random_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the neighbours that steps reach only 499 is new, so that it has little choice there."""
+    rated: list[float] = []
+
+    def rating(
+        _: Surrogate, matrix: TrialMatrix, running: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        def rate(candidates: np.ndarray) -> np.ndarray:
+            rated.extend(candidates[:, 0].tolist())
+            return np.zeros(len(candidates))
+
+        return rate
+
+    monkeypatch.setattr(Surrogate, "rating", rating)
+    steps = {"step_prob": 1.0, "log_steps": (-9.0, -9.0), "fresh_prob": 0.0}
+    sampler = tuned(GASampler.adaptive(4, seed=0), unscreened_prob=0.0, **steps)
+    study = optuna.create_study(sampler=sampler)
+    tried = [n for n in range(480, 521) if n != 499]
+    study.add_trials(
+        create_trial(value=abs(n - 500.0), params={"n": n}, distributions={"n": N}) for n in tried
+    )
+    study.ask({"n": N})
+    values = {round(unit * 1000 - 0.5) for unit in rated}
+
+    assert 499 in values
+    assert not values & {*tried}
+    assert min(values) < 480 and max(values) > 520

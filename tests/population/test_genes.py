@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_ga._population.genes import n_cells, nearest_value
+from optuna_ga._population.genes import is_nearly_continuous, n_cells, nearest_value
 from optuna_ga._population.unit_scale import from_unit, snapped_to_grid
 from tests.strategies import (
     contains,
@@ -208,3 +208,19 @@ def test_the_ends_of_the_scale_are_the_bounds(low: float, high: float, log: bool
     distribution = FloatDistribution(low, high, log=log)
 
     assert (from_unit(distribution, 0.0), from_unit(distribution, 1.0)) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        (FloatDistribution(0.0, 1.0), True),
+        (IntDistribution(0, 1000), True),
+        (IntDistribution(1, 1000), False),
+        (CategoricalDistribution(range(2000)), False),
+    ],
+)
+def test_choices_are_no_numbers_however_many_they_are(
+    distribution: BaseDistribution, expected: bool
+) -> None:
+    """A number is nearly continuous if it has more than 1,000 values."""
+    assert is_nearly_continuous(distribution) == expected

@@ -115,3 +115,14 @@ def test_the_progress_bar_bears_infeasible_trials(monkeypatch: pytest.MonkeyPatc
 
     assert "4/4" in terminal.getvalue()
     assert "best" not in terminal.getvalue()
+
+
+def test_the_progress_bar_shows_the_size_of_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the generation has ended: of four trials one is dominated, and one failed."""
+    terminal = open_terminal(monkeypatch)
+    values = [[0.0, 1.0], [1.0, 2.0], [2.0, 0.0], None]
+    after_results(several_objectives(), *values, show_progress_bar=True)
+    last = terminal.getvalue().replace("\n", "\r").rstrip("\r").split("\r")[-1]
+
+    assert "4/4" in last
+    assert "2 in the front" in last

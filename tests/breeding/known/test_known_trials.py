@@ -118,3 +118,24 @@ def test_nothing_is_forgiven_where_ranges_vary() -> None:
 
     assert known.matrix.ranges_vary
     assert may_be_tried(known, list(known.matrix.units[0])) == [False]
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_an_enqueued_value_beyond_the_range_does_not_stand_for_its_end(others: int) -> None:
+    """Alone or beside other running trials, before it has been suggested."""
+    known = KnownTrials([MINIMIZE], 10, [trial_with(x=0.5, y=0.5)])
+    known.take_in()
+    beyond = create_trial(
+        state=TrialState.RUNNING, system_attrs={"fixed_params": {"x": 9.0, "y": 0.25}}
+    )
+    running = [trial_with(TrialState.RUNNING) for _ in range(others)]
+    running.append(beyond)
+    for number, trial in enumerate(running, start=1):
+        trial.number = number
+    plans = {trial.number: {"x": 0.1 * trial.number, "y": 0.75} for trial in running}
+    plans[beyond.number] = {"x": 1.0, "y": 0.25}
+    known.predict(running, lambda trial: plans[trial.number])
+
+    assert known.new(np.array([[1.0, 0.25]])).all()
+    for trial in running[:-1]:
+        assert not known.new(np.array([list(plans[trial.number].values())])).any()

@@ -163,3 +163,14 @@ def test_no_more_best_trials_than_numbers_have_no_axes() -> None:
         assert principal.tolist() == plain.tolist()
     unmagnified = Features([UNIT] * 3, None, principal=True)
     assert unmagnified(genes).tolist() == genes.tolist()
+
+
+@pytest.mark.parametrize(
+    "distribution", [IntDistribution(1, 2000), FloatDistribution(0.0, 1999.0, step=1.0)]
+)
+def test_a_fine_grid_is_magnified_to_its_steps_at_most(distribution: BaseDistribution) -> None:
+    """Where the best trials agree, a step is a width: its feature is the logarithm of 2."""
+    best = np.full((30, 1), 999.5 / 2000)
+    found = Features([distribution], best)(np.array([[998.5], [999.5], [1000.5]]) / 2000)
+
+    assert found[:, 0] == pytest.approx([-math.log(2.0), 0.0, math.log(2.0)], abs=1e-6)

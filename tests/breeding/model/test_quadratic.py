@@ -136,3 +136,16 @@ def test_huge_losses_do_not_overflow() -> None:
     scaled = ((losses - 7.0) / (losses - 7.0).max() - 0.5) * 2.0 * 1.5e308
 
     assert lowest_point(points, scaled) == pytest.approx([0.4] * 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 20])
+def test_trials_far_from_the_fittest_do_not_move_the_minimum(dimension: int) -> None:
+    """There the loss is no quadratic. In 20 dimensions the model has squares alone."""
+    rng = np.random.default_rng(0)
+    near = 0.4 + 0.01 * rng.standard_normal((90, dimension))
+    losses = ((near - 0.4) ** 2).sum(axis=1)
+    order = np.argsort(losses)
+    far, worse = rng.random((30, dimension)), 1.0 + rng.random(30)
+    found = lowest_point(np.vstack([near[order], far]), np.append(losses[order], np.sort(worse)))
+
+    assert found == pytest.approx([0.4] * dimension, abs=1e-5)

@@ -346,3 +346,20 @@ def scaled(values: Sequence[float], quantile: float, max_loss_ratio: float) -> n
     """Return values on the model's scale."""
     ranks = [fitness.rank(added(value), [MINIMIZE]) for value in values]
     return warped(ranks, quantile, max_loss_ratio=max_loss_ratio)
+
+
+@pytest.mark.parametrize("factor", [2.0**-60, 2.0**-10, 2.0**10, 2.0**60])
+@pytest.mark.parametrize("shift", [0.0, 2.0**10])
+def test_losses_that_are_shifted_and_multiplied_are_the_same_to_the_model(
+    factor: float, shift: float
+) -> None:
+    """By powers of 2, which change no rounding; limits for bad losses and the wall follow."""
+
+    def scaled(factor: float, shift: float) -> np.ndarray:
+        values = [0.0, 1.0, 2.0, 3.0, 40.0, 1e3, 1e6, 1e9]
+        trials: list[FrozenTrial] = [added((value + shift) * factor) for value in values]
+        trials += [added(math.inf), failed(), added(-9.0, constraints={"c": 1.0})]
+        ranks = [fitness.rank(trial, [MINIMIZE]) for trial in trials]
+        return warped(ranks, 0.3, max_loss_ratio=20.0, wall_ratio=2.0)
+
+    assert scaled(factor, shift) == pytest.approx(scaled(1.0, 0.0))
