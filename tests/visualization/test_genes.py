@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import optuna
@@ -182,6 +183,34 @@ def test_long_names_and_choices_have_room() -> None:
     assert figure.layout.yaxis.ticktext[0].endswith("er.StepLR")
     assert choices[0] in "".join(figure.data[0].text)
     assert names[0] in figure.data[2].text[0]
+
+
+@pytest.mark.parametrize("longest", ["tanh", "momentum", "lr_scheduler.StepLR"])
+def test_the_space_between_plots_has_room_for_the_longest_label(longest: str) -> None:
+    """On a page of 790 pixels, on which plots take 500 and a character about seven."""
+    study = study_with()
+    kind = CategoricalDistribution([longest, "sgd"])
+    space: dict[str, BaseDistribution] = dict.fromkeys("abcdef", kind)
+    for choice in (longest, "sgd"):
+        study.add_trial(
+            optuna.create_trial(value=1, params=dict.fromkeys(space, choice), distributions=space)
+        )
+    layout = plot_genes(study).layout
+    ends = sorted({layout[f"xaxis{n}"].domain for n in ("", *range(2, 7))})
+
+    width = 7 * max(map(len, layout.yaxis.ticktext))
+    gaps = [500 * (right[0] - left[1]) for left, right in pairwise(ends)]
+    assert len(gaps) in (1, 2)
+    assert all(gap > width for gap in gaps)
+
+
+@pytest.mark.parametrize(("name", "n_columns"), [("x", 3), ("optimizer.group.learning_rate", 2)])
+def test_titles_of_neighbours_have_room(name: str, n_columns: int) -> None:
+    """Long titles stand above wider plots."""
+    study = run(of_four(), 4, lambda t: sum(t.suggest_float(f"{name}{i}", 0, 1) for i in range(6)))
+    layout = plot_genes(study).layout
+
+    assert len({layout[f"xaxis{n}"].domain for n in ("", *range(2, 7))}) == n_columns
 
 
 def test_names_in_short_differ() -> None:
