@@ -214,12 +214,12 @@ def _subtitle(history: History, shown: Sequence[float] | None) -> str:
     individuals = history.individuals
     values = [finite(_value(individual)) for individual in individuals]
     missing = [one for one, value in zip(individuals, values, strict=True) if value is None]
-    parts = [f"Without a finite value: {_counts(missing)}"] if missing else []
+    parts = [f"without a finite value: {_counts(missing)}"] if missing else []
     parts += [words] if (words := good_infinity(history)) else []
     if shown is not None:
         n = sum(value is not None and not shown[0] <= value <= shown[1] for value in values)
-        parts.append(f"{n} beyond the axis; a double click shows all")
-    return f"<br><sub>{', '.join(parts)}</sub>" if parts else ""
+        parts.append(f"beyond the axis: {n}, which a double click shows")
+    return f"<br><sub>Trials {'; '.join(parts)}</sub>" if parts else ""
 
 
 def _counts(individuals: Sequence[Individual]) -> str:
