@@ -31,6 +31,7 @@ _MAX_CHARACTERS = 150_000
 _GENES_PER_FIGURE = 4
 _MAX_GENES = 8
 _MAX_LINES = (None, 8, 1)  # Of hover texts: all, and then ever fewer until the figure fits.
+_HIGH_MARGIN = 105  # Pixels: for a title of two lines above the titles of plots.
 # The dashboard shows a figure 450 pixels high and half as wide as the page.
 _LAYOUT = {
     "template": "plotly_white",
@@ -249,8 +250,7 @@ def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
     if len(names) > _GENES_PER_FIGURE:
         numbers = f"{first + 1} to {first + len(legible)}"
         _add_to_title(figure, f"parameters {numbers} of {len(names)}")
-    # The rows are too close for axis titles, and the figure's title names the generations.
-    return figure.update_xaxes(title=None)
+    return figure
 
 
 def _last(trials: Sequence[FrozenTrial], size: int) -> int:
@@ -283,6 +283,8 @@ def _bounded(
         if len(drawn) < len(trials):
             shown = [generation_of(trial, size) for trial in drawn]
             _add_to_title(figure, f"only generations {shown[0]} to {shown[-1]}")
+        if figure.layout.annotations and "<br>" in figure.layout.title.text:
+            figure.layout.margin.t = _HIGH_MARGIN
         many = len(drawn) > _MAX_DETAILED_TRIALS
         for n_lines in _MAX_LINES[-1:] if many else _MAX_LINES:
             if n_lines is not None:
@@ -296,7 +298,7 @@ def _bounded(
 def _add_to_title(figure: go.Figure, shown: str) -> None:
     """Say below the title that only a part is shown."""
     title, _, below = figure.layout.title.text.removesuffix("</sub>").partition("<br><sub>")
-    below = f"{below}, {shown}" if below else f"Shown: {shown}"
+    below = f"{below}; {shown}" if below else f"Shown: {shown}"
     figure.layout.title.text = f"{title}<br><sub>{below}</sub>"
 
 

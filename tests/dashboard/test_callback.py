@@ -22,6 +22,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+from plotly.graph_objects import Figure
 
 from optuna_ga import (
     DashboardReport,
@@ -456,6 +457,37 @@ def test_figures_stay_small_however_many_genes() -> None:
         assert f"Shown: parameters {numbers} of 60" in layout["title"]["text"]
 
 
+@pytest.mark.parametrize(("n_genes", "is_high"), [(4, False), (5, True)])
+def test_a_title_of_two_lines_has_room_above_the_titles_of_plots(
+    n_genes: int, is_high: bool
+) -> None:
+    """With five genes the second line says which are shown."""
+    study = run(of_four(), 8, lambda trial: suggested(trial, n_genes))
+    DashboardReport().write(study)
+    layout = figures(study)["ga-genes"]["layout"]
+
+    assert ("Shown: " in layout["title"]["text"]) == is_high
+    assert (layout["margin"]["t"] > 100) == is_high
+
+
+@pytest.mark.parametrize("n_genes", [1, 3, 6])
+def test_the_lowest_plots_of_genes_have_the_title_of_their_axis(n_genes: int) -> None:
+    """As in the figure that is drawn elsewhere."""
+    study = run(of_four(), 8, lambda trial: suggested(trial, n_genes))
+    DashboardReport().write(study)
+    for name in {"ga-genes", "ga-genes-2"} & figures(study).keys():
+        figure = Figure(figures(study)[name])
+        axes = list(zip(figure.select_xaxes(), figure.select_yaxes(), strict=True))
+        lowest = min(y.domain for _, y in axes)
+
+        assert {x.title.text for x, y in axes if y.domain == lowest} == {"Generation"}
+
+
+def suggested(trial: Trial, n_genes: int) -> float:
+    """Return the sum of so many genes."""
+    return sum(trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(n_genes))
+
+
 def with_genes(*names: str, **options: Any) -> FrozenTrial:
     """Return a trial to add that has these parameters."""
     space: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in names}
@@ -500,7 +532,7 @@ def test_the_genes_of_a_second_figure_are_shown_where_they_are() -> None:
     assert genes_shown(study)[0] == list("abcd")
     names, title = genes_shown(study, "ga-genes-2")
     assert names == list("ef")
-    assert title.endswith("Shown: parameters 5 to 6 of 6, only generations 0 to 1</sub>")
+    assert title.endswith("Shown: parameters 5 to 6 of 6; only generations 0 to 1</sub>")
 
 
 def test_a_best_value_at_an_end_of_its_range_is_pointed_out() -> None:
@@ -579,7 +611,7 @@ def test_a_figure_says_which_generations_it_shows() -> None:
     study = study_with(*[added(1.0)] * 599, failed())
     DashboardReport().write(study)
     title = figures(study)["ga-fitness"]["layout"]["title"]["text"]
-    assert title.endswith("Without a finite value: 1 failed, only generations 25 to 149</sub>")
+    assert title.endswith("without a finite value: 1 failed; only generations 25 to 149</sub>")
 
 
 def test_the_note_says_what_its_tables_leave_out() -> None:
