@@ -55,7 +55,8 @@ class DashboardReport:
 
     After each generation it writes the study's note: the sampler's settings, the best trial of
     the study, the trials that its model ignores, the best trial of the final generation (with
-    several objectives: their fronts), and a table of the last 50 generations.
+    several objectives: their fronts), and a table of the last 50 generations. The final
+    generation of an adaptive search is no answer, and has no part of its own.
     Text above the report's heading is the user's own and stays.
 
     It also keeps the figures of `optuna_ga.visualization` on the study's page up to date, within

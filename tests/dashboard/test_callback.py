@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -123,10 +123,21 @@ def test_the_note_has_a_row_for_each_generation() -> None:
 
     link = "(/dashboard/studies/0/trials?numbers="
     assert rows == {
-        f"[2]{link}8)": ["1", "0", "0", "0", "", ""],
-        f"[1]{link}4,5,6,7)": ["4", "4", "0", "0", f"[5]{link}4)", "6.5"],
-        f"[0]{link}0,1,2,3)": ["4", "2", "1", "1", f"[1]{link}3)", "2"],
+        f"[2]{link}8)": ["1", "0", "0", "0", "1", "", ""],
+        f"[1]{link}4,5,6,7)": ["4", "4", "0", "0", "0", f"[5]{link}4)", "6.5"],
+        f"[0]{link}0,1,2,3)": ["4", "2", "1", "1", "0", f"[1]{link}3)", "2"],
     }
+
+
+def test_unfinished_trials_have_columns_where_there_are_any() -> None:
+    """So each trial is counted in one state."""
+    study = run(RandomSampler(seed=0), 5)
+    assert "running" not in reported(study)
+    study.ask()
+    study.enqueue_trial({"x": 0.5})
+
+    assert "| trials | complete | pruned | failed | running | waiting |" in reported(study)
+    assert table(get_note(study), "trials") == {"7": ["5", "0", "0", "1", "1"]}
 
 
 def test_the_note_has_the_schedule_that_trained_the_answer() -> None:
@@ -326,10 +337,40 @@ def test_another_sampler_may_continue_the_generations() -> None:
     study.optimize(sphere, n_trials=8, callbacks=[DashboardReport()])
 
     assert n_reports(study) == 2
-    assert f"Trials came from `{of_four()!r}`. New trials come from `RandomSampler`." in get_note(
-        study
-    )
+    assert (
+        f"The latest sampler of `optuna_ga` was `{of_four()!r}`. New trials come from "
+        "`RandomSampler`. 4 of 12 trials have the attributes of `optuna_ga`; the others are "
+    ) in get_note(study)
     assert len(table(get_note(study), "generation")) == 3
+
+
+def test_the_note_says_how_many_trials_are_of_another_sampler() -> None:
+    """Also where a `GASampler` is the last of several."""
+    study = run(RandomSampler(seed=0), 8)
+    study.sampler = of_four()
+    study.optimize(sphere, n_trials=4)
+    study.enqueue_trial({"x": 0.5})
+
+    assert f"New trials come from `{of_four()!r}`. 4 of 12 trials have" in reported(study)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_the_note_of_an_adaptive_search_has_one_answer(
+    loaded: bool, directions: list[Literal["minimize", "maximize"]]
+) -> None:
+    """No generation is a unit of this search; the hint at a range's end belongs to the best."""
+    study = optuna.create_study(sampler=GASampler.adaptive(4, seed=0), directions=directions)
+    study.enqueue_trial({"x": 0.0})
+    n = len(directions)
+    study.optimize(lambda trial: [trial.suggest_float("x", 0, 1)] * n, n_trials=8)
+    if loaded:
+        study.sampler = optuna.samplers.TPESampler()
+    note = reported(study)
+
+    assert "of the final generation" not in note
+    assert note.count(" of the study\n") == 1
+    assert note.count("At an end of the range: `x` (lower)") == (n == 1)
 
 
 def test_the_note_of_a_loaded_study_has_the_recorded_sampler(open_database: OpenDatabase) -> None:
@@ -338,7 +379,7 @@ def test_the_note_of_a_loaded_study_has_the_recorded_sampler(open_database: Open
     study = optuna.load_study(study_name="s", storage=open_database())
     DashboardReport().write(study)
 
-    assert f"Trials came from `{of_four()!r}`.\n" in get_note(study)
+    assert f"\n\nThe latest sampler of `optuna_ga` was `{of_four()!r}`.\n\n" in get_note(study)
     assert "TPESampler" not in get_note(study)
 
 
