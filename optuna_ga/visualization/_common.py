@@ -38,6 +38,7 @@ _ORIGIN_MARKERS = {
     "other": {"color": "#555555", "symbol": "triangle-up", "size": 9, "line": _OUTLINE},
 }
 _MAX_TICKS = 10
+_SMALL_SIZE = 11  # Pixels.
 _MAX_LENGTH = 80  # Characters of a value.
 _GENERATION_WIDTH = 0.6  # Of the distance between two generations.
 
@@ -134,6 +135,11 @@ def param_text(value: object) -> str:
 def as_html(text: str) -> str:
     """Return a name or a choice for any text of a figure; Plotly reads all of them as HTML."""
     return escape(text, quote=False)  # Plotly would show `&quot;` as it is.
+
+
+def small(html: str) -> str:
+    """Return HTML in the least size that is legible; `<sub>` beside small text is smaller."""
+    return f'<span style="font-size: {_SMALL_SIZE}px">{html}</span>'
 
 
 def shortened(text: str) -> str:

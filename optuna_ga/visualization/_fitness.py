@@ -47,7 +47,9 @@ def plot_fitness(
     With several objectives, the figure is the hypervolume of each generation and of all trials so
     far: the share that complete and feasible trials dominate of the box from the best to the worst
     finite values of such trials in the whole study. With more than six objectives it is not
-    computed, and the title says so.
+    computed, and the title says so. If early values are far worse than the front, the share is
+    soon almost 1. Then `optuna.visualization.plot_hypervolume_history` shows later progress, with
+    a reference point near the front.
 
     Args:
         study: The study.

@@ -39,7 +39,7 @@ _MAX_COLUMNS, _MIN_COLUMNS = 3, 2
 # Shares of the width of all plots, in a figure of 700 pixels. A narrower one may show less.
 _MIN_WIDTH = 0.24
 _CHARACTER, _GAP = 0.0145, 0.02
-_SMALL = 0.8  # The width of a small character to that of another.
+_SMALL = 0.85  # The width of a small character to that of another.
 _NUMBER = "0.0001"  # As long as most labels that Plotly chooses itself.
 _ROW_HEIGHT = 280  # Pixels.
 _TITLE_SIZE = 13
