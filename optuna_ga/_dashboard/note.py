@@ -141,7 +141,10 @@ def _ignored(numbers: Sequence[int], link: str) -> str:
     links = [f"[{number}]({link}{number})" for number in numbers[:_MAX_VALUES]]
     if len(numbers) > _MAX_VALUES:
         links.append(f"and {len(numbers) - _MAX_VALUES} more")
-    return f"Far worse than the model predicts from the other trials: {', '.join(links)}."
+    return (
+        f"Far worse than the model predicts from the other trials: {', '.join(links)}. They stay "
+        "in the study, and later results may bring them back to the model."
+    )
 
 
 def _final(study: Study, link: str) -> str:

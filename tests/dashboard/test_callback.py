@@ -158,7 +158,7 @@ def test_the_note_names_the_trials_that_the_model_ignores() -> None:
     links = ", ".join(f"[{each}](/dashboard/studies/0/trials?numbers={each})" for each in numbers)
     text = (
         "## Ignored by the model\n\n"
-        f"Far worse than the model predicts from the other trials: {links}."
+        f"Far worse than the model predicts from the other trials: {links}. They stay in the"
     )
 
     assert len(numbers) > 1
