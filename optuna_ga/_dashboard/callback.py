@@ -30,6 +30,7 @@ _MAX_DETAILED_TRIALS = 200
 _MAX_CHARACTERS = 150_000
 _GENES_PER_FIGURE = 4
 _MAX_GENES = 8
+_MAX_LABELS = 8  # Of choices; more do not fit into one of two rows.
 _MAX_LINES = (None, 8, 1)  # Of hover texts: all, and then ever fewer until the figure fits.
 _HIGH_MARGIN = 105  # Pixels: for a title of two lines above the titles of plots.
 # The dashboard shows a figure 450 pixels high and half as wide as the page.
@@ -243,6 +244,7 @@ def _gene_names(finished: Sequence[FrozenTrial], size: int) -> list[str]:
 def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
     """Plot the parameters from the `first` on, as many as are legible and as the trials have."""
     from optuna_ga.visualization import plot_genes
+    from optuna_ga.visualization._genes import thin_out_labels
 
     known = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
     legible = names[first : first + _GENES_PER_FIGURE]
@@ -251,6 +253,7 @@ def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
     if len(names) > _GENES_PER_FIGURE:
         numbers = f"{first + 1} to {first + len(legible)}"
         _add_to_title(figure, f"parameters {numbers} of {len(names)}")
+    thin_out_labels(figure, _MAX_LABELS)
     return figure
 
 

@@ -42,6 +42,7 @@ _CHARACTER, _GAP = 0.0145, 0.02
 _SMALL = 0.85  # The width of a small character to that of another.
 _NUMBER = "0.0001"  # As long as most labels that Plotly chooses itself.
 _ROW_HEIGHT = 280  # Pixels.
+_MAX_LABELS = 16  # Of choices; more do not fit into a row.
 _TITLE_SIZE = 13
 _HALF_BOX = 0.4  # Half the width of a box, of the distance between two generations.
 
@@ -57,11 +58,11 @@ def plot_genes(
 
     Each parameter has a plot in its own scale, with a point for each finished trial that has the
     parameter; darker points are fitter. A numerical parameter also has the median of each
-    generation, on a logarithmic scale the geometric median, and the range of the parents' genes
-    if parents are recorded. A title says if the fittest trial lies at an end of the range, which
-    may be too narrow then. If a parameter changed its kind or its choices during the study, its
-    plot shows only the trials that agree with the last trial. Infinite values are counted in the
-    title but not drawn.
+    generation, on a logarithmic scale the geometric median, and the range of the parents' genes if
+    parents are recorded. A title says if the fittest trial lies at an end of the range, which may
+    be too narrow then. Of many choices every second or third is named. If a parameter changed its
+    kind or its choices during the study, its plot shows only the trials that agree with the last
+    trial. Infinite values are counted in the title but not drawn.
 
     Args:
         study: The study.
@@ -92,6 +93,7 @@ def plot_genes(
         if index + columns < len(names):  # The plot below has the same axis title.
             axes.xaxis.title = None
         axes.yaxis.update(plot.parameter.axis)
+    thin_out_labels(figure, _MAX_LABELS)
     _share_legend(figure)
     figure.update_layout(
         title="Genes over the Generations",
@@ -100,6 +102,14 @@ def plot_genes(
         coloraxis=_color_axis(fitness),
     )
     return figure
+
+
+def thin_out_labels(figure: go.Figure, most: int) -> None:
+    """Name at most so many choices on each axis; hover over a point to see any other."""
+    for axis in figure.select_yaxes():
+        step = math.ceil(len(axis.ticktext or ()) / most)
+        if step > 1:
+            axis.update(tickvals=axis.tickvals[::step], ticktext=axis.ticktext[::step])
 
 
 def _edges(history: History) -> dict[str, str]:

@@ -524,6 +524,17 @@ def test_the_lowest_plots_of_genes_have_the_title_of_their_axis(n_genes: int) ->
         assert {x.title.text for x, y in axes if y.domain == lowest} == {"Generation"}
 
 
+def test_choices_on_the_dashboard_have_room_in_two_rows() -> None:
+    """Eight names at most."""
+    choices = list(range(15))
+    study = run(of_four(), 8, lambda t: suggested(t, 3) + t.suggest_categorical("c", choices))
+    DashboardReport().write(study)
+
+    assert figures(study)["ga-genes"]["layout"]["yaxis"]["ticktext"] == [
+        str(choice) for choice in choices[::2]
+    ]
+
+
 def suggested(trial: Trial, n_genes: int) -> float:
     """Return the sum of so many genes."""
     return sum(trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(n_genes))

@@ -252,6 +252,20 @@ def test_choices_are_ticks_in_their_order(choices: list[Any], labels: tuple[str,
     assert shown == [str(gene) for gene in genes]
 
 
+@pytest.mark.parametrize(
+    ("n_choices", "first"), [(16, (0, 1, 2)), (17, (0, 2, 4)), (40, (0, 3, 6))]
+)
+def test_many_choices_are_named_in_part(n_choices: int, first: tuple[int, ...]) -> None:
+    """So that no name is printed over another; each choice has its own place."""
+    distribution = CategoricalDistribution(range(n_choices))
+    figure = plot_genes(gene_study([(gene, []) for gene in range(n_choices)], distribution))
+    axis = figure.layout.yaxis
+
+    assert axis.tickvals[:3] == first
+    assert axis.ticktext[:3] == tuple(map(str, first))
+    assert trace(figure, "Trials").y == tuple(range(n_choices))
+
+
 def test_a_conditional_parameter_is_drawn_where_it_is() -> None:
     """Trials without the parameter have no point, and such generations no median."""
     genes: list[tuple[Any, list[int]]] = [(3, []), (..., []), (5, []), (..., [])]
