@@ -159,10 +159,9 @@ def shown_generation(trial: FrozenTrial) -> int | None:
 
 
 def is_drawn(trial: FrozenTrial) -> bool:
-    """Return whether the sampler drew genes of a trial that has no parents, as far as is shown."""
-    if shown_generation(trial) is None or PARENTS in trial.user_attrs:
-        return False
-    return not trial.params.keys() <= enqueued_params(trial).keys()
+    """Return whether a trial shows no parents and has genes that the sampler drew."""
+    has_drawn = not trial.params.keys() <= enqueued_params(trial).keys()
+    return has_drawn and shown_generation(trial) is not None and not shown_parents(trial)
 
 
 def shown_population_size(study: Study) -> int | None:
