@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import MAX_COUNT, MAX_SEED
 from optuna_ga._optuna_internals import (
+    enqueued_params,
     is_retry,
     stored,
     study_attr,
@@ -155,6 +156,12 @@ def shown_generation(trial: FrozenTrial) -> int | None:
     """Return the generation that a trial shows, if any."""
     generation = trial.user_attrs.get(GENERATION)
     return generation if _is_int(generation, 0, trial.number) else None
+
+
+def is_drawn(trial: FrozenTrial) -> bool:
+    """Return whether a trial shows no parents and has genes that the sampler drew."""
+    has_drawn = not trial.params.keys() <= enqueued_params(trial).keys()
+    return has_drawn and shown_generation(trial) is not None and not shown_parents(trial)
 
 
 def shown_population_size(study: Study) -> int | None:

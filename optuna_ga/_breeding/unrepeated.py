@@ -247,13 +247,17 @@ class UnrepeatedBreeder(Breeder):
 
 
 def _log_ignored(trial: FrozenTrial) -> None:
-    """Log that a trial with a value is ignored, the first of a study."""
+    """Log that a trial with a value is ignored, the first of a study.
+
+    At the default level, since the search leaves out a result that the user gave it.
+    """
     values = ", ".join(f"{value:g}" for value in trial.values)
     which = (
         f"its value {values} is" if len(trial.values) == 1 else f"of its values {values} one is"
     )
     _logger.info(
-        f"The model ignores trial {trial.number} at present, since {which} far worse than "
-        "predicted from the other trials. `optuna_ga.ignored_trials(study)` returns all such "
-        "trials; only the first is logged."
+        f"For now the sampler's model leaves out trial {trial.number}, since {which} far worse "
+        "than it predicts from the other trials. The trial stays in the study and counts for the "
+        "best value, and later results may bring it back to the model. There is nothing to do. "
+        "Only the first is logged; `optuna_ga.ignored_trials(study)` returns all."
     )

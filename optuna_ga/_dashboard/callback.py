@@ -30,7 +30,9 @@ _MAX_DETAILED_TRIALS = 200
 _MAX_CHARACTERS = 150_000
 _GENES_PER_FIGURE = 4
 _MAX_GENES = 8
+_MAX_LABELS = 8  # Of choices; more do not fit into one of two rows.
 _MAX_LINES = (None, 8, 1)  # Of hover texts: all, and then ever fewer until the figure fits.
+_HIGH_MARGIN = 105  # Pixels: for a title of two lines above the titles of plots.
 # The dashboard shows a figure 450 pixels high and half as wide as the page.
 _LAYOUT = {
     "template": "plotly_white",
@@ -54,7 +56,8 @@ class DashboardReport:
 
     After each generation it writes the study's note: the sampler's settings, the best trial of
     the study, the trials that its model ignores, the best trial of the final generation (with
-    several objectives: their fronts), and a table of the last 50 generations.
+    several objectives: their fronts), and a table of the last 50 generations. The final
+    generation of an adaptive search is no answer, and has no part of its own.
     Text above the report's heading is the user's own and stays.
 
     It also keeps the figures of `optuna_ga.visualization` on the study's page up to date, within
@@ -243,6 +246,7 @@ def _gene_names(finished: Sequence[FrozenTrial], size: int) -> list[str]:
 def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
     """Plot the parameters from the `first` on, as many as are legible and as the trials have."""
     from optuna_ga.visualization import plot_genes
+    from optuna_ga.visualization._genes import thin_out_labels
 
     known = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
     legible = names[first : first + _GENES_PER_FIGURE]
@@ -251,8 +255,8 @@ def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
     if len(names) > _GENES_PER_FIGURE:
         numbers = f"{first + 1} to {first + len(legible)}"
         _add_to_title(figure, f"parameters {numbers} of {len(names)}")
-    # The rows are too close for axis titles, and the figure's title names the generations.
-    return figure.update_xaxes(title=None)
+    thin_out_labels(figure, _MAX_LABELS)
+    return figure
 
 
 def _last(trials: Sequence[FrozenTrial], size: int) -> int:
@@ -285,6 +289,8 @@ def _bounded(
         if len(drawn) < len(trials):
             shown = [generation_of(trial, size) for trial in drawn]
             _add_to_title(figure, f"only generations {shown[0]} to {shown[-1]}")
+        if figure.layout.annotations and "<br>" in figure.layout.title.text:
+            figure.layout.margin.t = _HIGH_MARGIN
         many = len(drawn) > _MAX_DETAILED_TRIALS
         for n_lines in _MAX_LINES[-1:] if many else _MAX_LINES:
             if n_lines is not None:
@@ -298,7 +304,7 @@ def _bounded(
 def _add_to_title(figure: go.Figure, shown: str) -> None:
     """Say below the title that only a part is shown."""
     title, _, below = figure.layout.title.text.removesuffix("</sub>").partition("<br><sub>")
-    below = f"{below}, {shown}" if below else f"Shown: {shown}"
+    below = f"{below}; {shown}" if below else f"Shown: {shown}"
     figure.layout.title.text = f"{title}<br><sub>{below}</sub>"
 
 

@@ -12,10 +12,9 @@ from typing import Any
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._optuna_internals import free_sampler, locate
 from optuna_ga._population.fitness import first_front, fittest, rank
-from optuna_ga._records import CHECKPOINT, shown_sampler
+from optuna_ga._records import CHECKPOINT, GENERATION, shown_sampler
 from optuna_ga._results.final_generation import (
     best_of_final_generation,
     front_of_final_generation,
@@ -33,10 +32,13 @@ _MAX_ROWS = 50
 _MAX_VALUES = 100  # Rows of a table of parameters.
 _MAX_LENGTH = 300  # Characters of a value.
 _MAX_LINKED_TRIALS = 50
-_COUNTED_STATES = {
+# Columns of the tables. A state of unfinished trials has one where there are such trials.
+_STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+    "waiting": TrialState.WAITING,
 }
 
 
@@ -63,15 +65,19 @@ def note_text(
     # study's id in the storage.
     link = f"/dashboard/studies/{locate(study)[1]}/trials?numbers="
     best = "Front" if len(study.directions) > 1 else "Best"
-    parts = [HEADING, _settings(study, running), f"## {best} of the study", _best(study, link)]
+    parts = [HEADING, _samplers(study, trials, size, running)]
+    parts += [f"## {best} of the study", _best(study, link)]
     if ignored:
         parts += ["## Ignored by the model", _ignored(ignored, link)]
     if size is None:
-        parts += ["## Trials", _table(["trials", *_COUNTED_STATES], [_counts(trials)])]
+        states = _counted_states(trials)
+        parts += ["## Trials", _table(["trials", *states], [_counts(trials, states)])]
     else:
-        parts += [f"## {best} of the final generation", _final(study, link)]
-        if any(CHECKPOINT in trial.user_attrs for trial in trials):
-            parts += ["## Its schedule", _schedule(study, link)]
+        # An adaptive search breeds from all trials, so that its generations have no answers.
+        if not _is_adaptive(_sampler_text(study)):
+            parts += [f"## {best} of the final generation", _final(study, link)]
+            if any(CHECKPOINT in trial.user_attrs for trial in trials):
+                parts += ["## Its schedule", _schedule(study, link)]
         parts += ["## Generations", _generations(trials, size, study.directions, link)]
     if missing:
         parts.append(f"A generation is too large for these figures: {', '.join(missing)}.")
@@ -85,23 +91,39 @@ def ignored_by_model(study: Study, *, running: bool = False) -> list[int]:
         study: The study.
         running: Whether the study's sampler suggests its trials; else the recorded one counts.
     """
-    sampler = free_sampler(study)
-    if isinstance(sampler, GASampler):
-        settings = sampler.settings
-        has_model = isinstance(settings, AdaptiveSettings) and settings.surrogate
-    else:
-        recorded = "" if running else shown_sampler(study) or ""
-        has_model = ".adaptive(" in recorded and "surrogate=True" in recorded
+    if running and not isinstance(free_sampler(study), GASampler):
+        return []
+    sampler = _sampler_text(study)
+    has_model = _is_adaptive(sampler) and "surrogate=True" in sampler
     return [trial.number for trial in ignored_trials(study)] if has_model else []
 
 
-def _settings(study: Study, running: bool) -> str:
-    sampler, recorded = free_sampler(study), shown_sampler(study)
+def _sampler_text(study: Study) -> str:
+    """Return the study's `GASampler`, or else the recorded one; empty if there is none."""
+    sampler = free_sampler(study)
+    return repr(sampler) if isinstance(sampler, GASampler) else shown_sampler(study) or ""
+
+
+def _is_adaptive(sampler: str) -> bool:
+    return ".adaptive(" in sampler or "AdaptiveSettings(" in sampler
+
+
+def _samplers(study: Study, trials: Sequence[FrozenTrial], size: int | None, running: bool) -> str:
+    """Return which samplers the study has and had, as far as is known."""
+    sampler, known = free_sampler(study), _sampler_text(study)
     if isinstance(sampler, GASampler):
-        return f"New trials come from {_code(repr(sampler))}."
-    lines = [] if recorded is None else [f"Trials came from {_code(recorded)}."]
-    if running or not lines:
-        lines.append(f"New trials come from {_code(type(sampler).__name__)}.")
+        lines = [f"New trials come from {_code(known)}."]
+    else:
+        lines = [f"The latest sampler of `optuna_ga` was {_code(known)}."] if known else []
+        if running or not lines:
+            lines.append(f"New trials come from {_code(type(sampler).__name__)}.")
+    started = [trial for trial in trials if trial.state != TrialState.WAITING]
+    n_own = sum(GENERATION in trial.user_attrs for trial in started)
+    if size is not None and n_own < len(started):
+        lines.append(
+            f"{n_own} of {len(started)} trials have the attributes of `optuna_ga`; the others are "
+            "from other samplers, were added, or were not recorded."
+        )
     return " ".join(lines)
 
 
@@ -119,7 +141,10 @@ def _ignored(numbers: Sequence[int], link: str) -> str:
     links = [f"[{number}]({link}{number})" for number in numbers[:_MAX_VALUES]]
     if len(numbers) > _MAX_VALUES:
         links.append(f"and {len(numbers) - _MAX_VALUES} more")
-    return f"Far worse than the model predicts from the other trials: {', '.join(links)}."
+    return (
+        f"Far worse than the model predicts from the other trials: {', '.join(links)}. They stay "
+        "in the study, and later results may bring them back to the model."
+    )
 
 
 def _final(study: Study, link: str) -> str:
@@ -193,23 +218,25 @@ def _generations(
             "best": partial(_best_value, directions, link),
             "median": partial(_median_value, directions),
         }
-    rows = [_row(number, own, summaries, link) for number, own in generations[:_MAX_ROWS]]
+    states = _counted_states(trials)
+    rows = [_row(number, own, states, summaries, link) for number, own in generations[:_MAX_ROWS]]
     if len(generations) > _MAX_ROWS:
         earlier = f"and {len(generations) - _MAX_ROWS} earlier"
         rows.append([earlier, *[""] * (len(rows[0]) - 1)])
-    return _table(["generation", "trials", *_COUNTED_STATES, *summaries], rows)
+    return _table(["generation", "trials", *states, *summaries], rows)
 
 
 def _row(
     generation: int,
     trials: Sequence[FrozenTrial],
+    states: Iterable[str],
     summaries: Mapping[str, Callable[[Sequence[FrozenTrial]], str]],
     link: str,
 ) -> list[str]:
     name = str(generation)
     if len(trials) <= _MAX_LINKED_TRIALS:
         name = f"[{name}]({link}{','.join(str(trial.number) for trial in trials)})"
-    return [name, *_counts(trials), *(summary(trials) for summary in summaries.values())]
+    return [name, *_counts(trials, states), *(summary(trials) for summary in summaries.values())]
 
 
 def _best_value(
@@ -238,10 +265,16 @@ def _reservation(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> st
     return " (pruned)" if key.violation == 0.0 else " (infeasible)"
 
 
-def _counts(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Return the number of trials, then the number in each counted state."""
-    states = Counter(trial.state for trial in trials)
-    return [str(len(trials)), *(str(states[state]) for state in _COUNTED_STATES.values())]
+def _counted_states(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return the names of the states that have a column in the tables of these trials."""
+    found = {trial.state for trial in trials}
+    return [name for name, state in _STATES.items() if state.is_finished() or state in found]
+
+
+def _counts(trials: Sequence[FrozenTrial], states: Iterable[str]) -> list[str]:
+    """Return the number of trials, then the number in each of these states."""
+    counts = Counter(trial.state for trial in trials)
+    return [str(len(trials)), *(str(counts[_STATES[name]]) for name in states)]
 
 
 def _number(value: float | None) -> str:

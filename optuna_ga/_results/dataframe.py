@@ -36,7 +36,10 @@ def generations_dataframe(study: Study, population_size: int | None = None) -> p
     - `lost`: List of the parents whose trained states were lost when the trial started. If it has
       all parents, the trial trained from scratch. Empty without population-based training.
     - `origin`: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
-      mutated genes, "start" if it has no parents.
+      mutated genes. Without parents it is "start" in generation 0; in later generations "random"
+      if the sampler drew the trial at random, as while all trials are equally fit, and "other" if
+      the trial was enqueued, added, sampled by another sampler or with `record=False`, or ended
+      without parameters.
     - `best_so_far`: The best value of the complete and feasible trials up to this one; NaN before
       the first.
     - `improved`: Whether this trial is better than all complete and feasible trials before it. The

@@ -16,6 +16,7 @@ from optuna_ga._checks import check_population_size, check_study, kind_of
 from optuna_ga._optuna_internals import free_sampler
 from optuna_ga._population.fitness import loss_of, rank
 from optuna_ga._records import (
+    is_drawn,
     shown_generation,
     shown_lost,
     shown_mutated,
@@ -25,7 +26,7 @@ from optuna_ga._records import (
 from optuna_ga._results.improvements import Improvements
 from optuna_ga._sampler import GASampler
 
-ORIGINS = ("start", "crossover", "mutation")
+ORIGINS = ("start", "crossover", "mutation", "random", "other")
 
 
 class Individual(NamedTuple):
@@ -39,7 +40,8 @@ class Individual(NamedTuple):
         mutated: Names of the mutated genes: changed instead of inherited.
         lost: The parents whose trained states were lost when the trial started.
         origin: "mutation" if the trial has mutated genes, "crossover" if it has parents but no
-            mutated genes, "start" if it has no parents.
+            mutated genes. Without parents it is "start" in generation 0, and later "random" if the
+            sampler drew genes, else "other": enqueued, added or of another sampler.
         is_candidate: Whether the trial is complete and feasible, so that it can be the best.
         improved: Whether the trial is better than all candidates before it. The first candidate
             counts, unless its value is infinitely bad. With several objectives: whether the trial
@@ -208,7 +210,6 @@ def _individual(
     trial: FrozenTrial, generation: int, position: int, improvements: Improvements
 ) -> Individual:
     parents, mutated = shown_parents(trial), shown_mutated(trial)
-    origin = "mutation" if mutated else "crossover" if parents else "start"
     lost = [number for number in parents if number in shown_lost(trial)]
     return Individual(
         trial=trial,
@@ -216,9 +217,19 @@ def _individual(
         parents=parents,
         mutated=mutated,
         lost=lost,
-        origin=origin,
+        origin=_origin(trial, generation, parents, mutated),
         is_candidate=improvements.are_candidates[position],
         improved=improvements.improved[position],
         position=position,
         improvements=improvements,
     )
+
+
+def _origin(
+    trial: FrozenTrial, generation: int, parents: Sequence[int], mutated: Sequence[str]
+) -> str:
+    if parents:
+        return "mutation" if mutated else "crossover"
+    if generation == 0:
+        return "start"
+    return "random" if is_drawn(trial) else "other"

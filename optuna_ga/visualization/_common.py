@@ -21,15 +21,24 @@ from optuna_ga.visualization._plotly import go
 HIGHLIGHT = "#d1295a"
 GRAY = "#8c8c8c"
 CROSS = {"color": GRAY, "symbol": "x-thin-open", "size": 7, "line": {"width": 1.5}}
-ORIGIN_NAMES = {"start": "Start", "crossover": "Crossover", "mutation": "Mutation"}
+ORIGIN_NAMES = {
+    "start": "Start",
+    "crossover": "Crossover",
+    "mutation": "Mutation",
+    "random": "Random",
+    "other": "Other",
+}
 
 _OUTLINE = {"color": "white", "width": 1}
 _ORIGIN_MARKERS = {
     "start": {"color": GRAY, "symbol": "circle", "size": 8, "line": _OUTLINE},
     "crossover": {"color": "#0072b2", "symbol": "circle", "size": 8, "line": _OUTLINE},
     "mutation": {"color": "#e69f00", "symbol": "diamond", "size": 9, "line": _OUTLINE},
+    "random": {"color": "#009e73", "symbol": "square", "size": 8, "line": _OUTLINE},
+    "other": {"color": "#555555", "symbol": "triangle-up", "size": 9, "line": _OUTLINE},
 }
 _MAX_TICKS = 10
+_SMALL_SIZE = 11  # Pixels.
 _MAX_LENGTH = 80  # Characters of a value.
 _GENERATION_WIDTH = 0.6  # Of the distance between two generations.
 
@@ -128,6 +137,11 @@ def as_html(text: str) -> str:
     return escape(text, quote=False)  # Plotly would show `&quot;` as it is.
 
 
+def small(html: str) -> str:
+    """Return HTML in the least size that is legible; `<sub>` beside small text is smaller."""
+    return f'<span style="font-size: {_SMALL_SIZE}px">{html}</span>'
+
+
 def shortened(text: str) -> str:
     """Return the beginning of a text that is too long to be read in a figure."""
     return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
@@ -187,7 +201,7 @@ def markers(
 
 
 def origin_markers(individuals: Iterable[Individual], **options: Any) -> list[go.Scatter]:
-    """Return one trace of markers per origin, in the origin's colour.
+    """Return one trace of markers per origin, in the origin's colour; empty ones are not seen.
 
     Args:
         individuals: The individuals.

@@ -47,7 +47,9 @@ def plot_fitness(
     With several objectives, the figure is the hypervolume of each generation and of all trials so
     far: the share that complete and feasible trials dominate of the box from the best to the worst
     finite values of such trials in the whole study. With more than six objectives it is not
-    computed, and the title says so.
+    computed, and the title says so. If early values are far worse than the front, the share is
+    soon almost 1. Then `optuna.visualization.plot_hypervolume_history` shows later progress, with
+    a reference point near the front.
 
     Args:
         study: The study.
@@ -214,12 +216,12 @@ def _subtitle(history: History, shown: Sequence[float] | None) -> str:
     individuals = history.individuals
     values = [finite(_value(individual)) for individual in individuals]
     missing = [one for one, value in zip(individuals, values, strict=True) if value is None]
-    parts = [f"Without a finite value: {_counts(missing)}"] if missing else []
+    parts = [f"without a finite value: {_counts(missing)}"] if missing else []
     parts += [words] if (words := good_infinity(history)) else []
     if shown is not None:
         n = sum(value is not None and not shown[0] <= value <= shown[1] for value in values)
-        parts.append(f"{n} beyond the axis; a double click shows all")
-    return f"<br><sub>{', '.join(parts)}</sub>" if parts else ""
+        parts.append(f"beyond the axis: {n}, which a double click shows")
+    return f"<br><sub>Trials {'; '.join(parts)}</sub>" if parts else ""
 
 
 def _counts(individuals: Sequence[Individual]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from html import unescape
@@ -34,9 +35,14 @@ from optuna_ga.visualization._common import (
 from optuna_ga.visualization._parameter import Parameter, short_titles
 from optuna_ga.visualization._plotly import go, make_subplots
 
-_MAX_COLUMNS = 3
-_LONG_LABEL = 8  # Characters for which there is room in `_MAX_COLUMNS`, but not for more.
+_MAX_COLUMNS, _MIN_COLUMNS = 3, 2
+# Shares of the width of all plots, in a figure of 700 pixels. A narrower one may show less.
+_MIN_WIDTH = 0.24
+_CHARACTER, _GAP = 0.0145, 0.02
+_SMALL = 0.85  # The width of a small character to that of another.
+_NUMBER = "0.0001"  # As long as most labels that Plotly chooses itself.
 _ROW_HEIGHT = 280  # Pixels.
+_MAX_LABELS = 16  # Of choices; more do not fit into a row.
 _TITLE_SIZE = 13
 _HALF_BOX = 0.4  # Half the width of a box, of the distance between two generations.
 
@@ -52,11 +58,11 @@ def plot_genes(
 
     Each parameter has a plot in its own scale, with a point for each finished trial that has the
     parameter; darker points are fitter. A numerical parameter also has the median of each
-    generation, on a logarithmic scale the geometric median, and the range of the parents' genes
-    if parents are recorded. A title says if the fittest trial lies at an end of the range, which
-    may be too narrow then. If a parameter changed its kind or its choices during the study, its
-    plot shows only the trials that agree with the last trial. Infinite values are counted in the
-    title but not drawn.
+    generation, on a logarithmic scale the geometric median, and the range of the parents' genes if
+    parents are recorded. A title says if the fittest trial lies at an end of the range, which may
+    be too narrow then. Of many choices every second or third is named. If a parameter changed its
+    kind or its choices during the study, its plot shows only the trials that agree with the last
+    trial. Infinite values are counted in the title but not drawn.
 
     Args:
         study: The study.
@@ -87,6 +93,7 @@ def plot_genes(
         if index + columns < len(names):  # The plot below has the same axis title.
             axes.xaxis.title = None
         axes.yaxis.update(plot.parameter.axis)
+    thin_out_labels(figure, _MAX_LABELS)
     _share_legend(figure)
     figure.update_layout(
         title="Genes over the Generations",
@@ -95,6 +102,14 @@ def plot_genes(
         coloraxis=_color_axis(fitness),
     )
     return figure
+
+
+def thin_out_labels(figure: go.Figure, most: int) -> None:
+    """Name at most so many choices on each axis; hover over a point to see any other."""
+    for axis in figure.select_yaxes():
+        step = math.ceil(len(axis.ticktext or ()) / most)
+        if step > 1:
+            axis.update(tickvals=axis.tickvals[::step], ticktext=axis.ticktext[::step])
 
 
 def _edges(history: History) -> dict[str, str]:
@@ -113,22 +128,36 @@ def _empty_plots(
     plots: Sequence[_GenePlot], edges: Mapping[str, str]
 ) -> tuple[go.Figure, int, int]:
     """Return a figure with room for each plot under its title, its rows and its columns."""
-    longest = max(
-        len(unescape(label)) for plot in plots for label in plot.parameter.choices or [""]
-    )
-    is_long = longest > _LONG_LABEL
-    rows = math.ceil(len(plots) / (_MAX_COLUMNS - is_long))
+    titles = [plot.title(edges) for plot in plots]
+    labels = [label for plot in plots for label in plot.parameter.axis.get("ticktext", [_NUMBER])]
+    spacing = _GAP + max(map(_width, labels))
+    rows = math.ceil(len(plots) / _fitting_columns(spacing, max(map(_width, titles))))
     columns = math.ceil(len(plots) / rows)
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=[plot.title(edges) for plot in plots],
-        # Of the figure's width: room for the axis labels.
-        horizontal_spacing=(0.4 if is_long else 0.2) / columns,
+        subplot_titles=titles,
+        horizontal_spacing=spacing,
         vertical_spacing=0.3 / rows,
     )
     figure.update_annotations(font_size=_TITLE_SIZE)
     return figure, rows, columns
+
+
+def _fitting_columns(spacing: float, title: float) -> int:
+    """Return in how many columns plots are wide enough, and no title reaches into the next."""
+    for columns in range(_MAX_COLUMNS, _MIN_COLUMNS, -1):
+        width = (1 + spacing) / columns - spacing
+        if width >= max(_MIN_WIDTH, title - spacing + _GAP):
+            return columns
+    return _MIN_COLUMNS
+
+
+def _width(text: str) -> float:
+    """Return about the share of the plots' width that a label or a title takes."""
+    normal, _, small = text.partition("<")
+    small = re.sub("<.*?>", "", f"<{small}") if small else ""
+    return _CHARACTER * (len(unescape(normal)) + _SMALL * len(unescape(small)))
 
 
 def _checked_names(params: Sequence[str] | None, history: History) -> list[str]:

@@ -7,10 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from optuna_ga._population.hypervolume import MAX_OBJECTIVES, Hypervolume
 from optuna_ga._results.history import History
-from optuna_ga.visualization._common import HIGHLIGHT, by_generation, finite, generation_axis
+from optuna_ga.visualization._common import (
+    HIGHLIGHT,
+    by_generation,
+    finite,
+    generation_axis,
+    small,
+)
 from optuna_ga.visualization._plotly import go
 
-AXIS_TITLE = "Hypervolume<br><sub>Share of the box from the best to the worst values</sub>"
+AXIS_TITLE = f"Hypervolume<br>{small('Share of the box from the best to the worst values')}"
 
 
 def hypervolume_figure(history: History) -> go.Figure:

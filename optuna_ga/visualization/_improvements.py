@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 from optuna.study import Study
@@ -22,19 +23,21 @@ from optuna_ga.visualization._common import (
 from optuna_ga.visualization._hypervolume import AXIS_TITLE, why_not_computed
 from optuna_ga.visualization._plotly import go, make_subplots
 
+_RARE_ORIGINS = ("random", "other")  # Have bars only where trials have them.
 _HEADROOM = 1.12  # Leaves room for the number above the highest bar.
 
 
 def plot_improvements(
     study: Study, *, population_size: int | None = None, target_name: str = "Objective Value"
 ) -> go.Figure:
-    """Plot the origins of the trials that improved the best value: start, crossover or mutation.
+    """Plot the origins of the trials that improved the best value, such as crossover or mutation.
 
     The bars compare each origin's share of the improvements with its share of the finished trials.
     The line is the best value so far of the complete and feasible trials, with a marker for each
     improvement. The first such trial counts as an improvement, unless its value is infinitely
-    bad. Infinite values are counted but not drawn. The origin of a trial without recorded parents
-    is the start: it was drawn at random, enqueued, added, or sampled by another sampler.
+    bad. Infinite values are counted but not drawn. Origins are those of `generations_dataframe`;
+    later trials without recorded parents, drawn at random or of other origin, are shown where
+    there are any.
 
     With several objectives, improvements are the trials that entered the front, and the line is
     the hypervolume so far, as in `plot_fitness`.
@@ -60,7 +63,11 @@ def plot_improvements(
     improvements = [individual for individual in history.individuals if individual.improved]
     trials = Counter(individual.origin for individual in history.individuals)
     improved = Counter(individual.origin for individual in improvements)
-    bars = [_shares(trials, "Trials", "#c4c4c4"), _shares(improved, "Improvements", HIGHLIGHT)]
+    origins = [one for one in ORIGINS if trials[one] or one not in _RARE_ORIGINS]
+    bars = [
+        _shares(origins, trials, "Trials", "#c4c4c4"),
+        _shares(origins, improved, "Improvements", HIGHLIGHT),
+    ]
     figure.add_traces(bars, rows=1, cols=1)
     figure.add_trace(_best_so_far(history), row=1, col=2)
     points = origin_markers(
@@ -71,7 +78,6 @@ def plot_improvements(
     )
     for trace in points:
         figure.add_trace(trace, row=1, col=2)
-    figure.update_xaxes(title="Origin", row=1, col=1)
     most = max(share for bar in bars for share in bar.y)
     room = [0, _HEADROOM * most]
     figure.update_yaxes(title="Share", tickformat=".0%", range=room, row=1, col=1)
@@ -90,14 +96,14 @@ def plot_improvements(
     return figure
 
 
-def _shares(counts: Counter[str], name: str, color: str) -> go.Bar:
+def _shares(origins: Sequence[str], counts: Counter[str], name: str, color: str) -> go.Bar:
     total = counts.total()
     return go.Bar(
-        x=[ORIGIN_NAMES[origin] for origin in ORIGINS],
-        y=[counts[origin] / max(total, 1) for origin in ORIGINS],
+        x=[ORIGIN_NAMES[origin] for origin in origins],
+        y=[counts[origin] / max(total, 1) for origin in origins],
         name=f"{name} ({total} in all)",
         marker={"color": color},
-        text=[str(counts[origin]) for origin in ORIGINS],
+        text=[str(counts[origin]) for origin in origins],
         textposition="outside",
         textangle=0,
         textfont={"size": 11},

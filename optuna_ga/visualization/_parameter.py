@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._population.choices import find_choice
 from optuna_ga._population.genes import is_inheritable
-from optuna_ga.visualization._common import abbreviated, as_html
+from optuna_ga.visualization._common import abbreviated, as_html, small
 
 _MAX_TICKS = 8  # Of a logarithmic axis; more do not fit into a row.
 _MIN_TICKS = 3
@@ -54,7 +54,7 @@ class Parameter:
         """Return the name with remarks, and with the number of infinite values if there are."""
         if self.n_infinite:
             remarks = *remarks, f"not drawn: {self.n_infinite} infinite"
-        return as_html(self._label) + (f" <sub>{', '.join(remarks)}</sub>" if remarks else "")
+        return as_html(self._label) + (f" {small(', '.join(remarks))}" if remarks else "")
 
     @property
     def axis(self) -> dict[str, Any]:

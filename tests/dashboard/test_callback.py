@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -22,6 +22,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+from plotly.graph_objects import Figure
 
 from optuna_ga import (
     DashboardReport,
@@ -122,10 +123,21 @@ def test_the_note_has_a_row_for_each_generation() -> None:
 
     link = "(/dashboard/studies/0/trials?numbers="
     assert rows == {
-        f"[2]{link}8)": ["1", "0", "0", "0", "", ""],
-        f"[1]{link}4,5,6,7)": ["4", "4", "0", "0", f"[5]{link}4)", "6.5"],
-        f"[0]{link}0,1,2,3)": ["4", "2", "1", "1", f"[1]{link}3)", "2"],
+        f"[2]{link}8)": ["1", "0", "0", "0", "1", "", ""],
+        f"[1]{link}4,5,6,7)": ["4", "4", "0", "0", "0", f"[5]{link}4)", "6.5"],
+        f"[0]{link}0,1,2,3)": ["4", "2", "1", "1", "0", f"[1]{link}3)", "2"],
     }
+
+
+def test_unfinished_trials_have_columns_where_there_are_any() -> None:
+    """So each trial is counted in one state."""
+    study = run(RandomSampler(seed=0), 5)
+    assert "running" not in reported(study)
+    study.ask()
+    study.enqueue_trial({"x": 0.5})
+
+    assert "| trials | complete | pruned | failed | running | waiting |" in reported(study)
+    assert table(get_note(study), "trials") == {"7": ["5", "0", "0", "1", "1"]}
 
 
 def test_the_note_has_the_schedule_that_trained_the_answer() -> None:
@@ -146,7 +158,7 @@ def test_the_note_names_the_trials_that_the_model_ignores() -> None:
     links = ", ".join(f"[{each}](/dashboard/studies/0/trials?numbers={each})" for each in numbers)
     text = (
         "## Ignored by the model\n\n"
-        f"Far worse than the model predicts from the other trials: {links}."
+        f"Far worse than the model predicts from the other trials: {links}. They stay in the"
     )
 
     assert len(numbers) > 1
@@ -325,10 +337,40 @@ def test_another_sampler_may_continue_the_generations() -> None:
     study.optimize(sphere, n_trials=8, callbacks=[DashboardReport()])
 
     assert n_reports(study) == 2
-    assert f"Trials came from `{of_four()!r}`. New trials come from `RandomSampler`." in get_note(
-        study
-    )
+    assert (
+        f"The latest sampler of `optuna_ga` was `{of_four()!r}`. New trials come from "
+        "`RandomSampler`. 4 of 12 trials have the attributes of `optuna_ga`; the others are "
+    ) in get_note(study)
     assert len(table(get_note(study), "generation")) == 3
+
+
+def test_the_note_says_how_many_trials_are_of_another_sampler() -> None:
+    """Also where a `GASampler` is the last of several."""
+    study = run(RandomSampler(seed=0), 8)
+    study.sampler = of_four()
+    study.optimize(sphere, n_trials=4)
+    study.enqueue_trial({"x": 0.5})
+
+    assert f"New trials come from `{of_four()!r}`. 4 of 12 trials have" in reported(study)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_the_note_of_an_adaptive_search_has_one_answer(
+    loaded: bool, directions: list[Literal["minimize", "maximize"]]
+) -> None:
+    """No generation is a unit of this search; the hint at a range's end belongs to the best."""
+    study = optuna.create_study(sampler=GASampler.adaptive(4, seed=0), directions=directions)
+    study.enqueue_trial({"x": 0.0})
+    n = len(directions)
+    study.optimize(lambda trial: [trial.suggest_float("x", 0, 1)] * n, n_trials=8)
+    if loaded:
+        study.sampler = optuna.samplers.TPESampler()
+    note = reported(study)
+
+    assert "of the final generation" not in note
+    assert note.count(" of the study\n") == 1
+    assert note.count("At an end of the range: `x` (lower)") == (n == 1)
 
 
 def test_the_note_of_a_loaded_study_has_the_recorded_sampler(open_database: OpenDatabase) -> None:
@@ -337,7 +379,7 @@ def test_the_note_of_a_loaded_study_has_the_recorded_sampler(open_database: Open
     study = optuna.load_study(study_name="s", storage=open_database())
     DashboardReport().write(study)
 
-    assert f"Trials came from `{of_four()!r}`.\n" in get_note(study)
+    assert f"\n\nThe latest sampler of `optuna_ga` was `{of_four()!r}`.\n\n" in get_note(study)
     assert "TPESampler" not in get_note(study)
 
 
@@ -456,6 +498,48 @@ def test_figures_stay_small_however_many_genes() -> None:
         assert f"Shown: parameters {numbers} of 60" in layout["title"]["text"]
 
 
+@pytest.mark.parametrize(("n_genes", "is_high"), [(4, False), (5, True)])
+def test_a_title_of_two_lines_has_room_above_the_titles_of_plots(
+    n_genes: int, is_high: bool
+) -> None:
+    """With five genes the second line says which are shown."""
+    study = run(of_four(), 8, lambda trial: suggested(trial, n_genes))
+    DashboardReport().write(study)
+    layout = figures(study)["ga-genes"]["layout"]
+
+    assert ("Shown: " in layout["title"]["text"]) == is_high
+    assert (layout["margin"]["t"] > 100) == is_high
+
+
+@pytest.mark.parametrize("n_genes", [1, 3, 6])
+def test_the_lowest_plots_of_genes_have_the_title_of_their_axis(n_genes: int) -> None:
+    """As in the figure that is drawn elsewhere."""
+    study = run(of_four(), 8, lambda trial: suggested(trial, n_genes))
+    DashboardReport().write(study)
+    for name in {"ga-genes", "ga-genes-2"} & figures(study).keys():
+        figure = Figure(figures(study)[name])
+        axes = list(zip(figure.select_xaxes(), figure.select_yaxes(), strict=True))
+        lowest = min(y.domain for _, y in axes)
+
+        assert {x.title.text for x, y in axes if y.domain == lowest} == {"Generation"}
+
+
+def test_choices_on_the_dashboard_have_room_in_two_rows() -> None:
+    """Eight names at most."""
+    choices = list(range(15))
+    study = run(of_four(), 8, lambda t: suggested(t, 3) + t.suggest_categorical("c", choices))
+    DashboardReport().write(study)
+
+    assert figures(study)["ga-genes"]["layout"]["yaxis"]["ticktext"] == [
+        str(choice) for choice in choices[::2]
+    ]
+
+
+def suggested(trial: Trial, n_genes: int) -> float:
+    """Return the sum of so many genes."""
+    return sum(trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(n_genes))
+
+
 def with_genes(*names: str, **options: Any) -> FrozenTrial:
     """Return a trial to add that has these parameters."""
     space: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in names}
@@ -500,7 +584,7 @@ def test_the_genes_of_a_second_figure_are_shown_where_they_are() -> None:
     assert genes_shown(study)[0] == list("abcd")
     names, title = genes_shown(study, "ga-genes-2")
     assert names == list("ef")
-    assert title.endswith("Shown: parameters 5 to 6 of 6, only generations 0 to 1</sub>")
+    assert title.endswith("Shown: parameters 5 to 6 of 6; only generations 0 to 1</sub>")
 
 
 def test_a_best_value_at_an_end_of_its_range_is_pointed_out() -> None:
@@ -579,7 +663,7 @@ def test_a_figure_says_which_generations_it_shows() -> None:
     study = study_with(*[added(1.0)] * 599, failed())
     DashboardReport().write(study)
     title = figures(study)["ga-fitness"]["layout"]["title"]["text"]
-    assert title.endswith("Without a finite value: 1 failed, only generations 25 to 149</sub>")
+    assert title.endswith("without a finite value: 1 failed; only generations 25 to 149</sub>")
 
 
 def test_the_note_says_what_its_tables_leave_out() -> None:

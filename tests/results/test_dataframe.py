@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from optuna import Study, Trial, TrialPruned
 from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, generations_dataframe
 from optuna_ga._results.history import edges_of
 from optuna_ga.visualization import plot_genealogy
-from tests.studies import added, failed, of_four, pruned, run, sphere, study_with
+from tests.studies import added, constant, failed, of_four, pruned, run, sphere, study_with
 from tests.visualization.figures import FIGURES, child, odd_study, three_generations
 
 
@@ -156,6 +157,20 @@ def test_parents_of_another_study_are_none() -> None:
     assert list(table["parents"]) == [[], [], [0]]
     assert list(table["mutated"]) == [[], [], []]
     assert list(table["origin"]) == ["start", "start", "crossover"]
+
+
+def test_later_trials_without_parents_are_no_start() -> None:
+    """Those that the sampler drew are random; enqueued ones and another sampler's are not."""
+    study = run(GASampler.adaptive(4, seed=0), 6, constant)
+    study.enqueue_trial(dict.fromkeys("xyz", 0.5))
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(constant, n_trials=2)
+    study.sampler = RandomSampler(seed=0)
+    study.optimize(sphere, n_trials=1)
+    study.add_trial(child(2, [40, 41]))
+    origins = list(generations_dataframe(study, 4)["origin"])
+
+    assert origins == [*["start"] * 4, *["random"] * 2, "other", "random", "other", "other"]
 
 
 def test_without_pandas_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

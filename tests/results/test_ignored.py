@@ -114,10 +114,11 @@ def test_the_first_value_that_is_ignored_is_logged(
 
     study.optimize(objective, n_trials=60, callbacks=[note])
     values = ", ".join(f"{value:g}" for value in ignored[0].values)
-    start = f"The model ignores trial {ignored[0].number} at present, since "
+    start = f"For now the sampler's model leaves out trial {ignored[0].number}, since "
 
     assert len(logged) == 1
     assert logged[0].startswith(start + ("of its values " if several else "its value ") + values)
+    assert "The trial stays in the study" in logged[0]
     study.optimize(objective, n_trials=20)
     run(GASampler.adaptive(seed=0), 40, failing_by_chance)
     assert len(logged) == 1

@@ -87,6 +87,11 @@ def names(figure: Any) -> set[str]:
     return {found.name for found in figure.data}
 
 
+def without_tags(html: str) -> str:
+    """Return the text of HTML."""
+    return re.sub("<.*?>", "", html)
+
+
 def numbers(found: Any) -> list[int]:
     """Return the trial of each point of a trace."""
     return [int(re.findall(r"Trial (\d+)", text)[0]) for text in found.text]

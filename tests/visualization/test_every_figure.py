@@ -15,7 +15,12 @@ from optuna import Study
 from optuna.samplers import RandomSampler, TPESampler
 
 from optuna_ga import GASampler, generations_dataframe
-from optuna_ga.visualization import plot_genealogy, plot_genes
+from optuna_ga.visualization import (
+    plot_fitness,
+    plot_genealogy,
+    plot_genes,
+    plot_improvements,
+)
 from tests.studies import added, failed, of_four, pruned, run, sphere, study_with
 from tests.visualization.figures import (
     FIGURES,
@@ -103,6 +108,21 @@ def test_no_name_and_no_choice_is_read_as_html(plot: Plot) -> None:
     assert not [tag for tag in ("<i>", "\\u003ci", "<u>", "\\u003cu") if tag in text]
     assert not [leaf for leaf in leaves(plot(study).to_dict()) if choice in str(leaf)]
     assert "&quot;" not in text
+
+
+@pytest.mark.parametrize("plot", [plot_genes, plot_fitness, plot_improvements])
+def test_only_the_figures_title_has_letters_of_its_size_made_smaller(plot: Plot) -> None:
+    """Elsewhere they would be smaller than 11 pixels."""
+    study = run(
+        GASampler.adaptive(4, seed=0),
+        8,
+        lambda t: [t.suggest_float("x", 0, 1)] * 2,
+        directions=["minimize", "maximize"],
+    )
+    layout = plot(study).layout.to_plotly_json()
+    del layout["title"]
+
+    assert not [leaf for leaf in leaves(layout) if "<sub>" in str(leaf)]
 
 
 @each_figure

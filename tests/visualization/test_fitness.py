@@ -35,7 +35,7 @@ def test_boxes_hold_the_feasible_finite_values() -> None:
     assert numbers(trace(figure, "Infeasible")) == [2]
     assert numbers(trace(figure, "Pruned")) == [4]
     assert figure.layout.title.text.endswith(
-        ": 3 infinite, 1 failed, 1 pruned, the best is -inf from trial 6 on</sub>"
+        ": 3 infinite, 1 failed, 1 pruned; the best is -inf from trial 6 on</sub>"
     )
     assert trace(figure, "Best of").text[1] == "2 pruned, 1 infinite, 1 complete"
 
@@ -101,9 +101,23 @@ def test_outliers_do_not_flatten_the_others(sign: int) -> None:
 
     low, high = sorted(sign * end for end in far.layout.yaxis.range)
     assert (low, high) == pytest.approx((0.955, 1.945), abs=0.1)
-    assert "2 beyond the axis" in far.layout.title.text
+    assert far.layout.title.text.endswith(
+        "<sub>Trials beyond the axis: 2, which a double click shows</sub>"
+    )
     assert none.layout.yaxis.range is None
     assert "beyond" not in none.layout.title.text
+
+
+def test_trials_beyond_the_axis_are_told_from_those_without_a_finite_value() -> None:
+    """Their values are finite."""
+    near = [added(1 + n / 20) for n in range(19)]
+    title = plot_fitness(study_with(*near, added(50), added(math.inf))).layout.title.text
+
+    _, subtitle = title.split("<br>")
+    assert subtitle == (
+        "<sub>Trials without a finite value: 1 infinite; "
+        "beyond the axis: 2, which a double click shows</sub>"
+    )
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -135,7 +149,7 @@ def test_the_axis_always_shows_the_best_so_far() -> None:
 
     assert trace(figure, "Best so far").y[:2] == (50, 1)
     assert low < 1 < 50 < high < 90
-    assert "1 beyond the axis" in figure.layout.title.text
+    assert "beyond the axis: 1," in figure.layout.title.text
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import optuna
@@ -19,7 +20,7 @@ from optuna.distributions import (
 
 from optuna_ga.visualization import plot_fitness, plot_genes
 from tests.studies import added, of_four, run, study_with
-from tests.visualization.figures import names, numbers, three_generations, trace
+from tests.visualization.figures import names, numbers, three_generations, trace, without_tags
 
 
 def gene_study(
@@ -106,7 +107,7 @@ def test_infinite_genes_are_counted_but_not_drawn(log: bool) -> None:
 
     assert trace(figure, "Trials").y == (1.0, 0.1)
     (title,) = figure.layout.annotations
-    assert title.text == "x <sub>not drawn: 2 infinite</sub>"
+    assert without_tags(title.text) == "x not drawn: 2 infinite"
     assert "Infinity" not in figure.to_json()
 
 
@@ -134,9 +135,10 @@ def test_a_best_gene_at_an_end_of_its_range_is_pointed_out(direction: Any) -> No
         study.add_trial(
             optuna.create_trial(value=value, params={"x": x, "y": y}, distributions=space)
         )
-    titles = [one.text for one in plot_genes(study, population_size=2).layout.annotations]
+    figure = plot_genes(study, population_size=2)
+    titles = [without_tags(one.text) for one in figure.layout.annotations]
 
-    lower, upper = "x <sub>best at lower end</sub>", "y <sub>best at upper end</sub>"
+    lower, upper = "x best at lower end", "y best at upper end"
     assert titles == ([lower, "y"] if direction == "minimize" else ["x", upper])
 
 
@@ -184,6 +186,34 @@ def test_long_names_and_choices_have_room() -> None:
     assert names[0] in figure.data[2].text[0]
 
 
+@pytest.mark.parametrize("longest", ["tanh", "momentum", "lr_scheduler.StepLR"])
+def test_the_space_between_plots_has_room_for_the_longest_label(longest: str) -> None:
+    """On a page of 790 pixels, on which plots take 500 and a character about seven."""
+    study = study_with()
+    kind = CategoricalDistribution([longest, "sgd"])
+    space: dict[str, BaseDistribution] = dict.fromkeys("abcdef", kind)
+    for choice in (longest, "sgd"):
+        study.add_trial(
+            optuna.create_trial(value=1, params=dict.fromkeys(space, choice), distributions=space)
+        )
+    layout = plot_genes(study).layout
+    ends = sorted({layout[f"xaxis{n}"].domain for n in ("", *range(2, 7))})
+
+    width = 7 * max(map(len, layout.yaxis.ticktext))
+    gaps = [500 * (right[0] - left[1]) for left, right in pairwise(ends)]
+    assert len(gaps) in (1, 2)
+    assert all(gap > width for gap in gaps)
+
+
+@pytest.mark.parametrize(("name", "n_columns"), [("x", 3), ("optimizer.group.learning_rate", 2)])
+def test_titles_of_neighbours_have_room(name: str, n_columns: int) -> None:
+    """Long titles stand above wider plots."""
+    study = run(of_four(), 4, lambda t: sum(t.suggest_float(f"{name}{i}", 0, 1) for i in range(6)))
+    layout = plot_genes(study).layout
+
+    assert len({layout[f"xaxis{n}"].domain for n in ("", *range(2, 7))}) == n_columns
+
+
 def test_names_in_short_differ() -> None:
     """The layers of a network have names that differ in their middle alone."""
     names = [f"encoder.layers.{n}.attention.dropout_probability" for n in range(3)]
@@ -220,6 +250,20 @@ def test_choices_are_ticks_in_their_order(choices: list[Any], labels: tuple[str,
     assert names(figure) == {"Trials"}
     shown = [labels[position].strip("'") for position in trace(figure, "Trials").y]
     assert shown == [str(gene) for gene in genes]
+
+
+@pytest.mark.parametrize(
+    ("n_choices", "first"), [(16, (0, 1, 2)), (17, (0, 2, 4)), (40, (0, 3, 6))]
+)
+def test_many_choices_are_named_in_part(n_choices: int, first: tuple[int, ...]) -> None:
+    """So that no name is printed over another; each choice has its own place."""
+    distribution = CategoricalDistribution(range(n_choices))
+    figure = plot_genes(gene_study([(gene, []) for gene in range(n_choices)], distribution))
+    axis = figure.layout.yaxis
+
+    assert axis.tickvals[:3] == first
+    assert axis.ticktext[:3] == tuple(map(str, first))
+    assert trace(figure, "Trials").y == tuple(range(n_choices))
 
 
 def test_a_conditional_parameter_is_drawn_where_it_is() -> None:

@@ -7,9 +7,10 @@ import math
 import pytest
 from optuna import Study
 
-from optuna_ga.visualization import plot_improvements
-from tests.studies import added, study_with
-from tests.visualization.figures import three_generations, trace
+from optuna_ga import GASampler
+from optuna_ga.visualization import plot_genealogy, plot_improvements
+from tests.studies import added, constant, run, study_with
+from tests.visualization.figures import numbers, three_generations, trace
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -21,6 +22,20 @@ def test_improvements_are_counted_by_origin(sign: int) -> None:
     assert trials.x == improved.x == ("Start", "Crossover", "Mutation")
     assert (trials.text, trials.y) == (("4", "6", "2"), (4 / 12, 6 / 12, 2 / 12))
     assert (improved.text, improved.y) == (("4", "2", "1"), (4 / 7, 2 / 7, 1 / 7))
+
+
+def test_later_trials_without_parents_have_bars_and_markers_of_their_own() -> None:
+    """Drawn at random while all trials were equal, and then made by another sampler."""
+    study = run(GASampler.adaptive(4, seed=0), 6, constant)
+    study.add_trial(added(-1.0))
+    figure = plot_improvements(study)
+
+    assert trace(figure, "Trials (7").x == ("Start", "Crossover", "Mutation", "Random", "Other")
+    assert trace(figure, "Trials (7").text == ("4", "0", "0", "2", "1")
+    assert trace(figure, "Other").x == (6,)
+    markers = [trace(plot_genealogy(study), name) for name in ("Start", "Random", "Other")]
+    assert list(map(numbers, markers)) == [[0, 1, 2, 3], [4, 5], [6]]
+    assert len({marker.marker.color for marker in markers}) == 3
 
 
 @pytest.mark.parametrize("history", [three_generations(), study_with(added(1))])
