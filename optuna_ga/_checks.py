@@ -40,7 +40,7 @@ def kind_of(value: object) -> str:
     ('an int', 'a dict')
     """
     name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+    return f"{'an' if name[0] in 'AEIOUaeiou' or name.startswith('NSGA') else 'a'} {name}"
 
 
 def listed_trials(numbers: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import free_sampler, locate
 from optuna_ga._population.fitness import first_front, fittest, rank
-from optuna_ga._records import CHECKPOINT, GENERATION, shown_sampler
+from optuna_ga._records import CHECKPOINT, shown_generation, shown_sampler
 from optuna_ga._results.final_generation import (
     best_of_final_generation,
     front_of_final_generation,
@@ -118,7 +118,7 @@ def _samplers(study: Study, trials: Sequence[FrozenTrial], size: int | None, run
         if running or not lines:
             lines.append(f"New trials come from {_code(type(sampler).__name__)}.")
     started = [trial for trial in trials if trial.state != TrialState.WAITING]
-    n_own = sum(GENERATION in trial.user_attrs for trial in started)
+    n_own = sum(shown_generation(trial) is not None for trial in started)
     if size is not None and n_own < len(started):
         lines.append(
             f"{n_own} of {len(started)} trials have the attributes of `optuna_ga`; the others are "

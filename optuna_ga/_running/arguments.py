@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna import Trial
+from optuna.samplers import TPESampler
 from optuna.study import Study
 
 from optuna_ga._checks import check_callable, check_population_size, kind_of, shown
@@ -82,28 +83,37 @@ def functions(callbacks: object) -> tuple[Callable[..., Any], ...]:
 def generation_size_of(study: Study, given: int | None) -> int:
     """Return the given population size, or that of the study's sampler.
 
-    It is logged if another kind of sampler is recorded as the one that the trials came from.
-
     Raises:
         TypeError: If it is not an integer.
         ValueError: If it is out of range, or neither given nor known.
     """
-    sampler, recorded = free_sampler(study), shown_sampler(study)
-    hint = ""
-    if recorded is not None and not _makes_a_kind_of(sampler, recorded):
-        hint = (
-            f"The study's trials came from `{recorded}`. To continue with it, load the study "
-            "with it as `sampler=`."
-        )
+    sampler = free_sampler(study)
     if given is None:
         given = getattr(sampler, "population_size", None)
     if given is None:
         words = "`population_size` must be given, because the study's sampler, "
-        raise ValueError(f"{words}{kind_of(sampler)}, has none. {hint}".rstrip())
-    size = check_population_size(given, minimum=1)
-    if hint:
-        _logger.warning(f"New trials come from {kind_of(sampler)}. {hint}")
-    return size
+        raise ValueError(f"{words}{kind_of(sampler)}, has none. {_hint(study)}".rstrip())
+    return check_population_size(given, minimum=1)
+
+
+def warn_of_default_sampler(study: Study) -> None:
+    """Warn if new trials come from Optuna's default sampler, but another one is recorded."""
+    sampler, hint = free_sampler(study), _hint(study)
+    if hint and isinstance(sampler, TPESampler):  # Others are no oversight.
+        _logger.warning(
+            f"New trials come from Optuna's default sampler, {kind_of(sampler)}. {hint}"
+        )
+
+
+def _hint(study: Study) -> str:
+    """Return how to continue with the recorded sampler; empty if that is of the same kind."""
+    recorded = shown_sampler(study)
+    if recorded is None or _makes_a_kind_of(free_sampler(study), recorded):
+        return ""
+    return (
+        f"The latest sampler of the study that `optuna_ga` recorded was `{recorded}`. To continue "
+        "with it, load the study with it as `sampler=`."
+    )
 
 
 def _makes_a_kind_of(sampler: object, call: str) -> bool:

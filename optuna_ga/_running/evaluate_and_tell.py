@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import closing, suppress
 from typing import Any
 
@@ -31,6 +30,7 @@ from optuna_ga._running.outcome import (
     text_of,
     uncaught,
 )
+from optuna_ga._running.rounds import BrokenByTrialError
 
 Evaluate = Callable[[list[Trial]], Iterable[Result | NoResult | tuple[Trial, Any]]]
 Callback = Callable[[Study, FrozenTrial], None]
@@ -71,7 +71,10 @@ def evaluate_and_tell(
         _raise_if_lost(missing, outcomes, caught)
     except BaseException as interruption:
         numbers = _numbers(missing)
-        _advise(interruption, [n for n in numbers if not is_kept(outcomes.get(n), caught)])
+        again = [n for n in numbers if not is_kept(outcomes.get(n), caught)]
+        errors = [outcome.error for outcome in outcomes.values()]
+        broken_by = sorted(e.number for e in errors if isinstance(e, BrokenByTrialError))
+        _advise(interruption, again, broken_by)
         raise
     _tell(study, trials, [outcomes[trial.number] for trial in trials], observers)
     errors = [uncaught(outcomes[trial.number], caught) for trial in trials]
@@ -92,24 +95,22 @@ def _raise_if_lost(
         raise errors[0]
 
 
-def _advise(interruption: BaseException, numbers: Sequence[int]) -> None:
+def _advise(interruption: BaseException, numbers: Sequence[int], broken_by: Sequence[int]) -> None:
     """Say how to go on after an interruption, in the log and in a note on it.
 
     Args:
         interruption: The interruption.
         numbers: The numbers of the trials that the next run evaluates.
+        broken_by: The numbers of those that are known to end their workers.
     """
     task = f"to evaluate {listed_trials(numbers)} and " if numbers else ""
     advice = (
         "The evaluation was interrupted. Results that have come are kept: run again "
         f"{task}to continue."
     )
-    if isinstance(interruption, BrokenExecutor):
-        number = numbers[0] if len(numbers) == 1 else "number"
-        advice += (
-            " A trial that ends its worker process each time can be failed by "
-            f"`study.tell({number}, state=TrialState.FAIL)`; then the next run continues."
-        )
+    if broken_by:
+        calls = ", ".join(f"`study.tell({n}, state=TrialState.FAIL)`" for n in broken_by)
+        advice += f" To go on without {listed_trials(broken_by)}, call {calls} before."
     _logger.warning(advice)
     if hasattr(interruption, "add_note"):  # Since Python 3.11.
         interruption.add_note(advice)

@@ -87,9 +87,9 @@ class InParallel:
             a Dask client (`client.get_executor()`) or of mpi4py. It stays open. Or a function
             that returns a new executor, such as `lambda: ProcessPoolExecutor(8)`. Trials that an
             executor gave up are evaluated by a new one. A trial during which two broke is then
-            evaluated alone; if it breaks two more, an error names it once the other trials are
-            done. If seven new executors in a row return no result, the error is raised. The
-            executor ends when `optimize_generations` ends.
+            evaluated alone by one of its own; if it breaks two of these, an error names it once
+            the other trials are done. If seven new executors in a row return no result, the error
+            is raised. The executor ends when `optimize_generations` ends.
 
     Raises:
         TypeError: If an argument has the wrong type. From `optimize_generations`, before it asks
@@ -116,7 +116,7 @@ class InParallel:
             ValueError: If the study is in the memory of this process, and the workers are not.
             TypeError: If the objective or the study's storage cannot be pickled.
         """
-        if self._shares_memory:
+        if _shares_memory(self._executor):
             return
         if in_memory(study):
             raise ValueError(
@@ -173,55 +173,70 @@ class InParallel:
             if executor is None or executor is not self._current:
                 return
             self._current = None
-        try:
-            executor.shutdown(wait=False, cancel_futures=True)
-        except TypeError:  # Dask's has one argument only.
-            executor.shutdown(wait=False)
+        _shut_down(executor)
 
-    @property
-    def _shares_memory(self) -> bool:
-        return isinstance(self._executor, ThreadPoolExecutor) and not isinstance(
-            self._executor, _INTERPRETERS
-        )
-
-    def _future(self, trial: Trial) -> Future[Evaluation]:
+    def _future(self, executor: Executor, trial: Trial) -> Future[Evaluation]:
         try:
-            if self._shares_memory:
-                return self._executor.submit(evaluate, self._objective, trial)
-            return self._submit(self._remote_of(trial.study), trial_id(trial))
+            if _shares_memory(executor):
+                return executor.submit(evaluate, self._objective, trial)
+            return _submit(executor, self._remote_of(trial.study), trial_id(trial))
         except Exception as error:  # A broken executor: earlier trials may still have results.
             failed: Future[Evaluation] = Future()
             failed.set_exception(error)
             return failed
 
-    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        is_pool = isinstance(self._executor, ProcessPoolExecutor)
-        with forks_that_end() if is_pool else nullcontext():
-            return self._executor.submit(function, *arguments)
-
     def _results(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
         """Yield trials and results as they come; give lost trials to new executors, if any."""
         rounds = Rounds(trials, has_more=self._make is not None)
         while rounds.waiting:
-            executor, together = self._executor, rounds.start()
+            together, is_alone = rounds.start()
             lost: dict[int, NoResult] = {}
-            with self._used(), closing(self._completed(together)) as completed:
-                for trial, result in completed:
-                    if isinstance(result, NoResult):
-                        lost[trial.number] = result
-                    else:
-                        del rounds.waiting[trial.number]
-                        yield trial, result
-            if lost and self._make is not None:
-                self._end(executor)
-            yield from rounds.end(executor, together, lost)
+            with self._used(), self._executor_for(together[0], is_alone) as (executor, n_workers):
+                with closing(self._completed(executor, together)) as completed:
+                    for trial, result in completed:
+                        if isinstance(result, NoResult):
+                            lost[trial.number] = result
+                        else:
+                            del rounds.waiting[trial.number]
+                            yield trial, result
+                if lost and self._make is not None:
+                    self._end(executor)
+            yield from rounds.end(together, lost, n_workers)
 
-    def _completed(self, trials: Sequence[Trial]) -> Generator[tuple[Trial, Any], None, None]:
+    @contextmanager
+    def _executor_for(self, trial: Trial, is_alone: bool) -> Iterator[tuple[Executor, int | None]]:
+        """Yield an executor for a round, and how many trials it can break by: see `Rounds.end`.
+
+        A trial that is alone has an executor that no other search uses, whose worker is known to
+        start. Threads are broken by no trial.
+        """
+        if not is_alone or self._make is None:
+            executor = self._executor
+            n_workers = getattr(executor, "_max_workers", None)
+            yield executor, 0 if _shares_memory(executor) else n_workers
+            return
+        executor = _executor(self._make())
+        try:
+            yield executor, int(self._starts(executor, trial.study))
+        finally:
+            _shut_down(executor)
+
+    def _starts(self, executor: Executor, study: Study) -> bool:
+        """Return whether a worker of an executor, which no trial has used, opens the study."""
+        try:
+            wait_for_a_worker(_submit(executor, self._remote_of(study).prepare))
+        except Exception:  # It is that of the trial, too, which is evaluated on the same executor.
+            return False
+        return True
+
+    def _completed(
+        self, executor: Executor, trials: Sequence[Trial]
+    ) -> Generator[tuple[Trial, Any], None, None]:
         """Start the trials and yield results as they come; start no further one if interrupted."""
         futures: dict[Future[Evaluation], Trial] = {}
         try:
             for trial in trials:
-                futures[self._future(trial)] = trial
+                futures[self._future(executor, trial)] = trial
             for future in as_they_end(futures):
                 trial = futures[future]
                 evaluation = evaluation_of(future)
@@ -249,7 +264,7 @@ class InParallel:
             try:
                 objective = self._to_be_sent()
                 remote = RemoteObjective(uuid4().hex, objective, packed(study), os.getpid())
-                wait_for_a_worker(self._submit(remote.prepare))
+                wait_for_a_worker(_submit(self._executor, remote.prepare))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise TypeError(
                     "`objective` and the study's storage must be such that workers can receive "
@@ -276,6 +291,23 @@ class InParallel:
 def search_with(evaluate: object, study: Study) -> AbstractContextManager[None]:
     """Return the search of an `InParallel`; any other function needs no preparation."""
     return evaluate.search(study) if isinstance(evaluate, InParallel) else nullcontext()
+
+
+def _shares_memory(executor: Executor) -> bool:
+    is_of_threads = isinstance(executor, ThreadPoolExecutor)
+    return is_of_threads and not isinstance(executor, _INTERPRETERS)
+
+
+def _submit(executor: Executor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    with forks_that_end() if isinstance(executor, ProcessPoolExecutor) else nullcontext():
+        return executor.submit(function, *arguments)
+
+
+def _shut_down(executor: Executor) -> None:
+    try:
+        executor.shutdown(wait=False, cancel_futures=True)
+    except TypeError:  # Dask's has one argument only.
+        executor.shutdown(wait=False)
 
 
 def _executor(given: Any) -> Executor:

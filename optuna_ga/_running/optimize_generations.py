@@ -19,6 +19,7 @@ from optuna_ga._running.arguments import (
     exceptions,
     functions,
     generation_size_of,
+    warn_of_default_sampler,
 )
 from optuna_ga._running.evaluate_and_tell import Callback, Evaluate, evaluate_and_tell
 from optuna_ga._running.in_parallel import search_with
@@ -115,6 +116,8 @@ def optimize_generations(
             f"Nothing to evaluate: {n_generations} generations of {size} trials are the total, "
             f"and {n_finished} trials have finished."
         )
+    else:
+        warn_of_default_sampler(study)
     with (
         search_with(evaluate, study),
         optimization_loop(study),

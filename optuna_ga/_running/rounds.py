@@ -1,15 +1,15 @@
 """Which trials an executor evaluates together, and which alone because they may break it.
 
 A broken executor does not say which trial broke it, as by taking all memory. So a trial that was
-being evaluated when two executors broke is evaluated alone from then on. Once it has broken two
-more, it is given up, and every other trial has its result.
+being evaluated when two executors broke is evaluated alone from then on, by an executor that
+nobody else uses. Once it has broken two of these, it is given up, and the others go on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor
 
 import optuna
 from optuna import Trial
@@ -19,9 +19,24 @@ from optuna_ga._running.outcome import NoResult, text_of
 
 _BREAKS_TOGETHER = 2  # A single one may be chance, and trials one by one take long.
 _BREAKS = 4
-_MAX_VAIN_RESTARTS = 7  # In a row without a result; two trials that break executors take six.
+_MAX_VAIN_RESTARTS = 7  # In a row without a result; others may break the same executors.
 
 _logger = optuna.logging.get_logger("optuna.generations")
+
+
+class BrokenByTrialError(BrokenExecutor):
+    """A trial has broken each executor that evaluated it.
+
+    Args:
+        number: The trial's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"Trial {number} broke {_BREAKS} executors, the last {_BREAKS - _BREAKS_TOGETHER} "
+            "when nothing else was evaluated: it ends its worker process, as for lack of memory."
+        )
+        self.number = number
 
 
 class Rounds:
@@ -39,25 +54,28 @@ class Rounds:
         self._n_breaks: Counter[int] = Counter()
         self._n_vain = 0
 
-    def start(self) -> list[Trial]:
-        """Return the trials to evaluate together: one that is to be alone, or else all."""
+    def start(self) -> tuple[list[Trial], bool]:
+        """Return the trials to evaluate together, and whether it is one that is to be alone."""
         waiting = list(self.waiting.values())
         alone = [t for t in waiting if self._n_breaks[t.number] >= _BREAKS_TOGETHER]
-        return alone[:1] or waiting
+        return alone[:1] or waiting, bool(alone)
 
     def end(
-        self, executor: Executor, together: Sequence[Trial], lost: Mapping[int, NoResult]
+        self, together: Sequence[Trial], lost: Mapping[int, NoResult], n_workers: int | None
     ) -> list[tuple[Trial, NoResult]]:
         """Return the trials to give up, which wait no longer, with the reason.
 
         Args:
-            executor: The executor.
-            together: The trials that it was to evaluate, in the order in which it got them.
+            together: The trials of the round, in the order in which the executor got them.
             lost: What it left without a result, by trial numbers.
+            n_workers: How many trials it can have evaluated at the same time; None if that is not
+                known.
         """
         self._lost.update(lost)
-        self._n_vain = self._n_vain + 1 if len(lost) == len(together) else 0
-        given_up = self._known(executor, [t.number for t in together if t.number in lost])
+        started = [t.number for t in together if t.number in lost][:n_workers]
+        given_up = self._known(started)
+        is_vain = len(lost) == len(together) and not given_up
+        self._n_vain = self._n_vain + 1 if is_vain else 0
         if lost and not given_up:
             if self._goes_on(lost):
                 error = text_of(next(iter(lost.values())).error, repr)
@@ -67,27 +85,33 @@ class Rounds:
                 )
             else:
                 given_up = list(self.waiting)
+                self._hint(lost)
         return [(self.waiting.pop(number), self._lost[number]) for number in given_up]
+
+    def _hint(self, lost: Mapping[int, NoResult]) -> None:
+        if not self._has_more and any(isinstance(r.error, BrokenExecutor) for r in lost.values()):
+            _logger.warning(
+                "If a trial ends its worker process each time, give `InParallel` a function that "
+                "makes the executor: then that trial is found."
+            )
 
     def _goes_on(self, lost: Mapping[int, NoResult]) -> bool:
         exits = any(not isinstance(result.error, Exception) for result in lost.values())
         return self._has_more and not exits and self._n_vain <= _MAX_VAIN_RESTARTS
 
-    def _known(self, executor: Executor, lost: Sequence[int]) -> list[int]:
-        """Return the number of the trial that breaks executors, if it is known by now."""
-        if not any(isinstance(self._lost[number].error, BrokenExecutor) for number in lost):
+    def _known(self, started: Sequence[int]) -> list[int]:
+        """Return the number of the trial that breaks executors, if it is known by now.
+
+        Args:
+            started: The trials that were being evaluated when the executor failed; trials start
+                in the given order, one on each worker.
+        """
+        if not any(isinstance(self._lost[number].error, BrokenExecutor) for number in started):
             return []
-        # Trials start in the given order, one on each worker. An executor that does not say how
-        # many workers it has may have started all.
-        started = lost[: getattr(executor, "_max_workers", None)]
         self._n_breaks.update(started)
         known = [number for number in started if self._n_breaks[number] >= _BREAKS]
         for number in known:
-            error = BrokenExecutor(
-                f"Trial {number} broke {_BREAKS} executors, the last {_BREAKS - _BREAKS_TOGETHER} "
-                "when nothing else was evaluated: it ends its worker process, as for lack of "
-                "memory."
-            )
+            error = BrokenByTrialError(number)
             _logger.warning(str(error))
             self._lost[number] = NoResult(error)
         return known

@@ -60,7 +60,7 @@ def plot_genes(
     parameter; darker points are fitter. A numerical parameter also has the median of each
     generation, on a logarithmic scale the geometric median, and the range of the parents' genes if
     parents are recorded. A title says if the fittest trial lies at an end of the range, which may
-    be too narrow then. Of many choices every second or third is named. If a parameter changed its
+    be too narrow then. Of many choices only some are named. If a parameter changed its
     kind or its choices during the study, its plot shows only the trials that agree with the last
     trial. Infinite values are counted in the title but not drawn.
 

@@ -35,6 +35,7 @@ from optuna.storages import InMemoryStorage
 from optuna_ga import InParallel, optimize_generations
 from optuna_ga._running import in_parallel
 from optuna_ga._running.futures import as_they_end
+from optuna_ga._running.rounds import BrokenByTrialError
 from tests.logs import messages_of
 from tests.processes import FRESH
 from tests.running.evaluations import (
@@ -255,7 +256,7 @@ def two_processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(2, FRESH)
 
 
-@pytest.mark.parametrize("deadly", [(2,), (1, 2)])
+@pytest.mark.parametrize("deadly", [(2,), (1, 2), (0, 1, 2, 3)])
 def test_a_trial_that_kills_its_worker_each_time_is_found(
     tmp_path: Path, deadly: tuple[int, ...]
 ) -> None:
@@ -266,8 +267,10 @@ def test_a_trial_that_kills_its_worker_each_time_is_found(
         pytest.raises(BrokenExecutor, match=f"Trial {deadly[0]} broke 4 executors, the last 2"),
     ):
         optimize_generations(study, InParallel(objective, two_processes), 3)
-    named = f"trial {deadly[0]}" if len(deadly) == 1 else "trials 1, 2"
+    listed = ", ".join(map(str, deadly))
+    named = f"trial {listed}" if len(deadly) == 1 else f"trials {listed}"
     assert f"run again to evaluate {named} and to continue" in messages[-1]
+    assert f"To go on without {named}, call `study.tell({deadly[0]}, " in messages[-1]
     assert [objective.calls(number) for number in deadly] == [4] * len(deadly)
 
     for number in deadly:
@@ -276,7 +279,8 @@ def test_a_trial_that_kills_its_worker_each_time_is_found(
     whole = run(of_four(), 0)
     whole.optimize(failing_in(*deadly), n_trials=12, catch=MemoryError)
     assert story(study) == story(whole)
-    assert max(objective.calls(number) for number in {0, 1, 2, 3}.difference(deadly)) <= 3
+    others = {0, 1, 2, 3}.difference(deadly)
+    assert max((objective.calls(number) for number in others), default=0) <= 3
     assert [objective.calls(number) for number in range(4, 12)] == [1] * 8
 
 
@@ -291,6 +295,71 @@ def test_a_trial_that_kills_its_worker_each_time_is_named_at_each_run(tmp_path: 
         assert objective.calls(1) == n_calls
 
     assert [objective.calls(number) for number in (0, 2, 3)] == [1] * 3
+
+
+def test_trials_of_workers_that_do_not_start_are_not_accused(tmp_path: Path) -> None:
+    """The error is that of the pools: no trial has been evaluated by them."""
+    gone = tmp_path / "gone"
+
+    def processes() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, FRESH, initializer=while_there, initargs=(gone,))
+
+    study, objective = journal(tmp_path), Vanishing(gone)
+    with pytest.raises(BrokenExecutor) as caught:
+        optimize_generations(study, InParallel(objective, processes), 3)
+
+    assert not isinstance(caught.value, BrokenByTrialError)
+    gone.unlink()
+    objective.dies = False
+    optimize_generations(study, InParallel(objective, processes), 3)
+    assert story(study) == story(run(of_four(), 12))
+
+
+def while_there(gone: Path) -> None:
+    """Fail to start once a file is there."""
+    if gone.exists():
+        raise OSError("The GPU is lost.")
+
+
+class Vanishing:
+    """An objective whose trial 2 kills its worker and keeps others from starting."""
+
+    def __init__(self, gone: Path) -> None:
+        self._gone = gone
+        self.dies = True
+
+    def __call__(self, trial: Trial) -> float:
+        value = sphere(trial)
+        if trial.number == 2 and self.dies:
+            self._gone.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return value
+
+
+def test_a_search_is_not_accused_of_what_another_one_does(tmp_path: Path) -> None:
+    """Two share an `InParallel`, whose executors the trials of one of them break."""
+    parallel = InParallel(InStudy("bad"), two_processes)
+    studies = [journal(tmp_path, study_name=name) for name in ("bad", "good")]
+    with ThreadPoolExecutor(2) as threads:
+        bad, good = (threads.submit(optimize_generations, s, parallel, 2) for s in studies)
+        assert isinstance(bad.exception(), BrokenByTrialError)
+        assert good.exception() is None
+
+    assert story(studies[1]) == story(run(of_four(), 8))
+
+
+class InStudy:
+    """An objective whose first trial in a study kills its worker."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, trial: Trial) -> float:
+        value = sphere(trial)
+        time.sleep(0.05)
+        if trial.study.study_name == self._name and trial.number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return value
 
 
 def one_process() -> ProcessPoolExecutor:

@@ -80,7 +80,9 @@ class CoresBackend:
         if any(isinstance(each, LoaderData) for each in data):
             return 1  # A loader is read once for all.
         batch_size = self._recipe.batch_size(members[0].member)
-        products = members[0].structure.facts.products * batch_size * len(members)
+        structure = members[0].structure
+        each = max(structure.width, structure.facts.products)  # Not all networks are examined.
+        products = each * batch_size * len(members)
         n = max(1, min(n_cores(), len(members), math.isqrt(products // _PRODUCTS)))
         return math.ceil(len(members) / math.ceil(len(members) / n))
 

@@ -14,7 +14,8 @@ from optuna_ga.torch._torch_internals import end_recording
 
 _WARM_UP_STEPS = 3
 _MARGIN = 1.2  # A graph's own memory cannot use gaps between other tensors.
-_FAILED: list[torch.cuda.CUDAGraph] = []  # The allocator of pinned memory goes on asking them.
+# Graphs are small, and the allocator of pinned memory may go on asking those that failed.
+_FAILED: list[torch.cuda.CUDAGraph] = []
 
 
 class Capturer:
