@@ -70,10 +70,8 @@ def evaluate_and_tell(
             _evaluate(evaluate, missing, outcomes, caught)
         _raise_if_lost(missing, outcomes, caught)
     except BaseException as interruption:
-        numbers = _numbers(missing)
-        again = [n for n in numbers if not is_kept(outcomes.get(n), caught)]
-        errors = [outcome.error for outcome in outcomes.values()]
-        broken_by = sorted(e.number for e in errors if isinstance(e, BrokenByTrialError))
+        again = [n for n in _numbers(missing) if not is_kept(outcomes.get(n), caught)]
+        broken_by = [n for n in again if _has_broken_executors(outcomes.get(n))]
         _advise(interruption, again, broken_by)
         raise
     _tell(study, trials, [outcomes[trial.number] for trial in trials], observers)
@@ -114,6 +112,10 @@ def _advise(interruption: BaseException, numbers: Sequence[int], broken_by: Sequ
     _logger.warning(advice)
     if hasattr(interruption, "add_note"):  # Since Python 3.11.
         interruption.add_note(advice)
+
+
+def _has_broken_executors(outcome: Outcome | None) -> bool:
+    return outcome is not None and isinstance(outcome.error, BrokenByTrialError)
 
 
 def _numbers(trials: Sequence[Trial]) -> list[int]:

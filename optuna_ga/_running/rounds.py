@@ -36,7 +36,6 @@ class BrokenByTrialError(BrokenExecutor):
             f"Trial {number} broke {_BREAKS} executors, the last {_BREAKS - _BREAKS_TOGETHER} "
             "when nothing else was evaluated: it ends its worker process, as for lack of memory."
         )
-        self.number = number
 
 
 class Rounds:

@@ -66,7 +66,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     drew: list[str] = []
     size = recipe.batch_size(pair[0].member)
     first_batch = _first_batch(recipe, drew, size)
-    convolution, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
+    convolution, products, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
     plain = _checked_together(recipe, drew, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
         # What fails here may never be trained on, since a member has a batch size of its own.
@@ -76,13 +76,12 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     structure.facts.draws = structure.facts.has_drawn
     if drew:
         return of_draws(drew[0])
-    verdict = verdict._replace(convolution=convolution, products=structure.facts.products)
+    verdict = verdict._replace(convolution=convolution, products=products)
     changed = changed_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
         verdict = verdict._replace(no_threads=_ONE_CACHE)
     elif changed:
         verdict = verdict._replace(no_threads=f"calls change `{changed}`, which threads share")
-    structure.facts.needs_one_thread = bool(verdict.no_threads)
     return verdict
 
 
@@ -148,8 +147,10 @@ def _first(
 
 def _checked_alone(
     recipe: Recipe, drew: list[str], own: nn.Module, one: Sequence[Training], batch: Any
-) -> tuple[int, list[Tensor]]:
-    """Compute a member twice; return an example's products of convolutions, and what was computed.
+) -> tuple[int, int, list[Tensor]]:
+    """Compute a member twice; return an example's products, and what was computed.
+
+    The products are those of convolutions, and those of all layers.
 
     Raises:
         ValueError: If a network has another state than its parameters and buffers, holds tensors
@@ -179,8 +180,8 @@ def _checked_alone(
     _check_draws("task", drawn_first if drawn_first == drawn_again else None)
     n_examples = n_rows(batch)
     convolution = sum(convolutions) // n_examples
-    structure.facts.products = max(structure.width, convolution + sum(others) // n_examples)
-    return convolution, first
+    products = max(structure.width, convolution + sum(others) // n_examples)
+    return convolution, products, first
 
 
 def _first_batch(recipe: Recipe, drew: list[str], size: int) -> Any:

@@ -21,10 +21,7 @@ class Facts:
         changes_batch: Whether they may change a batch in place, which members can share.
         changes_weights: Whether they have changed parameters to train in place.
         replaces_weights: Whether they have given parameters to train other places in memory.
-        needs_one_thread: Whether what they compute with belongs to all threads of Python.
         rounds: Whether they compute with fewer digits than float32 has.
-        products: Products with weights of one example, forward: at least as many as there are
-            weights; 0 before the examination.
         metric_names: Names of the task's metrics; empty if they have not been computed.
         unused: Names of the parameters that get no gradient, by the number of examples of a
             batch; a layer may be for the last batch alone.
@@ -38,9 +35,7 @@ class Facts:
     changes_batch: bool = True
     changes_weights: bool = False
     replaces_weights: bool = False
-    needs_one_thread: bool = False
     rounds: bool = False
-    products: int = 0
     metric_names: Collection[str] = ()
     unused: dict[int, frozenset[str]] = field(default_factory=dict)
 

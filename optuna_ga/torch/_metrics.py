@@ -63,14 +63,24 @@ class Metrics:
         """
         self.check(means)
         return [
-            means[each] if isinstance(each, str) else _checked_value(each(dict(means)))
+            means[each] if isinstance(each, str) else returned_number("metric", each(dict(means)))
             for each in self._metrics
         ]
 
 
-def _checked_value(value: object) -> float:
+def returned_number(name: str, value: object) -> float:
+    """Return what a function of the user's returned, which must be a number.
+
+    Args:
+        name: The function's name.
+        value: What it returned.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is NaN.
+    """
     if not is_number(value):
-        raise TypeError(f"`metric` must return a number, but it returned {shown(value)}.")
+        raise TypeError(f"`{name}` must return a number, but it returned {shown(value)}.")
     if math.isnan(value):
-        raise ValueError(f"`metric` must not return NaN, but it returned {shown(value)}.")
+        raise ValueError(f"`{name}` must not return NaN, but it returned {shown(value)}.")
     return float(value)

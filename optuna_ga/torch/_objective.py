@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 
 from optuna_ga._checks import check_callable, check_choice, is_number, shown
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
-from optuna_ga.torch._metrics import Metric, Metrics
+from optuna_ga.torch._metrics import Metric, Metrics, returned_number
 from optuna_ga.torch._reporter import Reporter
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Training
@@ -105,7 +105,7 @@ class GenerationObjective:
         try:
             member = _checked_member(self._suggest(trial))
             # Before the training, which an error here would waste.
-            cost = None if self._cost is None else _checked_cost(self._cost(member))
+            cost = None if self._cost is None else returned_number("cost", self._cost(member))
             return _Ready(self._trainer.started(member, self._start(trial)), cost)
         except Exception as error:  # Of the user's functions, or of the network.
             return error
@@ -227,14 +227,6 @@ def _checked_worst(worst: object, n_metrics: int) -> list[float | None]:
     if any(map(math.isnan, limits)):
         raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")
     return [float(limit) for limit in limits]
-
-
-def _checked_cost(cost: object) -> float:
-    if not is_number(cost):
-        raise TypeError(f"`cost` must return a number, but it returned {shown(cost)}.")
-    if math.isnan(cost):
-        raise ValueError(f"`cost` must not return NaN, but it returned {shown(cost)}.")
-    return float(cost)
 
 
 def _checked_member(member: object) -> Member:

@@ -552,7 +552,8 @@ def test_products_of_a_layer_that_an_example_uses_often_count_each_time(
 
     (facts,) = subject._maker._facts.values()
 
-    assert facts.products == products + 8 * width * 3
+    assert facts.verdict is not None
+    assert facts.verdict.products == products + 8 * width * 3
 
 
 @pytest.mark.parametrize("is_named", [True, False])

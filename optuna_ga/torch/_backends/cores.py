@@ -17,6 +17,7 @@ from optuna_ga.torch._environment import n_cores, plain_attention, usual_setting
 from optuna_ga.torch._loader import LoaderData
 from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._training import Epoch, Training
+from optuna_ga.torch._verdict import Verdict
 
 # Products of a step, forward, that k stacks need k * k times. Python's work for one stack takes as
 # long as these, one stack at a time, and the more stacks the less each has to compute. Measured
@@ -81,14 +82,14 @@ class CoresBackend:
             return 1  # A loader is read once for all.
         batch_size = self._recipe.batch_size(members[0].member)
         structure = members[0].structure
-        each = max(structure.width, structure.facts.products)  # Not all networks are examined.
+        each = max(structure.width, _verdict(structure).products)
         products = each * batch_size * len(members)
         n = max(1, min(n_cores(), len(members), math.isqrt(products // _PRODUCTS)))
         return math.ceil(len(members) / math.ceil(len(members) / n))
 
     def _structures(self, structure: Structure, n: int) -> list[Structure]:
         """Return a structure and `n` - 1 copies of it; none if it has no copies."""
-        if not structure.is_copied or structure.facts.needs_one_thread:
+        if not structure.is_copied or _verdict(structure).no_threads:
             return [structure]
         copies = self._copies.pop(structure, [])
         try:
@@ -100,3 +101,8 @@ class CoresBackend:
         if len(self._copies) > MAX_KEPT:
             self._copies.popitem(last=False)
         return [structure, *copies[: n - 1]]
+
+
+def _verdict(structure: Structure) -> Verdict:
+    """Return the verdict on a network, which says nothing if it was not examined."""
+    return structure.facts.verdict or Verdict("", "")
