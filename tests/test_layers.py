@@ -13,13 +13,14 @@ import optuna_ga
 PACKAGE = Path(optuna_ga.__file__).parent
 LAYERS = ["_optuna_internals", "_records", "_population", "_breeding", "_sampler"]
 FREE = {"_checks", "_kept"}  # Checks and settings of the process know nothing of the rest.
+TORCH_FOLDERS = ["_randomness", "_data", "_networks", "_backends", "_examination"]
 
 
-def imported_parts(path: Path) -> Iterator[str]:
-    """Yield the folders and single modules of the package that a module imports from."""
+def imported_parts(path: Path, package: str = "optuna_ga") -> Iterator[str]:
+    """Yield the folders and single modules of a package that a module imports from."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("optuna_ga."):
-            yield str(node.module).split(".")[1]
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{package}."):
+            yield str(node.module).removeprefix(f"{package}.").split(".")[0]
 
 
 def modules(part: str) -> list[Path]:
@@ -35,6 +36,16 @@ def test_imports_lead_down(layer: str) -> None:
     assert modules(layer)
     for path in modules(layer):
         assert set(imported_parts(path)) <= below, path
+
+
+@pytest.mark.parametrize("folder", TORCH_FOLDERS)
+def test_imports_of_the_trainer_lead_down(folder: str) -> None:
+    """A folder imports from no later one; only the trainer itself knows all."""
+    above = {*TORCH_FOLDERS[TORCH_FOLDERS.index(folder) + 1 :], "_trainer", "_dispatcher"}
+
+    assert modules(f"torch/{folder}")
+    for path in modules(f"torch/{folder}"):
+        assert not set(imported_parts(path, "optuna_ga.torch")) & above, path
 
 
 @pytest.mark.parametrize("folder", ["_running"])

@@ -28,7 +28,7 @@ from optuna_ga.fashion_mnist._network import DROPOUT_PROBS
 from optuna_ga.fashion_mnist._training import BATCH_SIZE, computing
 from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._environment import Precision
-from optuna_ga.torch._randomness import MemberRandomness
+from optuna_ga.torch._randomness.member_randomness import MemberRandomness
 from optuna_ga.torch._training import Epoch
 
 # Tile shapes, the fastest of those measured on an H200.

@@ -13,11 +13,11 @@ import torch
 
 from optuna_ga.fashion_mnist._fused import FusedChunk
 from optuna_ga.fashion_mnist._task import ImageData
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._backends.stack import StackBackend
-from optuna_ga.torch._randomness import member_key
+from optuna_ga.torch._randomness.member_randomness import member_key
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Epoch, Training
 
 # A chunk takes the smallest of these sizes that holds it, so that few graphs are captured, and

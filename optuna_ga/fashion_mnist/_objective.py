@@ -27,8 +27,8 @@ from optuna_ga.fashion_mnist._search_space import SearchSpace
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
 from optuna_ga.torch._arguments import check_tf32
 from optuna_ga.torch._environment import PRECISIONS, Precision, checked_device, usual_settings
-from optuna_ga.torch._generators import seeded
 from optuna_ga.torch._objective import GenerationObjective
+from optuna_ga.torch._randomness.generators import seeded
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._trainer import PopulationTrainer
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from optuna_ga._checks import check_callable, shown
 from optuna_ga.fashion_mnist._dataset_info import DatasetInfo
 from optuna_ga.torch._environment import usual_settings
-from optuna_ga.torch._generators import seeded
+from optuna_ga.torch._randomness.generators import seeded
 
 MIN_SIDE = 6  # Of images for the paper's network, which pools after two convolutions.
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 from optuna_ga.fashion_mnist._training import image_order
-from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._data.tensor_data import TensorData
 
 
 class ImageTask:

@@ -6,7 +6,7 @@ a GPU, for a loop of one's own. It needs PyTorch: `pip install -e ".[torch]"`.
 """
 
 from optuna_ga.torch._backends.cuda_graph import Capturer
-from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._data.tensor_data import TensorData
 from optuna_ga.torch._environment import computing
 from optuna_ga.torch._groups import Trained
 from optuna_ga.torch._objective import GenerationObjective

@@ -6,8 +6,8 @@ is to be repeatable.
 
 from __future__ import annotations
 
-from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._verdict import Verdict
+from optuna_ga.torch._networks.verdict import Verdict
+from optuna_ga.torch._recipe import Recipe
 
 # Below, overhead on a CPU outweighs arithmetic. Measured with twenty networks, batches of 64 and
 # two cores: `vmap` takes half as long as `threads` for 784-64-10 and 784-128-10 networks and for

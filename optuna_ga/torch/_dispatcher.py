@@ -13,7 +13,7 @@ import optuna
 import torch
 
 from optuna_ga._checks import MAX_TRAINING_SEED
-from optuna_ga.torch._backends.backend import Backend, Recipe
+from optuna_ga.torch._backends.backend import Backend
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cores import CoresBackend
 from optuna_ga.torch._backends.loop import LoopBackend
@@ -22,15 +22,16 @@ from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import choose, loss_by
 from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
-from optuna_ga.torch._examination import examine
+from optuna_ga.torch._examination.examine import examine
+from optuna_ga.torch._examination.shared_state import call_again
+from optuna_ga.torch._examination.steps import lengths, try_length
+from optuna_ga.torch._examination.traces import traceless, traceless_if_failed
 from optuna_ga.torch._maker import Maker
+from optuna_ga.torch._networks.structure import Structure
+from optuna_ga.torch._networks.verdict import Verdict, of_draws
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._schedules import check_factors
-from optuna_ga.torch._shared_state import call_again
-from optuna_ga.torch._steps import lengths, try_length
-from optuna_ga.torch._structure import Structure
-from optuna_ga.torch._traces import traceless, traceless_if_failed
 from optuna_ga.torch._training import Epoch, Training
-from optuna_ga.torch._verdict import Verdict, of_draws
 
 MakeBackend = Callable[[Recipe], Backend]
 

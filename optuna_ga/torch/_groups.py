@@ -13,11 +13,11 @@ import optuna
 from optuna_ga._checks import shown
 from optuna_ga._running.progress_bar import progress_bar
 from optuna_ga.torch._arguments import checked_dropped
-from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._data.loader_data import LoaderData
 from optuna_ga.torch._dispatcher import Dispatcher
 from optuna_ga.torch._errors import RefusedError
-from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._signature import changed_attributes, value_key
+from optuna_ga.torch._networks.signature import changed_attributes, value_key
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Epoch, Training
 
 # Called after each epoch, counted from 1, with what it gave to members by their positions, None

@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 import torch
 from torch import nn
 
-from optuna_ga.torch._backends.backend import Recipe
+from optuna_ga.torch._data.loader_data import LoaderData
 from optuna_ga.torch._errors import first_line
-from optuna_ga.torch._facts import Facts
-from optuna_ga.torch._generators import seeded, seeding
-from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._memory import check_apart
-from optuna_ga.torch._signature import signature, value_key
-from optuna_ga.torch._structure import Structure, copy_of
+from optuna_ga.torch._networks.facts import Facts
+from optuna_ga.torch._networks.memory import check_apart
+from optuna_ga.torch._networks.signature import signature, value_key
+from optuna_ga.torch._networks.structure import Structure, copy_of
+from optuna_ga.torch._randomness.generators import seeded, seeding
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._task import Member, check_model
 from optuna_ga.torch._training import Training
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._generators import seeded
-from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._signature import value_key
+from optuna_ga.torch._data.loader_data import LoaderData
+from optuna_ga.torch._examination.traces import traceless
+from optuna_ga.torch._networks.signature import value_key
+from optuna_ga.torch._randomness.generators import seeded
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._task import Member
-from optuna_ga.torch._traces import traceless
 
 
 class MultiplyAdds:

@@ -22,8 +22,8 @@ from optuna_ga.torch._arguments import (
     takes_a_seed_alone,
     takes_any_settings,
 )
-from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._data import TensorData
+from optuna_ga.torch._data.loader_data import as_data
+from optuna_ga.torch._data.tensor_data import TensorData
 from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher, MakeBackend
 from optuna_ga.torch._environment import (
     PRECISIONS,
@@ -33,13 +33,13 @@ from optuna_ga.torch._environment import (
     usual_settings,
 )
 from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
-from optuna_ga.torch._loader import as_data
 from optuna_ga.torch._maker import Maker
 from optuna_ga.torch._metrics import Metric
 from optuna_ga.torch._multiply_adds import MultiplyAdds
-from optuna_ga.torch._network import Network
+from optuna_ga.torch._networks.network import Network
 from optuna_ga.torch._objective import GenerationObjective, ValuedEpoch
 from optuna_ga.torch._optimizers import OPTIMIZERS
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
 from optuna_ga.torch._task import Member, Task, check_task
 from optuna_ga.torch._training import Training

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from optuna_ga._checks import check_int
+from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._optimizers import Optimizer
 from optuna_ga.torch._schedules import Schedule, checked_factor
-from optuna_ga.torch._structure import Structure
 from optuna_ga.torch._task import Member
 
 _MISSING = "missing"

@@ -19,7 +19,7 @@ from optuna_ga.torch import Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends import cores
 from optuna_ga.torch._backends.cores import CoresBackend
 from optuna_ga.torch._backends.stack import StackBackend
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._training import Epoch, Training
 from tests.torch.tasks import Classes, Encoder, cnn, difference, images, mlp, rows, tokens, trained
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.torch import _randomness
-from optuna_ga.torch._draws import may_draw
-from optuna_ga.torch._dropout import _recurrent
-from optuna_ga.torch._randomness import MemberRandomness
+from optuna_ga.torch._randomness import member_randomness
+from optuna_ga.torch._randomness.draws import may_draw
+from optuna_ga.torch._randomness.dropout import _recurrent
+from optuna_ga.torch._randomness.member_randomness import MemberRandomness
 from tests.torch.tasks import Classes, Recurrent, tokens, trained
 
 # By module, since an attribute would be one of the network.
@@ -68,7 +68,7 @@ def test_pytorch_drops_nothing_itself(
         seen.append(arguments[5])
         return torch.gru(*arguments)
 
-    monkeypatch.setitem(_randomness._DRAWING, torch.gru, partial(_recurrent, noting))
+    monkeypatch.setitem(member_randomness._DRAWING, torch.gru, partial(_recurrent, noting))
     network = nn.GRU(4, 3, n_layers, dropout=0.3)
     zero = torch.zeros((), dtype=torch.int32)
     with MemberRandomness(zero, zero):

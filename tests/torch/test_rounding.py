@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from optuna_ga.torch import Member
-from optuna_ga.torch._differences import is_within_noise
+from optuna_ga.torch._networks.differences import is_within_noise
 from tests.torch.tasks import Autocast, Classes, images, rows, trained
 
 MEMBERS = [Member(0.005, seed=n) for n in range(3)]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from optuna_ga.torch import computing
-from optuna_ga.torch._generators import python_seeded, seeded
+from optuna_ga.torch._randomness.generators import python_seeded, seeded
 
 GPU = torch.device("cuda")  # Its switches can be set without one.
 MATMUL: Any = torch.backends.cuda.matmul

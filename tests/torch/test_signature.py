@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from optuna_ga.torch import Member, PopulationTrainer, _maker
-from optuna_ga.torch._signature import changed_attributes, signature
+from optuna_ga.torch._networks.signature import changed_attributes, signature
 from tests.torch.tasks import Classes, difference, mlp, rows, trained
 from tests.torch.test_own_parameters import check_as_by_hand
 

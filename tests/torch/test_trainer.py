@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from optuna_ga.torch import Cosine, Epoch, Member, PopulationTrainer, TensorData, Trained
 from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._choice import choose
-from optuna_ga.torch._generators import seeded
+from optuna_ga.torch._networks.verdict import Verdict
+from optuna_ga.torch._randomness.generators import seeded
 from optuna_ga.torch._training import Training
-from optuna_ga.torch._verdict import Verdict
 from tests.torch.tasks import (
     FOUR,
     MEMBERS,

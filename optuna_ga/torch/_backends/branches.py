@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.method import Numbers
-from optuna_ga.torch._data import n_rows
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._data.tensor_data import n_rows
+from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._task import check_loss, check_metrics
 
 _N_STREAMS = 8  # Measured on an H200: twice as fast as four for small networks.

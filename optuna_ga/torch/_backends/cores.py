@@ -9,15 +9,15 @@ from dataclasses import replace
 from functools import partial
 from threading import Event
 
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.side_by_side import side_by_side
 from optuna_ga.torch._backends.stack import MAX_KEPT, StackBackend
 from optuna_ga.torch._backends.vmap import ByVmap
+from optuna_ga.torch._data.loader_data import LoaderData
 from optuna_ga.torch._environment import n_cores, plain_attention, usual_settings
-from optuna_ga.torch._loader import LoaderData
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._networks.structure import Structure
+from optuna_ga.torch._networks.verdict import Verdict
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Epoch, Training
-from optuna_ga.torch._verdict import Verdict
 
 # Products of a step, forward, that k stacks need k * k times. Python's work for one stack takes as
 # long as these, one stack at a time, and the more stacks the less each has to compute. Measured

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._loader import Data, LoaderData
+from optuna_ga.torch._data.loader_data import Data, LoaderData
+from optuna_ga.torch._data.tensor_data import TensorData, n_rows
 from optuna_ga.torch._training import Training
 
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._generators import seeded
-from optuna_ga.torch._loader import Data, LoaderData
-from optuna_ga.torch._network import Network
-from optuna_ga.torch._randomness import derived_seed, member_key
+from optuna_ga.torch._data.loader_data import Data, LoaderData
+from optuna_ga.torch._data.tensor_data import TensorData, n_rows
+from optuna_ga.torch._networks.network import Network
+from optuna_ga.torch._randomness.generators import seeded
+from optuna_ga.torch._randomness.member_randomness import derived_seed, member_key
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._networks.structure import Structure
 
 
 class Numbers(NamedTuple):

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from optuna_ga.torch._backends.branches import check_dense, row_of, stacked
 from optuna_ga.torch._backends.method import Numbers
-from optuna_ga.torch._data import n_rows
-from optuna_ga.torch._network import Network, marks
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._data.tensor_data import n_rows
+from optuna_ga.torch._networks.network import Network, marks
+from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._task import check_loss, check_metrics
 
 

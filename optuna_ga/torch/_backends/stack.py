@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._backends.feeds import TensorFeed, feed
 from optuna_ga.torch._backends.method import Method, Numbers
+from optuna_ga.torch._data.loader_data import LoaderData
 from optuna_ga.torch._environment import one_thread
-from optuna_ga.torch._loader import LoaderData
+from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._optimizers import (
     N_BY_STEP,
     N_CONSTANT,
@@ -37,8 +37,8 @@ from optuna_ga.torch._optimizers import (
     settings_of_epoch,
     type_of_settings,
 )
-from optuna_ga.torch._randomness import member_key
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._randomness.member_randomness import member_key
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._task import check_names
 from optuna_ga.torch._training import Epoch, Training
 

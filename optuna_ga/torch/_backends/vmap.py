@@ -17,7 +17,7 @@ from torch.func import grad, vmap
 
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._environment import plain_attention
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._networks.structure import Structure
 
 
 class ByVmap:

@@ -11,13 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method
 from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._differences import (
+from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
+from optuna_ga.torch._examination.shared_state import left_by_vmap
+from optuna_ga.torch._examination.steps import (
+    differentiated,
+    judged,
+    numbers_of,
+    separately,
+)
+from optuna_ga.torch._examination.traces import traceless
+from optuna_ga.torch._networks.differences import (
     contiguous,
     difference,
     is_alike,
@@ -25,19 +33,11 @@ from optuna_ga.torch._differences import (
     is_within_noise,
     repeats,
 )
-from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
-from optuna_ga.torch._generators import seeded
-from optuna_ga.torch._shared_state import left_by_vmap
-from optuna_ga.torch._steps import (
-    differentiated,
-    judged,
-    numbers_of,
-    separately,
-)
+from optuna_ga.torch._networks.verdict import Verdict, of_draws
+from optuna_ga.torch._randomness.generators import seeded
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._torch_internals import hooks_of
-from optuna_ga.torch._traces import traceless
 from optuna_ga.torch._training import Training
-from optuna_ga.torch._verdict import Verdict, of_draws
 
 _CPU = torch.device("cpu")  # Without streams.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from optuna_ga.torch._environment import forget_casts
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._torch_internals import n_changes
 
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.plain import Plainly
-from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._generators import python_seeded, seeded
-from optuna_ga.torch._reached import State, differing, named, reached, roots_of
-from optuna_ga.torch._steps import differentiated, judged, lengths, numbers_of
+from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._examination.reached import State, differing, named, reached, roots_of
+from optuna_ga.torch._examination.steps import differentiated, judged, lengths, numbers_of
+from optuna_ga.torch._randomness.generators import python_seeded, seeded
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._torch_internals import is_of_vmap
 from optuna_ga.torch._training import Training
 

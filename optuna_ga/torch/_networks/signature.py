@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from optuna_ga.torch._differences import SHORT, repeats
+from optuna_ga.torch._networks.differences import SHORT, repeats
 from optuna_ga.torch._torch_internals import hooks_of
 
 _OF_EACH = [*vars(nn.Module())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from optuna_ga.torch._verdict import Verdict
+from optuna_ga.torch._networks.verdict import Verdict
 
 
 @dataclass

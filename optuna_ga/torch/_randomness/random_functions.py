@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.torch._dropout import check_probability
-from optuna_ga.torch._random_numbers import RandomNumbers, Shape, check_is_continuous
+from optuna_ga.torch._randomness.dropout import check_probability
+from optuna_ga.torch._randomness.random_numbers import RandomNumbers, Shape, check_is_continuous
 from optuna_ga.torch._torch_internals import holds_any, sample_dirichlet, sample_gamma
 
 _WIDEST = 2**53  # Ranges of integers, whose numbers are then equally likely up to a thousandth.

@@ -16,31 +16,31 @@ from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._backends.plain import Plainly
-from optuna_ga.torch._comparison import ComputedPlainly, compared
-from optuna_ga.torch._data import n_rows
-from optuna_ga.torch._differences import (
-    SHORT,
-    repeats,
-    repeats_metrics,
-)
-from optuna_ga.torch._generators import python_seeded
-from optuna_ga.torch._memory import check_apart
-from optuna_ga.torch._products import counted_products
-from optuna_ga.torch._shared_state import changed_by_calls, tensors_of
-from optuna_ga.torch._signature import changed_attributes, signature
-from optuna_ga.torch._steps import (
+from optuna_ga.torch._data.tensor_data import n_rows
+from optuna_ga.torch._examination.comparison import ComputedPlainly, compared
+from optuna_ga.torch._examination.products import counted_products
+from optuna_ga.torch._examination.shared_state import changed_by_calls, tensors_of
+from optuna_ga.torch._examination.steps import (
     lengths,
     separately,
     try_length,
     watched,
 )
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._networks.differences import (
+    SHORT,
+    repeats,
+    repeats_metrics,
+)
+from optuna_ga.torch._networks.memory import check_apart
+from optuna_ga.torch._networks.signature import changed_attributes, signature
+from optuna_ga.torch._networks.structure import Structure
+from optuna_ga.torch._networks.verdict import Verdict, of_draws
+from optuna_ga.torch._randomness.generators import python_seeded
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._torch_internals import parametrization_cache, set_by_hooks
 from optuna_ga.torch._training import Training
-from optuna_ga.torch._verdict import Verdict, of_draws
 
 _SMALL = 1e-6
 _STEP = 0.1  # Of weights, relative to their norm.

@@ -16,9 +16,9 @@ from zlib import crc32
 import numpy as np
 from torch import Tensor
 
-from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._signature import attributes_of, slots_of
+from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._networks.signature import attributes_of, slots_of
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._torch_internals import n_changes
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})

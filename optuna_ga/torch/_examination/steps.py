@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from optuna_ga.torch._backends.backend import Recipe
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._backends.plain import Plainly
-from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._draws import Draws
-from optuna_ga.torch._generators import generator_states, seeded
-from optuna_ga.torch._structure import Structure
+from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._networks.structure import Structure
+from optuna_ga.torch._randomness.draws import Draws
+from optuna_ga.torch._randomness.generators import generator_states, seeded
+from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Training
 
 _Result = TypeVar("_Result")

@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from optuna_ga.torch._dropout import DROPOUTS
-from optuna_ga.torch._random_functions import PLACES, RANDOM_FUNCTIONS
-from optuna_ga.torch._random_numbers import RandomNumbers
+from optuna_ga.torch._randomness.dropout import DROPOUTS
+from optuna_ga.torch._randomness.random_functions import PLACES, RANDOM_FUNCTIONS
+from optuna_ga.torch._randomness.random_numbers import RandomNumbers
 from optuna_ga.torch._torch_internals import is_in_vmap, n_transforms
 
 _DRAWING = {**DROPOUTS, **RANDOM_FUNCTIONS}

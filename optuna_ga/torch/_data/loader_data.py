@@ -15,15 +15,15 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from optuna_ga._checks import shown
-from optuna_ga.torch._data import TensorData, n_rows
-from optuna_ga.torch._generators import (
+from optuna_ga.torch._data.tensor_data import TensorData, n_rows
+from optuna_ga.torch._randomness.generators import (
     cpu_states,
     python_kept,
     python_seeded,
     seeded,
     set_cpu_states,
 )
-from optuna_ga.torch._randomness import derived_seed
+from optuna_ga.torch._randomness.member_randomness import derived_seed
 
 
 class LoaderData:

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.torch._backends.backend import Recipe
-from optuna_ga.torch._data import TensorData
-from optuna_ga.torch._reached import (
+from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._examination.reached import (
     MISSING,
     Held,
     Parts,
@@ -27,7 +26,8 @@ from optuna_ga.torch._reached import (
     reached,
     roots_of,
 )
-from optuna_ga.torch._signature import attributes_of
+from optuna_ga.torch._networks.signature import attributes_of
+from optuna_ga.torch._recipe import Recipe
 
 _MAX_NUMBERS = 10_000_000  # Of all tensors that are copied, the nearest ones; others hold data.
 _CONTAINERS = (list, set, deque, dict)

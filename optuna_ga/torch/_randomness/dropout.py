@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils._pytree import tree_map
 
-from optuna_ga.torch._random_numbers import RandomNumbers, Shape
+from optuna_ga.torch._randomness.random_numbers import RandomNumbers, Shape
 from optuna_ga.torch._torch_internals import holds_any
 
 _SELU_LIMIT = -1.7580993408473766  # What SELU gives to the lowest inputs.

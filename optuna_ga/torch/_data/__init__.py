@@ -1,0 +1,1 @@
+"""Examples of a training, and the order in which members see them."""

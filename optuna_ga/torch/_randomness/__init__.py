@@ -1,0 +1,1 @@
+"""Random numbers that depend on a member's seed, and what draws others."""
