@@ -24,7 +24,8 @@ from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 from optuna_ga.fashion_mnist._network import Network
 from optuna_ga.torch._environment import Precision
 from optuna_ga.torch._environment import computing as gpu_settings
-from optuna_ga.torch._randomness.member_randomness import MemberRandomness, member_key
+from optuna_ga.torch._randomness.keys import member_key
+from optuna_ga.torch._randomness.member_randomness import MemberRandomness
 
 BATCH_SIZE = 64
 EVALUATION_BATCH_SIZE = 1000

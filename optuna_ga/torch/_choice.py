@@ -52,6 +52,6 @@ def loss_by(recipe: Recipe, n_members: int, verdict: Verdict) -> str:
 
     Empty if it is, as where a CPU takes threads whatever `vmap` refuses.
     """
-    free = Verdict("", "", verdict.convolution, verdict.products)
+    free = Verdict(convolution=verdict.convolution, products=verdict.products)
     name, reason = choose(recipe, n_members, verdict)
     return "" if name == choose(recipe, n_members, free)[0] else reason

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import optuna
 import torch
 
-from optuna_ga._checks import MAX_TRAINING_SEED
 from optuna_ga.torch._backends.backend import Backend
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cores import CoresBackend
@@ -22,13 +19,10 @@ from optuna_ga.torch._backends.threads import ThreadsBackend
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._choice import choose, loss_by
 from optuna_ga.torch._errors import RefusedError, against_vmap, first_line, is_of_vmap
-from optuna_ga.torch._examination.examine import examine
-from optuna_ga.torch._examination.shared_state import call_again
-from optuna_ga.torch._examination.steps import lengths, try_length
-from optuna_ga.torch._examination.traces import traceless, traceless_if_failed
-from optuna_ga.torch._maker import Maker
+from optuna_ga.torch._examination.examiner import Examiner
+from optuna_ga.torch._examination.traces import traceless_if_failed
 from optuna_ga.torch._networks.structure import Structure
-from optuna_ga.torch._networks.verdict import Verdict, of_draws
+from optuna_ga.torch._networks.verdict import Verdict
 from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._schedules import check_factors
 from optuna_ga.torch._training import Epoch, Training
@@ -57,20 +51,16 @@ class Dispatcher:
 
     Args:
         recipe: The settings that all members share.
-        maker: Makes the members.
+        examiner: Finds how networks can be trained.
         backend: Name of the backend, "auto" to choose for each network, or a function that makes
             a backend for networks that need no examination.
-
-    Attributes:
-        metric_names: Names of the task's metrics; None if no network has been examined.
     """
 
-    def __init__(self, recipe: Recipe, maker: Maker, backend: str | MakeBackend) -> None:
+    def __init__(self, recipe: Recipe, examiner: Examiner, backend: str | MakeBackend) -> None:
         self._recipe = recipe
         self._backend = backend if isinstance(backend, str) else _OWN
         self._makers = BACKENDS if isinstance(backend, str) else {_OWN: backend}
-        self._maker = maker
-        self.metric_names: Collection[str] | None = None
+        self._examiner = examiner
         self._backends: dict[str, Backend] = {}
         self._largest_part = math.inf
 
@@ -120,7 +110,7 @@ class Dispatcher:
     def _verdict_after(self, error: RuntimeError, name: str, verdict: Verdict) -> Verdict | None:
         """Return what an error shows of a network that was examined; None if nothing."""
         if self._backend == "auto" and name in ("vmap", "branches") and "captur" in str(error):
-            return Verdict(f"it cannot be captured as a CUDA graph: {first_line(error)}", "")
+            return Verdict(f"it cannot be captured as a CUDA graph: {first_line(error)}")
         if name == "vmap" and is_of_vmap(error):
             return verdict._replace(no_vmap=against_vmap(error))
         return None
@@ -174,47 +164,15 @@ class Dispatcher:
         recipe, member = self._recipe, training.member
         schedule = member.schedule or recipe.schedule
         check_factors(schedule, training.n_epochs, recipe.n_epochs(member))
-        verdict = self.verdict(training)
         if self._backend == _OWN:
             return
-        facts = training.structure.facts
-        for length in lengths(self._recipe, training) - facts.tried:
-            with suppress(torch.OutOfMemoryError):  # A training makes room.
-                by = self._draws(training, length)
-                if by and not verdict.loop_only:
-                    verdict = facts.verdict = of_draws(by)
-            facts.tried.add(length)
+        verdict = self._examiner.verdict_on_batches(training)
         if reason := verdict.against(self._backend):
             raise RefusedError(self._backend, reason)
 
-    def _draws(self, training: Training, length: int) -> str:
-        """Return what draws from global generators in a step on a batch; empty if nothing does."""
-        step = partial(try_length, self._recipe, training, length)
-        with traceless(self._recipe, step):
-            return step()
-
     def verdict(self, training: Training) -> Verdict:
-        """Return how a network can be trained, examined once for each structure."""
-        if self._backend == _OWN:
-            return Verdict("", "")
-        facts = training.structure.facts
-        if facts.verdict is None:
-            facts.verdict = self._examined(training)
-            facts.tried.add(max(lengths(self._recipe, training)))
-            self.metric_names = facts.metric_names
-        return facts.verdict
-
-    def _examined(self, training: Training) -> Verdict:
-        """Examine a network together with that of another seed, if they can train as one."""
-        member, structure = training.member, training.structure
-        next_seed = (member.seed + 1) % (MAX_TRAINING_SEED + 1)
-        other = self._maker.start(replace(member, seed=next_seed))
-        if other.structure is not structure:  # No two seeds train as one.
-            other = training
-        shared = self._maker.share_parts
-        own = structure.new() if shared else structure.prepared(self._maker.model(member))
-        with traceless(self._recipe, partial(call_again, self._recipe, training)):
-            return examine(self._recipe, own, training, other)
+        """Return how a network can be trained; a backend of the trainer's own trains all."""
+        return Verdict() if self._backend == _OWN else self._examiner.verdict(training)
 
     def _is_new(self, structure: Structure, message: str) -> bool:
         """Return whether a message on a network is given for the first time."""

@@ -20,7 +20,8 @@ from optuna_ga.torch._networks.signature import signature, value_key
 from optuna_ga.torch._networks.structure import Structure, copy_of
 from optuna_ga.torch._randomness.generators import seeded, seeding
 from optuna_ga.torch._recipe import Recipe
-from optuna_ga.torch._task import Member, check_model
+from optuna_ga.torch._returned import check_model
+from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Training
 
 MAX_KNOWN = 1000  # Networks, of each what its examination has shown.

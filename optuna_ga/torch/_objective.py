@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from optuna import Study, Trial
 from optuna.study import StudyDirection
 
 from optuna_ga._checks import check_callable, check_choice, is_number, shown
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga.torch._engine import Engine
 from optuna_ga.torch._metrics import Metric, Metrics, returned_number
 from optuna_ga.torch._reporter import Reporter
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._training import Training
-
-if TYPE_CHECKING:
-    from optuna_ga.torch._trainer import PopulationTrainer
-
 
 ValuedEpoch = Literal["last", "best"]
 
@@ -28,7 +25,7 @@ class GenerationObjective:
     """Trains a generation and returns a result for each trial; for `optimize_generations`.
 
     Args:
-        trainer: The trainer.
+        engine: The trainer's, which starts members and trains them.
         suggest: Returns the settings of a trial's member.
         metric: The metric to optimize, or several; see `Metrics`.
         value: The epoch that a trial is valued by.
@@ -45,7 +42,7 @@ class GenerationObjective:
 
     def __init__(
         self,
-        trainer: PopulationTrainer,
+        engine: Engine,
         suggest: Callable[[Trial], Member],
         metric: Metric | Sequence[Metric],
         value: ValuedEpoch,
@@ -60,8 +57,8 @@ class GenerationObjective:
             check_callable("cost", cost)
         check_checkpoints(checkpoints)
         self._worst = _checked_worst(worst, len(self._metrics.names))
-        self._metrics.check(trainer.metric_names())
-        self._trainer = trainer
+        self._metrics.check(engine.metric_names)
+        self._engine = engine
         self._suggest = suggest
         self._takes_best = value == "best"
         self._cost = cost
@@ -106,7 +103,7 @@ class GenerationObjective:
             member = _checked_member(self._suggest(trial))
             # Before the training, which an error here would waste.
             cost = None if self._cost is None else returned_number("cost", self._cost(member))
-            return _Ready(self._trainer.started(member, self._start(trial)), cost)
+            return _Ready(self._engine.start(member, self._start(trial)), cost)
         except Exception as error:  # Of the user's functions, or of the network.
             return error
 
@@ -116,18 +113,18 @@ class GenerationObjective:
         """Return the results of the trials that can be trained, by their positions."""
         if not ready:
             return {}
-        self._metrics.check(self._trainer.metric_names())
+        self._metrics.check(self._engine.metric_names)
         chosen = [trials[position] for position in ready]
         starts = [each.start for each in ready.values()]
         reporter = Reporter(
             chosen,
-            [start.member.epochs or self._trainer.epochs for start in starts],
+            [self._engine.recipe.n_epochs(start.member) for start in starts],
             self._metrics,
             self._worst,
             takes_best=self._takes_best,
             reports=self._n_values == 1,
         )
-        ended = self._trainer.train_started(starts, reporter, reporter.fail)
+        ended = self._engine.train(starts, reporter, reporter.fail)
         for position, trained in enumerate(ended):
             if not isinstance(reporter.results[position], Exception):
                 with reporter.failing_alone(position):

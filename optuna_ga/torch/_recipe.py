@@ -38,6 +38,11 @@ class Recipe(NamedTuple):
     precision: Precision
     device: torch.device
 
+    @property
+    def reads_loader(self) -> bool:
+        """Whether a loader makes the batches to train on or to evaluate on."""
+        return any(isinstance(data, LoaderData) for data in (self.train, self.validation))
+
     def batch_size(self, member: Member) -> int:
         """Return the number of examples in a member's batches."""
         return member.batch_size or self.train.batch_size
@@ -48,11 +53,10 @@ class Recipe(NamedTuple):
 
     def shares_batches(self, members: Sequence[Training]) -> bool:
         """Return whether members see the same batches in the same order."""
-        by_loader = isinstance(self.train, LoaderData)
-        return by_loader or len({(each.member.seed, each.n_epochs) for each in members}) == 1
+        reads_same = isinstance(self.train, LoaderData)
+        return reads_same or len({(each.member.seed, each.n_epochs) for each in members}) == 1
 
     def group(self, training: Training) -> tuple[Hashable, ...]:
         """Return a key that is equal for members that can train as one."""
-        by_loader = isinstance(self.train, LoaderData) or isinstance(self.validation, LoaderData)
-        age = training.n_epochs if by_loader else None  # A loader's epoch is that of all.
+        age = training.n_epochs if self.reads_loader else None  # A loader's epoch is that of all.
         return training.structure, self.batch_size(training.member), age

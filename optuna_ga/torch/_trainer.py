@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,16 +23,15 @@ from optuna_ga.torch._arguments import (
 )
 from optuna_ga.torch._data.loader_data import as_data
 from optuna_ga.torch._data.tensor_data import TensorData
-from optuna_ga.torch._dispatcher import BACKENDS, Dispatcher, MakeBackend
+from optuna_ga.torch._dispatcher import BACKENDS, MakeBackend
+from optuna_ga.torch._engine import Engine
 from optuna_ga.torch._environment import (
     PRECISIONS,
     Precision,
     checked_device,
-    computing,
     usual_settings,
 )
-from optuna_ga.torch._groups import AfterEpoch, Fail, Groups, Trained
-from optuna_ga.torch._maker import Maker
+from optuna_ga.torch._groups import AfterEpoch, Trained
 from optuna_ga.torch._metrics import Metric
 from optuna_ga.torch._multiply_adds import MultiplyAdds
 from optuna_ga.torch._networks.network import Network
@@ -42,7 +40,6 @@ from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._schedules import Constant, Schedule, check_factors, check_schedule
 from optuna_ga.torch._task import Member, Task, check_task
-from optuna_ga.torch._training import Training
 
 
 class PopulationTrainer:
@@ -145,7 +142,7 @@ class PopulationTrainer:
                 name: as_data(name, each, place)
                 for name, each in (("train", train), ("validation", validation))
             }
-        self._recipe = Recipe(
+        recipe = Recipe(
             task,
             data["train"],
             data["validation"],
@@ -155,23 +152,21 @@ class PopulationTrainer:
             precision,
             place,
         )
-        self._maker = Maker(self._recipe)
-        self._dispatcher = Dispatcher(self._recipe, self._maker, backend)
-        self._groups = Groups(self._recipe, self._dispatcher, show_progress_bar)
-        self._multiply_adds = MultiplyAdds(self._recipe, self._maker.model)
+        self._engine = Engine(recipe, backend, show_progress_bar)
+        self._multiply_adds = MultiplyAdds(recipe, self._engine.maker.model)
         if not callable(backend) and takes_a_seed_alone(task.model):
-            self._examine()
+            self._examine(task)
 
-    def _examine(self) -> None:
+    def _examine(self, task: Task) -> None:
         """Examine the network that needs but a seed, unless its task forwards more settings."""
-        with self._settings():
+        with self._engine.settings():
             try:
-                start = self._maker.start(Member(0.0))
+                start = self._engine.maker.start(Member(0.0))
             except (KeyError, TypeError):
-                if takes_any_settings(self._recipe.task.model):
+                if takes_any_settings(task.model):
                     return  # A setting is missing, so the first members show the network.
                 raise
-            self._dispatcher.verdict(start)
+            self._engine.examiner.verdict(start)
 
     def objective(
         self,
@@ -214,7 +209,7 @@ class PopulationTrainer:
             ValueError: If `worst` is NaN or not for each metric, if `value` is another text, if
                 `metric` is empty, or if it is known already that the task has no such metric.
         """
-        return GenerationObjective(self, suggest, metric, value, cost, checkpoints, worst)
+        return GenerationObjective(self._engine, suggest, metric, value, cost, checkpoints, worst)
 
     def multiply_adds(self, member: Member) -> int:
         """Return the multiply-adds of a member's training, the same on every machine.
@@ -232,7 +227,7 @@ class PopulationTrainer:
                 beforehand, or if `task.loss` cannot be called on the "meta" device.
         """
         check_member(member)
-        with self._settings():
+        with self._engine.settings():
             return self._multiply_adds.of_training(member)
 
     def model(self, member: Member, state: Mapping[str, Any] | None = None) -> nn.Module:
@@ -252,9 +247,9 @@ class PopulationTrainer:
         """
         check_member(member)
         check_state(state)
-        with self._settings():
-            training = self._maker.start(member, state)
-            network = Network(training.structure, self._maker.model(training.member))
+        with self._engine.settings():
+            training = self._engine.maker.start(member, state)
+            network = Network(training.structure, self._engine.maker.model(training.member))
             network.load(training.weights, training.buffers)
             return network.module.eval()
 
@@ -286,56 +281,5 @@ class PopulationTrainer:
         states = checked_states(states, len(members))
         if after_epoch is not None:
             check_callable("after_epoch", after_epoch)
-        with self._settings():
-            pairs = zip(members, states, strict=True)
-            starts = [self.started(member, state) for member, state in pairs]
-        return self.train_started(starts, after_epoch)
-
-    def started(self, member: Member, state: Mapping[str, Any] | None = None) -> Training:
-        """Return a member, new or resumed, for `train_started`.
-
-        Args:
-            member: Its settings.
-            state: The `Trained.state` to resume; None begins anew.
-
-        Raises:
-            Exception: Whatever keeps this member alone from being trained.
-        """
-        with self._settings():
-            training = self._maker.start(member, state)
-            self._dispatcher.check(training)
-            return training
-
-    def train_started(
-        self,
-        starts: Sequence[Training],
-        after_epoch: AfterEpoch | None = None,
-        fail: Fail | None = None,
-    ) -> list[Trained]:
-        """Train members that have been started; see `train`.
-
-        Args:
-            starts: The members.
-            after_epoch: See `train`.
-            fail: Called with the position of a member whose training fails, and the exception;
-                the others train on. None raises the exception.
-        """
-        with self._settings():
-            return self._groups.train(starts, after_epoch, fail)
-
-    def metric_names(self, member: Member | None = None) -> Collection[str] | None:
-        """Return the names of the task's metrics, None if they are not known yet.
-
-        Args:
-            member: Settings to find them by, if they are not known.
-        """
-        if self._dispatcher.metric_names is None and member is not None:
-            with self._settings():
-                self._dispatcher.verdict(self._maker.start(member))
-        return self._dispatcher.metric_names
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        device = self._recipe.device
-        with usual_settings(device), computing(self._recipe.precision, device):
-            yield
+        starts = [self._engine.start(*pair) for pair in zip(members, states, strict=True)]
+        return self._engine.train(starts, after_epoch)

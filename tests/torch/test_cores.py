@@ -141,7 +141,7 @@ def test_networks_in_turn_keep_their_stacks(sizes: list[int]) -> None:
     )  # fmt: skip
     for _ in range(3):
         trainer.train(widths)
-    (backend,) = trainer._dispatcher._backends.values()
+    (backend,) = trainer._engine._dispatcher._backends.values()
 
     assert len(sizes) == 3 * 2 * 3
     assert isinstance(backend, CoresBackend)

@@ -176,10 +176,10 @@ def test_an_error_of_the_loop_is_raised_at_once() -> None:
     """No other backend is tried, whatever it says."""
     task = Failing(mlp)
     subject = PopulationTrainer(task, train=rows(30), validation=rows(20), epochs=1, device="cpu")
-    started = [subject.started(Member(0.1))]
+    started = [subject._engine.start(Member(0.1))]
     task.n_calls = 0
     with pytest.raises(RuntimeError, match="Offset increment"):
-        subject.train_started(started)
+        subject._engine.train(started, None)
 
     assert task.n_calls == 1
 

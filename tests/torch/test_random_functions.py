@@ -25,7 +25,8 @@ from torch.distributions import (
 )
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.torch._randomness.member_randomness import MemberRandomness, member_key
+from optuna_ga.torch._randomness.keys import member_key
+from optuna_ga.torch._randomness.member_randomness import MemberRandomness
 from tests.torch.tasks import (
     FOUR,
     MEMBERS,

@@ -14,7 +14,8 @@ from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from optuna_ga.torch import PopulationTrainer, TensorData, Trained
-from optuna_ga.torch._randomness.member_randomness import MemberRandomness, member_key
+from optuna_ga.torch._randomness.keys import member_key
+from optuna_ga.torch._randomness.member_randomness import MemberRandomness
 from tests.torch.tasks import FOUR, MEMBERS, Classes, difference, flat, mlp, rows, trained
 
 N = 100_000

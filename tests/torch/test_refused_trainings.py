@@ -174,7 +174,7 @@ def test_a_metric_that_does_not_exist_is_refused_before_training(
     subject = trainer(Wide(mlp))
     suggest = lambda trial: Member(0.1, model={"width": 4})  # noqa: E731
     objective = subject.objective(suggest, metric="error")
-    monkeypatch.setattr(subject, "train_started", lambda *_, **__: pytest.fail("It trains."))
+    monkeypatch.setattr(subject._engine, "train", lambda *_, **__: pytest.fail("It trains."))
     with pytest.raises(ValueError, match="`metric` must be one of"):
         objective([optuna.create_study().ask()])
 

@@ -267,10 +267,10 @@ def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
     data = rows(20, batch_size=3)
     options: Any = {"epochs": 1, "device": "cpu", "backend": "vmap"}
     hungry = PopulationTrainer(Hungry(mlp), train=rows(30), validation=data, **options)
-    hungry._recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
+    hungry._engine.recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
     fed = PopulationTrainer(Classes(mlp), train=rows(30), validation=data, **options)
 
-    hungry._maker._facts.update(fed._maker._facts)
+    hungry._engine.maker._facts.update(fed._engine.maker._facts)
     assert difference(hungry.train(MEMBERS), fed.train(MEMBERS)) < 1e-12
 
 
@@ -462,29 +462,29 @@ def test_a_member_that_drops_out_keeps_its_state(backend: str) -> None:
 @pytest.mark.parametrize(
     ("device", "n", "verdict", "name"),
     [
-        ("cuda", 20, Verdict("it reads", ""), "loop"),
-        ("cuda", 20, Verdict("", "no rule"), "branches"),
-        ("cuda", 20, Verdict("", ""), "vmap"),
-        ("cuda", 2, Verdict("", ""), "branches"),
-        ("cuda", 20, Verdict("", "", 200_000), "vmap"),
-        ("cuda", 5, Verdict("", "", 200_000), "branches"),
-        ("cuda", 20, Verdict("", "", 12_000_000), "branches"),
-        ("cpu", 20, Verdict("", "no rule"), "threads"),
-        ("cpu", 4, Verdict("", "", 0, 150_000), "vmap"),
-        ("cpu", 3, Verdict("", "", 0, 150_000), "threads"),
-        ("cpu", 20, Verdict("", "", 0, 150_001), "threads"),
-        ("cpu", 20, Verdict("", "", 20_000, 50_000), "threads"),
-        ("cpu", 20, Verdict("", "", 20_000, 50_000, no_threads="it counts"), "loop"),
-        ("cpu", 3, Verdict("", "", 0, 150_000, no_threads="it counts"), "loop"),
-        ("cpu", 4, Verdict("", "", 0, 150_000, no_threads="it counts"), "vmap"),
-        ("cpu", 4, Verdict("", "", no_threads="it counts", keeps="it keeps a tensor"), "loop"),
+        ("cuda", 20, Verdict("it reads"), "loop"),
+        ("cuda", 20, Verdict(no_vmap="no rule"), "branches"),
+        ("cuda", 20, Verdict(), "vmap"),
+        ("cuda", 2, Verdict(), "branches"),
+        ("cuda", 20, Verdict(convolution=200_000), "vmap"),
+        ("cuda", 5, Verdict(convolution=200_000), "branches"),
+        ("cuda", 20, Verdict(convolution=12_000_000), "branches"),
+        ("cpu", 20, Verdict(no_vmap="no rule"), "threads"),
+        ("cpu", 4, Verdict(products=150_000), "vmap"),
+        ("cpu", 3, Verdict(products=150_000), "threads"),
+        ("cpu", 20, Verdict(products=150_001), "threads"),
+        ("cpu", 20, Verdict(convolution=20_000, products=50_000), "threads"),
+        ("cpu", 20, Verdict(convolution=20_000, products=50_000, no_threads="it counts"), "loop"),
+        ("cpu", 3, Verdict(products=150_000, no_threads="it counts"), "loop"),
+        ("cpu", 4, Verdict(products=150_000, no_threads="it counts"), "vmap"),
+        ("cpu", 4, Verdict(no_threads="it counts", keeps="it keeps a tensor"), "loop"),
     ],
 )
 def test_auto_chooses_by_device_size_and_verdict(
     device: str, n: int, verdict: Verdict, name: str
 ) -> None:
     """On the CPU just at the limits, and beyond them."""
-    recipe = trainer()._recipe._replace(device=torch.device(device))
+    recipe = trainer()._engine.recipe._replace(device=torch.device(device))
 
     assert choose(recipe, n, verdict)[0] == name
 
@@ -492,10 +492,10 @@ def test_auto_chooses_by_device_size_and_verdict(
 def test_products_of_convolutions_are_counted_for_one_example() -> None:
     """For images of 6 x 6 there are 4 x 36 outputs of 18 products, and 4 x 16 outputs of 36."""
     options: Any = {"train": images(30), "validation": images(20)}
-    (facts,) = trainer(Classes(cnn), **options)._maker._facts.values()
+    (facts,) = trainer(Classes(cnn), **options)._engine.maker._facts.values()
 
     convolution = 4 * 36 * 18 + 4 * 16 * 36
-    assert facts.verdict == Verdict("", "", convolution, convolution + 64 * 3)
+    assert facts.verdict == Verdict(convolution=convolution, products=convolution + 64 * 3)
 
 
 class Rows(nn.Module):
@@ -550,7 +550,7 @@ def test_products_of_a_layer_that_an_example_uses_often_count_each_time(
     task = Classes(lambda: Rows(layer(), width, order))
     subject = trainer(task, train=data, validation=data)
 
-    (facts,) = subject._maker._facts.values()
+    (facts,) = subject._engine.maker._facts.values()
 
     assert facts.verdict is not None
     assert facts.verdict.products == products + 8 * width * 3

@@ -9,7 +9,7 @@ Shapes: P members, W weights of a member.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._data.tensor_data import n_rows
 from optuna_ga.torch._networks.structure import Structure
-from optuna_ga.torch._task import check_loss, check_metrics
+from optuna_ga.torch._returned import check_loss, check_metrics
 
 _N_STREAMS = 8  # Measured on an H200: twice as fast as four for small networks.
 
@@ -56,15 +56,7 @@ class ByBranches:
             (value, found), after = structure.compute(
                 differentiated, leaves, buffers, own, key, numbers.step
             )
-            gradients = dict(zip(leaves, found, strict=True))
-            check_dense(gradients)
-            unused = frozenset(name for name, each in gradients.items() if each is None)
-            structure.facts.unused.setdefault(n_rows(own), unused)
-            named = {
-                name: torch.zeros_like(leaves[name]) if each is None else each
-                for name, each in gradients.items()
-            }
-            return structure.rows(named), value.detach(), after
+            return row_of_gradients(structure, leaves, found, n_rows(own)), value.detach(), after
 
         with self._side_by_side(len(weights)) as places:
             results = []
@@ -115,18 +107,32 @@ def _leaves(structure: Structure, weights: Tensor) -> dict[str, Tensor]:
     return {name: view.detach().requires_grad_() for name, view in views.items()}
 
 
-def check_dense(gradients: Mapping[str, Tensor | None]) -> None:
-    """Check that no gradient is sparse.
+def row_of_gradients(
+    structure: Structure,
+    leaves: Mapping[str, Tensor],
+    found: Iterable[Tensor | None],
+    n_examples: int,
+) -> Tensor:
+    """Return gradients of a batch as a row `(W,)`, and note the parameters that have none.
 
     Raises:
-        ValueError: If one is.
+        ValueError: If a gradient is sparse.
     """
+    gradients = dict(zip(leaves, found, strict=True))
     for name, each in gradients.items():
         if each is not None and each.layout != torch.strided:
             raise ValueError(
                 f"`task.model` must return a network with dense gradients, but that of `{name}` "
                 f"is {each.layout}. Embeddings have dense ones with `sparse=False`."
             )
+    unused = frozenset(name for name, each in gradients.items() if each is None)
+    structure.facts.unused.setdefault(n_examples, unused)
+    return structure.rows(
+        {
+            name: torch.zeros_like(leaves[name]) if each is None else each
+            for name, each in gradients.items()
+        }
+    )
 
 
 def row_of(tensors: dict[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ from threading import Event
 from optuna_ga.torch._backends.side_by_side import side_by_side
 from optuna_ga.torch._backends.stack import MAX_KEPT, StackBackend
 from optuna_ga.torch._backends.vmap import ByVmap
-from optuna_ga.torch._data.loader_data import LoaderData
 from optuna_ga.torch._environment import n_cores, plain_attention, usual_settings
 from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._networks.verdict import Verdict
@@ -77,8 +76,7 @@ class CoresBackend:
         return [(replace(after, structure=original), epoch) for after, epoch in ended]
 
     def _n_stacks(self, members: Sequence[Training]) -> int:
-        data = self._recipe.train, self._recipe.validation
-        if any(isinstance(each, LoaderData) for each in data):
+        if self._recipe.reads_loader:
             return 1  # A loader is read once for all.
         batch_size = self._recipe.batch_size(members[0].member)
         structure = members[0].structure
@@ -105,4 +103,4 @@ class CoresBackend:
 
 def _verdict(structure: Structure) -> Verdict:
     """Return the verdict on a network, which says nothing if it was not examined."""
-    return structure.facts.verdict or Verdict("", "")
+    return structure.facts.verdict or Verdict()

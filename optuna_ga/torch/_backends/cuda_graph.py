@@ -42,18 +42,12 @@ class Capturer:
         self._stream = torch.cuda.Stream()
         self._pool = torch.cuda.graph_pool_handle()
 
-    def capture(
-        self,
-        step: Callable[[], None],
-        reset: Callable[[], object],
-        generator: torch.Generator | None = None,
-    ) -> Callable[[], None]:
+    def capture(self, step: Callable[[], None], reset: Callable[[], object]) -> Callable[[], None]:
         """Warm up with a few steps, and return a function that repeats the step.
 
         Args:
             step: The step; warming up changes the tensors that it writes.
             reset: Called before each step to warm up.
-            generator: A generator that the step draws from.
 
         Raises:
             torch.OutOfMemoryError: If there is no memory for it.
@@ -71,8 +65,6 @@ class Capturer:
                 finally:
                     outer.wait_stream(self._stream)
                 graph = torch.cuda.CUDAGraph()
-                if generator is not None:
-                    graph.register_generator_state(generator)
                 with _no_garbage_collection():
                     self._record(graph, step)
             finally:  # An error in a capture would leave its stream the current one.

@@ -20,9 +20,9 @@ from optuna_ga.torch._data.loader_data import Data, LoaderData
 from optuna_ga.torch._data.tensor_data import TensorData, n_rows
 from optuna_ga.torch._networks.network import Network
 from optuna_ga.torch._randomness.generators import seeded
-from optuna_ga.torch._randomness.member_randomness import derived_seed, member_key
+from optuna_ga.torch._randomness.keys import derived_seed, member_key
 from optuna_ga.torch._recipe import Recipe
-from optuna_ga.torch._task import check_names
+from optuna_ga.torch._returned import check_names
 from optuna_ga.torch._training import Epoch, Training
 
 _STEPS_BETWEEN_CHECKS = 10  # Reading a loss waits for a GPU, so not after every step.
@@ -44,8 +44,7 @@ class LoopBackend:
 
     def train_epoch(self, members: Sequence[Training]) -> list[tuple[Training, Epoch]]:
         """Train each member; see `Backend`."""
-        data = self._recipe.train, self._recipe.validation
-        if any(isinstance(each, LoaderData) for each in data):
+        if self._recipe.reads_loader:
             return self._train_in_step(members)
         return self._each(self._train, members, self._seeds(members))
 

@@ -37,9 +37,9 @@ from optuna_ga.torch._optimizers import (
     settings_of_epoch,
     type_of_settings,
 )
-from optuna_ga.torch._randomness.member_randomness import member_key
+from optuna_ga.torch._randomness.keys import member_key
 from optuna_ga.torch._recipe import Recipe
-from optuna_ga.torch._task import check_names
+from optuna_ga.torch._returned import check_names
 from optuna_ga.torch._training import Epoch, Training
 
 MAX_KEPT = 8  # Stacks, each with its graphs and their memory.

@@ -23,7 +23,7 @@ from optuna_ga.torch._randomness.generators import (
     seeded,
     set_cpu_states,
 )
-from optuna_ga.torch._randomness.member_randomness import derived_seed
+from optuna_ga.torch._randomness.keys import derived_seed
 
 
 class LoaderData:

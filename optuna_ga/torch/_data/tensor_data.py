@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from optuna_ga._checks import check_callable, check_int, shown
-from optuna_ga.torch._randomness.member_randomness import derived_seed
+from optuna_ga.torch._randomness.keys import derived_seed
 
 
 class TensorData:

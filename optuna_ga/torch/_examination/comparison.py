@@ -13,17 +13,12 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.method import Method
-from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._backends.vmap import ByVmap
 from optuna_ga.torch._data.tensor_data import TensorData
 from optuna_ga.torch._errors import against_vmap, first_line, place_of, steers
+from optuna_ga.torch._examination.own_parameters import ByOwnParameters
 from optuna_ga.torch._examination.shared_state import left_by_vmap
-from optuna_ga.torch._examination.steps import (
-    differentiated,
-    judged,
-    numbers_of,
-    separately,
-)
+from optuna_ga.torch._examination.steps import Steps, differentiated, judged, numbers_of
 from optuna_ga.torch._examination.traces import traceless
 from optuna_ga.torch._networks.differences import (
     contiguous,
@@ -60,27 +55,27 @@ class ComputedPlainly(NamedTuple):
     asks_what_is_trained: bool
 
 
-def compared(recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any) -> Verdict:
+def compared(steps: Steps, plain: ComputedPlainly, batch: Any) -> Verdict:
     """Compare `branches` and `vmap` with a network's own parameters."""
-    structure, kept = plain.pair[0].structure, list[str]()
-    if reason := _reason_against_outside(recipe, drew, plain, batch):
-        return Verdict("", "", no_outside=reason)
-    if drew:
-        return of_draws(drew[0])
+    recipe, structure, kept = steps.recipe, plain.pair[0].structure, list[str]()
+    if reason := _reason_against_outside(steps, plain, batch):
+        return Verdict(no_outside=reason)
+    if steps.drew:
+        return of_draws(steps.drew)
     # What is computed by `vmap` and kept by a network cannot be copied.
     with structure.computing_with(plain.network):
         try:
             if reason := _reason_against_vmap(recipe, plain, batch, kept):
-                return Verdict("", reason)
+                return Verdict(no_vmap=reason)
         except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
             reason = against_vmap(error)
-            return Verdict("", "", no_outside=reason) if steers(error) else Verdict("", reason)
+            return Verdict(no_outside=reason) if steers(error) else Verdict(no_vmap=reason)
         separate = ""
         if isinstance(recipe.train, TensorData):  # Members of a loader see the same batches.
             separate = _reason_against_separate(recipe, plain, batch, kept)
     name = next(filter(None, kept), "")
     words = name and f"calls keep a tensor in `{name}`, which has no numbers after `vmap`"
-    return Verdict("", "", no_separate=separate, keeps=words)
+    return Verdict(no_separate=separate, keeps=words)
 
 
 def _reason_against_vmap(
@@ -157,9 +152,7 @@ def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
     missing += [f"vmap has no rule: {w.partition('. ')[0]}" for w in words if "batching rule" in w]
 
 
-def _reason_against_outside(
-    recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any
-) -> str:
+def _reason_against_outside(steps: Steps, plain: ComputedPlainly, batch: Any) -> str:
     """Return why a network needs parameters of its own; empty if it does not."""
     structure = plain.pair[0].structure
     if any(map(hooks_of, structure.trained(structure.model).values())):
@@ -168,7 +161,7 @@ def _reason_against_outside(
         return "they replace the numbers of their parameters by assignments to `.data`"
     unused, structure.facts.unused = structure.facts.unused, {}
     try:
-        found, metrics = separately(recipe, drew, ByBranches(_CPU), plain.pair, batch)
+        found, metrics = steps.separately(ByBranches(_CPU), plain.pair, batch)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
@@ -176,7 +169,7 @@ def _reason_against_outside(
     finally:
         others, structure.facts.unused = structure.facts.unused, unused
     same_unused = all(unused[length] == names for length, names in others.items())
-    if same_unused and _is_as_outside(recipe, drew, plain, batch, [*found, *metrics]):
+    if same_unused and _is_as_outside(steps, plain, batch, [*found, *metrics]):
         return ""
     return (
         "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
@@ -185,7 +178,7 @@ def _reason_against_outside(
 
 
 def _is_as_outside(
-    recipe: Recipe, drew: list[str], plain: ComputedPlainly, batch: Any, outside: list[Tensor]
+    steps: Steps, plain: ComputedPlainly, batch: Any, outside: list[Tensor]
 ) -> bool:
     """Return whether a network's own parameters give what those from outside do.
 
@@ -195,7 +188,7 @@ def _is_as_outside(
     if repeats(expected, outside, rounds=False):
         return True
     with structure.computing_with(contiguous(structure.new())):
-        runs = [separately(recipe, drew, Plainly(), plain.pair, batch) for _ in range(2)]
+        runs = [steps.separately(ByOwnParameters(), plain.pair, batch) for _ in range(2)]
     (found, metrics), (found_again, metrics_again) = runs
     # What is held stays in its layout.
     if not is_alike(plain.found, found, structure.facts.rounds):

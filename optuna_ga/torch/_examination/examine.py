@@ -17,22 +17,13 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.method import Numbers
-from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data.tensor_data import n_rows
 from optuna_ga.torch._examination.comparison import ComputedPlainly, compared
+from optuna_ga.torch._examination.own_parameters import ByOwnParameters
 from optuna_ga.torch._examination.products import counted_products
 from optuna_ga.torch._examination.shared_state import changed_by_calls, tensors_of
-from optuna_ga.torch._examination.steps import (
-    lengths,
-    separately,
-    try_length,
-    watched,
-)
-from optuna_ga.torch._networks.differences import (
-    SHORT,
-    repeats,
-    repeats_metrics,
-)
+from optuna_ga.torch._examination.steps import Steps, lengths
+from optuna_ga.torch._networks.differences import SHORT, repeats, repeats_metrics
 from optuna_ga.torch._networks.memory import check_apart
 from optuna_ga.torch._networks.signature import changed_attributes, signature
 from optuna_ga.torch._networks.structure import Structure
@@ -63,19 +54,19 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     structure = pair[0].structure
     structure.facts.changes_batch = False  # As far as is known.
     cache = parametrization_cache()
-    drew: list[str] = []
+    steps = Steps(recipe)
     size = recipe.batch_size(pair[0].member)
-    first_batch = _first_batch(recipe, drew, size)
-    convolution, products, first = _checked_alone(recipe, drew, own, pair[:1], first_batch)
-    plain = _checked_together(recipe, drew, first, pair, first_batch)
+    first_batch = _first_batch(steps, size)
+    convolution, products, first = _checked_alone(steps, own, pair[:1], first_batch)
+    plain = _checked_together(steps, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
         # What fails here may never be trained on, since a member has a batch size of its own.
         with suppress(Exception):
-            drew += filter(None, [try_length(recipe, pair[0], length)])
-    verdict = compared(recipe, drew, plain, first_batch)
+            steps.try_length(pair[0], length)
+    verdict = compared(steps, plain, first_batch)
     structure.facts.draws = structure.facts.has_drawn
-    if drew:
-        return of_draws(drew[0])
+    if steps.drew:
+        return of_draws(steps.drew)
     verdict = verdict._replace(convolution=convolution, products=products)
     changed = changed_by_calls(recipe, pair[0])
     if parametrization_cache() is not cache:
@@ -85,7 +76,7 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     return verdict
 
 
-class _JudgedTwice(Plainly):
+class _JudgedTwice(ByOwnParameters):
     """Computes metrics again with parameters that need no gradient, as `vmap` shows them.
 
     Attributes:
@@ -114,9 +105,7 @@ class _JudgedTwice(Plainly):
         return found
 
 
-def _first(
-    recipe: Recipe, drew: list[str], one: Sequence[Training], batch: Any
-) -> tuple[list[Tensor], object]:
+def _first(steps: Steps, one: Sequence[Training], batch: Any) -> tuple[list[Tensor], object]:
     """Compute a member; see `_by_python`.
 
     Raises:
@@ -126,7 +115,7 @@ def _first(
     """
     try:
         with disable_saved_tensors_hooks(_RECOMPUTES):
-            return _by_python(recipe, drew, one, batch)
+            return _by_python(steps, one, batch)
     except RuntimeError as error:
         if "use_reentrant" in str(error):
             raise ValueError(
@@ -136,17 +125,17 @@ def _first(
             raise
     found = None
     with suppress(Exception):  # PyTorch may notice what follows, too.
-        found = _by_python(recipe, drew, one, batch)
+        found = _by_python(steps, one, batch)
     if one[0].structure.facts.has_drawn:
         raise ValueError(
             "`task` must not use `torch.utils.checkpoint`, or other hooks on saved tensors, "
             "together with dropout or `rand_like`: what is computed again would draw anew."
         )
-    return found or _by_python(recipe, drew, one, batch)
+    return found or _by_python(steps, one, batch)
 
 
 def _checked_alone(
-    recipe: Recipe, drew: list[str], own: nn.Module, one: Sequence[Training], batch: Any
+    steps: Steps, own: nn.Module, one: Sequence[Training], batch: Any
 ) -> tuple[int, int, list[Tensor]]:
     """Compute a member twice; return an example's products, and what was computed.
 
@@ -160,14 +149,15 @@ def _checked_alone(
     structure = one[0].structure
     held = tensors_of(own)
     with structure.computing_with(own):
-        first, drawn_first = _first(recipe, drew, one, batch)
+        first, drawn_first = _first(steps, one, batch)
         # Not what a call sets anew.
         kept = {id(tensor) for _, tensor in tensors_of(own)} - {*map(id, set_by_hooks(own))}
         check_apart(own, [(name, tensor) for name, tensor in held if id(tensor) in kept])
+        recipe = steps.recipe
         sign = partial(signature, own, recipe.task, roughly=recipe.device.type == "cuda")
         before = sign()
         with counted_products(own) as (convolutions, others, types):
-            again, drawn_again = _by_python(recipe, drew, one, batch)
+            again, drawn_again = _by_python(steps, one, batch)
     structure.check_trains(n_rows(batch))
     is_short = bool({structure.dtype, *types} & SHORT)
     structure.facts.rounds = is_short or recipe.precision != "float32"
@@ -184,7 +174,7 @@ def _checked_alone(
     return convolution, products, first
 
 
-def _first_batch(recipe: Recipe, drew: list[str], size: int) -> Any:
+def _first_batch(steps: Steps, size: int) -> Any:
     """Return the first batch of the data, which must draw by PyTorch alone.
 
     Raises:
@@ -193,7 +183,7 @@ def _first_batch(recipe: Recipe, drew: list[str], size: int) -> Any:
     states = []
     for _ in range(2):
         with python_seeded() as drawn:
-            batch = watched(recipe, drew, lambda: recipe.train.first_batch(size))
+            batch = steps.watched(lambda: steps.recipe.train.first_batch(size))
         states += drawn
     _check_draws("transform", states[0] if states[0] == states[1] else None)
     return batch
@@ -213,7 +203,7 @@ def _check_draws(name: str, drawn: object) -> None:
 
 
 def _checked_together(
-    recipe: Recipe, drew: list[str], first: list[Tensor], pair: Sequence[Training], batch: Any
+    steps: Steps, first: list[Tensor], pair: Sequence[Training], batch: Any
 ) -> ComputedPlainly:
     """Compute two members, of which the other has gone a step beyond its initial numbers.
 
@@ -227,8 +217,8 @@ def _checked_together(
     with structure.computing_with(network):
         with suppress(Exception):  # Half the examples may fail where all do not.
             halves = _halves_twice(batch)
-            pair[1] = _moved(pair[1], separately(recipe, drew, Plainly(), pair[1:], halves)[0])
-        found, metrics = separately(recipe, drew, method, pair, batch)
+            pair[1] = _moved(pair[1], steps.separately(ByOwnParameters(), pair[1:], halves)[0])
+        found, metrics = steps.separately(method, pair, batch)
     _check_state(structure, first, [each[:1] for each in found])
     return ComputedPlainly(pair, network, found, metrics, method.asks_what_is_trained)
 
@@ -248,12 +238,10 @@ def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -
         )
 
 
-def _by_python(
-    recipe: Recipe, drew: list[str], one: Sequence[Training], batch: Any
-) -> tuple[list[Tensor], object]:
+def _by_python(steps: Steps, one: Sequence[Training], batch: Any) -> tuple[list[Tensor], object]:
     """Compute a member; return the generators of Python and NumPy after a draw, else None."""
     with python_seeded() as drawn:
-        found, _ = separately(recipe, drew, Plainly(), one, batch)
+        found, _ = steps.separately(ByOwnParameters(), one, batch)
     return found, drawn[0]
 
 

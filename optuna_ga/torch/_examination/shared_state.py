@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._examination.own_parameters import ByOwnParameters
 from optuna_ga.torch._examination.reached import State, differing, named, reached, roots_of
 from optuna_ga.torch._examination.steps import differentiated, judged, lengths, numbers_of
 from optuna_ga.torch._randomness.generators import python_seeded, seeded
@@ -75,7 +75,7 @@ def _quietly(recipe: Recipe) -> Iterator[None]:
 
 def _calls(recipe: Recipe, training: Training, *networks: nn.Module) -> Iterator[None]:
     """Call the task in several ways, with each network, and yield after each call."""
-    structure, data, method = training.structure, recipe.train, Plainly()
+    structure, data, method = training.structure, recipe.train, ByOwnParameters()
     numbers = numbers_of(recipe, [training])
     sizes = sorted(lengths(recipe, training), reverse=True)
     for network, own in zip(networks, (sizes, sizes[:1]), strict=False):

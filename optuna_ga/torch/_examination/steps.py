@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from optuna_ga.torch._backends.method import Method, Numbers
-from optuna_ga.torch._backends.plain import Plainly
 from optuna_ga.torch._data.tensor_data import TensorData
+from optuna_ga.torch._examination.own_parameters import ByOwnParameters
 from optuna_ga.torch._networks.structure import Structure
 from optuna_ga.torch._randomness.draws import Draws
 from optuna_ga.torch._randomness.generators import generator_states, seeded
@@ -31,48 +31,60 @@ def lengths(recipe: Recipe, training: Training) -> set[int]:
     return {*data.lengths(size)} if isinstance(data, TensorData) else {data.batch_size}
 
 
-def try_length(recipe: Recipe, training: Training, length: int) -> str:
-    """Compute a step on a batch of a length; return what draws from global generators, or "".
+class Steps:
+    """Computes steps of members, and notes what draws from PyTorch's global generators.
 
-    Raises:
-        Exception: Whatever the task raises for such a batch.
+    Args:
+        recipe: The settings that all members share.
+
+    Attributes:
+        recipe: These settings.
+        drew: The first function that has drawn, and where it was called; empty if none has.
     """
-    structure, facts = training.structure, training.structure.facts
-    draws, facts.draws = facts.draws, True  # It may be for batches of this length alone.
-    drew: list[str] = []
 
-    def step() -> None:
-        batch = recipe.train.first_batch(length)
-        numbers = numbers_of(recipe, [training])
-        differentiated(recipe, Plainly(), structure, numbers, batch)
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.drew = ""
 
-    try:
-        with structure.computing_with(structure.new()):
-            watched(recipe, drew, step)
-    finally:
-        facts.draws = draws or facts.has_drawn
-    return "".join(drew[:1])
+    def watched(self, compute: Callable[[], _Result]) -> _Result:
+        """Compute something, once more if it seems to draw from the global generators."""
+        device = self.recipe.device
+        with seeded(0, device):
+            before = generator_states(device)
+            result = compute()
+            if torch.equal(before, generator_states(device)):
+                return result
+        # Another thread may have drawn meanwhile.
+        with seeded(0, device), Draws() as draws:
+            compute()
+        self.drew = self.drew or draws.first
+        return result
 
+    def separately(
+        self, method: Method, members: Sequence[Training], batch: Any
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Compute each member by itself; see `computed`."""
+        return self.watched(lambda: computed(self.recipe, method, members, batch))
 
-def watched(recipe: Recipe, drew: list[str], compute: Callable[[], _Result]) -> _Result:
-    """Compute something; a list gets what draws from PyTorch's global generators."""
-    with seeded(0, recipe.device):
-        before = generator_states(recipe.device)
-        result = compute()
-        if torch.equal(before, generator_states(recipe.device)):
-            return result
-    # Another thread may have drawn meanwhile.
-    with seeded(0, recipe.device), Draws() as draws:
-        compute()
-    drew += [draws.first] * bool(draws.first)
-    return result
+    def try_length(self, training: Training, length: int) -> None:
+        """Compute a step on a batch of a length.
 
+        Raises:
+            Exception: Whatever the task raises for such a batch.
+        """
+        structure, facts = training.structure, training.structure.facts
+        draws, facts.draws = facts.draws, True  # It may be for batches of this length alone.
 
-def separately(
-    recipe: Recipe, drew: list[str], method: Method, members: Sequence[Training], batch: Any
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Compute each member by itself; see `computed` and `watched`."""
-    return watched(recipe, drew, lambda: computed(recipe, method, members, batch))
+        def step() -> None:
+            batch = self.recipe.train.first_batch(length)
+            numbers = numbers_of(self.recipe, [training])
+            differentiated(self.recipe, ByOwnParameters(), structure, numbers, batch)
+
+        try:
+            with structure.computing_with(structure.new()):
+                self.watched(step)
+        finally:
+            facts.draws = draws or facts.has_drawn
 
 
 def computed(

@@ -21,7 +21,7 @@ from optuna_ga.torch._environment import Precision, forget_casts
 from optuna_ga.torch._networks.bfloat16 import Float32Statistics, compute_in_bfloat16
 from optuna_ga.torch._networks.facts import Facts
 from optuna_ga.torch._randomness.member_randomness import MemberRandomness
-from optuna_ga.torch._task import undecayed
+from optuna_ga.torch._returned import undecayed
 
 _ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
 

@@ -23,8 +23,8 @@ class Verdict(NamedTuple):
             there is none.
     """
 
-    loop_only: str
-    no_vmap: str
+    loop_only: str = ""
+    no_vmap: str = ""
     convolution: int = 0
     products: int = 0
     no_outside: str = ""
@@ -53,6 +53,5 @@ def of_draws(by: str) -> Verdict:
     """Return the verdict on networks that draw from global generators by a function."""
     return Verdict(
         f"they draw from PyTorch's global generator by {by}, whereas `torch.randn_like` and its "
-        "like draw by a member's seed where `task.loss` or the network calls them",
-        "",
+        "like draw by a member's seed where `task.loss` or the network calls them"
     )

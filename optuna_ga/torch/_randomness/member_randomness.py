@@ -7,7 +7,6 @@ for every backend, device and company, and nothing is to be saved or restored.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from torch import Tensor
@@ -20,17 +19,6 @@ from optuna_ga.torch._torch_internals import is_in_vmap, n_transforms
 
 _DRAWING = {**DROPOUTS, **RANDOM_FUNCTIONS}
 _LEFT_ALONE = ("generator", "out", "layout")  # With one of these the function is PyTorch's.
-
-
-def derived_seed(*parts: object) -> int:
-    """Return a seed in [0, 2^63) that these parts determine."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def member_key(seed: int, epoch: int) -> int:
-    """Return the key, a signed 32-bit number, of a member's random numbers in an epoch."""
-    return (derived_seed(seed, epoch, "dropout") & 0xFFFFFFFF) - 2**31
 
 
 class MemberRandomness(TorchFunctionMode):

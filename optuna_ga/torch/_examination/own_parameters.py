@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optuna_ga.torch._backends.branches import check_dense, row_of, stacked
+from optuna_ga.torch._backends.branches import row_of, row_of_gradients, stacked
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._data.tensor_data import n_rows
 from optuna_ga.torch._networks.network import Network, marks
 from optuna_ga.torch._networks.structure import Structure
-from optuna_ga.torch._task import check_loss, check_metrics
+from optuna_ga.torch._returned import check_loss, check_metrics
 
 
-class Plainly:
+class ByOwnParameters:
     """Computes each member by itself, as `loop` does."""
 
     def gradients(
@@ -45,15 +45,12 @@ class Plainly:
             marked, own = marks(leaves), structure.own(batch)
             value = network.call(differentiated, own, numbers.keys[row], numbers.step)
             structure.facts.note_changes(marked, marks(leaves))
-            found = {name: leaf.grad for name, leaf in leaves.items()}
-            check_dense(found)
-            unused = frozenset(name for name, each in found.items() if each is None)
-            structure.facts.unused.setdefault(n_rows(own), unused)
+            found = [leaf.grad for leaf in leaves.values()]
+            gradient = row_of_gradients(structure, leaves, found, n_rows(own))
             after = {name: buffer.clone() for name, buffer in network.buffers().items()}
             structure.check_layouts(after, before)
             weights.copy_(network.weights())
-            named = {n: torch.zeros_like(leaves[n]) if g is None else g for n, g in found.items()}
-            results.append((structure.rows(named).detach(), value, after))
+            results.append((gradient.detach(), value, after))
         gradients, losses, buffers = zip(*results, strict=True)
         return torch.stack(gradients), torch.stack(losses), stacked(buffers)
 
