@@ -91,14 +91,14 @@ class FusedBackend:
             rate = self._rates(each)[0]
             settings[row] = torch.tensor([rate, each.member.momentum, each.member.weight_decay])
         chunk.load(
-            structure.views(torch.stack([each.weights for each in padded])),
-            structure.views(torch.stack([each.moments[0] for each in padded])),
+            structure.layout.views(torch.stack([each.weights for each in padded])),
+            structure.layout.views(torch.stack([each.moments[0] for each in padded])),
             settings,
         )
         seed, epoch = first.member.seed, first.n_epochs
         assert isinstance(data, ImageData)
         results = chunk.train_epoch(data.order(seed, epoch), member_key(seed, epoch))
-        weights, momenta = map(structure.rows, chunk.read())
+        weights, momenta = map(structure.layout.rows, chunk.read())
         return [
             (each.advanced(weights[row], (momenta[row],), {}, n_steps), results[row])
             for row, each in enumerate(members)

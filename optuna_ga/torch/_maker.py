@@ -68,7 +68,7 @@ class Maker:
         device = self._recipe.device
         structure = self._structure(model, member)
         parameters = {name: p.detach() for name, p in model.named_parameters()}
-        weights = structure.rows(parameters).to(device)
+        weights = structure.layout.rows(parameters).to(device)
         # Copies, since a task may change and return the same network again.
         buffers = {n: b.to(device, copy=True) for n, b in structure.buffers(model).items()}
         n_moments = len(self._recipe.optimizer.moments)

@@ -97,7 +97,7 @@ class Training:
         """Return the state that `resumed` takes, of tensors and numbers alone."""
 
         def views(row: Tensor) -> dict[str, Tensor]:
-            return self.structure.views(row.clone())
+            return self.structure.layout.views(row.clone())
 
         return {
             "weights": views(self.weights),
@@ -126,7 +126,7 @@ class Training:
                 )
         device = self.weights.device
         rows = [state["weights"], *(state["optimizer"][name] for name in optimizer.moments)]
-        weights, *moments = (self.structure.rows(each).detach().to(device) for each in rows)
+        weights, *moments = (self.structure.layout.rows(each).detach().to(device) for each in rows)
         return replace(
             self,
             member=replace(self.member, seed=state["seed"]),

@@ -103,7 +103,7 @@ class ByBranches:
 
 def _leaves(structure: Structure, weights: Tensor) -> dict[str, Tensor]:
     """Return the parameters in a row `(W,)`, of which gradients can be taken."""
-    views = structure.views(weights)
+    views = structure.layout.views(weights)
     return {name: view.detach().requires_grad_() for name, view in views.items()}
 
 
@@ -127,7 +127,7 @@ def row_of_gradients(
             )
     unused = frozenset(name for name, each in gradients.items() if each is None)
     structure.facts.unused.setdefault(n_examples, unused)
-    return structure.rows(
+    return structure.layout.rows(
         {
             name: torch.zeros_like(leaves[name]) if each is None else each
             for name, each in gradients.items()

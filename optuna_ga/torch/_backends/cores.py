@@ -80,7 +80,7 @@ class CoresBackend:
             return 1  # A loader is read once for all.
         batch_size = self._recipe.batch_size(members[0].member)
         structure = members[0].structure
-        each = max(structure.width, _verdict(structure).products)
+        each = max(structure.layout.width, _verdict(structure).products)
         products = each * batch_size * len(members)
         n = max(1, min(n_cores(), len(members), math.isqrt(products // _PRODUCTS)))
         return math.ceil(len(members) / math.ceil(len(members) / n))

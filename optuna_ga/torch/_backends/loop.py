@@ -203,7 +203,7 @@ class _Run:
     def _training(self) -> Training:
         structure, states = self._before.structure, self._optimizer.state
         moments = tuple(
-            structure.rows(
+            structure.layout.rows(
                 {
                     name: _or_zero(states[parameter].get(moment), parameter)
                     for name, parameter in self._parameters.items()
@@ -223,7 +223,7 @@ class _Run:
         structure, optimizer = self._before.structure, self._recipe.optimizer
         for name, moments in zip(optimizer.moments, self._before.moments, strict=True):
             for parameter, view in zip(
-                self._parameters.values(), structure.views(moments).values(), strict=True
+                self._parameters.values(), structure.layout.views(moments).values(), strict=True
             ):
                 self._optimizer.state[parameter][name] = view.clone()
                 self._optimizer.state[parameter]["step"] = torch.tensor(

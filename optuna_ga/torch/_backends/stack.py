@@ -136,11 +136,11 @@ class _Stack:
         self._recipe, self._method, self._kind = recipe, method, kind
         self._capturer = capturer
         size, device = kind.size, recipe.device
-        dtype = kind.structure.dtype
+        dtype = kind.structure.layout.dtype
         new = partial(torch.zeros, device=device)
         self._n_steps = recipe.train.n_batches(kind.batch_size)
         self._numbers = Numbers(
-            weights=new(size, kind.structure.width, dtype=dtype),
+            weights=new(size, kind.structure.layout.width, dtype=dtype),
             buffers={
                 name: new(size, *buffer.shape, dtype=buffer.dtype)
                 for name, buffer in like.buffers.items()
@@ -283,7 +283,7 @@ class _Stack:
         gradient, losses, buffers = self._method.gradients(
             structure, self._recipe.task.loss, numbers, batch, shared
         )
-        gradient = gradient.to(structure.dtype)
+        gradient = gradient.to(structure.layout.dtype)
         by_step = self._by_step.index_select(2, numbers.step.view(1))
         now = Settings(*by_step.unbind(), *self._constant.unbind())  # (P, 1) each
         now = now.decaying(self._decayed_places)

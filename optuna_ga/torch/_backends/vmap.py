@@ -36,12 +36,12 @@ class ByVmap:
 
         batch = structure.own(batch) if shared else batch
         gradient_of_each = vmap(grad(loss_of_one, has_aux=True), (0, 0, 0, None if shared else 0))
-        views = structure.views(structure.rounded(numbers.weights))
+        views = structure.layout.views(structure.rounded(numbers.weights))
         with plain_attention():
             gradients, (losses, after) = gradient_of_each(
                 views, numbers.buffers, numbers.keys, batch
             )
-        return structure.rows(gradients), losses, after
+        return structure.layout.rows(gradients), losses, after
 
     def metrics(
         self, structure: Structure, metrics: Any, numbers: Numbers, batch: Any
@@ -59,7 +59,7 @@ class ByVmap:
             # Recurrent cells can be mapped only where a gradient is taken, be it of nothing.
             return grad(with_a_number, has_aux=True)(torch.zeros((), device=key.device))[1]
 
-        views = structure.views(structure.rounded(numbers.weights))
+        views = structure.layout.views(structure.rounded(numbers.weights))
         with plain_attention():
             result: dict[str, Tensor] = vmap(metrics_of_one)(views, numbers.buffers, numbers.keys)
         return result

@@ -37,7 +37,7 @@ from optuna_ga.torch._training import Training
 _CPU = torch.device("cpu")  # Without streams.
 
 
-class ComputedPlainly(NamedTuple):
+class ReferenceResults(NamedTuple):
     """What two members compute by a network's own parameters.
 
     Attributes:
@@ -55,31 +55,31 @@ class ComputedPlainly(NamedTuple):
     asks_what_is_trained: bool
 
 
-def compared(steps: Steps, plain: ComputedPlainly, batch: Any) -> Verdict:
+def compared(steps: Steps, reference: ReferenceResults, batch: Any) -> Verdict:
     """Compare `branches` and `vmap` with a network's own parameters."""
-    recipe, structure, kept = steps.recipe, plain.pair[0].structure, list[str]()
-    if reason := _reason_against_outside(steps, plain, batch):
+    recipe, structure, kept = steps.recipe, reference.pair[0].structure, list[str]()
+    if reason := _reason_against_outside(steps, reference, batch):
         return Verdict(no_outside=reason)
     if steps.drew:
         return of_draws(steps.drew)
     # What is computed by `vmap` and kept by a network cannot be copied.
-    with structure.computing_with(plain.network):
+    with structure.computing_with(reference.network):
         try:
-            if reason := _reason_against_vmap(recipe, plain, batch, kept):
+            if reason := _reason_against_vmap(recipe, reference, batch, kept):
                 return Verdict(no_vmap=reason)
         except Exception as error:  # Whatever fails here, `loop` or `branches` may still work.
             reason = against_vmap(error)
             return Verdict(no_outside=reason) if steers(error) else Verdict(no_vmap=reason)
         separate = ""
         if isinstance(recipe.train, TensorData):  # Members of a loader see the same batches.
-            separate = _reason_against_separate(recipe, plain, batch, kept)
+            separate = _reason_against_separate(recipe, reference, batch, kept)
     name = next(filter(None, kept), "")
     words = name and f"calls keep a tensor in `{name}`, which has no numbers after `vmap`"
     return Verdict(no_separate=separate, keeps=words)
 
 
 def _reason_against_vmap(
-    recipe: Recipe, plain: ComputedPlainly, batch: Any, kept: list[str]
+    recipe: Recipe, reference: ReferenceResults, batch: Any, kept: list[str]
 ) -> str:
     """Return why `vmap` is not right on batches that members share; empty if it is.
 
@@ -88,7 +88,7 @@ def _reason_against_vmap(
     Raises:
         Exception: Whatever fails by `vmap`.
     """
-    structure, numbers = plain.pair[0].structure, numbers_of(recipe, plain.pair)
+    structure, numbers = reference.pair[0].structure, numbers_of(recipe, reference.pair)
     rounds = structure.facts.rounds
     with _vmap_watched(recipe) as missing:
         found = differentiated(recipe, ByVmap(), structure, numbers, batch)
@@ -97,24 +97,24 @@ def _reason_against_vmap(
         kept.append(left_by_vmap(recipe))
     if missing:
         return missing[0]
-    if reason := _differing(plain.found, found, rounds):
+    if reason := _differing(reference.found, found, rounds):
         return reason
-    if plain.asks_what_is_trained:
+    if reference.asks_what_is_trained:
         return "vmap hides from metrics which parameters are trained"
-    pairs = zip(plain.metrics, metrics, strict=True)
+    pairs = zip(reference.metrics, metrics, strict=True)
     sums = [pair for pair in pairs if not is_whole(pair[0])]  # No counts of hits, which may turn.
     return _differing([one for one, _ in sums], [other for _, other in sums], rounds)
 
 
 def _reason_against_separate(
-    recipe: Recipe, plain: ComputedPlainly, batch: Any, kept: list[str]
+    recipe: Recipe, reference: ReferenceResults, batch: Any, kept: list[str]
 ) -> str:
     """Return why `vmap` is not right on batches of the members' own; empty if it is."""
-    structure = plain.pair[0].structure
+    structure = reference.pair[0].structure
     own = tree_map(lambda rows: torch.stack([rows, rows.flip(0)]), batch)
 
     def by(method: Method) -> list[Tensor]:
-        numbers = numbers_of(recipe, plain.pair)
+        numbers = numbers_of(recipe, reference.pair)
         return differentiated(recipe, method, structure, numbers, own, shared=False)
 
     try:
@@ -152,16 +152,16 @@ def _vmap_watched(recipe: Recipe) -> Iterator[list[str]]:
     missing += [f"vmap has no rule: {w.partition('. ')[0]}" for w in words if "batching rule" in w]
 
 
-def _reason_against_outside(steps: Steps, plain: ComputedPlainly, batch: Any) -> str:
+def _reason_against_outside(steps: Steps, reference: ReferenceResults, batch: Any) -> str:
     """Return why a network needs parameters of its own; empty if it does not."""
-    structure = plain.pair[0].structure
+    structure = reference.pair[0].structure
     if any(map(hooks_of, structure.trained(structure.model).values())):
         return "their parameters have hooks"
     if structure.facts.replaces_weights:
         return "they replace the numbers of their parameters by assignments to `.data`"
     unused, structure.facts.unused = structure.facts.unused, {}
     try:
-        found, metrics = steps.separately(ByBranches(_CPU), plain.pair, batch)
+        found, metrics = steps.separately(ByBranches(_CPU), reference.pair, batch)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # Whatever fails here, a network's own parameters have not failed.
@@ -169,7 +169,7 @@ def _reason_against_outside(steps: Steps, plain: ComputedPlainly, batch: Any) ->
     finally:
         others, structure.facts.unused = structure.facts.unused, unused
     same_unused = all(unused[length] == names for length, names in others.items())
-    if same_unused and _is_as_outside(steps, plain, batch, [*found, *metrics]):
+    if same_unused and _is_as_outside(steps, reference, batch, [*found, *metrics]):
         return ""
     return (
         "they compute with parameters or buffers that they hold elsewhere, too, as in a list or "
@@ -178,19 +178,19 @@ def _reason_against_outside(steps: Steps, plain: ComputedPlainly, batch: Any) ->
 
 
 def _is_as_outside(
-    steps: Steps, plain: ComputedPlainly, batch: Any, outside: list[Tensor]
+    steps: Steps, reference: ReferenceResults, batch: Any, outside: list[Tensor]
 ) -> bool:
     """Return whether a network's own parameters give what those from outside do.
 
     If they do not at once, they may in the same layout, since with another one rounding differs.
     """
-    structure, expected = plain.pair[0].structure, [*plain.found, *plain.metrics]
+    structure, expected = reference.pair[0].structure, [*reference.found, *reference.metrics]
     if repeats(expected, outside, rounds=False):
         return True
     with structure.computing_with(contiguous(structure.new())):
-        runs = [steps.separately(ByOwnParameters(), plain.pair, batch) for _ in range(2)]
+        runs = [steps.separately(ByOwnParameters(), reference.pair, batch) for _ in range(2)]
     (found, metrics), (found_again, metrics_again) = runs
     # What is held stays in its layout.
-    if not is_alike(plain.found, found, structure.facts.rounds):
+    if not is_alike(reference.found, found, structure.facts.rounds):
         return False
     return is_within_noise([*found, *metrics], [*found_again, *metrics_again], outside)

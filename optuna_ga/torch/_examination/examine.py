@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.method import Numbers
 from optuna_ga.torch._data.tensor_data import n_rows
-from optuna_ga.torch._examination.comparison import ComputedPlainly, compared
+from optuna_ga.torch._examination.comparison import ReferenceResults, compared
 from optuna_ga.torch._examination.own_parameters import ByOwnParameters
 from optuna_ga.torch._examination.products import counted_products
 from optuna_ga.torch._examination.shared_state import changed_by_calls, tensors_of
@@ -58,12 +58,12 @@ def examine(recipe: Recipe, own: nn.Module, *pair: Training) -> Verdict:
     size = recipe.batch_size(pair[0].member)
     first_batch = _first_batch(steps, size)
     convolution, products, first = _checked_alone(steps, own, pair[:1], first_batch)
-    plain = _checked_together(steps, first, pair, first_batch)
+    reference = _checked_together(steps, first, pair, first_batch)
     for length in lengths(recipe, pair[0]) - {n_rows(first_batch)}:
         # What fails here may never be trained on, since a member has a batch size of its own.
         with suppress(Exception):
             steps.try_length(pair[0], length)
-    verdict = compared(steps, plain, first_batch)
+    verdict = compared(steps, reference, first_batch)
     structure.facts.draws = structure.facts.has_drawn
     if steps.drew:
         return of_draws(steps.drew)
@@ -159,7 +159,7 @@ def _checked_alone(
         with counted_products(own) as (convolutions, others, types):
             again, drawn_again = _by_python(steps, one, batch)
     structure.check_trains(n_rows(batch))
-    is_short = bool({structure.dtype, *types} & SHORT)
+    is_short = bool({structure.layout.dtype, *types} & SHORT)
     structure.facts.rounds = is_short or recipe.precision != "float32"
     _check_state(structure, first, again)
     if changed := changed_attributes(before, sign()):
@@ -170,7 +170,7 @@ def _checked_alone(
     _check_draws("task", drawn_first if drawn_first == drawn_again else None)
     n_examples = n_rows(batch)
     convolution = sum(convolutions) // n_examples
-    products = max(structure.width, convolution + sum(others) // n_examples)
+    products = max(structure.layout.width, convolution + sum(others) // n_examples)
     return convolution, products, first
 
 
@@ -204,7 +204,7 @@ def _check_draws(name: str, drawn: object) -> None:
 
 def _checked_together(
     steps: Steps, first: list[Tensor], pair: Sequence[Training], batch: Any
-) -> ComputedPlainly:
+) -> ReferenceResults:
     """Compute two members, of which the other has gone a step beyond its initial numbers.
 
     So none of these is by chance that of another network.
@@ -220,7 +220,7 @@ def _checked_together(
             pair[1] = _moved(pair[1], steps.separately(ByOwnParameters(), pair[1:], halves)[0])
         found, metrics = steps.separately(method, pair, batch)
     _check_state(structure, first, [each[:1] for each in found])
-    return ComputedPlainly(pair, network, found, metrics, method.asks_what_is_trained)
+    return ReferenceResults(pair, network, found, metrics, method.asks_what_is_trained)
 
 
 def _check_state(structure: Structure, one: list[Tensor], other: list[Tensor]) -> None:

@@ -17,7 +17,7 @@ from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._data.tensor_data import TensorData
 from optuna_ga.torch._examination.own_parameters import ByOwnParameters
 from optuna_ga.torch._networks.structure import Structure
-from optuna_ga.torch._randomness.draws import Draws
+from optuna_ga.torch._randomness.draws import GlobalDraws
 from optuna_ga.torch._randomness.generators import generator_states, seeded
 from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Training
@@ -55,7 +55,7 @@ class Steps:
             if torch.equal(before, generator_states(device)):
                 return result
         # Another thread may have drawn meanwhile.
-        with seeded(0, device), Draws() as draws:
+        with seeded(0, device), GlobalDraws() as draws:
             compute()
         self.drew = self.drew or draws.first
         return result

@@ -39,8 +39,8 @@ _OWN = (
 
 @contextmanager
 def traceless(recipe: Recipe, again: Callable[[], object] | None = None) -> Iterator[None]:
-    """Undo what calls of the task in a context leave behind; see `Traces.undo`."""
-    traces = Traces(recipe)
+    """Undo what calls of the task in a context leave behind; see `TaskSnapshot.undo`."""
+    traces = TaskSnapshot(recipe)
     try:
         yield
     finally:
@@ -50,7 +50,7 @@ def traceless(recipe: Recipe, again: Callable[[], object] | None = None) -> Iter
 @contextmanager
 def traceless_if_failed(recipe: Recipe) -> Iterator[None]:
     """Undo all that calls of the task in a context leave behind if it ends by an error."""
-    traces = Traces(recipe)
+    traces = TaskSnapshot(recipe)
     try:
         yield
     except Exception:
@@ -71,7 +71,7 @@ class _Copy(NamedTuple):
     content: Any
 
 
-class Traces:
+class TaskSnapshot:
     """The state before calls of a task, of its data, and of the globals that they use.
 
     The objects of libraries stay as they are, as do tensors beyond ten million numbers.

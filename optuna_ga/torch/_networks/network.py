@@ -37,12 +37,14 @@ class Network:
         """Take a member's weights `(W,)`, if they are given, and buffers."""
         with torch.no_grad():
             if weights is not None:
-                _copy(self._structure.views(weights), self.parameters)
+                _copy(self._structure.layout.views(weights), self.parameters)
             _copy(buffers, self.buffers())
 
     def weights(self) -> Tensor:
         """Return the present weights `(W,)`, a copy."""
-        return self._structure.rows({name: p.detach() for name, p in self.parameters.items()})
+        return self._structure.layout.rows(
+            {name: p.detach() for name, p in self.parameters.items()}
+        )
 
     def buffers(self) -> dict[str, Tensor]:
         """Return the present buffers and frozen parameters."""

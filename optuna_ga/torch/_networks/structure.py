@@ -6,8 +6,7 @@ Shapes: P members, W weights of a member.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -20,10 +19,9 @@ from torch.utils._pytree import tree_map
 from optuna_ga.torch._environment import Precision, forget_casts
 from optuna_ga.torch._networks.bfloat16 import Float32Statistics, compute_in_bfloat16
 from optuna_ga.torch._networks.facts import Facts
+from optuna_ga.torch._networks.row_layout import RowLayout
 from optuna_ga.torch._randomness.member_randomness import MemberRandomness
 from optuna_ga.torch._returned import undecayed
-
-_ALIGNMENT = 64  # In numbers; matrix products are slower on tensors that begin anywhere.
 
 
 class Structure:
@@ -50,8 +48,7 @@ class Structure:
         computes_in_half: Whether the precision is bfloat16.
         facts: What steps have shown of networks with this key, which all their structures share.
         undecayed: Names of the parameters to train that weight decay leaves alone.
-        width: W, the parameters and the gaps between them.
-        dtype: Of the rows, which is real.
+        layout: The places of the parameters to train in a row.
 
     Raises:
         TypeError: If `task.decays` does not return a bool.
@@ -72,22 +69,8 @@ class Structure:
         self.facts = Facts() if facts is None else facts
         self._task = task
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        types = {p.dtype for p in trained.values()}
-        if len(types) != 1:
-            raise ValueError(
-                "`task.model` must return a network whose parameters to train have one type, but "
-                f"they have {sorted(map(str, types)) or 'none'}."
-            )
-        self.dtype = types.pop().to_real()
+        self.layout = RowLayout(trained)
         self.undecayed = undecayed(task, trained)
-        # A complex number is two in a row, as it is for PyTorch's optimizers.
-        self._shapes = {name: _as_real(p).shape for name, p in trained.items()}
-        self._is_complex = any(p.is_complex() for p in trained.values())
-        self._offsets: dict[str, int] = {}
-        self.width = 0
-        for name, shape in self._shapes.items():
-            self._offsets[name] = self.width
-            self.width += math.ceil(shape.numel() / _ALIGNMENT) * _ALIGNMENT
         self._device, self._make = device, make
         self.is_copied = make is None
         self.computes_in_half = precision == "bfloat16"
@@ -139,30 +122,7 @@ class Structure:
 
     def trained(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Return the parameters of a network that are trained."""
-        return {name: p for name, p in model.named_parameters() if name in self._shapes}
-
-    def views(self, weights: Tensor) -> dict[str, Tensor]:
-        """Return the parameters `(..., *shape)` in rows `(..., W)`."""
-        real = {
-            name: weights.narrow(-1, self._offsets[name], shape.numel()).view(
-                (*weights.shape[:-1], *shape)
-            )
-            for name, shape in self._shapes.items()
-        }
-        if not self._is_complex:
-            return real
-        return {name: torch.view_as_complex(view) for name, view in real.items()}
-
-    def rows(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Return parameters `(..., *shape)` as rows `(..., W)`, with zeros in the gaps."""
-        pieces = []
-        for name, shape in self._shapes.items():
-            tensor = _as_real(parameters[name])
-            batch = tensor.shape[: tensor.dim() - len(shape)]
-            pieces.append(tensor.reshape(*batch, -1))
-            if gap := -shape.numel() % _ALIGNMENT:
-                pieces.append(tensor.new_zeros(*batch, gap))
-        return torch.cat(pieces, -1)
+        return {name: p for name, p in model.named_parameters() if name in self.layout.names}
 
     def own(self, batch: Any) -> Any:
         """Return a shared batch for one member, a copy if that may change it."""
@@ -170,18 +130,11 @@ class Structure:
 
     def trained_places(self, n_rows: int) -> Tensor | None:
         """Return where in a row `(W,)` a batch gives gradients; None if everywhere."""
-        return self._places_but(self.facts.unused[n_rows])
+        return self.layout.places_but(self.facts.unused[n_rows])
 
     def decayed_places(self) -> Tensor | None:
         """Return where in a row `(W,)` weights decay; None if everywhere."""
-        return self._places_but(self.undecayed)
-
-    def _places_but(self, names: Collection[str]) -> Tensor | None:
-        if not names:
-            return None
-        return self.rows(
-            {name: torch.full(shape, name not in names) for name, shape in self._shapes.items()}
-        )
+        return self.layout.places_but(self.undecayed)
 
     def check_trains(self, n_rows: int) -> None:
         """Check that a batch gives some parameter a gradient.
@@ -189,7 +142,7 @@ class Structure:
         Raises:
             ValueError: If it gives none.
         """
-        if self.facts.unused[n_rows] == {*self._shapes}:
+        if self.facts.unused[n_rows] == {*self.layout.names}:
             raise ValueError(
                 "`task.loss` must depend on the parameters of the network that it is called with, "
                 "but none of them has a gradient."
@@ -285,10 +238,6 @@ def copy_of(model: nn.Module, task: object) -> nn.Module:
     """Return a copy of a network, whose hooks and functions may be methods of the same task."""
     # A task that is a module may be the network.
     return copy.deepcopy(model, {} if isinstance(task, nn.Module) else {id(task): task})
-
-
-def _as_real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _places(model: nn.Module) -> Iterator[tuple[str, str]]:

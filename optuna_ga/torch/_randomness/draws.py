@@ -11,7 +11,7 @@ from optuna_ga.torch._errors import present_place
 from optuna_ga.torch._torch_internals import argument_names
 
 
-class Draws(TorchDispatchMode):
+class GlobalDraws(TorchDispatchMode):
     """A context that notes whether anything draws from PyTorch's global generators.
 
     Attributes:
