@@ -103,12 +103,35 @@ PAGES = {
     "failures": Page(
         SEARCH + "parallel = lambda trials: map(objective, trials)", "len(study.trials) == 200"
     ),
+    "gpus": Page(SEARCH, "isinstance(parallel, InParallel)"),
     "hydra": Page(
         "",
         "study.best_params['model'] == 'large' and sampler.settings.population_size == 20",
         HYDRA,
     ),
     "lightning": Page(LIGHTNING, "study.best_value < 0.1", n_trials=6),
+    "network-objectives": Page(
+        NETWORK
+        + """
+from optuna_ga.torch import PopulationTrainer, TensorData
+
+class Task:
+    def model(self, seed, width):
+        return torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.Linear(width, 10))
+    def loss(self, model, batch):
+        return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+    def metrics(self, model, batch):
+        x, y = batch
+        logits = model(x)
+        brier = (logits.softmax(1) - torch.nn.functional.one_hot(y, 10)).square().sum()
+        hits = (logits.argmax(1) == y).sum()
+        return {"loss": self.loss(model, batch) * len(x), "accuracy": hits, "brier_score": brier}
+
+datas = TensorData(x, y, batch_size=64), TensorData(xv, yv)
+trainer = PopulationTrainer(Task(), train=datas[0], validation=datas[1], epochs=2)
+""",
+        "len(study.best_trials) > 1 and len(study.trials) == 50",
+    ),
     "noise": Page(
         SEARCH
         + "train = lambda learning_rate, seed: (seed * 7919) % 13 / 100 - learning_rate\n"
@@ -130,31 +153,17 @@ PAGES = {
         "any(t.state == optuna.trial.TrialState.PRUNED for t in study.trials)",
     ),
     "resume": Page(SEARCH, "len(study.trials) == 200"),
+    "run": Page(SEARCH, "len(study.trials) > 220 and study.best_value < 1e-9"),
     "scikit-learn": Page("", "study.best_value > 0.97", n_trials=25),
     "several-objectives": Page(
-        NETWORK
-        + """
-from optuna_ga.torch import PopulationTrainer, TensorData
+        """
+import optuna
+from optuna_ga import GASampler
 
 def objective(trial):
     return trial.suggest_float("accuracy", 0, 1), trial.suggest_int("size", 1, 9)
-
-class Task:
-    def model(self, seed, width):
-        return torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.Linear(width, 10))
-    def loss(self, model, batch):
-        return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
-    def metrics(self, model, batch):
-        x, y = batch
-        logits = model(x)
-        brier = (logits.softmax(1) - torch.nn.functional.one_hot(y, 10)).square().sum()
-        hits = (logits.argmax(1) == y).sum()
-        return {"loss": self.loss(model, batch) * len(x), "accuracy": hits, "brier_score": brier}
-
-datas = TensorData(x, y, batch_size=64), TensorData(xv, yv)
-trainer = PopulationTrainer(Task(), train=datas[0], validation=datas[1], epochs=2)
 """,
-        "len(study.best_trials) > 1 and len(study.trials) == 50",
+        "len(study.best_trials) == 1 and len(study.trials) == 100",
     ),
 }
 

@@ -24,9 +24,10 @@ class Task(Protocol):
     """A network and how it is trained and judged.
 
     `loss` and `metrics` see the model of one member and one batch, however many members train at
-    once. They may use any function of PyTorch, but no number of the batch or the model may steer
-    Python (`.item()`, `if loss > 1`), or members are trained one after the other. Random functions
-    draw by the member's seed; the few that cannot have members trained one after the other, too.
+    once. They may use any function of PyTorch. If a number of the model or of a member's own batch
+    steers Python (`.item()`, `if loss > 1`), members cannot train as one: they train in threads or
+    one after the other. Random functions draw by the member's seed; with the few that cannot,
+    members train one after the other.
 
     A task may have a method `decays(name, parameter)`, which returns whether weight decay applies
     to a parameter to train, a bool; such as `parameter.dim() > 1`, which leaves biases and norms
