@@ -39,6 +39,14 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def lower_precisions(device: torch.device) -> list[Precision]:
+    """Return the precisions that the device computes faster than float32."""
+    if device.type == "cuda":
+        return ["tf32", "bfloat16"]
+    # Others than processors with AVX-512 emulate it, a hundred times slower.
+    return ["bfloat16"] if torch.backends.cpu.get_cpu_capability() == "AVX512" else []
+
+
 @lru_cache(maxsize=4)
 def load(
     name: str,
