@@ -46,8 +46,7 @@ class ImageSource:
         if not isinstance(folder, str | PathLike | None):
             raise TypeError(f"`folder` must be a path or None, but {shown(folder)} was given.")
         self._folder = None if folder is None else Path(folder)
-        check_choice("data", data, ("full", "subset"))
-        self._name = data
+        self._name = check_choice("data", data, ("full", "subset"))
         self._check_n_images()
 
     def data(self) -> Data:

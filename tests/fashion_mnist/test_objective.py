@@ -405,7 +405,7 @@ def test_the_subset_has_no_test_score() -> None:
     ("options", "error", "message"),
     [
         ({"data": "half"}, ValueError, "`data`.*'half'"),
-        ({"data": load_subset(torch.device("cpu"))}, TypeError, "`data` must be.*"),
+        ({"data": load_subset(torch.device("cpu"))}, TypeError, "`data` must be a string"),
         ({"epochs": 0}, ValueError, "`epochs`.*0"),
         ({"epochs": True}, TypeError, "`epochs`.*True"),
         ({"epochs": 1.0}, TypeError, "`epochs`.*1.0"),
