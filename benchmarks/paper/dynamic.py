@@ -64,13 +64,11 @@ LIMITS = ("epochs", "seconds")
 FIRST_REPLAY_SEED = 1000
 
 Evaluate = Callable[[list[Trial]], Sequence[Result]]
+Objective = FashionMNISTObjective | MLPObjective
 
 # Trials that the static methods train together, the population of `ga`: few, so that they learn
 # often, or as many as a GPU trains at once, so that no seconds are wasted.
 ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
-
-
-Objective = FashionMNISTObjective | MLPObjective
 
 
 class Network(NamedTuple):
