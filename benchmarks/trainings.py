@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from torch import nn
 
 from optuna_ga.fashion_mnist import Data, load_full, load_subset, paper_trainer
 from optuna_ga.torch import Member, PopulationTrainer
@@ -19,6 +18,8 @@ GUESSING = math.log(10)  # Cross-entropy of ten equally likely classes.
 LEARNING_RATE_DECAY = 0.7  # The paper's factor of the learning rate after each epoch.
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS = get_args(Precision)
+# Called as `paper_trainer`, with images, epochs and precision.
+MakeTrainer = Callable[..., PopulationTrainer]
 
 
 class Outcomes(NamedTuple):
@@ -36,6 +37,14 @@ class Outcomes(NamedTuple):
 def default_device() -> torch.device:
     """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def lower_precisions(device: torch.device) -> list[Precision]:
+    """Return the precisions that the device computes faster than float32."""
+    if device.type == "cuda":
+        return ["tf32", "bfloat16"]
+    # Others than processors with AVX-512 emulate it, a hundred times slower.
+    return ["bfloat16"] if torch.backends.cpu.get_cpu_capability() == "AVX512" else []
 
 
 @lru_cache(maxsize=4)
@@ -74,7 +83,7 @@ def train_settings(
     data: Data,
     epochs: int,
     precision: Precision = "float32",
-    network: Callable[[int], nn.Module] | None = None,
+    make_trainer: MakeTrainer = paper_trainer,
 ) -> Outcomes:
     """Train every setting with every seed, all together.
 
@@ -84,7 +93,7 @@ def train_settings(
         data: The images to train and to evaluate on.
         epochs: Epochs of each training, at least 1.
         precision: Precision of the computations.
-        network: Returns the network of a seed; None takes the paper's.
+        make_trainer: Returns the trainer of a network; by default of the paper's.
     """
     members = [
         Member(rate, momentum=momentum, weight_decay=decay, seed=seed)
@@ -93,7 +102,7 @@ def train_settings(
     ]
     loss = np.full((len(members), epochs), np.inf)
     accuracy = np.full((len(members), epochs), np.nan)
-    trainer = _trainer(data, epochs, precision, network)
+    trainer = _trainer(data, epochs, precision, make_trainer)
     for row, trained in enumerate(trainer.train(members)):
         for n, epoch in enumerate(trained.epochs):
             loss[row, n], accuracy[row, n] = epoch.metrics["loss"], epoch.metrics["accuracy"]
@@ -108,7 +117,7 @@ def estimated_seconds(
     n_images: tuple[int, int],
     device: torch.device,
     precision: Precision = "float32",
-    network: Callable[[int], nn.Module] | None = None,
+    make_trainer: MakeTrainer = paper_trainer,
 ) -> float:
     """Return about how long trainings take of which none diverges, from two short ones.
 
@@ -119,14 +128,14 @@ def estimated_seconds(
         n_images: Training images and validation images of each.
         device: Where to train.
         precision: Precision of the computations.
-        network: Returns the network of a seed; None takes the paper's.
+        make_trainer: Returns the trainer of a network; by default of the paper's.
     """
     few = load("subset", device, 512, 512)
     settings = np.tile([0.01, 0.5, 0.0], (together, 1))
     seconds = []
     for _ in range(2):  # The first call starts threads or captures graphs.
         start = perf_counter()
-        train_settings(settings, [0], few, 1, precision, network)
+        train_settings(settings, [0], few, 1, precision, make_trainer)
         seconds.append(perf_counter() - start)
     per_image = seconds[-1] / together / _work(512, 512)
     return per_image * _work(*n_images) * epochs * n_trainings
@@ -146,7 +155,7 @@ def _work(n_training: int, n_validation: int) -> float:
 
 @lru_cache(maxsize=1)
 def _trainer(
-    data: Data, epochs: int, precision: Precision, network: Callable[[int], nn.Module] | None
+    data: Data, epochs: int, precision: Precision, make_trainer: MakeTrainer
 ) -> PopulationTrainer:
     """Return a trainer, the same at every call, since it keeps its CUDA graphs."""
-    return paper_trainer(data, epochs, precision=precision, network=network)
+    return make_trainer(data, epochs, precision=precision)

@@ -74,7 +74,8 @@ def _rows(
                     "dropout": dropout,
                     "training_images": len(training.labels),
                     "epoch": number,
-                    **{k: f"{v:.5g}" for k, v in epoch._asdict().items()},
+                    "training_loss": f"{epoch.training_loss:.5g}",
+                    **{f"validation_{k}": f"{v:.5g}" for k, v in epoch.metrics.items()},
                     **SETTING,
                     **environment(device_name(device)),
                 }

@@ -29,14 +29,19 @@ from optuna import Trial
 from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from torch import nn
 
 from benchmarks.options import Options, at_least
 from benchmarks.paper import dynamic_report
+from benchmarks.paper.mlp import MLPObjective, mlp_trainer
 from benchmarks.rows import RESULTS, Row, device_name, environment, rows_to_continue
 from benchmarks.runner import Job, Missing, run_missing
 from benchmarks.samplers import SAMPLERS, Search
-from benchmarks.trainings import LEARNING_RATE_DECAY, default_device, expected_time
+from benchmarks.trainings import (
+    LEARNING_RATE_DECAY,
+    MakeTrainer,
+    default_device,
+    expected_time,
+)
 from optuna_ga import (
     Checkpoints,
     GASampler,
@@ -46,7 +51,7 @@ from optuna_ga import (
     replay,
     schedule_of,
 )
-from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective, Score
+from optuna_ga.fashion_mnist import SEARCH_SPACE, FashionMNISTObjective, Score, paper_trainer
 
 # The operators of the populations, by method.
 POPULATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -59,19 +64,29 @@ LIMITS = ("epochs", "seconds")
 FIRST_REPLAY_SEED = 1000
 
 Evaluate = Callable[[list[Trial]], Sequence[Result]]
+Objective = FashionMNISTObjective | MLPObjective
 
 # Trials that the static methods train together, the population of `ga`: few, so that they learn
 # often, or as many as a GPU trains at once, so that no seconds are wasted.
 ASKED_AT_ONCE = {"epochs": 5, "seconds": 10}
 
 
-def mlp(seed: int) -> nn.Module:
-    """Return a network with one hidden layer for images of 28 x 28."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+class Network(NamedTuple):
+    """A network on the paper's images.
+
+    Attributes:
+        objective: Its objective, by epochs, numbers of images and other options.
+        trainer: Its trainer, by images and epochs.
+    """
+
+    objective: Callable[..., Objective]
+    trainer: MakeTrainer
 
 
-# By name; None is the paper's.
-NETWORKS: Mapping[str, Callable[[int], nn.Module] | None] = {"cnn": None, "mlp": mlp}
+NETWORKS: Mapping[str, Network] = {
+    "cnn": Network(FashionMNISTObjective, paper_trainer),
+    "mlp": Network(MLPObjective, mlp_trainer),
+}
 
 
 class Setting(NamedTuple):
@@ -93,10 +108,9 @@ class Setting(NamedTuple):
     validation_images: int
     replays: int
 
-    def objective(self, epochs: int, **options: Any) -> FashionMNISTObjective:
+    def objective(self, epochs: int, **options: Any) -> Objective:
         """Return an objective on these images."""
-        return FashionMNISTObjective(
-            network=NETWORKS[self.network],
+        return NETWORKS[self.network].objective(
             epochs=epochs,
             n_training_images=self.training_images,
             n_validation_images=self.validation_images,
@@ -143,7 +157,7 @@ def row_of(method: str, limit: str, seed: int, setting: Setting, seconds: float)
     )
 
 
-def _dynamic(method: str, seed: int, setting: Setting) -> tuple[Study, FashionMNISTObjective]:
+def _dynamic(method: str, seed: int, setting: Setting) -> tuple[Study, Objective]:
     objective = setting.objective(1, seed=seed, checkpoints=Checkpoints())
     sampler = GASampler.population_based_training(
         setting.population_size, seed=seed, **POPULATIONS[method]
@@ -155,7 +169,7 @@ def _dynamic(method: str, seed: int, setting: Setting) -> tuple[Study, FashionMN
 
 def _static(
     method: str, seed: int, setting: Setting, seconds: float, asked: int
-) -> tuple[Study, FashionMNISTObjective]:
+) -> tuple[Study, Objective]:
     objective = setting.objective(setting.epochs, seed=seed)
     sampler = SAMPLERS[method](Search(seed, asked))
     study = optuna.create_study(sampler=sampler, pruner=NopPruner())
@@ -270,8 +284,10 @@ def _expected_time(n_studies: int, setting: Setting, device: torch.device) -> st
     n_images = setting.training_images, setting.validation_images
     n_trainings = n_studies * (setting.population_size + setting.replays)
     together = min(ASKED_AT_ONCE.values())
-    network = NETWORKS[setting.network]
-    return expected_time(n_trainings, together, setting.epochs, n_images, device, network=network)
+    make_trainer = NETWORKS[setting.network].trainer
+    return expected_time(
+        n_trainings, together, setting.epochs, n_images, device, make_trainer=make_trainer
+    )
 
 
 def _order(row: Row) -> tuple[str, int, int]:

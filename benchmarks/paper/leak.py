@@ -132,7 +132,7 @@ class _Population:
         network.zero_grad()  # Gradients take as much memory as the weights.
         self._networks[trial.number] = network
         trial.set_user_attr("training_loss", last.training_loss)
-        return last.validation_loss
+        return last.metrics["loss"]
 
     def held_out_loss(self, number: int) -> tuple[float, float]:
         """Return loss and accuracy on images that no individual sees."""

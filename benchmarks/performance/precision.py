@@ -23,8 +23,14 @@ from tqdm import tqdm
 
 from benchmarks.options import Options, at_least
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from benchmarks.trainings import Precision, default_device, load, train_settings
-from optuna_ga.fashion_mnist import SEARCH_SPACE, lower_precisions
+from benchmarks.trainings import (
+    Precision,
+    default_device,
+    load,
+    lower_precisions,
+    train_settings,
+)
+from optuna_ga.fashion_mnist import SEARCH_SPACE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

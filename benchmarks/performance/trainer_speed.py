@@ -47,13 +47,12 @@ from benchmarks.options import Options, at_least
 from benchmarks.performance.memory import peak_mb
 from benchmarks.performance.overhead import interval_of_median
 from benchmarks.rows import RESULTS, Row, device_name, environment, write_rows
-from benchmarks.trainings import Precision, default_device, load
+from benchmarks.trainings import Precision, default_device, load, lower_precisions
 from optuna_ga.fashion_mnist import (
     Data,
     Images,
     evaluate,
     initial_network,
-    lower_precisions,
     normalize,
     paper_trainer,
 )

@@ -7,7 +7,6 @@ It needs PyTorch and torchvision; install them with `pip install -e ".[fashion-m
 """
 
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset, normalize
-from optuna_ga.fashion_mnist._dataset_info import DatasetInfo, dataset_info
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._objective import (
     DIVERGED_LOSS,
@@ -16,31 +15,21 @@ from optuna_ga.fashion_mnist._objective import (
 )
 from optuna_ga.fashion_mnist._paper_trainer import paper_trainer
 from optuna_ga.fashion_mnist._search_space import SEARCH_SPACE
-from optuna_ga.fashion_mnist._training import (
-    DivergedError,
-    Epoch,
-    evaluate,
-    lower_precisions,
-    train,
-)
+from optuna_ga.fashion_mnist._training import DivergedError, evaluate, train
 
 __all__ = [
     "DIVERGED_LOSS",
     "SEARCH_SPACE",
     "Data",
-    "DatasetInfo",
     "DivergedError",
-    "Epoch",
     "FashionMNISTObjective",
     "Images",
     "Network",
     "Score",
-    "dataset_info",
     "evaluate",
     "initial_network",
     "load_full",
     "load_subset",
-    "lower_precisions",
     "normalize",
     "paper_trainer",
     "train",

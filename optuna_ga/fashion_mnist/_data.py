@@ -3,7 +3,7 @@
 A fixed permutation splits the 60,000 official training images into 50,000 for training and 10,000
 for validation. The 10,000 official test images stay the test set.
 
-Shapes: N images, C channels, H rows and W columns of pixels.
+Shapes: N images.
 """
 
 import gzip
@@ -39,9 +39,8 @@ class Images(NamedTuple):
     """Images and their classes.
 
     Attributes:
-        pixels: `(N, C, H, W)` uint8 in 0 to 255, of FashionMNIST `(N, 1, 28, 28)`; see
-            `normalize`.
-        labels: `(N,)` int64, from 0 to the number of classes less 1.
+        pixels: `(N, 1, 28, 28)` uint8 in 0 to 255; see `normalize`.
+        labels: `(N,)` int64 in 0 to 9.
     """
 
     pixels: Tensor
@@ -57,12 +56,12 @@ class Images(NamedTuple):
 
 
 class Data(NamedTuple):
-    """A data set for tuning.
+    """FashionMNIST, or a part of it.
 
     Attributes:
         training: Images to train on.
         validation: Images whose loss is the fitness.
-        test: Images for the final answer of a search; None if the data set has none.
+        test: Images for the final answer of a search; None in the subset.
     """
 
     training: Images
@@ -70,21 +69,14 @@ class Data(NamedTuple):
     test: Images | None
 
 
-def normalize(
-    pixels: Tensor,
-    dtype: torch.dtype,
-    mean: float = MEAN,
-    deviation: float = STANDARD_DEVIATION,
-) -> Tensor:
+def normalize(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """Return uint8 pixels scaled to mean 0 and deviation 1 over the official training images.
 
     Args:
-        pixels: The pixels.
+        pixels: The pixels, of any shape.
         dtype: Type of the result.
-        mean: Mean of pixels in [0, 1]; FashionMNIST's by default.
-        deviation: Their standard deviation, likewise.
     """
-    return pixels.to(dtype).div_(255).sub_(mean).div_(deviation)
+    return pixels.to(dtype).div_(255).sub_(MEAN).div_(STANDARD_DEVIATION)
 
 
 @lru_cache(maxsize=4)

@@ -25,7 +25,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from optuna_ga.fashion_mnist import _fused_kernels as kernels
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._network import DROPOUT_PROBS
-from optuna_ga.fashion_mnist._training import BATCH_SIZE, computing
+from optuna_ga.fashion_mnist._training import BATCH_SIZE, in_precision
 from optuna_ga.torch._backends.cuda_graph import Capturer
 from optuna_ga.torch._environment import Precision
 from optuna_ga.torch._randomness.member_randomness import MemberRandomness
@@ -102,7 +102,7 @@ class FusedChunk:
         )
         self._allocate()
         run = partial(_Pass, position=self._position, capturer=capturer)
-        with computing(precision, self._device):
+        with in_precision(precision, self._device):
             self._train = run(self._train_batch, len(training.labels), BATCH_SIZE)
             self._evaluate = run(
                 self._evaluate_batch, len(validation.labels), self.EVALUATION_BATCH_SIZE
@@ -144,7 +144,7 @@ class FusedChunk:
         sums = self._loss, self._validation_loss, self._n_correct
         for each in (*sums, self._step):
             each.zero_()
-        with computing(self._precision, self._device):
+        with in_precision(self._precision, self._device):
             self._train.run()
             self._evaluate.run()
         n, n_validation = len(order), len(self._in_order)

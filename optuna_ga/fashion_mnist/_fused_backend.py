@@ -5,7 +5,6 @@ Shapes: P members, C members of a chunk.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +14,7 @@ from optuna_ga.fashion_mnist._fused import FusedChunk
 from optuna_ga.fashion_mnist._task import ImageData
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cuda_graph import Capturer
-from optuna_ga.torch._backends.stack import StackBackend
+from optuna_ga.torch._backends.stack import StackBackend, new_capturer
 from optuna_ga.torch._randomness.keys import member_key
 from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Epoch, Training
@@ -62,11 +61,7 @@ class FusedBackend:
         """Free all chunks and their graphs."""
         self._branches.release()
         self._chunks.clear()
-        gc.collect()  # A chunk and its steps refer to each other.
-        # Memory whose graphs are gone takes no other graph while some tensor in it lives.
-        self._capturer = Capturer(self._recipe.device)
-        if self._recipe.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._capturer = new_capturer(self._recipe.device)
 
     def _takes(self, training: Training) -> bool:
         """Return whether the kernels can train a member's next epoch."""

@@ -1,4 +1,4 @@
-"""The images of an objective: FashionMNIST by name, or a set of the user's own."""
+"""The images of an objective, limited in their numbers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from pathlib import Path
 
 import torch
 
-from optuna_ga._checks import check_int, shown
+from optuna_ga._checks import check_choice, check_int, shown
 from optuna_ga.fashion_mnist._data import Data, Images, load_full, load_subset
-from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo, dataset_info
 from optuna_ga.torch._environment import usual_settings
 
 
 class ImageSource:
     """Gives the images on a device, limited to the requested numbers.
 
-    A pickle holds the images of a set of the user's own. FashionMNIST is loaded once per process.
+    A pickle holds no images; they are loaded once per process.
 
     Args:
-        data: "full", "subset" or a set of the user's own.
+        data: "full" or "subset".
         folder: Folder to look in first for the full data.
         n_training: Number of training images; None for all.
         n_validation: Number of validation images; None for all.
         device: Where the images are kept.
-
-    Attributes:
-        info: Properties of the image set.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -36,7 +32,7 @@ class ImageSource:
 
     def __init__(
         self,
-        data: str | Data,
+        data: str,
         folder: str | Path | None,
         n_training: int | None,
         n_validation: int | None,
@@ -50,22 +46,7 @@ class ImageSource:
         if not isinstance(folder, str | PathLike | None):
             raise TypeError(f"`folder` must be a path or None, but {shown(folder)} was given.")
         self._folder = None if folder is None else Path(folder)
-        self.info: DatasetInfo = FASHION_MNIST
-        self._own: Data | None = None
-        self._name = "data"
-        if isinstance(data, Data):
-            self.info = dataset_info(data)
-            self._own = Data(
-                data.training.to(device),
-                data.validation.to(device),
-                None if data.test is None else data.test.to(device),
-            )
-        elif isinstance(data, str) and data in ("full", "subset"):
-            self._name = data
-        else:
-            raise ValueError(
-                f'`data` must be "full", "subset" or a `Data`, but {shown(data)} was given.'
-            )
+        self._name = check_choice("data", data, ("full", "subset"))
         self._check_n_images()
 
     def data(self) -> Data:
@@ -83,8 +64,6 @@ class ImageSource:
             ValueError: If there are none.
         """
         test = self._all().test
-        if test is None and self._own is not None:
-            raise ValueError("`data.test` must be given for a test score, but it is None.")
         if test is None:
             raise ValueError('`data` must be "full" for a test score, but "subset" was given.')
         return test
@@ -95,16 +74,13 @@ class ImageSource:
         for part, n in self._n_images.items():
             n_available = len(data[part].labels)
             if n is not None and n > n_available:
-                place = "`data`" if self._own is not None else f'"{self._name}"'
                 raise ValueError(
                     f"`n_{part}_images` must be at most {n_available}, the number of {part} "
-                    f"images in {place}, but {shown(n)} was given."
+                    f'images in "{self._name}", but {shown(n)} was given.'
                 )
 
     def _all(self) -> Data:
         """Return all images."""
-        if self._own is not None:
-            return self._own
         with usual_settings(self._device):
             if self._name == "full":
                 return load_full(self._folder, self._device)

@@ -4,7 +4,7 @@ The paper states no sizes. They are those of PyTorch's MNIST example, whose batc
 learning rate schedule the paper shares. The example's dropout is off by default, since the paper
 mentions none.
 
-Shapes: B images in a batch, C channels, H rows and W columns of pixels, K classes.
+Shapes: B images in a batch.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
-
 WIDTH = 32  # Channels of the first convolutional layer.
 
 # Before the first and the second fully connected layer, as in PyTorch's MNIST example.
@@ -22,37 +20,27 @@ DROPOUT_PROBS = (0.25, 0.5)
 
 
 class Network(nn.Module):
-    """The convolutional network; for FashionMNIST it has 1,199,882 weights.
+    """The convolutional network; the paper's has 1,199,882 weights.
 
     Args:
         dropout: Whether to train with dropout.
-        info: The image set, whose images have at least 6 x 6 pixels.
         width: Channels of the first layer, at least 1. The second has twice as many, and the
             first fully connected layer four times as many features. None takes the paper's, 32.
     """
 
-    def __init__(
-        self,
-        *,
-        dropout: bool = False,
-        info: DatasetInfo = FASHION_MNIST,
-        width: int | None = None,
-    ) -> None:
+    def __init__(self, *, dropout: bool = False, width: int | None = None) -> None:
         super().__init__()
         first = WIDTH if width is None else width
         second, hidden = 2 * first, 4 * first
-        channels, *sides = info.image_shape
-        # Each convolution takes two rows and columns; pooling halves the rest.
-        pooled = [(side - 4) // 2 for side in sides]
         self.dropout = dropout
-        self.conv1 = nn.Conv2d(channels, first, 3)
+        self.conv1 = nn.Conv2d(1, first, 3)
         self.conv2 = nn.Conv2d(first, second, 3)
-        self.fc1 = nn.Linear(second * pooled[0] * pooled[1], hidden)
-        self.fc2 = nn.Linear(hidden, info.n_classes)
+        self.fc1 = nn.Linear(second * 12 * 12, hidden)
+        self.fc2 = nn.Linear(hidden, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits `(B, K)` of normalized images `(B, C, H, W)`."""
-        hidden = F.relu(self.conv1(images))  # FashionMNIST: (B, 32, 26, 26)
+        """Return the logits `(B, 10)` of normalized images `(B, 1, 28, 28)`."""
+        hidden = F.relu(self.conv1(images))  # (B, 32, 26, 26)
         # Pooling first is equal, since the maximum commutes with ReLU, and quarters ReLU's work.
         hidden = F.relu(F.max_pool2d(self.conv2(hidden), 2)).flatten(1)  # (B, 9216)
         hidden = F.relu(self.fc1(self._drop_out(hidden, 0)))  # (B, 128)
@@ -70,16 +58,21 @@ def initial_network(
     device: torch.device,
     *,
     dropout: bool = False,
-    info: DatasetInfo = FASHION_MNIST,
     width: int | None = None,
 ) -> Network:
     """Return a network whose initial weights depend on the seed alone, not on the device.
 
     Weights and biases are uniform in +-1 / sqrt(fan-in), PyTorch's default. PyTorch's global
     random state is neither used nor changed.
+
+    Args:
+        seed: Seed of the weights.
+        device: Where the network is to be.
+        dropout: See `Network`.
+        width: See `Network`.
     """
     with torch.device("meta"):
-        network = Network(dropout=dropout, info=info, width=width)
+        network = Network(dropout=dropout, width=width)
     network = network.to(torch.float32)  # PyTorch's default type may have been changed.
     network.to_empty(device="cpu")
     generator = torch.Generator("cpu").manual_seed(seed)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,28 +11,21 @@ import torch
 from optuna import Trial
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
-from torch import nn
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_choice, check_int
 from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
-from optuna_ga.fashion_mnist._data import Data, Images
-from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
+from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._image_source import ImageSource
-from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._own_network import check_network, load_weights
 from optuna_ga.fashion_mnist._paper_trainer import paper_trainer
 from optuna_ga.fashion_mnist._search_space import SearchSpace
 from optuna_ga.fashion_mnist._training import LEARNING_RATE_DECAY, DivergedError, evaluate
 from optuna_ga.torch._arguments import check_tf32
 from optuna_ga.torch._environment import PRECISIONS, Precision, checked_device, usual_settings
 from optuna_ga.torch._objective import GenerationObjective
-from optuna_ga.torch._randomness.generators import seeded
 from optuna_ga.torch._task import Member
 from optuna_ga.torch._trainer import PopulationTrainer
 
-DIVERGED_LOSS = FASHION_MNIST.diverged_loss
-
-_one_at_a_time = threading.Lock()
+DIVERGED_LOSS = 2 * math.log(10)
 
 
 class Score(NamedTuple):
@@ -49,6 +40,9 @@ class Score(NamedTuple):
     accuracy: float
 
 
+_DIVERGED = Score(math.inf, math.nan)
+
+
 class FashionMNISTObjective:
     """Objective that trains the paper's CNN on FashionMNIST and returns its validation loss.
 
@@ -58,7 +52,7 @@ class FashionMNISTObjective:
     - The value is the loss after the last epoch, not the best of all epochs: section 4.2 says
       "after training". The paper does not state the number of epochs. 14 is that of PyTorch's
       MNIST example, the source of the paper's other settings.
-    - A training that diverges ends at once, and its value is `diverged_loss`, twice the loss of
+    - A training that diverges ends at once, and its value is `DIVERGED_LOSS`, twice the loss of
       guessing. The trial counts in its generation and ranks last, and every sampler learns where
       training diverges, which a failed trial would hide. A higher loss is cut to this, in value
       and reports, so that figures of the study stay legible.
@@ -81,18 +75,11 @@ class FashionMNISTObjective:
     first layer, and `epochs`, up to those of the objective. Nothing is reported, since Optuna
     prunes trials of a single objective only. A diverged trial has its cost too.
 
-    With `data` and `network` the same search runs on other images and networks. Then
-    `PopulationTrainer` chooses how to train a generation, while threads of `n_jobs` train one
-    network at a time. For worker processes the function must be picklable, so defined at the top
-    of a module; the pickle holds the images of a `Data`.
+    Other images and networks are what `optuna_ga.torch.PopulationTrainer` is for.
 
     Args:
-        data: "full" for all images, 50,000 / 10,000, which may be downloaded; "subset" for the
-            6,000 / 2,000 that ship with the package; or a `Data` of another image set, whose
-            pixels are normalized by its training images' mean and deviation.
-        network: Function `network(seed)` that returns the `nn.Module` to train, on the CPU, with
-            logits for each class; PyTorch's global generator is seeded before. None takes the
-            paper's CNN, for images of at least 6 x 6 pixels.
+        data: "full" for all images, 50,000 / 10,000, which may be downloaded; or "subset" for the
+            6,000 / 2,000 that ship with the package.
         epochs: Number of epochs of each training, at least 1.
         n_training_images: Number of training images, at least 1: the first of the data. None
             takes all.
@@ -107,8 +94,8 @@ class FashionMNISTObjective:
             all computation but weights and losses, which is much faster on processors that
             support it and far slower on others. None takes "bfloat16" on a GPU, where it ranks
             settings as float32 does, and "float32" elsewhere.
-        dropout: Whether the paper's CNN trains with the dropout of PyTorch's MNIST example. Trials
-            with the same seed have the same masks.
+        dropout: Whether to train with the dropout of PyTorch's MNIST example. Trials with the
+            same seed have the same masks.
         cost: Whether a trial has the cost of its training as a second value, in multiply-adds.
         checkpoints: Where trials save their states and load their parents'. None trains each
             trial from scratch. `Checkpoints()` without a folder keeps the states on the device.
@@ -123,9 +110,8 @@ class FashionMNISTObjective:
 
     def __init__(
         self,
-        data: str | Data = "full",
+        data: str = "full",
         *,
-        network: Callable[[int], nn.Module] | None = None,
         epochs: int = 14,
         n_training_images: int | None = None,
         n_validation_images: int | None = None,
@@ -148,16 +134,16 @@ class FashionMNISTObjective:
         check_checkpoints(checkpoints)
         self._checkpoints = checkpoints
         self._search_space = SearchSpace(self._epochs, cost=check_bool("cost", cost))
-        if cost:
-            _check_none("checkpoints", checkpoints, "whose trials have a single objective")
-            _check_none("network", network, "whose width cannot be searched")
+        if cost and checkpoints is not None:
+            raise ValueError(
+                "`checkpoints` must be None with `cost`, whose trials have a single objective, "
+                f"but {checkpoints!r} was given."
+            )
         self._show_progress_bar = check_bool("show_progress_bar", show_progress_bar)
         self._evaluators: dict[str | None, GenerationObjective] = {}  # By their backends.
         self._images = ImageSource(
             data, folder, n_training_images, n_validation_images, self._device
         )
-        self._network = network
-        check_network(network, self._images.info, self._seed, dropout=self._dropout)
 
     @property
     def device(self) -> torch.device:
@@ -168,14 +154,6 @@ class FashionMNISTObjective:
     def precision(self) -> Precision:
         """The precision of computing."""
         return self._precision
-
-    @property
-    def diverged_loss(self) -> float:
-        """Value of a diverged trial: twice the loss of guessing among the classes of the data.
-
-        For FashionMNIST it is `DIVERGED_LOSS`.
-        """
-        return self._images.info.diverged_loss
 
     @property
     def search_space(self) -> dict[str, FloatDistribution | IntDistribution]:
@@ -191,9 +169,7 @@ class FashionMNISTObjective:
             optuna.TrialPruned: If the study's pruner stops the trial before its last epoch.
             ValueError: If the study's directions are not "minimize", once or, with `cost`, twice.
         """
-        # Another network may draw from PyTorch's global generator, which threads share.
-        with nullcontext() if self._network is None else _one_at_a_time:
-            (result,) = self._evaluate([trial], "loop")
+        (result,) = self._evaluate([trial], "loop")
         if isinstance(result, Exception):
             raise result
         return result
@@ -214,7 +190,7 @@ class FashionMNISTObjective:
             trials: Running trials, whose hyperparameters this method suggests.
 
         Returns:
-            A result for each trial: its validation loss, `diverged_loss` if the training diverged
+            A result for each trial: its validation loss, `DIVERGED_LOSS` if the training diverged
             or the loss is higher, or an `optuna.TrialPruned` if the study's pruner stopped the
             trial. With `cost` the loss and the multiply-adds of the training.
 
@@ -234,8 +210,8 @@ class FashionMNISTObjective:
             seed: Seed of initial weights and batches, 0 to 2**63 - 1. None takes the objective's.
 
         Raises:
-            ValueError: If `params` lacks a name or has an unknown one; if the data have no test
-                images, as the subset; or if the objective has checkpoints, which need
+            ValueError: If `params` lacks a name or has an unknown one; if `data` is "subset",
+                which has no test images; or if the objective has checkpoints, which need
                 `test_trained`.
         """
         test = self._images.test_images()
@@ -247,10 +223,9 @@ class FashionMNISTObjective:
         seed = self._seed if seed is None else _checked_seed(seed)
         member = self._search_space.member(params, seed)
         (trained,) = self._trainer("loop").train([member])
-        if trained.state is not None:
-            with suppress(DivergedError):  # Finite weights may overflow on other images.
-                return self._score(trained.state, test, **member.model)
-        return Score(math.inf, math.nan)
+        if trained.state is None:
+            return _DIVERGED
+        return self._score(member, trained.state, test)
 
     def test_trained(self, trial: FrozenTrial) -> Score:
         """Score a trial's saved network on the official test images.
@@ -265,32 +240,29 @@ class FashionMNISTObjective:
             FileNotFoundError: If the trial saved no state because it diverged, or if the state
                 was removed.
             TypeError: If `trial` is not an `optuna.trial.FrozenTrial`.
-            ValueError: If the data have no test images, as the subset, or if the objective has no
-                checkpoints.
+            ValueError: If `data` is "subset", which has no test images, or if the objective has
+                no checkpoints.
         """
         test = self._images.test_images()
         if self._checkpoints is None:
             raise ValueError(
                 "`checkpoints` must be given to score a trained network, but None was given."
             )
-        return self._score(self._checkpoints.load(trial, self._device), test)
+        state = self._checkpoints.load(trial, self._device)
+        return self._score(Member(0.0, seed=state["seed"]), state, test)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; a worker process creates its own trainer and loads its own data."""
         return {**self.__dict__, "_evaluators": {}}
 
-    def _score(self, state: dict[str, Any], test: Images, **settings: Any) -> Score:
+    def _score(self, member: Member, state: dict[str, Any], test: Images) -> Score:
         """Return the score of a trained member on the test images."""
-        with usual_settings(self._device):
-            if self._network is None:
-                network: nn.Module = initial_network(
-                    state["seed"], self._device, info=self._images.info, **settings
-                )
-            else:
-                with seeded(state["seed"]):
-                    network = self._network(state["seed"]).to(self._device)
-            load_weights(network, state)
-            return Score(*evaluate(network, test, self._precision, self._images.info))
+        network = self._trainer("loop").model(member, state).to(self._device)
+        try:
+            with usual_settings(self._device):
+                return Score(*evaluate(network, test, self._precision))
+        except DivergedError:  # Finite weights may overflow on other images.
+            return _DIVERGED
 
     def _evaluate(
         self, trials: Sequence[Trial], backend: str | None
@@ -303,7 +275,7 @@ class FashionMNISTObjective:
                 self._member,
                 cost=trainer.multiply_adds if self._search_space.has_cost else None,
                 checkpoints=self._checkpoints,
-                worst=self.diverged_loss,
+                worst=DIVERGED_LOSS,
             )
         return self._evaluators[backend](trials)
 
@@ -316,19 +288,12 @@ class FashionMNISTObjective:
             dropout=self._dropout,
             learning_rate_decay=LEARNING_RATE_DECAY if self._checkpoints is None else 1.0,
             show_progress_bar=self._show_progress_bar,
-            info=self._images.info,
-            network=self._network,
             widths_differ=self._search_space.has_cost,
         )
 
     def _member(self, trial: Trial) -> Member:
         seed = self._seed + trial.number if self._seed_per_trial else self._seed
         return self._search_space.member(self._search_space.suggest(trial), seed)
-
-
-def _check_none(name: str, value: object, reason: str) -> None:
-    if value is not None:
-        raise ValueError(f"`{name}` must be None with `cost`, {reason}, but {value!r} was given.")
 
 
 def _checked_seed(seed: int) -> int:

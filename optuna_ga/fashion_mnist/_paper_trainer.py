@@ -7,10 +7,8 @@ from importlib.util import find_spec
 from typing import TypeVar
 
 import torch
-from torch import nn
 
 from optuna_ga.fashion_mnist._data import Data
-from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._task import ImageData, ImageTask
 from optuna_ga.fashion_mnist._training import (
@@ -38,50 +36,41 @@ def paper_trainer(
     learning_rate_decay: float = LEARNING_RATE_DECAY,
     dtype: torch.dtype = torch.float32,
     show_progress_bar: bool = False,
-    info: DatasetInfo = FASHION_MNIST,
-    network: Callable[[int], nn.Module] | None = None,
     widths_differ: bool = False,
 ) -> PopulationTrainer:
-    """Return a trainer of the paper's network, or of another, on the device of the images.
+    """Return a trainer of the paper's network, on the device of the images.
 
-    Results of the paper's network are those of separate trainings by `train`, up to rounding,
-    which a long training in float32 amplifies. Without a backend a member trains on each core of
-    a CPU. On a GPU members train as CUDA graphs: as branches of one in float32; otherwise in
-    chunks of up to 16 by kernels of their own, where Triton is installed and the images are
-    FashionMNIST's.
+    Results are those of separate trainings by `train`, up to rounding, which a long training in
+    float32 amplifies. Without a backend a member trains on each core of a CPU. On a GPU members
+    train as CUDA graphs: as branches of one in float32; otherwise in chunks of up to 16 by kernels
+    of their own, where Triton is installed and networks have the paper's width.
 
     Args:
         data: The images to train on and to evaluate on.
         epochs: Epochs of each training, at least 1.
-        backend: Name of a backend of `PopulationTrainer`; None takes the fastest, with `network`
-            the one that `PopulationTrainer` chooses.
+        backend: Name of a backend of `PopulationTrainer`; None takes the fastest.
         precision: The precision of products.
         dropout: Whether to train with dropout.
         learning_rate_decay: Factor of the learning rates after each epoch.
         dtype: Type of the weights; float64 is for tests.
         show_progress_bar: Whether to show the epochs and the time left.
-        info: Properties of the image set.
-        network: Returns the initial network of a seed; None takes the paper's.
         widths_differ: Whether members have a `width` of their own in `Member.model`.
     """
     device = data.training.labels.device
 
-    def paper_network(seed: int, width: int | None = None) -> Network:
+    def network(seed: int, width: int | None = None) -> Network:
         place = torch.device("cpu")
-        return initial_network(seed, place, dropout=dropout, info=info, width=width).to(dtype)
+        return initial_network(seed, place, dropout=dropout, width=width).to(dtype)
 
-    chosen: str | MakeBackend
-    if network is not None:
-        chosen = backend or "auto"
-    elif backend is not None:
-        chosen = _named(backend)
-    else:
-        is_papers = dtype == torch.float32 and info == FASHION_MNIST and not widths_differ
+    if backend is None:
+        is_papers = dtype == torch.float32 and not widths_differ
         chosen = _fastest(device, precision, is_papers=is_papers)
+    else:
+        chosen = _Loop if backend == "loop" else BACKENDS[backend]
     return PopulationTrainer(
-        ImageTask(network or paper_network),
-        train=ImageData(data.training, BATCH_SIZE, dtype, info),
-        validation=ImageData(data.validation, EVALUATION_BATCH_SIZE, dtype, info),
+        ImageTask(network),
+        train=ImageData(data.training, BATCH_SIZE, dtype),
+        validation=ImageData(data.validation, EVALUATION_BATCH_SIZE, dtype),
         epochs=epochs,
         optimizer="sgd",
         schedule=StepDecay(learning_rate_decay),
@@ -106,10 +95,6 @@ class _Loop(LoopBackend):
     ) -> list[_Result]:
         """Call a function with each item."""
         return [function(item) for item in items]
-
-
-def _named(backend: str) -> MakeBackend:
-    return _Loop if backend == "loop" else BACKENDS[backend]
 
 
 def _fastest(device: torch.device, precision: Precision, *, is_papers: bool) -> MakeBackend:

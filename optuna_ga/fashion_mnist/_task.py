@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from optuna_ga.fashion_mnist._data import Images
-from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
+from optuna_ga.fashion_mnist._data import Images, normalize
 from optuna_ga.fashion_mnist._training import image_order
 from optuna_ga.torch._data.tensor_data import TensorData
 
@@ -49,19 +48,12 @@ class ImageData(TensorData):
         images: The images, on their device.
         batch_size: B.
         dtype: Type of normalized pixels.
-        info: The image set, which decides on the normalization.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        batch_size: int,
-        dtype: torch.dtype,
-        info: DatasetInfo = FASHION_MNIST,
-    ) -> None:
+    def __init__(self, images: Images, batch_size: int, dtype: torch.dtype) -> None:
         def normalized(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             pixels, labels = batch
-            return info.normalize(pixels, dtype), labels
+            return normalize(pixels, dtype), labels
 
         super().__init__(*images, batch_size=batch_size, transform=normalized)
 

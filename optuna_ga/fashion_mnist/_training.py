@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,32 +18,17 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
-from optuna_ga.fashion_mnist._data import Images
-from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST, DatasetInfo
+from optuna_ga.fashion_mnist._data import Images, normalize
 from optuna_ga.fashion_mnist._network import Network
-from optuna_ga.torch._environment import Precision
-from optuna_ga.torch._environment import computing as gpu_settings
+from optuna_ga.torch._environment import Precision, computing
 from optuna_ga.torch._randomness.keys import member_key
 from optuna_ga.torch._randomness.member_randomness import MemberRandomness
+from optuna_ga.torch._training import Epoch
 
 BATCH_SIZE = 64
 EVALUATION_BATCH_SIZE = 1000
 LEARNING_RATE_DECAY = 0.7
 _STEPS_BETWEEN_CHECKS = 10  # Reading a loss waits for the GPU, so not after every step.
-
-
-class Epoch(NamedTuple):
-    """The results of an epoch.
-
-    Attributes:
-        training_loss: Mean cross-entropy over the epoch's batches as they were trained on.
-        validation_loss: Mean cross-entropy over the validation images.
-        validation_accuracy: Fraction of them classified correctly, in [0, 1].
-    """
-
-    training_loss: float
-    validation_loss: float
-    validation_accuracy: float
 
 
 class DivergedError(ArithmeticError):
@@ -63,9 +47,11 @@ def train(
     seed: int,
     learning_rate_decay: float = LEARNING_RATE_DECAY,
     precision: Precision = "float32",
-    info: DatasetInfo = FASHION_MNIST,
 ) -> Iterator[Epoch]:
     """Train the network in place, and yield after each epoch.
+
+    The metrics of an epoch are those over the validation images: "loss", the mean cross-entropy in
+    nats, and "accuracy", the fraction classified correctly, in [0, 1].
 
     Args:
         network: The network, on the same device as the images.
@@ -79,7 +65,6 @@ def train(
             dropout.
         learning_rate_decay: Factor of the learning rate after each epoch.
         precision: The precision of products.
-        info: The image set, which decides on the normalization.
 
     Raises:
         DivergedError: As soon as a loss is no longer finite.
@@ -90,10 +75,11 @@ def train(
     scheduler = StepLR(optimizer, step_size=1, gamma=learning_rate_decay)
     for epoch in range(epochs):
         key, order = member_key(seed, epoch), image_order(len(training.labels), seed, epoch)
-        with computing(precision, training.labels.device):
-            training_loss = _train_epoch(network, optimizer, training, order, key, info)
+        with in_precision(precision, training.labels.device):
+            training_loss = _train_epoch(network, optimizer, training, order, key)
         scheduler.step()
-        yield Epoch(training_loss, *evaluate(network, validation, precision, info))
+        loss, accuracy = evaluate(network, validation, precision)
+        yield Epoch(training_loss, {"loss": loss, "accuracy": accuracy})
 
 
 def image_order(n: int, seed: int, epoch: int) -> Tensor:
@@ -128,10 +114,7 @@ _orders = lru_cache(maxsize=1000)(_Orders)
 
 
 def evaluate(
-    network: nn.Module,
-    images: Images,
-    precision: Precision = "float32",
-    info: DatasetInfo = FASHION_MNIST,
+    network: nn.Module, images: Images, precision: Precision = "float32"
 ) -> tuple[float, float]:
     """Return the mean cross-entropy and the accuracy in [0, 1] over a data set.
 
@@ -142,13 +125,13 @@ def evaluate(
     network.eval()
     loss = torch.zeros((), device=images.labels.device, dtype=dtype)
     correct = torch.zeros((), device=images.labels.device, dtype=torch.float32)
-    with computing(precision, images.labels.device), torch.no_grad():
+    with in_precision(precision, images.labels.device), torch.no_grad():
         for pixels, labels in zip(
             images.pixels.split(EVALUATION_BATCH_SIZE),
             images.labels.split(EVALUATION_BATCH_SIZE),
             strict=True,
         ):
-            logits = network(info.normalize(pixels, dtype))
+            logits = network(normalize(pixels, dtype))
             loss += F.cross_entropy(logits, labels, reduction="sum")
             correct += (logits.argmax(1) == labels).sum()
     n = len(images.labels)
@@ -156,12 +139,7 @@ def evaluate(
 
 
 def _train_epoch(
-    network: Network,
-    optimizer: SGD,
-    images: Images,
-    order: Tensor,
-    key: int,
-    info: DatasetInfo,
+    network: Network, optimizer: SGD, images: Images, order: Tensor, key: int
 ) -> float:
     """Train on every image once, in this order; return the mean loss."""
     dtype, device = network.fc2.weight.dtype, images.labels.device
@@ -172,7 +150,7 @@ def _train_epoch(
         pixels, labels = images.take(batch)
         optimizer.zero_grad()
         with _masks(key, step, device) if network.dropout else nullcontext():
-            loss = F.cross_entropy(network(info.normalize(pixels, dtype)), labels)
+            loss = F.cross_entropy(network(normalize(pixels, dtype)), labels)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(batch)
@@ -193,16 +171,8 @@ def _finite(loss: float) -> float:
     return loss
 
 
-def lower_precisions(device: torch.device) -> list[Precision]:
-    """Return the precisions that the device computes faster than float32."""
-    if device.type == "cuda":
-        return ["tf32", "bfloat16"]
-    # Others than processors with AVX-512 emulate it, a hundred times slower.
-    return ["bfloat16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else []
-
-
 @contextmanager
-def computing(precision: Precision, device: torch.device) -> Iterator[None]:
+def in_precision(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute with a precision, and on a GPU only with kernels that repeat exactly."""
     half = torch.autocast(
         device.type,
@@ -210,5 +180,5 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         enabled=precision == "bfloat16",
         cache_enabled=False,  # A CUDA graph must see the weights converted in every step.
     )
-    with half, gpu_settings(precision, device):
+    with half, computing(precision, device):
         yield

@@ -21,13 +21,12 @@ from optuna_ga import (
 )
 from optuna_ga.fashion_mnist import (
     FashionMNISTObjective,
-    _image_source,
     _objective,
     _search_space,
     _task,
     paper_trainer,
 )
-from optuna_ga.fashion_mnist._data import Data, Images, load_subset
+from optuna_ga.fashion_mnist._data import Data, Images
 from optuna_ga.torch import Member, Trained
 from tests.fashion_mnist.test_trainers import MEMBERS, curves, data_of, largest_difference
 from tests.fashion_mnist.test_trainers import separate as separately
@@ -234,13 +233,8 @@ def test_checkpoints_make_the_learning_rate_constant_and_nothing_else() -> None:
     assert values[0][1] != values[1][1]
 
 
-def test_a_trained_network_is_tested_without_training_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_trained_network_is_tested_without_training_again(full_data: Data) -> None:
     """After one epoch its score is that of training it anew."""
-    data = load_subset(CPU)
-    whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
-    monkeypatch.setattr(_image_source, "load_full", lambda folder, device: whole)
     options: dict[str, Any] = {"data": "full"}
     evaluated = objective(Checkpoints(), **options)
     study = by_generations(evaluated, 1)

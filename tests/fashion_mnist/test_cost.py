@@ -8,15 +8,16 @@ import optuna
 import pytest
 import torch
 from optuna import Study
-from torch import nn
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import (
+    DIVERGED_LOSS,
     SEARCH_SPACE,
     Data,
     FashionMNISTObjective,
+    Network,
     Score,
-    dataset_info,
+    _data,
     evaluate,
     initial_network,
     load_subset,
@@ -28,18 +29,10 @@ PARAMS = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.001, "width":
 SMALL = {**PARAMS, "width": 4, "epochs": 1}
 
 
-def few() -> Data:
-    """Return images of the subset, some of them for tests."""
-    training, validation, _ = load_subset(CPU)
-    return Data(
-        training.take(slice(80)), validation.take(slice(40)), validation.take(slice(100, 140))
-    )
-
-
 def tiny(**options: Any) -> FashionMNISTObjective:
     """Return an objective of at most two epochs of two steps, with a cost."""
-    settings = {"data": few(), "epochs": 2, "device": "cpu", "cost": True, **options}
-    return FashionMNISTObjective(**settings)
+    few = {"epochs": 2, "n_training_images": 80, "n_validation_images": 40, "device": "cpu"}
+    return FashionMNISTObjective(**{"data": "subset", "cost": True, **few, **options})
 
 
 def new_study(directions: Any = ("minimize", "minimize"), **options: Any) -> Study:
@@ -60,22 +53,15 @@ def study_of(objective: FashionMNISTObjective, *params: dict[str, float], togeth
     return study
 
 
-def by_hand(params: dict[str, Any]) -> tuple[nn.Module, float]:
+def by_hand(params: dict[str, Any]) -> tuple[Network, float]:
     """Return a network trained by `train`, and its validation loss."""
-    data = few()
-    info = dataset_info(data)
-    network = initial_network(0, CPU, info=info, width=params["width"])
-    settings = {name: params[name] for name in SEARCH_SPACE}
+    training, validation, _ = load_subset(CPU)
+    network = initial_network(0, CPU, width=params["width"])
     *_, last = train(
-        network,
-        data.training,
-        data.validation,
-        **settings,
-        epochs=params["epochs"],
-        seed=0,
-        info=info,
-    )
-    return network, last.validation_loss
+        network, training.take(slice(80)), validation.take(slice(40)),
+        **{name: params[name] for name in SEARCH_SPACE}, epochs=params["epochs"], seed=0,
+    )  # fmt: skip
+    return network, last.metrics["loss"]
 
 
 def cost_by_hand(width: int, epochs: int) -> int:
@@ -112,13 +98,12 @@ def test_the_search_space_gains_what_can_be_traded() -> None:
     assert all(torch.equal(widest[name], papers[name]) for name in papers)
 
 
-def test_a_diverged_trial_has_its_cost() -> None:
+def test_a_diverged_trial_has_its_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loss is twice that of guessing; pixels as large as these let every training diverge."""
-    evaluated = tiny()
-    evaluated._images.info = evaluated._images.info._replace(deviation=1e-30)
-    (diverged,) = study_of(evaluated, SMALL, together=True).trials
+    monkeypatch.setattr(_data, "STANDARD_DEVIATION", 1e-30)
+    (diverged,) = study_of(tiny(), SMALL, together=True).trials
 
-    assert diverged.values == [evaluated.diverged_loss, cost_by_hand(4, 1)]
+    assert diverged.values == [DIVERGED_LOSS, cost_by_hand(4, 1)]
     assert diverged.user_attrs["diverged"] is True
 
 
@@ -132,15 +117,14 @@ def test_a_search_finds_a_front() -> None:
     assert len(study.best_trials) > 1
 
 
-def test_a_network_is_tested_as_trained_by_hand() -> None:
+def test_a_network_is_tested_as_trained_by_hand(full_data: Data) -> None:
     """Width and epochs are those of the parameters."""
-    test = few().test
-    assert test is not None
-    expected = evaluate(by_hand(SMALL)[0], test, info=dataset_info(few()))
+    assert full_data.test is not None
+    expected = evaluate(by_hand(SMALL)[0], full_data.test)
 
-    assert tiny().test(SMALL) == pytest.approx(Score(*expected), abs=2e-5)
+    assert tiny(data="full").test(SMALL) == pytest.approx(Score(*expected), abs=2e-5)
     with pytest.raises(ValueError, match=r"`params` must have.*'epochs'.*'width'"):
-        tiny().test({name: PARAMS[name] for name in SEARCH_SPACE})
+        tiny(data="full").test({name: PARAMS[name] for name in SEARCH_SPACE})
 
 
 @pytest.mark.parametrize("directions", [("minimize",), ("minimize", "maximize")])
@@ -170,7 +154,6 @@ def test_a_loss_is_not_maximized() -> None:
     [
         ({"cost": 1}, TypeError, "`cost`.*1"),
         ({"checkpoints": Checkpoints()}, ValueError, "`checkpoints` must be None with `cost`"),
-        ({"network": lambda seed: nn.Flatten()}, ValueError, "`network` must be None with `cost`"),
     ],
 )
 def test_what_cannot_have_a_cost_is_refused(

@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from optuna_ga.fashion_mnist import _data
-from optuna_ga.fashion_mnist._subset import draw_subset
+from tools.fashion_mnist_subset import draw_subset
 
 CPU = torch.device("cpu")
 SIZES = {"train": 60_000, "t10k": 10_000}

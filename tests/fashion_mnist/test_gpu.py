@@ -19,7 +19,7 @@ from optuna_ga import (
 from optuna_ga.fashion_mnist import FashionMNISTObjective, paper_trainer
 from optuna_ga.fashion_mnist._data import Data, load_subset
 from optuna_ga.fashion_mnist._network import initial_network
-from optuna_ga.fashion_mnist._training import Epoch, train
+from optuna_ga.fashion_mnist._training import train
 from optuna_ga.torch import Member
 from optuna_ga.torch._environment import Precision
 from tests.fashion_mnist.test_cost import PARAMS, SMALL, study_of, tiny
@@ -27,6 +27,7 @@ from tests.fashion_mnist.test_trainers import (
     DIVERGING,
     MEMBERS,
     Curve,
+    curve,
     curves,
     images,
     largest_difference,
@@ -54,15 +55,16 @@ def losses(of_members: list[Curve]) -> list[Curve]:
     return [[epoch[:2] for epoch in curve] for curve in of_members]
 
 
-def first_epoch(device: str) -> Epoch:
-    """Return the first epoch of a float64 training on a device."""
+def first_epoch(device: str) -> tuple[float, ...]:
+    """Return the numbers of the first epoch of a float64 training on a device."""
     images = load_subset(torch.device(device)).training.take(slice(400))
-    return next(
+    (numbers,) = curve(
         train(
             initial_network(0, torch.device(device)).double(), images, images,
             learning_rate=0.05, momentum=0.9, weight_decay=0.01, epochs=1, seed=0,
         )
     )  # fmt: skip
+    return numbers
 
 
 def test_the_gpu_is_used_unless_told_otherwise() -> None:

@@ -19,12 +19,20 @@ from optuna_ga import GASampler, optimize_generations
 from optuna_ga.fashion_mnist import (
     DIVERGED_LOSS,
     SEARCH_SPACE,
+    Data,
     FashionMNISTObjective,
+    Images,
+    Network,
     _image_source,
     _objective,
+    evaluate,
+    initial_network,
+    load_subset,
     paper_trainer,
+    train,
 )
-from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE, Data, load_subset
+from optuna_ga.fashion_mnist._data import DEBIAN_FOLDER, FOLDER_VARIABLE
+from optuna_ga.torch._environment import Precision
 from tests.terminals import open_terminal
 
 pytestmark = pytest.mark.usefixtures("narrow_network")
@@ -36,7 +44,7 @@ DIVERGING = {"learning_rate": 1.0, "momentum": 0.9, "weight_decay": 0.1}
 def tiny(**options: Any) -> FashionMNISTObjective:
     """Return an objective of two steps."""
     few = {"epochs": 1, "n_training_images": 80, "n_validation_images": 40, "device": "cpu"}
-    return FashionMNISTObjective("subset", **{**few, **options})
+    return FashionMNISTObjective(**{"data": "subset", **few, **options})
 
 
 def trials_of(
@@ -101,6 +109,36 @@ def test_a_seed_per_trial_makes_equal_trials_differ() -> None:
     assert first.value != second.value == shifted.value
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_trial_has_the_loss_of_a_separate_training(together: bool) -> None:
+    """It is that of `train`, one by one and as a generation."""
+    training, validation, _ = load_subset(torch.device("cpu"))
+    params: list[dict[str, Any]] = [GOOD, {**GOOD, "momentum": 0.0, "weight_decay": 0.0}]
+    expected = [
+        [
+            epoch.metrics["loss"]
+            for epoch in train(
+                initial_network(0, torch.device("cpu")), training.take(slice(80)),
+                validation.take(slice(40)), **one, epochs=2, seed=0,
+            )
+        ]
+        for one in params
+    ]  # fmt: skip
+    found = (generation_of if together else trials_of)(tiny(epochs=2), *params)
+
+    for trial, losses in zip(found, expected, strict=True):
+        assert list(trial.intermediate_values.values()) == pytest.approx(losses, abs=2e-5)
+        assert trial.value == trial.intermediate_values[2]
+
+
+def test_the_precision_changes_a_value_a_little() -> None:
+    """The same training in bfloat16 differs by rounding."""
+    exact, rough = (trials_of(tiny(precision=p), GOOD)[0].value for p in ("float32", "bfloat16"))
+
+    assert exact != rough
+    assert exact == pytest.approx(rough, rel=0.05)
+
+
 def test_training_learns() -> None:
     """One epoch on 4,000 images classifies more than half of the validation images."""
     (trial,) = trials_of(tiny(n_training_images=4000, n_validation_images=200), GOOD)
@@ -124,6 +162,7 @@ def test_a_diverged_trial_has_twice_the_loss_of_guessing(small_batches: None) ->
     """It is complete, ranks last and is marked, and the study continues."""
     diverged, fine = trials_of(tiny(n_training_images=200), DIVERGING, GOOD)
 
+    assert pytest.approx(2 * math.log(10)) == DIVERGED_LOSS
     assert (diverged.state, diverged.value) == (TrialState.COMPLETE, DIVERGED_LOSS)
     assert diverged.user_attrs["diverged"] is True
     assert "validation_accuracy" not in diverged.user_attrs
@@ -134,7 +173,7 @@ def test_a_diverged_trial_has_twice_the_loss_of_guessing(small_batches: None) ->
 
 def test_a_loss_above_that_of_divergence_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """The value and the report are cut, the attribute is not."""
-    monkeypatch.setattr(FashionMNISTObjective, "diverged_loss", 2.0)
+    monkeypatch.setattr(_objective, "DIVERGED_LOSS", 2.0)
     (trial,) = trials_of(tiny(), {**GOOD, "learning_rate": 1e-4})
 
     assert trial.value == trial.intermediate_values[1] == 2.0 < trial.user_attrs["validation_loss"]
@@ -287,17 +326,53 @@ def full() -> FashionMNISTObjective:
     return FashionMNISTObjective(epochs=1, n_training_images=640, device="cpu")
 
 
-def test_a_test_score_depends_on_hyperparameters_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_score_depends_on_hyperparameters_and_seed(full_data: Data) -> None:
     """The same training has the same score on the test images, and another seed another one."""
-    data = load_subset(torch.device("cpu"))
-    whole = Data(data.training, data.validation, data.training.take(slice(100, 300)))
-    monkeypatch.setattr(_image_source, "load_full", lambda folder, device: whole)
-    objective = FashionMNISTObjective(
-        epochs=1, n_training_images=80, n_validation_images=40, device="cpu"
-    )
-    score = objective.test(GOOD)
+    score = tiny(data="full").test(GOOD)
 
-    assert score == objective.test(GOOD, seed=0) != objective.test(GOOD, seed=1)
+    assert score == tiny(data="full", seed=1).test(GOOD, seed=0)
+    assert score != tiny(data="full").test(GOOD, seed=1)
+    assert score == pickle.loads(pickle.dumps(tiny(data="full"))).test(GOOD)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_test_score_is_that_of_a_separate_training(
+    full_data: Data, precision: Precision
+) -> None:
+    """`train` and `evaluate` give it in either precision."""
+    few, validation, test = full_data
+    network = initial_network(3, torch.device("cpu"))
+    list(
+        train(
+            network, few.take(slice(80)), validation.take(slice(40)), **GOOD, epochs=1, seed=3,
+            precision=precision,
+        )
+    )  # fmt: skip
+    assert test is not None
+    score = tiny(data="full", precision=precision).test(GOOD, seed=3)
+
+    assert score == pytest.approx(evaluate(network, test, precision), abs=2e-5)
+
+
+def test_a_loss_that_overflows_on_the_test_images_is_infinite(
+    full_data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training was finite, since only the test images are white."""
+    white = Images(torch.full((3, 1, 28, 28), 255, dtype=torch.uint8), torch.zeros(3).long())
+    monkeypatch.setattr(
+        _image_source, "load_full", lambda folder, device: full_data._replace(test=white)
+    )
+    forward = Network.forward
+
+    def overflowing(network: Network, images: torch.Tensor) -> torch.Tensor:
+        darkest = images.flatten(1).min(1, keepdim=True).values
+        return torch.where(darkest > 0, torch.inf, forward(network, images))
+
+    monkeypatch.setattr(Network, "forward", overflowing)
+    score = tiny(data="full").test(GOOD)
+
+    assert score.loss == math.inf
+    assert math.isnan(score.accuracy)
 
 
 @pytest.mark.slow
@@ -330,6 +405,7 @@ def test_the_subset_has_no_test_score() -> None:
     ("options", "error", "message"),
     [
         ({"data": "half"}, ValueError, "`data`.*'half'"),
+        ({"data": load_subset(torch.device("cpu"))}, TypeError, "`data` must be a string"),
         ({"epochs": 0}, ValueError, "`epochs`.*0"),
         ({"epochs": True}, TypeError, "`epochs`.*True"),
         ({"epochs": 1.0}, TypeError, "`epochs`.*1.0"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from optuna_ga.fashion_mnist import _paper_trainer, paper_trainer
 from optuna_ga.fashion_mnist._data import Data, Images, load_subset
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._training import DivergedError, train
-from optuna_ga.torch import Member, PopulationTrainer, Trained
+from optuna_ga.torch import Epoch, Member, PopulationTrainer, Trained
 from optuna_ga.torch._environment import one_thread
 
 CPU = torch.device("cpu")
@@ -56,12 +56,14 @@ def trained(
     return trainer.train(members, after_epoch=lambda epoch, _: (drop or {}).get(epoch, ()))
 
 
+def curve(epochs: Iterable[Epoch]) -> Curve:
+    """Return the numbers of epochs."""
+    return [(e.training_loss, e.metrics["loss"], e.metrics["accuracy"]) for e in epochs]
+
+
 def curves(ended: list[Trained]) -> list[Curve]:
     """Return the numbers of each member's epochs."""
-    return [
-        [(e.training_loss, e.metrics["loss"], e.metrics["accuracy"]) for e in each.epochs]
-        for each in ended
-    ]
+    return [curve(each.epochs) for each in ended]
 
 
 def separate(
@@ -78,7 +80,7 @@ def separate(
             momentum=member.momentum, weight_decay=member.weight_decay, epochs=epochs,
             seed=member.seed, **options,
         )  # fmt: skip
-        found.append([(e.training_loss, e.validation_loss, e.validation_accuracy) for e in run])
+        found.append(curve(run))
     return found, networks
 
 

@@ -100,8 +100,8 @@ def test_training_is_sgd_with_decaying_learning_rate(
             logits = plain(doubles(validation))
         loss = nn.functional.cross_entropy(logits, validation.labels).item()
         assert epoch.training_loss == pytest.approx(sum(losses) / 10, abs=1e-12)
-        assert epoch.validation_loss == pytest.approx(loss, abs=1e-12)
-        assert epoch.validation_accuracy == (logits.argmax(1) == validation.labels).double().mean()
+        assert epoch.metrics["loss"] == pytest.approx(loss, abs=1e-12)
+        assert epoch.metrics["accuracy"] == (logits.argmax(1) == validation.labels).double().mean()
     assert number == 2
     for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)

@@ -93,11 +93,7 @@ class StackBackend:
     def release(self) -> None:
         """Free all stacks and their graphs."""
         self._stacks.clear()
-        gc.collect()  # A stack and its steps refer to each other.
-        # Memory whose graphs are gone takes no other graph while some tensor in it lives.
-        self._capturer = Capturer(self._recipe.device)
-        if self._recipe.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._capturer = new_capturer(self._recipe.device)
 
     def _stack(self, members: Sequence[Training]) -> _Stack:
         on_gpu = self._recipe.device.type == "cuda"
@@ -319,6 +315,15 @@ class _Stack:
                 self._sums[name] = torch.zeros_like(self._losses)
             self._sums[name] += value
         self._numbers.step.add_(1)  # Each batch draws numbers of its own.
+
+
+def new_capturer(device: torch.device) -> Capturer:
+    """Return a capturer after others lost their graphs, whose memory is freed first."""
+    gc.collect()  # What keeps a graph and its steps refer to each other.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    # Memory whose graphs are gone takes no other graph while some tensor in it lives.
+    return Capturer(device)
 
 
 def padded_size(n: int) -> int:

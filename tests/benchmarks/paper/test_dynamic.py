@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 import torch
 
-from benchmarks import runner
+from benchmarks import runner, trainings
 from benchmarks.paper import dynamic, dynamic_report
+from benchmarks.paper.mlp import Pictures
 from benchmarks.rows import RESULTS, read_frame, read_rows
 from benchmarks.trainings import GUESSING
+from optuna_ga import Checkpoints, GASampler, optimize_generations
 from optuna_ga.fashion_mnist import _image_source, _network, _task
 from optuna_ga.fashion_mnist._data import Data, load_subset
+from optuna_ga.fashion_mnist._training import image_order
 
 SETTING = dynamic.Setting(
     "cnn", population_size=5, epochs=2, training_images=16, validation_images=16, replays=2
@@ -27,7 +32,7 @@ SMALL = [
 
 
 @pytest.fixture(autouse=True)
-def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Use the shipped images, a small network, and this process instead of workers."""
 
     def load(folder: Path | None, device: torch.device) -> Data:
@@ -37,10 +42,14 @@ def subset_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(function: Any, jobs: Any, *_: Any) -> Any:
         return ((job, function(*job.arguments)) for job in jobs)
 
-    monkeypatch.setattr(_image_source, "load_full", load)
+    for module in (_image_source, trainings):
+        monkeypatch.setattr(module, "load_full", load)
     monkeypatch.setattr(_network, "WIDTH", 4)
     monkeypatch.setattr(runner, "in_processes", here)
     monkeypatch.setattr(dynamic, "default_device", lambda: torch.device("cpu"))
+    trainings.load.cache_clear()
+    yield
+    trainings.load.cache_clear()
 
 
 @pytest.mark.slow
@@ -98,6 +107,28 @@ def test_an_mlp_takes_the_place_of_the_papers_network(tmp_path: Path) -> None:
     assert out.with_suffix(".md").read_text().count("An MLP of 784, 64 and 10 units") == 1
     with pytest.raises(SystemExit):  # The rows of another network.
         dynamic.main([*SMALL, "--network", "cnn", "--out", str(out)])
+
+
+def test_an_mlp_is_scored_as_trained_whichever_way_it_was_kept() -> None:
+    """A saved network after one epoch has the score of the same training from scratch."""
+    setting = SETTING._replace(network="mlp", training_images=64)
+    saving = setting.objective(1, checkpoints=Checkpoints())
+    study = optuna.create_study(sampler=GASampler.population_based_training(4, seed=0))
+    optimize_generations(study, saving.evaluate_generation, 1)
+    trial = study.best_trial
+    score = setting.objective(1).test(trial.params)
+
+    assert saving.test_trained(trial).loss == pytest.approx(score.loss, abs=2e-5)
+    assert 0 < score.accuracy < 1
+    assert setting.objective(1, seed=1).test(trial.params) != score
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_an_mlp_sees_the_images_in_the_papers_order(epoch: int) -> None:
+    """The orders of a seed's epochs are those of the CNN's training."""
+    pictures = Pictures(load_subset(torch.device("cpu")).training.take(slice(70)), 64)
+
+    assert torch.equal(pictures.order(3, epoch), image_order(70, 3, epoch))
 
 
 def test_the_static_methods_follow_the_papers_schedule() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.performance import precision
 from benchmarks.rows import read_rows
-from optuna_ga.fashion_mnist._training import lower_precisions
+from benchmarks.trainings import lower_precisions
 
 
 @pytest.mark.slow

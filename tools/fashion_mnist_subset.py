@@ -1,4 +1,4 @@
-"""Writes the subset that ships with the package: `python -m optuna_ga.fashion_mnist._subset`.
+"""Write the subset that ships with the package: `python -m tools.fashion_mnist_subset`.
 
 The subset has 600 training and 200 validation images of each class: the first of each class in
 the full data's training and validation images, so the two parts do not overlap. Classes alternate,
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from optuna_ga.fashion_mnist import _data
 from optuna_ga.fashion_mnist._data import Images, read_full, split
 
 N_CLASSES = 10
@@ -42,5 +43,5 @@ def _stratified(labels: torch.Tensor, per_class: int) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    path = Path(__file__).parent / "subset.npz"
+    path = Path(_data.__file__).with_name("subset.npz")
     np.savez_compressed(path, **draw_subset(read_full(None)[0]))  # type: ignore[arg-type]
