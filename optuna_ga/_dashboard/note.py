@@ -13,6 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import free_sampler, locate
+from optuna_ga._pbt.lineage import lineage_of
 from optuna_ga._population.fitness import first_front, fittest, rank
 from optuna_ga._records import CHECKPOINT, shown_generation, shown_sampler
 from optuna_ga._results.final_generation import (
@@ -22,7 +23,6 @@ from optuna_ga._results.final_generation import (
 from optuna_ga._results.history import edges_of, generation_of, median, value_of
 from optuna_ga._results.ignored import ignored_trials
 from optuna_ga._sampler import GASampler
-from optuna_ga._training.lineage import lineage_of
 
 HEADING = "# Report of optuna_ga"
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_choice, check_int
-from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga._pbt.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.fashion_mnist._data import Data, Images
 from optuna_ga.fashion_mnist._dataset_info import FASHION_MNIST
 from optuna_ga.fashion_mnist._image_source import ImageSource
