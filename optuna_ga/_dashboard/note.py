@@ -198,7 +198,7 @@ def _described(trial: FrozenTrial, directions: Sequence[StudyDirection], link: s
     summary += _reservation(trial, directions)
     edges = ", ".join(f"{_code(name)} ({edge})" for name, edge in edges_of(trial).items())
     hint = f"\n\nAt an end of the range: {edges}. A wider range may hold better values."
-    return f"{summary}\n\n{_value_table('parameter', trial.params)}{hint if edges else ''}"
+    return f"{summary}\n\n{_params_table(trial.params)}{hint if edges else ''}"
 
 
 def _generations(
@@ -281,11 +281,11 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-def _value_table(name: str, values: Mapping[str, Any]) -> str:
-    rows = [[_code(key), _code(value)] for key, value in islice(values.items(), _MAX_VALUES)]
-    if len(values) > _MAX_VALUES:
-        rows.append([f"and {len(values) - _MAX_VALUES} more", ""])
-    return _table([name, "value"], rows)
+def _params_table(params: Mapping[str, Any]) -> str:
+    rows = [[_code(key), _code(value)] for key, value in islice(params.items(), _MAX_VALUES)]
+    if len(params) > _MAX_VALUES:
+        rows.append([f"and {len(params) - _MAX_VALUES} more", ""])
+    return _table(["parameter", "value"], rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
