@@ -11,6 +11,9 @@ network trains. `optimize_generations` evaluates a whole generation at once.
 from optuna_ga._breeding.adaptive_settings import AdaptiveSettings
 from optuna_ga._breeding.paper_settings import PaperSettings
 from optuna_ga._dashboard.callback import DashboardReport
+from optuna_ga._pbt.checkpoints import Checkpoints
+from optuna_ga._pbt.lineage import parent_to_continue, schedule_of
+from optuna_ga._pbt.replay import replay
 from optuna_ga._results.dataframe import generations_dataframe
 from optuna_ga._results.final_generation import (
     best_of_final_generation,
@@ -22,9 +25,6 @@ from optuna_ga._running.in_parallel import InParallel
 from optuna_ga._running.optimize_generations import optimize_generations
 from optuna_ga._running.outcome import Result
 from optuna_ga._sampler import GASampler
-from optuna_ga._training.checkpoints import Checkpoints
-from optuna_ga._training.lineage import parent_to_continue, schedule_of
-from optuna_ga._training.replay import replay
 
 __version__ = "0.1.0"
 __all__ = [

@@ -16,7 +16,7 @@ FRESH.set_forkserver_preload(
     [
         "torch",
         "tests.running.evaluations",
-        "tests.training.walks",
+        "tests.pbt.walks",
         "pytest",
         "scipy.optimize",
         "alembic.command",  # Optuna imports it, and the next, for its first database.

@@ -12,7 +12,7 @@ import optuna_ga
 
 PACKAGE = Path(optuna_ga.__file__).parent
 LAYERS = ["_optuna_internals", "_records", "_population", "_breeding", "_sampler"]
-FREE = {"_checks", "_kept"}  # Checks and settings of the process know nothing of the rest.
+FREE = {"_checks", "_process_setting"}  # They know nothing of the rest.
 TORCH_FOLDERS = ["_randomness", "_data", "_networks", "_backends", "_examination"]
 
 

@@ -143,6 +143,22 @@ def test_other_settings_are_warned_of_once(
     assert all(f"`{first!r}`" in text and f"`{second!r}`" in text for text in messages)
 
 
+def test_the_warning_of_other_settings_names_the_latest_sampler() -> None:
+    """Earlier trials may be of still another one, of which the study keeps no record."""
+    study = run(of_four(), 6)
+    study.sampler = GASampler(4, seed=1)
+    study.optimize(sphere, n_trials=6)
+    study.sampler = GASampler(4, seed=2)
+    with messages_of("optuna.sampler", logging.WARNING) as messages:
+        study.optimize(sphere, n_trials=6)
+
+    (message,) = messages
+    assert message.startswith(
+        f"The latest sampler that the study has recorded is `{GASampler(4, seed=1)!r}`, and new "
+        f"trials come from `{GASampler(4, seed=2)!r}`:"
+    )
+
+
 def test_the_order_of_suggestions_does_not_matter() -> None:
     """A gene is the same whether it is suggested first or last."""
 

@@ -22,6 +22,8 @@ from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCal
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, InParallel, optimize_generations
+from tests.pbt.walks import Walk
+from tests.pbt.walks import sampler as walks_on
 from tests.processes import FRESH
 from tests.servers import opened
 from tests.studies import (
@@ -34,8 +36,6 @@ from tests.studies import (
     sphere,
     story,
 )
-from tests.training.walks import Walk
-from tests.training.walks import sampler as walks_on
 
 slow_with_elitism = pytest.param(True, marks=pytest.mark.slow)
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"

@@ -57,18 +57,17 @@ class Plan(NamedTuple):
         one = [candidate]
         return Plan(*(draws[one] for draws in self))
 
-    def parents(self, candidate: int = 0, *, choices: bool = False) -> list[int]:
-        """Return the positions of a candidate's parents, ascending.
+    def parents(self, *, choices: bool) -> list[int]:
+        """Return the positions of the first candidate's parents, ascending.
 
         Args:
-            candidate: The candidate's position.
             choices: Whether it has categorical genes, which always come from two parents.
         """
-        if self.affine[candidate]:
+        if self.affine[0]:
             return list(range(self.weights.shape[1]))
-        pair = {int(self.first[candidate])}
+        pair = {int(self.first[0])}
         if choices:
-            pair.add(int(self.second[candidate]))
+            pair.add(int(self.second[0]))
         return sorted(pair)
 
 

@@ -87,6 +87,6 @@ def _log_change(before: str | None, now: str) -> None:
     same_kind = before.partition("(")[0] == now.partition("(")[0]
     _logger.log(
         logging.WARNING if same_kind else logging.INFO,
-        f"The study's trials came from `{before}`, and new ones come from `{now}`: the study may "
-        "not be the one that either makes alone.",
+        f"The latest sampler that the study has recorded is `{before}`, and new trials come from "
+        f"`{now}`: the study may not be the one that either makes alone.",
     )

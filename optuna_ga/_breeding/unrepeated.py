@@ -122,7 +122,7 @@ class UnrepeatedBreeder(Breeder):
         """Return a child's gene for one parameter, whether or not the parameter was known."""
         if are_equal(child.distributions.get(name), distribution):
             return from_unit(distribution, child.genes[name])
-        self._known.matrix.ranges_vary |= name in child.distributions
+        self._known.matrix.columns.ranges_vary |= name in child.distributions
         if child.bred is not None:
             genes, _ = child.bred.genes(self._known.matrix, {name: distribution})
             unit = genes[0, 0]
@@ -175,7 +175,7 @@ class UnrepeatedBreeder(Breeder):
         fixed = self._known.given(study, trial)
         child = self._new_child(trial.number, candidates, fixed)
         if foreign := self._foreign(child, trial):
-            has = self._known.matrix.encoded(foreign, trial.distributions)
+            has = self._known.matrix.columns.encoded(foreign, trial.distributions)
             child = self._new_child(trial.number, candidates, np.where(np.isnan(has), fixed, has))
         self._children[trial.number] = child
         return child

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any
 
 import optuna
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import check_int, check_study
 from optuna_ga._dashboard.note import HEADING, ignored_by_model, note_text
 from optuna_ga._optuna_internals import read_trials
-from optuna_ga._results.history import generation_of, population_size_of
-from optuna_ga._sampler import GASampler
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from optuna_ga._results.history import population_size_of
 
 _TRIALS_BETWEEN_REPORTS = 20  # On a study without generations.
-
-# Limits of a figure. optuna-dashboard stores figures in pieces of 2,045 characters, and its page
-# reads all of them again every few seconds.
-_MAX_TRIALS = 500
-_MAX_DETAILED_TRIALS = 200
-_MAX_CHARACTERS = 150_000
-_GENES_PER_FIGURE = 4
-_MAX_GENES = 8
-_MAX_LABELS = 8  # Of choices; more do not fit into one of two rows.
-_MAX_LINES = (None, 8, 1)  # Of hover texts: all, and then ever fewer until the figure fits.
-_HIGH_MARGIN = 105  # Pixels: for a title of two lines above the titles of plots.
-# The dashboard shows a figure 450 pixels high and half as wide as the page.
-_LAYOUT = {
-    "template": "plotly_white",
-    "height": 450,
-    "margin": {"l": 60, "r": 20, "t": 70, "b": 20},
-    "legend": {
-        "orientation": "h",
-        "x": 0,
-        "xanchor": "left",
-        "y": -0.18,
-        "yref": "paper",
-        "yanchor": "top",
-    },
-}
 
 _logger = optuna.logging.get_logger("optuna.generations")
 
@@ -194,127 +165,7 @@ def _write_note(
     save_note(study, user_text + separator + text)
 
 
-class _LastTrials(NamedTuple):
-    """Stands in for a `Study` whose first generations are left out of the figures.
+def _figures(study: Study, size: int) -> Iterable[tuple[str, Any]]:
+    from optuna_ga._dashboard.figures import figures  # Needs Plotly.
 
-    Its sampler tells the population size, which as an argument of the figures would replace the
-    generations that trials show.
-    """
-
-    directions: Sequence[StudyDirection]
-    trials: Sequence[FrozenTrial]
-    sampler: GASampler
-
-    def get_trials(self, deepcopy: bool) -> list[FrozenTrial]:
-        assert not deepcopy
-        return list(self.trials)
-
-
-def _figures(study: Study, size: int) -> Iterator[tuple[str, go.Figure | None]]:
-    """Yield each figure with its name; None for a figure that is too large."""
-    from optuna_ga import visualization
-
-    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    if not finished:
-        return
-    for name, plot in {
-        "fitness": visualization.plot_fitness,
-        "genealogy": visualization.plot_genealogy,
-        "improvements": visualization.plot_improvements,
-    }.items():
-        yield name, _bounded(plot, study.directions, finished, size, _last(finished, size))
-    names = _gene_names(finished, size)
-    for first in range(0, min(len(names), _MAX_GENES), _GENES_PER_FIGURE):
-        plot_genes = partial(_plot_genes, names=names, first=first)
-        shown = names[first : first + _GENES_PER_FIGURE]
-        last = _last([trial for trial in finished if trial.params.keys() & set(shown)], size)
-        name = f"genes-{first // _GENES_PER_FIGURE + 1}" if first else "genes"
-        yield name, _bounded(plot_genes, study.directions, finished, size, last)
-
-
-def _gene_names(finished: Sequence[FrozenTrial], size: int) -> list[str]:
-    """Return the sorted names of the parameters of the last generations that have any."""
-    owners = [trial for trial in finished if trial.params]
-    if not owners:
-        return []
-    first = _last(owners, size) + 1 - _most_generations(size)
-    return sorted(
-        {name for trial in owners if trial.number // size >= first for name in trial.params}
-    )
-
-
-def _plot_genes(study: Study, *, names: Sequence[str], first: int) -> go.Figure:
-    """Plot the parameters from the `first` on, as many as are legible and as the trials have."""
-    from optuna_ga.visualization import plot_genes
-    from optuna_ga.visualization._genes import thin_out_labels
-
-    known = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
-    legible = names[first : first + _GENES_PER_FIGURE]
-    shown = [name for name in legible if name in known]
-    figure = plot_genes(study, shown)
-    if len(names) > _GENES_PER_FIGURE:
-        numbers = f"{first + 1} to {first + len(legible)}"
-        _add_to_title(figure, f"parameters {numbers} of {len(names)}")
-    thin_out_labels(figure, _MAX_LABELS)
-    return figure
-
-
-def _last(trials: Sequence[FrozenTrial], size: int) -> int:
-    return max(trial.number for trial in trials) // size
-
-
-def _most_generations(size: int) -> int:
-    """Return how many generations a figure may show."""
-    return max(_MAX_TRIALS // size, 1)
-
-
-def _bounded(
-    plot: Callable[..., go.Figure],
-    directions: Sequence[StudyDirection],
-    trials: Sequence[FrozenTrial],
-    size: int,
-    last: int,
-) -> go.Figure | None:
-    """Return the figure of as many generations up to the `last` as the limits allow.
-
-    Hover texts are shortened before generations are left out, and the title says what is missing.
-    None if a single generation already exceeds the limits.
-    """
-    n_generations = min(last + 1, _most_generations(size))
-    while n_generations:
-        first = last + 1 - n_generations
-        drawn = [trial for trial in trials if first <= trial.number // size <= last]
-        figure = plot(cast(Study, _LastTrials(directions, drawn, GASampler.adaptive(size))))
-        figure.update_layout(_LAYOUT)
-        if len(drawn) < len(trials):
-            shown = [generation_of(trial, size) for trial in drawn]
-            _add_to_title(figure, f"only generations {shown[0]} to {shown[-1]}")
-        if figure.layout.annotations and "<br>" in figure.layout.title.text:
-            figure.layout.margin.t = _HIGH_MARGIN
-        many = len(drawn) > _MAX_DETAILED_TRIALS
-        for n_lines in _MAX_LINES[-1:] if many else _MAX_LINES:
-            if n_lines is not None:
-                _shorten_hover_texts(figure, n_lines)
-            if len(figure.to_json()) <= _MAX_CHARACTERS:
-                return figure
-        n_generations //= 2
-    return None
-
-
-def _add_to_title(figure: go.Figure, shown: str) -> None:
-    """Say below the title that only a part is shown."""
-    title, _, below = figure.layout.title.text.removesuffix("</sub>").partition("<br><sub>")
-    below = f"{below}; {shown}" if below else f"Shown: {shown}"
-    figure.layout.title.text = f"{title}<br><sub>{below}</sub>"
-
-
-def _shorten_hover_texts(figure: go.Figure, n_lines: int) -> None:
-    """Cut every point's hover text down to its first lines, the first of which names the trial."""
-    for trace in figure.data:
-        if trace.text is not None:
-            trace.text = [_first_lines(text, n_lines) for text in trace.text]
-
-
-def _first_lines(text: str, n: int) -> str:
-    lines = text.split("<br>")
-    return "<br>".join([*lines[:n], "…"]) if len(lines) > n else text
+    return figures(study, size)

@@ -13,6 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._optuna_internals import free_sampler, locate
+from optuna_ga._pbt.lineage import lineage_of
 from optuna_ga._population.fitness import first_front, fittest, rank
 from optuna_ga._records import CHECKPOINT, shown_generation, shown_sampler
 from optuna_ga._results.final_generation import (
@@ -22,7 +23,6 @@ from optuna_ga._results.final_generation import (
 from optuna_ga._results.history import edges_of, generation_of, median, value_of
 from optuna_ga._results.ignored import ignored_trials
 from optuna_ga._sampler import GASampler
-from optuna_ga._training.lineage import lineage_of
 
 HEADING = "# Report of optuna_ga"
 
@@ -198,7 +198,7 @@ def _described(trial: FrozenTrial, directions: Sequence[StudyDirection], link: s
     summary += _reservation(trial, directions)
     edges = ", ".join(f"{_code(name)} ({edge})" for name, edge in edges_of(trial).items())
     hint = f"\n\nAt an end of the range: {edges}. A wider range may hold better values."
-    return f"{summary}\n\n{_value_table('parameter', trial.params)}{hint if edges else ''}"
+    return f"{summary}\n\n{_params_table(trial.params)}{hint if edges else ''}"
 
 
 def _generations(
@@ -281,11 +281,11 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-def _value_table(name: str, values: Mapping[str, Any]) -> str:
-    rows = [[_code(key), _code(value)] for key, value in islice(values.items(), _MAX_VALUES)]
-    if len(values) > _MAX_VALUES:
-        rows.append([f"and {len(values) - _MAX_VALUES} more", ""])
-    return _table([name, "value"], rows)
+def _params_table(params: Mapping[str, Any]) -> str:
+    rows = [[_code(key), _code(value)] for key, value in islice(params.items(), _MAX_VALUES)]
+    if len(params) > _MAX_VALUES:
+        rows.append([f"and {len(params) - _MAX_VALUES} more", ""])
+    return _table(["parameter", "value"], rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

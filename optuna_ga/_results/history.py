@@ -108,20 +108,35 @@ def read_history(study: Study, population_size: int | None) -> History:
         ValueError: If `population_size` is out of range or unknown.
     """
     check_study(study)
-    directions = study.directions
     size = population_size_of(study, population_size)
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    trials.sort(key=lambda trial: trial.number)
+    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return history_of(finished, study.directions, size, as_shown=population_size is None)
 
-    def generation(trial: FrozenTrial) -> int:
-        return generation_of(trial, size) if population_size is None else trial.number // size
 
+def history_of(
+    finished: Iterable[FrozenTrial],
+    directions: Sequence[StudyDirection],
+    population_size: int,
+    *,
+    as_shown: bool = True,
+) -> History:
+    """Return the history of some finished trials, as if they were the whole study.
+
+    Args:
+        finished: The trials.
+        directions: The study's directions.
+        population_size: Trials in a generation.
+        as_shown: Whether trials belong to the generations that they show, if they do, rather than
+            to those of their numbers.
+    """
+    trials = sorted(finished, key=lambda trial: trial.number)
     improvements = Improvements([rank(trial, directions) for trial in trials], directions)
-    individuals = [
-        _individual(trial, generation(trial), position, improvements)
-        for position, trial in enumerate(trials)
-    ]
-    return History(directions, size, individuals)
+    individuals = []
+    for position, trial in enumerate(trials):
+        by_number = trial.number // population_size
+        generation = generation_of(trial, population_size) if as_shown else by_number
+        individuals.append(_individual(trial, generation, position, improvements))
+    return History(directions, population_size, individuals)
 
 
 def generation_of(trial: FrozenTrial, population_size: int) -> int:

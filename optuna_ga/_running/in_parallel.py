@@ -8,7 +8,7 @@ import pickle
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from threading import RLock
@@ -190,15 +190,8 @@ class InParallel:
         rounds = Rounds(trials, has_more=self._make is not None)
         while rounds.waiting:
             together, is_alone = rounds.start()
-            lost: dict[int, NoResult] = {}
             with self._used(), self._executor_for(together[0], is_alone) as (executor, n_workers):
-                with closing(self._completed(executor, together)) as completed:
-                    for trial, result in completed:
-                        if isinstance(result, NoResult):
-                            lost[trial.number] = result
-                        else:
-                            del rounds.waiting[trial.number]
-                            yield trial, result
+                lost = yield from self._completed(executor, together)
                 if lost and self._make is not None:
                     self._end(executor)
             yield from rounds.end(together, lost, n_workers)
@@ -231,22 +224,28 @@ class InParallel:
 
     def _completed(
         self, executor: Executor, trials: Sequence[Trial]
-    ) -> Generator[tuple[Trial, Any], None, None]:
-        """Start the trials and yield results as they come; start no further one if interrupted."""
+    ) -> Generator[tuple[Trial, Any], None, dict[int, NoResult]]:
+        """Start the trials and yield results as they come; start no further one if interrupted.
+
+        Returns:
+            What the executor left without a result, by trial numbers.
+        """
         futures: dict[Future[Evaluation], Trial] = {}
+        lost: dict[int, NoResult] = {}
         try:
             for trial in trials:
                 futures[self._future(executor, trial)] = trial
             for future in as_they_end(futures):
-                trial = futures[future]
-                evaluation = evaluation_of(future)
+                trial, evaluation = futures[future], evaluation_of(future)
                 if evaluation.stops:
-                    # Outside an optimization loop `study.stop()` raises, and nothing is to stop.
-                    with suppress(RuntimeError):
-                        trial.study.stop()
-                yield trial, evaluation.result
+                    _stop(trial.study)
+                if isinstance(evaluation.result, NoResult):
+                    lost[trial.number] = evaluation.result
+                else:
+                    yield trial, evaluation.result
         finally:
             cancel(futures)
+        return lost
 
     def _remote_of(self, study: Study) -> RemoteObjective:
         """Return the study's remote objective, a new one if the sampler or pruner was replaced.
@@ -291,6 +290,11 @@ class InParallel:
 def search_with(evaluate: object, study: Study) -> AbstractContextManager[None]:
     """Return the search of an `InParallel`; any other function needs no preparation."""
     return evaluate.search(study) if isinstance(evaluate, InParallel) else nullcontext()
+
+
+def _stop(study: Study) -> None:
+    with suppress(RuntimeError):  # Raised outside an optimization loop, where nothing is to stop.
+        study.stop()
 
 
 def _shares_memory(executor: Executor) -> bool:

@@ -62,7 +62,9 @@ class Rounds:
     def end(
         self, together: Sequence[Trial], lost: Mapping[int, NoResult], n_workers: int | None
     ) -> list[tuple[Trial, NoResult]]:
-        """Return the trials to give up, which wait no longer, with the reason.
+        """Return the trials to give up, with the reason.
+
+        They wait no longer, like those with a result.
 
         Args:
             together: The trials of the round, in the order in which the executor got them.
@@ -70,6 +72,9 @@ class Rounds:
             n_workers: How many trials it can have evaluated at the same time; None if that is not
                 known.
         """
+        for trial in together:
+            if trial.number not in lost:
+                del self.waiting[trial.number]
         self._lost.update(lost)
         started = [t.number for t in together if t.number in lost][:n_workers]
         given_up = self._known(started)

@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_choice, check_int
-from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga._pbt.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.fashion_mnist._data import Images
 from optuna_ga.fashion_mnist._image_source import ImageSource
 from optuna_ga.fashion_mnist._paper_trainer import paper_trainer

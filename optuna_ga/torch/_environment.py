@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from optuna_ga._checks import check_choice, shown
-from optuna_ga._kept import Kept
+from optuna_ga._process_setting import ProcessSetting
 
 # float32 throughout; its matrix products in TF32, on a GPU alone; or all but the losses and the
 # weights that are updated in bfloat16.
@@ -20,8 +20,8 @@ _CPU = torch.device("cpu")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
-_dtype = Kept(torch.get_default_dtype, torch.set_default_dtype, "nothing")
-_n_threads = Kept(torch.get_num_threads, torch.set_num_threads, "user's")
+_dtype = ProcessSetting(torch.get_default_dtype, torch.set_default_dtype, "nothing")
+_n_threads = ProcessSetting(torch.get_num_threads, torch.set_num_threads, "user's")
 _KERNELS = "flash", "mem_efficient", "math", "cudnn"  # Of attention.
 
 
@@ -37,7 +37,7 @@ def _enable_attention_kernels(are_enabled: list[bool]) -> None:
     torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
-_attention = Kept(_attention_kernels, _enable_attention_kernels, "nothing")
+_attention = ProcessSetting(_attention_kernels, _enable_attention_kernels, "nothing")
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def _do_not_round_on_cpu() -> None:
 
 
 # A setting of the process, in which several threads may train.
-_cpu_products = Kept(_cpu_precisions, _set_cpu_precisions, "nothing")
+_cpu_products = ProcessSetting(_cpu_precisions, _set_cpu_precisions, "nothing")
 
 
 def _gpu_switches() -> list[tuple[Any, str]]:
@@ -203,4 +203,4 @@ def _set_gpu_kernels(values: list[Any]) -> None:
         setattr(holder, name, value)
 
 
-_gpu_kernels = Kept(_get_gpu_kernels, _set_gpu_kernels, "nothing")
+_gpu_kernels = ProcessSetting(_get_gpu_kernels, _set_gpu_kernels, "nothing")

@@ -11,7 +11,7 @@ from optuna import Study, Trial
 from optuna.study import StudyDirection
 
 from optuna_ga._checks import check_callable, check_choice, is_number, shown
-from optuna_ga._training.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga._pbt.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga.torch._engine import Engine
 from optuna_ga.torch._metrics import Metric, Metrics, returned_number
 from optuna_ga.torch._reporter import Reporter

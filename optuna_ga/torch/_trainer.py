@@ -10,7 +10,7 @@ from optuna import Trial
 from torch import nn
 
 from optuna_ga._checks import check_bool, check_callable, check_choice, check_int
-from optuna_ga._training.checkpoints import Checkpoints
+from optuna_ga._pbt.checkpoints import Checkpoints
 from optuna_ga.torch._arguments import (
     check_member,
     check_members,

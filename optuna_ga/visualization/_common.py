@@ -21,13 +21,6 @@ from optuna_ga.visualization._plotly import go
 HIGHLIGHT = "#d1295a"
 GRAY = "#8c8c8c"
 CROSS = {"color": GRAY, "symbol": "x-thin-open", "size": 7, "line": {"width": 1.5}}
-ORIGIN_NAMES = {
-    "start": "Start",
-    "crossover": "Crossover",
-    "mutation": "Mutation",
-    "random": "Random",
-    "other": "Other",
-}
 
 _OUTLINE = {"color": "white", "width": 1}
 _ORIGIN_MARKERS = {
@@ -211,6 +204,6 @@ def origin_markers(individuals: Iterable[Individual], **options: Any) -> list[go
     for individual in individuals:
         groups[individual.origin].append(individual)
     return [
-        markers(group, ORIGIN_NAMES[origin], _ORIGIN_MARKERS[origin], **options)
+        markers(group, origin.capitalize(), _ORIGIN_MARKERS[origin], **options)
         for origin, group in groups.items()
     ]

@@ -64,6 +64,11 @@ def plot_fitness(
             finished trial.
     """
     history = read_nonempty_history(study, population_size, target_name)
+    return fitness_figure(history, target_name)
+
+
+def fitness_figure(history: History, target_name: str) -> go.Figure:
+    """Return the figure of `plot_fitness`."""
     if history.has_several:
         return hypervolume_figure(history)
     generations = by_generation(history.individuals)

@@ -67,13 +67,19 @@ def plot_genealogy(
         ValueError: If `population_size` is out of range or unknown, or if the study has no
             finished trial.
     """
-    genealogy = _Genealogy(read_nonempty_history(study, population_size, target_name))
+    history = read_nonempty_history(study, population_size, target_name)
+    return genealogy_figure(history, target_name)
+
+
+def genealogy_figure(history: History, target_name: str) -> go.Figure:
+    """Return the figure of `plot_genealogy`."""
+    genealogy = _Genealogy(history)
     options: Any = {
         "x": genealogy.x,
         "y": genealogy.y,
         "text": partial(hover_text, target_name=target_name),
     }
-    individuals = genealogy.history.individuals
+    individuals = history.individuals
     alive = [individual for individual in individuals if individual.trial.state != TrialState.FAIL]
     failed = [
         individual for individual in individuals if individual.trial.state == TrialState.FAIL
@@ -86,7 +92,7 @@ def plot_genealogy(
         figure.add_trace(markers(genealogy.best, genealogy.title, _STAR, **options))
     figure.update_layout(
         title="Genealogy" + genealogy.left_out,
-        xaxis=generation_axis(genealogy.history),
+        xaxis=generation_axis(history),
         yaxis={
             "title": "Rank in the generation (1 = fittest)",
             "range": [genealogy.max_rank + 0.7, 0.3],  # Reversed: the fittest at the top.

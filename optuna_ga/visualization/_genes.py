@@ -79,7 +79,11 @@ def plot_genes(
             with a parameter.
     """
     history = read_nonempty_history(study, population_size, target_name)
-    names = _checked_names(params, history)
+    return genes_figure(history, _checked_names(params, history), target_name)
+
+
+def genes_figure(history: History, names: Sequence[str], target_name: str) -> go.Figure:
+    """Return the figure of `plot_genes`."""
     positions = generation_positions(history)
     titles = short_titles(names)
     plots = [_GenePlot(name, history, positions, titles[name]) for name in names]

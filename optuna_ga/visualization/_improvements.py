@@ -12,7 +12,6 @@ from optuna_ga._results.history import ORIGINS, History
 from optuna_ga.visualization._common import (
     GRAY,
     HIGHLIGHT,
-    ORIGIN_NAMES,
     as_html,
     finite,
     good_infinity,
@@ -55,6 +54,11 @@ def plot_improvements(
             finished trial.
     """
     history = read_nonempty_history(study, population_size, target_name)
+    return improvements_figure(history, target_name)
+
+
+def improvements_figure(history: History, target_name: str) -> go.Figure:
+    """Return the figure of `plot_improvements`."""
     best = "Hypervolume So Far" if history.has_several else "Best So Far"
     titles = ["Shares of the Origins", best]
     figure = make_subplots(
@@ -99,7 +103,7 @@ def plot_improvements(
 def _shares(origins: Sequence[str], counts: Counter[str], name: str, color: str) -> go.Bar:
     total = counts.total()
     return go.Bar(
-        x=[ORIGIN_NAMES[origin] for origin in origins],
+        x=[origin.capitalize() for origin in origins],
         y=[counts[origin] / max(total, 1) for origin in origins],
         name=f"{name} ({total} in all)",
         marker={"color": color},

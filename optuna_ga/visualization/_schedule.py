@@ -8,8 +8,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from optuna_ga._checks import MAX_COUNT, check_int, check_text
+from optuna_ga._pbt.lineage import lineage_of
 from optuna_ga._results.final_generation import best_of_final_generation
-from optuna_ga._training.lineage import lineage_of
 from optuna_ga.visualization._common import GRAY, HIGHLIGHT, as_html, finite, param_text
 from optuna_ga.visualization._parameter import Parameter
 from optuna_ga.visualization._plotly import go, make_subplots

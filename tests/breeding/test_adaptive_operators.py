@@ -65,7 +65,7 @@ def test_a_plan_names_parents_that_exist_and_differ(n_parents: int, choices: boo
     """An affine child has all parents; a step has one, or two where the genes are choices."""
     plan = adaptive_operators.plan(500, n_parents, MODELLED, np.random.default_rng(0))
     for candidate, affine in enumerate(plan.affine.tolist()):
-        named = plan.parents(candidate, choices=choices)
+        named = plan.only(candidate).parents(choices=choices)
         assert named == sorted(set(named)) and set(named) <= set(range(n_parents))
         assert len(named) == (n_parents if affine else 1 + choices)
 

@@ -15,11 +15,11 @@ from optuna.trial import create_trial
 
 from optuna_ga import GASampler
 from optuna_ga._breeding import paper, unrepeated
-from optuna_ga._breeding.known import trial_matrix
+from optuna_ga._breeding.known import columns, trial_matrix
 from optuna_ga._breeding.known.conditional_space import ConditionalSpace, _Grower
 from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._breeding.unrepeated import UnrepeatedBreeder
-from optuna_ga._population.generations import Generations
+from optuna_ga._population.study_trials import StudyTrials
 from tests.breeding.histories import MINIMIZE, UNIT
 from tests.breeding.samplers import Make, cheap, model_free, of_every_kind, points
 from tests.studies import run, sphere, story
@@ -108,7 +108,7 @@ def test_a_client_that_reopens_trials_keeps_the_memory(
 ) -> None:
     """Each finished trial is read once, though a trial is opened for every parameter."""
     study = optuna.create_study(sampler=make(4, seed=0))
-    taken_in = arguments_of(monkeypatch, Generations, "_add")
+    taken_in = arguments_of(monkeypatch, StudyTrials, "_add")
     for number in range(12):
         trial = study.ask()
         values = [Trial(study, trial._trial_id).suggest_float(name, -1.0, 1.0) for name in "xyz"]
@@ -195,7 +195,7 @@ def test_a_study_is_taken_over_at_little_cost_per_trial(monkeypatch: pytest.Monk
     """Values are fitted to a distribution with the first trial only, and no trees are learnt."""
     study = run(RandomSampler(seed=0), 100)
     study.sampler = model_free(seed=0)
-    fitted = arguments_of(monkeypatch, trial_matrix, "nearest_value")
+    fitted = arguments_of(monkeypatch, columns, "nearest_value")
     compared = arguments_of(monkeypatch, ConditionalSpace, "present")
     study.optimize(sphere, n_trials=1)
 

@@ -34,6 +34,7 @@ from optuna_ga import (
 )
 from optuna_ga._dashboard.note import note_text
 from tests.logs import messages_of
+from tests.pbt.walks import walk
 from tests.studies import (
     OpenDatabase,
     added,
@@ -45,7 +46,6 @@ from tests.studies import (
     sphere,
     study_with,
 )
-from tests.training.walks import walk
 
 FIGURES = {"ga-fitness", "ga-genealogy", "ga-genes", "ga-improvements"}
 

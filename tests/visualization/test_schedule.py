@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from optuna_ga import Checkpoints, best_of_final_generation, schedule_of
 from optuna_ga.visualization import plot_genes, plot_schedule
+from tests.pbt.walks import sampler, walk
 from tests.studies import of_four, run, study_with
-from tests.training.walks import sampler, walk
 from tests.visualization.figures import trace, without_tags
 
 

@@ -70,8 +70,8 @@ class KnownTrials:
         for trial in arrived:
             self.matrix.add(trial)
             self._space.follow()
-        if self.matrix.version != self._version:
-            self._version, known = self.matrix.version, 0
+        if self.matrix.columns.version != self._version:
+            self._version, known = self.matrix.columns.version, 0
             self._tried, self._given_up = Tried(), Tried()
         if len(self.matrix) > known:
             units, complete = self.matrix.units[known:], self.matrix.complete[known:]
@@ -86,7 +86,7 @@ class KnownTrials:
         Where ranges vary there are none: what was tried is known by values there.
         """
         self._forgiven = frozenset()
-        if rows and not self.matrix.ranges_vary:
+        if rows and not self.matrix.columns.ranges_vary:
             self._forgiven = self._given_up.once(self.matrix.units[rows])
 
     def predict(
@@ -143,7 +143,7 @@ class KnownTrials:
             for name, value in given_params(study, trial).items()
             if name in distributions and _is_value(value, distributions[name])
         }
-        return self.matrix.encoded(found, distributions)
+        return self.matrix.columns.encoded(found, distributions)
 
     def unexhausted(
         self, value: Gene, trial: FrozenTrial, name: str, distribution: BaseDistribution, seed: int
@@ -153,7 +153,7 @@ class KnownTrials:
         It is the given value, unless everything after that has been tried and another value has
         something left. If ranges do not vary, it is the given value, since the whole child is new.
         """
-        if not self.matrix.ranges_vary:
+        if not self.matrix.columns.ranges_vary:
             return value
         for tried in self.matrix.trials[len(self._values) :]:
             self._values.add(point(tried.params, tried.distributions))
@@ -168,7 +168,7 @@ class KnownTrials:
 
     def _note_running(self, running: Sequence[FrozenTrial]) -> None:
         self._are_held = self._held(running, self._values_of_running)
-        if self.matrix.ranges_vary:
+        if self.matrix.columns.ranges_vary:
             before = self._running
             self._running = {
                 trial.number: _joined(
@@ -183,13 +183,13 @@ class KnownTrials:
         """Return for which trials `(N,)` positions on the unit scale stand for their values."""
         matrix = self.matrix
         if not (
-            matrix.ranges_vary
-            or matrix.lacks_columns
+            matrix.columns.ranges_vary
+            or matrix.columns.are_missing
             or matrix.has_foreign_values
             or any(map(enqueued_params, trials))
         ):
             return np.ones(len(trials), bool)
-        held = [matrix.holds(values(trial), trial.distributions) for trial in trials]
+        held = [matrix.columns.hold(values(trial), trial.distributions) for trial in trials]
         return np.array(held, bool)
 
     def _values_of_running(self, trial: FrozenTrial) -> Values:
@@ -209,10 +209,10 @@ class KnownTrials:
         """Return the genes `(R, D)` that running trials have so far, NaN for the others."""
         before, self._encoded = self._encoded, {}
         for trial in running:
-            key = trial.number, len(trial.params), self.matrix.version
+            key = trial.number, len(trial.params), self.matrix.columns.version
             units = before.get(key)
             if units is None:
-                units = self.matrix.encoded(trial.params, trial.distributions)
+                units = self.matrix.columns.encoded(trial.params, trial.distributions)
             self._encoded[key] = units
         shape = len(running), len(self.matrix.distributions)
         return np.array(list(self._encoded.values())).reshape(shape)

@@ -52,7 +52,7 @@ class LearntSpace:
     def follow(self) -> None:
         """Note that the matrix has got one more trial."""
         row = len(self._matrix) - 1
-        is_new = self._learnt_from[0] != self._matrix.version
+        is_new = self._learnt_from[0] != self._matrix.columns.version
         if is_new:
             self._drop()
         is_outdated = not is_new and self._is_outdated()
@@ -71,7 +71,7 @@ class LearntSpace:
     def _drop(self) -> None:
         """Let the space be learnt anew, from the present trials."""
         self._space, self._is_checked = None, False
-        self._learnt_from = self._matrix.version, len(self._matrix)
+        self._learnt_from = self._matrix.columns.version, len(self._matrix)
 
     def _used(self) -> ConditionalSpace:
         """Return the space to compare a trial with it; its nodes are counted once."""

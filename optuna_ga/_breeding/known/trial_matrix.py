@@ -5,51 +5,41 @@ Shapes: N trials, D parameters. Genes are positions on the unit scale.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._breeding.known.best_losses import BestLosses
+from optuna_ga._breeding.known.columns import Columns, Distributions
 from optuna_ga._population.choices import are_equal
 from optuna_ga._population.elites import Archive, Fittest
 from optuna_ga._population.fitness import Rank, rank
-from optuna_ga._population.genes import Gene, is_inheritable, is_own_value, nearest_value
-from optuna_ga._population.unit_scale import encoder, grid, inherited
+from optuna_ga._population.genes import is_own_value
+from optuna_ga._population.unit_scale import grid, inherited
 
-Distributions = Mapping[str, BaseDistribution]
-
-_RENEWED_AFTER = 0.1
-_MAX_CHANGES = 64
 _N_LATEST = 20  # Complete trials that tell which parameters the objective has at present.
 
 
 class TrialMatrix:
     """Finished trials, their genes, and the fittest of them.
 
-    The amortized cost of adding a trial does not depend on how many there are. So a parameter
-    whose range changes is encoded anew only if a tenth of the trials have arrived since it last
-    was. New names, kinds and choices are taken over at once with 64 trials, later only if a tenth
-    of the trials have arrived since they last were: a study with a new name in every trial has few
-    columns.
+    The amortized cost of adding a trial does not depend on how many there are.
 
     Args:
         directions: The study's directions.
         n_fittest: How many of the fittest trials are kept in order.
 
     Attributes:
+        columns: The parameters that have a column.
+        distributions: Their distributions, by column.
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
         has_failures: Whether a trial has failed.
         differ: Whether some trials are fitter than others.
         best_losses: The lowest loss after each trial, of the first objective.
-        distributions: The parameters' distributions, by column.
-        version: Changes whenever genes are encoded anew.
-        ranges_vary: Whether a parameter has had two distributions.
-        lacks_columns: Whether a trial has had a parameter without a column.
         has_foreign_values: Whether a trial has had a number that its own distribution lacks, as
             enqueued trials may.
     """
@@ -62,23 +52,16 @@ class TrialMatrix:
         self._units = np.full((64, 0), np.nan)
         self._complete = np.zeros(64, bool)
         self._rows: dict[int, int] = {}
-        self._columns: dict[str, int] = {}
-        self._encoders: dict[str, Callable[[Gene], float]] = {}
         # By name, the choices that none of the first trials has, and how many trials these are.
         self._untried_choices: dict[str, tuple[np.ndarray, int]] = {}
-        self._taken_over: dict[str, int] = {}  # Number of trials when a column was encoded.
-        self._n_changes = 0  # Trials with which names, kinds or choices were taken over,
-        self._changed_at = 0  # and the number of trials at the last of them.
+        self.columns = Columns()
+        self.distributions = self.columns.distributions
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.has_failures = False
         self.differ = False
         self.best_losses = BestLosses()
         self._level: tuple[object, ...] | None = None  # Of the first trial with a fitness.
-        self.distributions: dict[str, BaseDistribution] = {}
-        self.version = 0
-        self.ranges_vary = False
-        self.lacks_columns = False
         self.has_foreign_values = False
 
     def __len__(self) -> int:
@@ -121,11 +104,15 @@ class TrialMatrix:
             for name, distribution in trial.distributions.items()
         )
         self.has_foreign_values |= is_foreign
-        if self._follow(trial.distributions) or is_foreign:
-            self._units[row] = self.encoded(trial.params, trial.distributions)
+        others = self.columns.others(trial.distributions)
+        if others:
+            self._encode(self.columns.take_over(others, len(self.trials)))
+        if others or is_foreign:
+            self._units[row] = self.columns.encoded(trial.params, trial.distributions)
         else:
+            positions, encoders = self.columns.positions, self.columns.encoders
             for name, value in trial.params.items():
-                self._units[row, self._columns[name]] = self._encoders[name](value)
+                self._units[row, positions[name]] = encoders[name](value)
         key = rank(trial, self.directions)
         self.ranks.append(key)
         self.best_losses.add(key)
@@ -140,43 +127,9 @@ class TrialMatrix:
                 self._fittest_with[name] = self._new_fittest()
             self._fittest_with[name].add(key)
 
-    def encoded(self, params: Mapping[str, Gene], distributions: Distributions) -> np.ndarray:
-        """Return parameters `(D,)` on the unit scale; NaN where they are absent."""
-        units = np.full(len(self.distributions), np.nan)
-        for name, value in params.items():
-            distribution = self.distributions.get(name)
-            if distribution is None or not is_inheritable(
-                value, distributions[name], distribution
-            ):
-                continue
-            nearest = nearest_value(distribution, value)
-            units[self._columns[name]] = self._encoders[name](nearest)
-        return units
-
-    def holds(self, params: Mapping[str, Gene], distributions: Distributions) -> bool:
-        """Return whether all values are values of the matrix's distributions.
-
-        A parameter that no finished trial has had is ignored.
-
-        Args:
-            params: The values.
-            distributions: The distributions that they are from, if not from the matrix's.
-        """
-        for name, value in params.items():
-            distribution = self.distributions.get(name)
-            if distribution is None:
-                if self.lacks_columns:
-                    return False
-            elif not (
-                is_inheritable(value, distributions.get(name, distribution), distribution)
-                and nearest_value(distribution, value) == value
-            ):
-                return False
-        return True
-
     def gene(self, row: int, name: str) -> float:
         """Return a trial's gene for a parameter with a column, NaN if it has none."""
-        return float(self._units[row, self._columns[name]])
+        return float(self._units[row, self.columns.positions[name]])
 
     def untried_choices(self, name: str) -> np.ndarray:
         """Return the genes `(n,)` of those choices of a parameter that no trial has, ascending."""
@@ -186,7 +139,7 @@ class TrialMatrix:
             assert choices is not None
             known = choices, 0
         left, n_seen = known
-        genes = self._units[n_seen : len(self.trials), self._columns[name]]
+        genes = self._units[n_seen : len(self.trials), self.columns.positions[name]]
         left = np.setdiff1d(left, genes)
         self._untried_choices[name] = left, len(self.trials)
         return left
@@ -220,7 +173,7 @@ class TrialMatrix:
         found = np.empty((len(distributions), len(rows)))
         for position, (name, distribution) in enumerate(distributions.items()):
             if are_equal(self.distributions.get(name), distribution):
-                found[position] = self._units[rows, self._columns[name]]
+                found[position] = self._units[rows, self.columns.positions[name]]
             else:
                 found[position] = [inherited(self.trials[row], name, distribution) for row in rows]
         return found
@@ -234,61 +187,13 @@ class TrialMatrix:
             self._units = np.vstack([self._units, np.full_like(self._units, np.nan)])
             self._complete = np.append(self._complete, np.zeros_like(self._complete))
 
-    def _follow(self, distributions: Distributions) -> bool:
-        """Take over new distributions that are due; return whether the latest trial has any."""
-        others = {
-            name: distribution
-            for name, distribution in distributions.items()
-            if not are_equal(self.distributions.get(name), distribution)
-        }
-        if not others:
-            return False
-        self.ranges_vary |= any(name in self.distributions for name in others)
-        self._take_over(self._due(others))
-        self.lacks_columns |= any(name not in self.distributions for name in others)
-        return True
-
-    def _due(self, others: Distributions) -> Distributions:
-        """Return which of the latest trial's new distributions are to be taken over now.
-
-        If names, kinds or choices are among them, the change is counted.
-        """
-        changes_due = self._n_changes < _MAX_CHANGES or self._is_tenth_since(self._changed_at)
-        ranges = {
-            name for name, distribution in others.items() if self._is_range(name, distribution)
-        }
-        due = {
-            name: distribution
-            for name, distribution in others.items()
-            if (self._is_tenth_since(self._taken_over[name]) if name in ranges else changes_due)
-        }
-        if not ranges.issuperset(due):
-            self._n_changes += 1
-            self._changed_at = len(self.trials)
-        return due
-
-    def _is_range(self, name: str, distribution: BaseDistribution) -> bool:
-        """Return whether a distribution differs from its column's in the range of numbers only."""
-        return type(self.distributions.get(name)) is type(distribution) and not isinstance(
-            distribution, CategoricalDistribution
-        )
-
-    def _is_tenth_since(self, n: int) -> bool:
-        """Return whether a tenth of the trials have arrived since there were `n`."""
-        return len(self.trials) - n >= _RENEWED_AFTER * len(self.trials)
-
-    def _take_over(self, distributions: Distributions) -> None:
-        """Encode columns in other distributions."""
-        if new := [name for name in distributions if name not in self._columns]:
-            empty = np.full((len(self._units), len(new)), np.nan)
+    def _encode(self, distributions: Distributions) -> None:
+        """Encode columns anew, in the distributions that they have now."""
+        if n_new := len(self.distributions) - self._units.shape[1]:
+            empty = np.full((len(self._units), n_new), np.nan)
             self._units = np.hstack([self._units, empty])
-            self._columns.update(zip(new, count(len(self._columns)), strict=False))
         for name, distribution in distributions.items():
-            self.distributions[name] = distribution
-            self._encoders[name] = encoder(distribution)
-            self._taken_over[name] = len(self.trials)
             self._untried_choices.pop(name, None)
-            self.version += 1
-            self._units[: len(self.trials), self._columns[name]] = [
+            self._units[: len(self.trials), self.columns.positions[name]] = [
                 inherited(trial, name, distribution) for trial in self.trials
             ]

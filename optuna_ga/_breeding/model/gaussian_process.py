@@ -26,6 +26,7 @@ VARIANCES = 0.05, 20.0  # Bounds; observations are expected to have mean 0 and d
 NOISES = 1e-6, 1.0
 LENGTHS = 0.05, 20.0
 _START = 1.0, 0.01, 0.5  # Variance, noise and lengths at which the fit starts.
+_MAX_ITERATIONS = 15  # Of the fit; few suffice to compare points.
 _JITTER = 1e-8
 _MIN_VARIANCE = 1e-12
 _SQRT_5 = math.sqrt(5.0)
@@ -95,16 +96,13 @@ class GaussianProcess:
         return np.asarray(self._kernel.variance * correlation)
 
 
-def fitted(
-    x: np.ndarray, categorical: np.ndarray, y: np.ndarray, max_iterations: int = 15
-) -> Kernel:
+def fitted(x: np.ndarray, categorical: np.ndarray, y: np.ndarray) -> Kernel:
     """Return the hyperparameters of greatest marginal likelihood, within their bounds.
 
     Args:
         x: Features of the observations `(N, F)`.
         categorical: Which features are choices, as booleans `(F,)`.
         y: Observations `(N,)`.
-        max_iterations: Steps of the search, of which few suffice to compare points.
     """
     likelihood = _NegativeLikelihood(_squares(x, categorical), y)
     n_features = x.shape[1]
@@ -116,7 +114,7 @@ def fitted(
         jac=True,
         bounds=[(math.log(low), math.log(high)) for low, high in bounds],
         method="L-BFGS-B",
-        options={"maxiter": max_iterations},
+        options={"maxiter": _MAX_ITERATIONS},
     )
     variance, noise, *lengths = np.exp(found.x).tolist()
     return Kernel(variance, noise, np.array(lengths))

@@ -9,7 +9,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from optuna_ga._kept import Kept
+from optuna_ga._process_setting import ProcessSetting
 
 
 @contextmanager
@@ -40,4 +40,4 @@ def _set(numbers: list[int]) -> None:
         library.set_num_threads(number)
 
 
-_n_threads = Kept(_get, _set, "nothing")
+_n_threads = ProcessSetting(_get, _set, "nothing")

@@ -200,8 +200,9 @@ class Surrogate:
         They depend on these trials and their order of arrival alone. So a resumed search has the
         same, unless workers ran freely and trials arrived in another order.
         """
-        n, last = scheduled(len(matrix), self._tuning.refit_growth), self._fit
-        if last and last.matrix is matrix and (last.n, last.version) == (n, matrix.version):
+        n, version = scheduled(len(matrix), self._tuning.refit_growth), matrix.columns.version
+        last = self._fit
+        if last and last.matrix is matrix and (last.n, last.version) == (n, version):
             return last
         rows = learnt_rows(matrix, n)
         principal = self._stage(matrix).principal_axes
@@ -214,7 +215,7 @@ class Surrogate:
         if len(kept) < len(rows):
             kernel = self._kernel(matrix, kept, features)
         rest = self._kernel_without_outliers(matrix, kept, features, kernel)
-        self._fit = _Fit(matrix, n, matrix.version, features, kernel_of_all, kernel, rest)
+        self._fit = _Fit(matrix, n, version, features, kernel_of_all, kernel, rest)
         return self._fit
 
     def _kernel(self, matrix: TrialMatrix, rows: Sequence[int], features: Features) -> Kernel:

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optuna_ga._kept import Kept
+from optuna_ga._process_setting import ProcessSetting
 
 _CPU = torch.device("cpu")
 seeding = threading.RLock()  # Of the threads that seed generators, or make networks by them.
 
 
 @cache
-def _generator(device: torch.device) -> Kept:
+def _generator(device: torch.device) -> ProcessSetting:
     """Return the keeper of PyTorch's global generator of a device."""
     if device.type != "cuda":
-        return Kept(torch.get_rng_state, torch.set_rng_state, "found")
-    return Kept(
+        return ProcessSetting(torch.get_rng_state, torch.set_rng_state, "found")
+    return ProcessSetting(
         partial(torch.cuda.get_rng_state, device),
         partial(torch.cuda.set_rng_state, device=device),
         "found",

@@ -116,7 +116,7 @@ def test_nothing_is_forgiven_where_ranges_vary() -> None:
     known.take_in()
     known.forgive([0])
 
-    assert known.matrix.ranges_vary
+    assert known.matrix.columns.ranges_vary
     assert may_be_tried(known, list(known.matrix.units[0])) == [False]
 
 

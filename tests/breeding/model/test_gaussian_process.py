@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
+from optuna_ga._breeding.model import gaussian_process
 from optuna_ga._breeding.model.gaussian_process import (
     LENGTHS,
     NOISES,
@@ -61,14 +62,17 @@ def test_the_posterior_is_that_of_scikit_learn(n: int, n_features: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "n_features"), [(30, 2), (80, 4)])
-def test_the_fit_is_that_of_scikit_learn(n: int, n_features: int) -> None:
+def test_the_fit_is_that_of_scikit_learn(
+    n: int, n_features: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both find the same hyperparameters of greatest likelihood."""
     x, y = observations(n, n_features)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # Of a length at its bound.
         reference = theirs(Kernel(1.0, 0.01, np.full(n_features, 0.5))).fit(x, y)
 
-    found = fitted(x, numbers(n_features), y, max_iterations=1000)
+    monkeypatch.setattr(gaussian_process, "_MAX_ITERATIONS", 1000)
+    found = fitted(x, numbers(n_features), y)
 
     theta = np.log([found.variance, *found.lengths, found.noise])
     assert theta == pytest.approx(reference.kernel_.theta, abs=0.02)
@@ -121,12 +125,13 @@ def test_thousands_of_choices_have_one_length() -> None:
     assert kernel.lengths.shape == (2,)
 
 
-def test_hyperparameters_stay_within_their_bounds() -> None:
+def test_hyperparameters_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Constant observations, or noise alone, lead to a bound and not beyond."""
+    monkeypatch.setattr(gaussian_process, "_MAX_ITERATIONS", 200)
     x, _ = observations(20, 2)
     noise = np.random.default_rng(1).standard_normal(20)
     for y in (np.zeros(20), noise):
-        kernel = fitted(x, numbers(2), y, max_iterations=200)
+        kernel = fitted(x, numbers(2), y)
         found = np.array([kernel.variance, kernel.noise, *kernel.lengths])
         bounds = np.array([VARIANCES, NOISES, LENGTHS, LENGTHS])
         assert (found >= bounds[:, 0] * (1 - 1e-9)).all()

@@ -15,9 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, InParallel, optimize_generations
-from tests.processes import FRESH, exit_codes
-from tests.studies import OpenDatabase, parents, run
-from tests.training.walks import (
+from tests.pbt.walks import (
     Walk,
     by_generations,
     files,
@@ -25,6 +23,8 @@ from tests.training.walks import (
     sampler,
     story_without_keys,
 )
+from tests.processes import FRESH, exit_codes
+from tests.studies import OpenDatabase, parents, run
 
 
 def test_studies_share_a_folder(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from optuna import Trial
 
 from optuna_ga import InParallel, best_of_final_generation, parent_to_continue, replay, schedule_of
+from tests.pbt.walks import one_by_one, walk
 from tests.studies import story
-from tests.training.walks import one_by_one, walk
 
 
 def test_a_replay_comes_to_the_same_where_nothing_is_random() -> None:

@@ -17,7 +17,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 from optuna.storages import BaseStorage
 
-from optuna_ga._training.state_folder import artifact_not_found
+from optuna_ga._pbt.state_folder import artifact_not_found
 
 _FOLDER = 0x10  # The attribute of folders in an archive.
 

@@ -19,9 +19,9 @@ from optuna.trial import TrialState
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations, parent_to_continue
 from optuna_ga._breeding import population_based_training as breeder_module
-from optuna_ga._training import checkpoints as checkpoints_module
+from optuna_ga._pbt import checkpoints as checkpoints_module
+from tests.pbt.walks import Walk, files, sampler, story_without_keys, walk
 from tests.studies import OpenDatabase, parents, run
-from tests.training.walks import Walk, files, sampler, story_without_keys, walk
 
 
 def test_only_states_that_can_be_needed_are_kept(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ KILLED = """
 import os, signal, sys
 import optuna
 from optuna_ga import Checkpoints, optimize_generations
-from tests.training.walks import Walk, sampler
+from tests.pbt.walks import Walk, sampler
 
 url, folder = sys.argv[1:]
 walk = Walk(Checkpoints(folder))

@@ -19,10 +19,10 @@ from optuna_ga import (
     replay,
     schedule_of,
 )
-from optuna_ga._training import checkpoints as checkpoints_module
+from optuna_ga._pbt import checkpoints as checkpoints_module
 from optuna_ga.visualization import plot_genealogy
+from tests.pbt.walks import Walk, one_by_one, sampler
 from tests.studies import parents, run
-from tests.training.walks import Walk, one_by_one, sampler
 from tests.visualization.figures import edges
 
 

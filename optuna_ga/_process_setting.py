@@ -1,4 +1,4 @@
-"""Settings of the process that several threads change at the same time."""
+"""`ProcessSetting`: a setting of the process that several threads change at the same time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 
-class Kept:
-    """Keeps a setting of the process that several threads of Python change at the same time.
+class ProcessSetting:
+    """A setting of the process that threads of Python change at the same time, and restore.
 
     Args:
         get: Returns the user's setting.

@@ -12,13 +12,13 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_ga._breeding.population_based_training import HOW_TO_SAVE
 from optuna_ga._checks import MAX_COUNT, check_int
 from optuna_ga._optuna_internals import optimization_loop
+from optuna_ga._pbt.lineage import lineage_of
 from optuna_ga._population.fitness import can_be_continued
 from optuna_ga._records import CHECKPOINT, PARENTS
 from optuna_ga._running.arguments import check_evaluate
 from optuna_ga._running.evaluate_and_tell import Evaluate, evaluate_and_tell
 from optuna_ga._running.in_parallel import search_with
 from optuna_ga._sampler import GASampler
-from optuna_ga._training.lineage import lineage_of
 
 
 def replay(

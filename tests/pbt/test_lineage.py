@@ -23,8 +23,8 @@ from optuna_ga import (
     parent_to_continue,
     schedule_of,
 )
+from tests.pbt.walks import Walk, one_by_one, sampler, walk
 from tests.studies import added, failed, of_four, parents, pruned, run
-from tests.training.walks import Walk, one_by_one, sampler, walk
 
 COMPLETE = TrialState.COMPLETE
 STATE = {"ga_checkpoint": "somewhere"}

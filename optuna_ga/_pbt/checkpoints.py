@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga._checks import shown
 from optuna_ga._optuna_internals import locate, stored
-from optuna_ga._records import CHECKPOINT, record_lost
-from optuna_ga._training.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
-from optuna_ga._training.lineage import (
+from optuna_ga._pbt.checkpoint_stores import ArtifactStateStore, MemoryStateStore, StateStore
+from optuna_ga._pbt.lineage import (
     continuing_breeder,
     parents_by_fitness,
     unneeded_trials,
 )
-from optuna_ga._training.state_folder import StateFolder
+from optuna_ga._pbt.state_folder import StateFolder
+from optuna_ga._records import CHECKPOINT, record_lost
 
 _KEY = re.compile("ga-[0-9a-f]{12}-[0-9a-f]{12}-[0-9]+")  # It is a safe name of a file.
 _ARTIFACT_STORE_METHODS = ("open_reader", "write", "remove")

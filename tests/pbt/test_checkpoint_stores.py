@@ -23,7 +23,7 @@ from optuna.artifacts import Backoff, FileSystemArtifactStore
 from optuna.trial import FrozenTrial
 
 from optuna_ga import Checkpoints
-from tests.training.walks import files, sampler
+from tests.pbt.walks import files, sampler
 
 Make = Callable[[], Checkpoints]
 
