@@ -52,7 +52,7 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("sklearn-hpo", "gp"): Limit(100, 20, 20),
     ("fashion-mnist-table", "gp"): Limit(100, 50, 0),
     ("fashion-mnist-noise", "gp"): Limit(100, 50, 0),
-    ("tables", "gp"): Limit(200, 20, 4),
+    ("tables", "gp"): Limit(200, 20, 9),
     ("pbo", "gp"): Limit(100, 5, 0),
     ("needles", "gp"): Limit(100, 20, 0),
     ("failures", "gp"): Limit(100, 3, 0),
