@@ -35,12 +35,14 @@ from optuna_ga import (
 from optuna_ga._dashboard.note import note_text
 from tests.logs import messages_of
 from tests.pbt.walks import walk
+from tests.several import study_of_two, with_values
 from tests.studies import (
     OpenDatabase,
     added,
     bad_by_chance,
     failed,
     of_four,
+    parents,
     pruned,
     run,
     sphere,
@@ -724,3 +726,40 @@ def test_a_generation_whose_fittest_was_pruned_says_so() -> None:
 
     assert "[3](/dashboard/studies/0/trials?numbers=0) (pruned)" in note
     assert "value 3 (pruned)" in note
+
+
+LINK = "(/dashboard/studies/0/trials?numbers="
+
+
+def test_a_front_is_listed_from_one_end_to_the_other() -> None:
+    """A hundred trials are named with their values, and the others are counted."""
+    history = [with_values(150 - n, n) for n in range(150)]
+    note, _ = note_text(study_of_two(of_four(), history=history), 4).split("## Front of the final")
+
+    named = [(f"[{n}]{LINK}{n})", [str(150 - n), str(n)]) for n in range(149, 49, -1)]
+    assert list(table(note, "trial").items()) == [*named, ("and 50 more", ["", ""])]
+
+
+@pytest.mark.parametrize(("n_generations", "n_left_out"), [(50, 0), (53, 3)])
+def test_a_schedule_ends_with_the_answer(n_generations: int, n_left_out: int) -> None:
+    """Each trial continued the fitter parent; of a long lineage the last fifty are shown."""
+    study, _ = walk(4 * n_generations)
+    trials, lineage = study.trials, [best_of_final_generation(study)]
+    while numbers := parents(lineage[0]):
+        lineage.insert(0, min((trials[n] for n in numbers), key=lambda t: (t.value, t.number)))
+
+    rows = [
+        (str(n), [f"[{t.number}]{LINK}{t.number})", f"`{t.params['step']}`", f"{t.value:.6g}"])
+        for n, t in enumerate(lineage)
+    ]
+    earlier = [(f"and {n_left_out} earlier", ["", "", ""])] if n_left_out else []
+    assert list(table(note_text(study, 4), "segment").items()) == [*earlier, *rows[n_left_out:]]
+
+
+def test_a_report_that_was_sent_to_a_worker_is_written_as_often() -> None:
+    """Its settings are pickled, too."""
+    report = pickle.loads(pickle.dumps(DashboardReport(every=2)))
+    study = run(of_four(), 0)
+    study.optimize(sphere, n_trials=20, callbacks=[report])
+
+    assert n_reports(study) == 2

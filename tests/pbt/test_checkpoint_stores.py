@@ -495,3 +495,51 @@ def test_a_state_without_checksums_is_loaded(tmp_path: Path) -> None:
         torch.serialization.set_crc32_options(True)
 
     assert checkpoints.load(trial)["x"] == 1.25
+
+
+__all__ = ["checkpoints"]
+
+
+@pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+def test_a_state_is_loaded_to_the_device_that_is_asked_for(
+    checkpoints: Checkpoints, device: str | torch.device
+) -> None:
+    """All its tensors, by either way of loading; otherwise they are on the CPU."""
+    study, trial = finished(checkpoints, {"parts": [torch.ones(3)], "x": 1})
+    moved = checkpoints.load(trial, map_location=device)
+
+    assert moved["parts"][0].device == torch.device("meta")
+    assert moved["parts"][0].shape == (3,) and moved["x"] == 1
+    assert torch.equal(checkpoints.load(trial)["parts"][0], torch.ones(3))
+    del study  # In memory, states live as long as their study.
+
+
+def test_damage_is_noticed_beside_an_empty_tensor(tmp_path: Path) -> None:
+    """An empty part has no checksum, and the others have theirs."""
+    checkpoints = Checkpoints(tmp_path)
+    weights = torch.arange(64.0)
+    trial = saved(checkpoints, {"none": torch.empty(0), "weights": weights})
+    (path,) = tmp_path.iterdir()
+    whole, numbers = path.read_bytes(), weights.numpy().tobytes()
+    assert whole.count(numbers) == 1
+    path.write_bytes(whole.replace(numbers, numbers[::-1]))
+
+    with pytest.raises(ValueError, match="has another checksum"):
+        checkpoints.load(trial)
+
+
+def test_a_file_is_whole_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power failure leaves the whole state or none."""
+    trial = optuna.create_study(sampler=sampler()).ask()
+    synced: list[int] = []
+
+    def fsync(handle: int) -> None:
+        assert all(name.endswith(".part") for name in files(tmp_path))
+        synced.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Checkpoints(tmp_path).save(trial, {"x": 1.0})
+
+    assert synced == [path.stat().st_size for path in tmp_path.iterdir()]

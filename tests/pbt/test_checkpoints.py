@@ -13,9 +13,9 @@ import boto3
 import optuna
 import pytest
 from moto import mock_aws
-from optuna import Trial
+from optuna import Study, Trial
 from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import Checkpoints, GASampler, optimize_generations, parent_to_continue
 from optuna_ga._breeding import population_based_training as breeder_module
@@ -322,3 +322,72 @@ def test_the_error_about_a_lost_state_says_how_to_go_on(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(FileNotFoundError, match="put it back, or call `load_parent`"):
         Checkpoints(tmp_path).load(study.trials[7])
+
+
+def test_a_parent_of_another_workers_running_trial_is_kept(tmp_path: Path) -> None:
+    """This worker knows it by the trial's record alone."""
+    study = run(sampler(), 8, Walk(Checkpoints(tmp_path)))
+    slow = study.ask()
+    slow.suggest_float("step", -1.0, 1.0)
+    study.sampler = sampler()
+    study.optimize(Walk(Checkpoints(tmp_path)), n_trials=40)
+
+    objective = Walk(Checkpoints(tmp_path))
+    assert objective(slow) >= 0.0
+    assert objective.continued[8] in parents(study.trials[8])
+    assert "ga_lost_parents" not in study.trials[8].user_attrs
+
+
+def test_a_trial_that_another_worker_is_about_to_start_finds_its_parent(tmp_path: Path) -> None:
+    """It has been created and not started, while five generations pass."""
+    objective = Walk(Checkpoints(tmp_path))
+    study = run(sampler(), 8, objective)
+    slow = study._storage.create_new_trial(study._study_id)
+    study.optimize(objective, n_trials=20)
+    study.sampler = sampler()
+
+    assert objective(Trial(study, slow)) >= 0.0
+    assert objective.continued[8] in range(4, 8)
+    assert len(files(tmp_path)) <= 5 * 4
+
+
+def test_states_are_removed_where_start_times_lose_their_parts_of_a_second(
+    tmp_path: Path,
+) -> None:
+    """As on MariaDB: a trial shows the key of its state, which its time no longer gives."""
+
+    def cut(study: Study, trial: FrozenTrial) -> None:
+        storage: Any = study._storage
+        kept = storage._studies[study._study_id].trials[trial.number]
+        kept.datetime_start = kept.datetime_start.replace(microsecond=0)
+
+    study = optuna.create_study(sampler=sampler())
+    study.optimize(Walk(Checkpoints(tmp_path)), n_trials=48, callbacks=[cut])
+
+    assert len(files(tmp_path)) <= 12
+
+
+class Noting(FileSystemArtifactStore):
+    """A store that notes what it is to remove."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.removed: list[str] = []
+
+    def remove(self, artifact_id: str) -> None:
+        self.removed.append(artifact_id)
+        super().remove(artifact_id)
+
+
+def test_a_copied_study_asks_to_remove_its_own_states_alone(tmp_path: Path) -> None:
+    """The store is asked for no state of the original, and for nothing without a name."""
+    store = Noting(tmp_path)
+    study = run(sampler(), 12, Walk(Checkpoints(store)))
+    copy = optuna.create_study(sampler=sampler())
+    copy.add_trials(study.trials)
+    store.removed.clear()
+    copy.optimize(Walk(Checkpoints(store)), n_trials=20)
+    own = {trial.user_attrs["ga_checkpoint"] for trial in copy.trials[12:]}
+
+    assert store.removed
+    assert {*store.removed} <= own

@@ -296,3 +296,9 @@ def test_a_trial_may_have_lost_the_parts_of_its_second(moved: int, is_same: bool
     else:
         with pytest.raises(ValueError, match="another one"):
             schedule_of(study, trial)
+
+
+def test_a_schedule_has_a_million_epochs_of_a_trial_at_most() -> None:
+    """The error shows the limit."""
+    with pytest.raises(ValueError, match="`epochs` must be at most 1000000"):
+        schedule_of(walk(8)[0], 3, 1_000_001)

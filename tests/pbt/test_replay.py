@@ -8,7 +8,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from optuna import Trial
+from optuna import Trial, TrialPruned
+from optuna.trial import TrialState
 
 from optuna_ga import InParallel, best_of_final_generation, parent_to_continue, replay, schedule_of
 from tests.pbt.walks import one_by_one, walk
@@ -136,3 +137,43 @@ def test_the_number_of_repeats_is_checked() -> None:
     study, objective = walk(8)
     with pytest.raises(ValueError, match="`n_repeats` must be at least 1, but 0 was given"):
         replay(study, 7, one_by_one(objective), 0)
+
+
+@pytest.mark.parametrize("state", [TrialState.PRUNED, TrialState.COMPLETE])
+def test_a_repeat_without_a_state_ends_there(state: TrialState) -> None:
+    """Pruned in its first segment, or without a state; the other repeats take all steps."""
+    study, objective = walk()
+
+    def ending(trial: Trial) -> float:
+        if trial.number != 1:
+            return objective(trial)
+        if state == TrialState.PRUNED:
+            raise TrialPruned
+        return trial.suggest_float("step", -1.0, 1.0)
+
+    ended = replay(study, 23, lambda trials: map(ending, trials), 3)
+
+    assert [trial.number for trial in ended] == [11, 1, 12]
+    assert ended[1].state == state
+    assert [ended[n].value for n in (0, 2)] == [study.trials[23].value] * 2
+
+
+def test_no_repeat_is_pruned_by_optunas_usual_pruner() -> None:
+    """Later trials report far worse values than the median, and go on."""
+    study, objective = walk()
+
+    def reporting(trial: Trial) -> float:
+        trial.report(10.0**trial.number, 0)
+        assert not trial.should_prune()
+        return objective(trial)
+
+    ended = replay(study, 23, one_by_one(reporting), 6)
+
+    assert [trial.value for trial in ended] == [study.trials[23].value] * 6
+
+
+def test_there_may_be_a_million_repeats_at_most() -> None:
+    """The error shows the limit."""
+    study, objective = walk(8)
+    with pytest.raises(ValueError, match="`n_repeats` must be at most 1000000"):
+        replay(study, 7, one_by_one(objective), 1_000_001)

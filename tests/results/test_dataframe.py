@@ -11,7 +11,7 @@ import optuna
 import pandas as pd
 import pytest
 from optuna import Study, Trial, TrialPruned
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -244,6 +244,49 @@ def test_an_end_of_a_range_is_near_by_the_range(
     distribution: BaseDistribution, value: float, edges: dict[str, str]
 ) -> None:
     """However large the numbers are."""
+    trial = optuna.create_trial(value=0.0, params={"x": value}, distributions={"x": distribution})
+
+    assert edges_of(trial) == edges
+
+
+def of_many_kinds(trial: Trial) -> float:
+    """Suggest parameters of every kind, some of them in some trials only."""
+    if trial.number % 2:
+        trial.suggest_int("rare", 0, 5)
+        trial.suggest_categorical("branch", ("a", "b"))
+    for name in "zyxwvu":
+        trial.suggest_float(name, 0.0, 1.0)
+    trial.suggest_int("layers", 1, 3)
+    trial.suggest_categorical("width", (16, 32))
+    trial.suggest_categorical("bias", (True, False))
+    return 0.0
+
+
+def test_parameters_have_the_types_that_optuna_gives_them() -> None:
+    """Numbers are numbers also as choices; the columns are sorted by name."""
+    study = run(RandomSampler(seed=0), 6, of_many_kinds)
+    optunas = study.trials_dataframe(attrs=("params",))
+    table = generations_dataframe(study, 2)
+    names = [name for name in table.columns if name.startswith("params_")]
+
+    assert names == sorted(optunas.columns)
+    assert dict(table[names].dtypes) == dict(optunas[names].dtypes)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "edges"),
+    [
+        (FloatDistribution(0.0, 1.0), 1.0 - 1e-12, {"x": "upper"}),
+        (FloatDistribution(0.0, 1.0), 1e-12, {"x": "lower"}),
+        (FloatDistribution(0.0, 1.0), 1.0 - 1e-6, {}),
+        (FloatDistribution(1e-5, 0.1, log=True), 0.1 * (1.0 - 1e-12), {"x": "upper"}),
+        (IntDistribution(1, 10**10), 10**10 - 1, {}),
+    ],
+)
+def test_rounding_alone_keeps_a_value_at_its_end(
+    distribution: BaseDistribution, value: float, edges: dict[str, str]
+) -> None:
+    """Integers are not rounded."""
     trial = optuna.create_trial(value=0.0, params={"x": value}, distributions={"x": distribution})
 
     assert edges_of(trial) == edges

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna import TrialPruned
+from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import BaseTrial, FrozenTrial
 from scipy import stats
@@ -345,3 +346,30 @@ def test_a_choice_that_is_nan_equals_itself() -> None:
     rechecked = recheck_best(study_with(*history), lambda trial: 0.0, n_best=3)
 
     assert [one.trial.number for one in rechecked] == [0, 2]
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0), (1.0, 0.0)])
+def test_a_trial_with_more_parameters_is_another(values: tuple[float, float]) -> None:
+    """Though it has all those of the other."""
+    space = {name: FloatDistribution(0.0, 1.0) for name in "xy"}
+    more = optuna.create_trial(
+        value=values[1], params={"x": 0.5, "y": 0.5}, distributions={**space}
+    )
+    rechecked = recheck_best(study_with(added(values[0], x=0.5), more), lambda trial: 0.0)
+
+    assert [len(one.trial.params) for one in rechecked] == ([1, 2] if values[1] else [2, 1])
+
+
+def test_the_copied_study_has_the_name_of_the_study() -> None:
+    """An objective may name its files by it."""
+    study = optuna.create_study(study_name="mine")
+    study.add_trial(added(1.0))
+    names: list[str] = []
+
+    def naming(trial: Any) -> float:
+        names.append(trial.study.study_name)
+        return 0.0
+
+    recheck_best(study, naming, n_repeats=2)
+
+    assert names == ["mine"] * 2

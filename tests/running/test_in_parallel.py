@@ -314,15 +314,6 @@ def test_other_processes_cannot_reach_a_study_in_memory(
     assert not study.trials
 
 
-def test_a_database_in_memory_is_in_memory(processes: Executor) -> None:
-    """SQLite in memory is refused as well."""
-    with opened(get_storage("sqlite:///:memory:")) as storage:
-        study = optuna.create_study(storage=storage, sampler=of_four())
-        with pytest.raises(ValueError, match="since the study is in memory"):
-            optimize_generations(study, InParallel(sphere, processes), 2)
-        assert not study.trials
-
-
 def test_a_wrapped_evaluation_is_checked_too(processes: Executor) -> None:
     """The wrapper hides the executor until the first call, whose trials then fail."""
     study, parallel = optuna.create_study(sampler=of_four()), InParallel(sphere, processes)
@@ -438,3 +429,13 @@ def test_workers_read_the_password_where_they_are(
 
         assert story(study) == story(run(of_four(), 8))
         assert b"secret" not in packed(study)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_in_memory(processes: Executor, url: str) -> None:
+    """SQLite in memory is refused as well, however its address is written."""
+    with opened(get_storage(url)) as storage:
+        study = optuna.create_study(storage=storage, sampler=of_four())
+        with pytest.raises(ValueError, match="since the study is in memory"):
+            optimize_generations(study, InParallel(sphere, processes), 2)
+        assert not study.trials

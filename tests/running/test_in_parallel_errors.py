@@ -770,3 +770,77 @@ def is_alive(process: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_an_executor_that_was_given_stays_open() -> None:
+    """After an interruption the same object evaluates what is missing."""
+    calls: list[int] = []
+
+    def objective(trial: Trial) -> float:
+        calls.append(trial.number)
+        if calls.count(1) == 1 and trial.number == 1:
+            raise SystemExit
+        return sphere(trial)
+
+    study = optuna.create_study(sampler=of_four())
+    with ThreadPoolExecutor(1) as executor:
+        parallel = InParallel(objective, executor)
+        with pytest.raises(SystemExit):
+            optimize_generations(study, parallel, 2)
+        optimize_generations(study, parallel, 2)
+
+        assert executor.submit(int).result() == 0
+    assert sorted(calls) == [0, 1, 1, *range(2, 8)]
+    assert story(study) == story(run(of_four(), 8))
+
+
+class BreakingAtFirst(Executor):
+    """An executor in this process that may break at the first trial.
+
+    Args:
+        breaks: Whether it does.
+    """
+
+    def __init__(self, breaks: bool) -> None:
+        self._breaks = breaks
+        self.n_trials = 0
+        self.has_ended = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.n_trials += bool(args)
+        if args and self._breaks:
+            future.set_exception(BrokenExecutor("broken"))
+        else:
+            future.set_result(fn(*args))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self.has_ended = True
+
+
+def test_every_executor_of_a_function_ends(tmp_path: Path) -> None:
+    """Also those of trials that are evaluated alone, after two executors have broken."""
+    study, made = journal(tmp_path), list[BreakingAtFirst]()
+
+    def make() -> BreakingAtFirst:
+        made.append(BreakingAtFirst(len(made) < 2))
+        return made[-1]
+
+    optimize_generations(study, InParallel(sphere, make), 1)
+
+    assert [executor.n_trials for executor in made] == [4, 4, 1, 1, 1, 1]
+    assert all(executor.has_ended for executor in made)
+    assert story(study) == story(run(of_four(), 4))
+
+
+def test_a_broken_executor_that_nobody_replaces_is_followed_by_a_hint(tmp_path: Path) -> None:
+    """A function that makes executors would find the trial that breaks them."""
+    parallel = InParallel(sphere, BreakingAtFirst(True))
+    with (
+        messages_of("optuna.generations", logging.WARNING) as messages,
+        pytest.raises(BrokenExecutor),
+    ):
+        optimize_generations(journal(tmp_path), parallel, 1)
+
+    assert ["give `InParallel` a function" in message for message in messages] == [True, False]

@@ -444,3 +444,34 @@ def test_evaluate_may_empty_its_list() -> None:
     optimize_generations(study, evaluate, 1, population_size=3)
 
     assert [trial.value for trial in study.trials] == [2.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (2.0, "finished with value: 2.0 and parameters: {}. Best is trial 0 with value: 2.0."),
+        (TrialPruned("too slow"), "pruned. too slow"),
+        (None, "failed with parameters {}: the result is None"),
+        (math.nan, "failed with parameters {}: the result is nan"),
+        (OSError("disk"), "failed with parameters {}: OSError('disk')\nOSError: disk"),
+    ],
+)
+def test_the_log_says_what_became_of_a_trial(result: Any, line: str) -> None:
+    """And why, if it has no value."""
+    with messages_of("optuna.generations", logging.INFO) as messages:
+        after_results(random_study(), result, catch=OSError)
+
+    assert messages == [f"Trial 0 {line}"]
+
+
+def test_an_error_about_a_pruning_of_several_says_where_it_was_raised() -> None:
+    """The pruning is the cause of the error."""
+
+    def raises(trials: list[Any]) -> list[float]:
+        raise pruning
+
+    pruning = TrialPruned("too slow")
+    with pytest.raises(RuntimeError, match="prunes a single trial") as caught:
+        optimize_generations(random_study(), raises, 1, population_size=2)
+
+    assert caught.value.__cause__ is pruning

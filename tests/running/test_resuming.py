@@ -496,3 +496,30 @@ def test_a_call_that_finds_nothing_to_do_says_so() -> None:
 
     (message,) = messages
     assert "2 generations of 4 trials are the total, and 8 trials have finished" in message
+
+
+@pytest.mark.parametrize("n_finished", [4, 5, 6])
+def test_a_left_over_trial_beyond_the_total_is_finished_alone(n_finished: int) -> None:
+    """No trial joins it, since no generation is missing."""
+    study = run(of_four(), n_finished)
+    study.ask()
+    evaluate = Recorder()
+    optimize_generations(study, evaluate, 1)
+
+    assert evaluate.calls == [[n_finished]]
+    assert story(run(of_four(), n_finished + 1)) == story(study)
+
+
+def test_an_interruption_gives_up_no_trial() -> None:
+    """Only of a trial that breaks executors does the advice say how to go on without it."""
+    objective = Interrupted(lambda trial: None)
+    with (
+        messages_of("optuna.generations", logging.WARNING) as messages,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        optimize_generations(optuna.create_study(sampler=of_four()), mapped(objective), 2)
+
+    assert messages == [
+        "The evaluation was interrupted. Results that have come are kept: run again to evaluate "
+        "trials 6, 7 and to continue."
+    ]

@@ -402,3 +402,18 @@ def test_a_trial_that_cannot_be_trained_fails_alone(place: str) -> None:
         for one, other in zip(study.trials, whole.trials, strict=True)
         if one.number != 1
     )
+
+
+@pytest.mark.parametrize("valued", ["last", "best"])
+def test_a_trial_that_diverges_in_its_last_epoch_is_the_worst(valued: Any) -> None:
+    """A good epoch before does not save it."""
+    objective = small(2, schedule=lambda epoch, epochs: 1e200 if epoch >= 1 else 1.0).objective(
+        lambda trial: Member(0.01), value=valued
+    )
+    study = search(objective, 1)
+
+    for trial in study.trials:
+        assert list(trial.intermediate_values) == [1]
+        assert value(trial) == math.inf
+        assert trial.user_attrs["diverged"] is True
+        assert "validation_loss" not in trial.user_attrs

@@ -43,6 +43,9 @@ BACKENDS = ["loop", "threads", "vmap", "branches"]
 N = 50_000
 SHAPE = (N,)
 INTEGERS = torch.ones(2, dtype=torch.int64)
+COMPLEX = torch.ones(2, dtype=torch.complex64)
+HALVES = torch.ones(2, dtype=torch.float16)
+CUBE = torch.ones(3, 3, 3)
 UNCHECKED: Any = {"validate_args": False}  # As a GPU needs it.
 
 # Of rows (B, 3) in float64.
@@ -445,6 +448,20 @@ def test_a_generator_of_the_users_own_is_used() -> None:
         (lambda: torch.empty(2).exponential_(0.0), RuntimeError, "rate above 0"),
         (lambda: torch.empty(2).bernoulli_(1.5), ValueError, r"must lie in \[0, 1\]"),
         (lambda: F.feature_alpha_dropout(torch.ones(2), 0.5, True), RuntimeError, "2 or more"),
+        (lambda: torch.multinomial(torch.tensor([math.nan, 1.0]), 1), RuntimeError, "finite"),
+        (lambda: torch.multinomial(torch.tensor([math.inf, 1.0]), 1), RuntimeError, "finite"),
+        (lambda: torch.multinomial(torch.ones(2), 0, True), RuntimeError, "At least one place"),
+        (lambda: torch.randperm(300, dtype=torch.uint8), RuntimeError, "from 0 to 299"),
+        (lambda: F.rrelu(torch.ones(2), 0.5, 0.1, True), RuntimeError, "range, but got 0.5 to"),
+        (lambda: COMPLEX.clone().exponential_(), RuntimeError, "not torch.complex64"),
+        (lambda: torch.bernoulli(INTEGERS), RuntimeError, "not torch.int64"),
+        (lambda: HALVES.clone().uniform_(0, 1e6), RuntimeError, "does not have the range"),
+        (lambda: HALVES.clone().uniform_(-6e4, 6e4), RuntimeError, "does not have the range"),
+        (
+            lambda: F.scaled_dot_product_attention(CUBE, CUBE, CUBE, CUBE[0], 0.5, True),
+            RuntimeError,
+            "but both were given",
+        ),
     ],
 )
 def test_wrong_numbers_are_refused(
@@ -531,3 +548,82 @@ def test_an_inner_vmap_that_draws_ends_in_the_loop(name: str) -> None:
     for backend in ("threads", "vmap", "branches"):
         with pytest.raises(ValueError, match="draw from PyTorch's global generator by"):
             trained(task, rows, FOUR, backend=backend)
+
+
+def changed_by_rrelu(x: Tensor) -> Tensor:
+    """Return a tensor that `F.rrelu` has changed in place."""
+    F.rrelu(x, 0.1, 0.5, True, True)
+    return x
+
+
+PAIRS = torch.tensor([[0.0, 1.0]]).expand(N, 2)
+
+FROM_HALF: dict[str, Any] = {"from": 0.5}
+FROM_TWO: dict[str, Any] = {"from": 2.0}
+FORMS: dict[str, Callable[[], Tensor]] = {
+    "uniform_ to": lambda: torch.empty(N).uniform_(to=0.5),
+    "uniform_ from": lambda: torch.empty(N).uniform_(**FROM_HALF),
+    "uniform_ from, by place": lambda: torch.empty(N).uniform_(0.5),
+    "uniform_ of both": lambda: torch.empty(N).uniform_(to=3.0, **FROM_TWO),
+    "complex rand": lambda: torch.rand(N, dtype=torch.complex64).imag,
+    "complex randn": lambda: torch.randn(N, dtype=torch.complex64).imag,
+    "complex uniform_": lambda: torch.empty(N, dtype=torch.complex64).uniform_(1, 3).imag,
+    "complex normal_": lambda: torch.empty(N, dtype=torch.complex64).normal_(5.0, 2.0).imag,
+    "complex normal": lambda: torch.normal(5.0, 2.0, SHAPE, dtype=torch.complex64).real,
+    "randint to": lambda: torch.randint(high=5, size=SHAPE),
+    "randint from and to": lambda: torch.randint(low=2, high=5, size=SHAPE),
+    "randint by place": lambda: torch.randint(-3, 3, SHAPE),
+    "randint_like from and to": lambda: torch.randint_like(torch.zeros(N), low=2, high=5),
+    "bernoulli p": lambda: torch.bernoulli(torch.zeros(N), 0.3),
+    "bernoulli_ p": lambda: torch.empty(N).bernoulli_(p=0.3),
+    "normal of numbers": lambda: torch.normal(mean=3.0, std=0.5, size=SHAPE),
+    "normal of two tensors": lambda: torch.normal(torch.ones(N), torch.full(SHAPE, 0.5)),
+    "normal of deviations": lambda: torch.normal(2.0, torch.full(SHAPE, 3.0)),
+    "normal_ std": lambda: torch.empty(N).normal_(std=3.0),
+    "exponential_ lambd": lambda: torch.empty(N).exponential_(lambd=4.0),
+    "gumbel_softmax tau": lambda: F.gumbel_softmax(PAIRS, tau=0.3)[:, 0],
+    "gumbel_softmax dim": lambda: F.gumbel_softmax(PAIRS.T, tau=2.0, dim=0)[0],
+    "rrelu in place": lambda: changed_by_rrelu(-torch.ones(N)),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_numbers_of_each_form_of_a_call_are_distributed_as_pytorchs(name: str) -> None:
+    """By the test of two samples of Kolmogorov and Smirnov, at a level of 0.001."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        expected = FORMS[name]()
+
+    assert stats.ks_2samp(within(FORMS[name]).numpy(), expected.numpy()).pvalue > 0.001
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("dropout", [F.alpha_dropout, F.feature_alpha_dropout])
+@pytest.mark.parametrize("is_in_place", [False, True])
+def test_alpha_dropout_gives_pytorchs_two_numbers(
+    dropout: Any, p: float, is_in_place: bool
+) -> None:
+    """That of what is dropped, and that of what is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        expected = dropout(torch.ones(30, 40), p, True)
+    given = torch.ones(30, 40)
+    found = within(lambda: dropout(given, p, True, is_in_place))
+
+    assert found.unique().tolist() == pytest.approx(expected.unique().tolist())
+    assert torch.equal(given, found if is_in_place else torch.ones(30, 40))
+
+
+@pytest.mark.parametrize("call", [F.rrelu, F.alpha_dropout, F.feature_alpha_dropout, F.dropout])
+def test_in_evaluation_nothing_is_drawn(call: Any) -> None:
+    """The outputs are PyTorch's."""
+    x = torch.linspace(-1.0, 1.0, 12).view(3, 4)
+
+    assert torch.equal(within(lambda: call(x, training=False)), call(x, training=False))
+
+
+def test_uniform_numbers_that_would_be_rounded_up_stay_below_their_bound() -> None:
+    """Every second of these would be rounded to it."""
+    drawn = within(lambda: torch.empty(1000).uniform_(2.0**23, 2.0**23 + 1))
+
+    assert set(drawn.tolist()) == {2.0**23}

@@ -342,3 +342,31 @@ def test_a_repeated_evaluation_draws_as_the_first() -> None:
     ended = PopulationTrainer(Hungry(), validation=rows(14), **options).train(MEMBERS)
 
     assert difference(ended, judged("vmap", rows(14, batch_size=4), 2)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": 0.3},
+        {"scale": 0.0},
+        {"enable_gqa": True},
+        {"enable_gqa": True, "is_causal": True, "scale": 2.0},
+        {"is_causal": True, "n_keys": 7},
+        {"is_causal": True, "n_keys": 3},
+        {"attn_mask": torch.linspace(-2, 2, 35, dtype=torch.float64).view(5, 7), "n_keys": 7},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_attention_with_options_equals_pytorchs_but_for_dropout(options: dict[str, Any]) -> None:
+    """Scales, groups of heads, and as many keys as there may be."""
+    given = dict(options)
+    n_keys = given.pop("n_keys", 5)
+    generator = torch.Generator().manual_seed(0)
+    n_heads = 2 if "enable_gqa" in given else 4
+    query = torch.randn(2, 4, 5, 8, dtype=torch.float64, generator=generator)
+    keys, value = torch.randn(2, 2, n_heads, n_keys, 8, dtype=torch.float64, generator=generator)
+    expected = F.scaled_dot_product_attention(query, keys, value, **given)
+    with MemberRandomness(key(0), torch.tensor(0, dtype=torch.int32)):
+        found = F.scaled_dot_product_attention(query, keys, value, dropout_p=1e-9, **given)
+
+    assert (found - expected).abs().max().item() < 1e-8

@@ -348,3 +348,30 @@ def test_a_precision_that_does_not_exist_is_refused() -> None:
         computing("float16", torch.device("cpu")),  # type: ignore[arg-type]
     ):
         pass
+
+
+class Narrowed(nn.Module):
+    """A layer with a buffer of numbers that becomes one of a narrower type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.zeros(3))
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's outputs."""
+        outputs: Tensor = self.layer(x)
+        if self.training:
+            self.mean = outputs.detach().mean(0).to(self.dtype)
+        return outputs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("backend", ["auto", "loop", "vmap"])
+def test_a_buffer_of_numbers_that_loses_digits_is_refused(
+    dtype: torch.dtype, backend: str
+) -> None:
+    """Only the precision "bfloat16" may round buffers."""
+    with pytest.raises(ValueError, match=r"must keep the type and the shape.*`mean`"):
+        trainer(Classes(partial(Narrowed, dtype)), backend=backend)

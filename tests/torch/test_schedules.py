@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from optuna_ga.torch import Member, PopulationTrainer, StepDecay
+from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay
 from tests.torch.tasks import Classes, mlp, rows
 
 WRONG = [math.nan, math.inf, -0.5, None, "0.5", 1j, True, torch.tensor(0.5)]
@@ -100,3 +101,33 @@ def test_a_schedule_may_return_numbers_of_numpy_and_have_optional_arguments() ->
     )
 
     assert one.epochs == other.epochs
+
+
+@pytest.mark.parametrize("is_members", [False, True])
+@pytest.mark.parametrize(
+    ("age", "epochs", "n_idle"), [(1, 3, 1), (2, 3, 2), (3, 3, 3), (5, 3, 3), (1, 1, 1)]
+)
+def test_epochs_in_which_a_resumed_training_learns_nothing_are_warned_of(
+    age: int, epochs: int, n_idle: int, is_members: bool
+) -> None:
+    """A cosine over these epochs has ended before the last ones of them."""
+    (old,) = trainer(epochs=age, backend="loop").train([Member(0.1)])
+    subject = trainer(epochs=epochs, backend="loop", schedule=None if is_members else Cosine())
+    member = Member(0.1, schedule=Cosine() if is_members else None)
+    words = rf"Cosine\(.* has 0 in the last {n_idle} of {epochs}: networks of age {age} learn"
+    with pytest.warns(RuntimeWarning, match=words) as caught:
+        subject.train([member, member], states=[old.state] * 2)
+
+    assert len(caught) == 1
+
+
+def test_trainings_that_may_learn_nothing_are_not_warned_of() -> None:
+    """New ones, those without a learning rate, and those whose last epoch has a rate."""
+    zero = lambda epoch, epochs: 0.0  # noqa: E731
+    late = lambda epoch, epochs: float(epoch >= 5)  # noqa: E731
+    subject = trainer(backend="loop", schedule=Cosine())
+    (old,) = trainer(backend="loop").train([Member(0.1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        subject.train([Member(0.1), Member(0.1, schedule=zero)])
+        subject.train([Member(0.0), Member(0.1, schedule=late)], states=[old.state] * 2)

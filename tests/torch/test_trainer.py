@@ -595,3 +595,35 @@ def test_a_network_that_is_given_again_has_the_numbers_of_each_member(backend: s
     alone = [trainer(Reset(), backend="loop").train([each])[0] for each in MEMBERS]
 
     assert difference(together, alone) < 1e-12
+
+
+def test_a_network_that_the_memory_does_not_hold_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After it was tried alone; numbers of networks are halved until then."""
+    sizes: list[int] = []
+
+    def full(self: StackBackend, members: Sequence[Any]) -> Any:
+        sizes.append(len(members))
+        raise RuntimeError("CUDA error: out of memory")
+
+    subject = trainer(backend="vmap")
+    monkeypatch.setattr(StackBackend, "train_epoch", full)
+    with (
+        pytest.warns(RuntimeWarning, match="no memory to train 3 networks at once") as caught,
+        pytest.raises(torch.OutOfMemoryError, match="no memory to train a single network"),
+    ):
+        subject.train(MEMBERS)
+
+    assert sizes[0] == 3 and sizes[-1] == 1
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "branches"])
+def test_without_momentum_a_state_keeps_no_gradient(backend: str) -> None:
+    """As PyTorch's SGD, which has no buffer then: momentum later on begins anew."""
+    (ended,) = trainer(backend=backend, epochs=1).train([Member(0.1)])
+    assert ended.state is not None
+    buffers = ended.state["optimizer"]["momentum_buffer"]
+
+    assert all(not buffer.any() for buffer in buffers.values())

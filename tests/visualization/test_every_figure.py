@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from optuna import Study
 from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from optuna_ga import GASampler, generations_dataframe
 from optuna_ga.visualization import (
@@ -216,3 +217,43 @@ except ImportError as error:
 """
 
     assert 'Run `pip install -e ".[visualization]"`.' in python(code)
+
+
+@pytest.mark.parametrize("plot", [plot_fitness, plot_genealogy, plot_genes])
+@pytest.mark.parametrize(
+    ("first", "n_generations", "step"), [(0, 1, 1), (0, 10, 1), (0, 11, 2), (2, 25, 3)]
+)
+def test_the_axis_of_generations_has_few_and_whole_ticks(
+    plot: Plot, first: int, n_generations: int, step: int
+) -> None:
+    """It begins with the first generation that has a finished trial, and ends with the last."""
+    study = study_with()
+    for _ in range(4 * first):
+        study.ask()
+    study.add_trials([added(1.0)] * 4 * n_generations)
+    axis = plot(study).layout.xaxis
+
+    assert axis.range == (first - 0.5, first + n_generations - 0.5)
+    assert (axis.tick0, axis.dtick) == (first, step)
+
+
+@pytest.mark.parametrize("plot", [plot_genealogy, plot_genes])
+@pytest.mark.parametrize(
+    ("trial", "shown"),
+    [
+        (added(1 / 3), "0.333333"),
+        (added(-math.inf), "-inf"),
+        (added(2.0, constraints={"c": 1.0}), "2 (infeasible)"),
+        (pruned(intermediate_values={0: 1.0, 3: 4.0}), "4 (pruned)"),
+        (pruned(), "none (pruned)"),
+        (failed(), "none (fail)"),
+    ],
+)
+def test_hovering_shows_the_value_and_what_keeps_it_from_being_the_best(
+    plot: Plot, trial: FrozenTrial, shown: str
+) -> None:
+    """An added pruned trial has its last report instead of a value."""
+    figure = plot(study_with(trial))
+    (text, *_) = [found.text[0] for found in figure.data if found.text]
+
+    assert f"Objective Value: {shown}" in text.split("<br>")

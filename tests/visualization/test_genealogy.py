@@ -111,3 +111,44 @@ def test_all_ancestors_are_highlighted_however_few_lines_there_are(n_trials: int
     assert {at[place] for place in zip(rings.x, rings.y, strict=True)} == found - {
         study.best_trial.number
     }
+
+
+@pytest.mark.parametrize(
+    ("lost", "lineage"),
+    [([], {(3, 5), (5, 9)}), ([5], {(3, 6), (6, 9)}), ([5, 6], set())],
+)
+def test_a_lineage_begins_where_the_states_of_parents_were_lost(
+    lost: list[int], lineage: set[tuple[int, int]]
+) -> None:
+    """The trial goes on from its fitter parent of those whose states it loaded, or afresh."""
+    history = three_generations().trials
+    history[9].set_user_attr("ga_lost_parents", lost)
+    figure = plot_genealogy(study_with(*history))
+    (text,) = trace(figure, "Fittest").text
+
+    assert edges(figure, "Lineage") == lineage
+    assert ("lost states of parents: " in text) == bool(lost)
+    assert f"<br>lost states of parents: {', '.join(map(str, lost))}<br>" in text or not lost
+
+
+@pytest.mark.parametrize(
+    ("n_parents", "n_children", "n_shown", "named"),
+    [
+        (2, 200, 2, ""),
+        (2, 201, 1, "Shown: lines to the fittest parent of each child"),
+        (3, 134, 2, "Shown: lines to the 2 fittest parents of each child"),
+    ],
+)
+def test_lines_are_left_out_beyond_400(
+    n_parents: int, n_children: int, n_shown: int, named: str
+) -> None:
+    """Of each child as many are drawn as fit, to its fittest parents; the title says so."""
+    parents = list(range(n_parents))
+    history = [*map(added, parents), *[child(9, parents[::-1])] * n_children]
+    figure = plot_genealogy(study_with(*history))
+
+    assert edges(figure, "Parent to child") == {
+        (parent, n_parents + n) for parent in range(n_shown) for n in range(n_children)
+    }
+    title = figure.layout.title.text
+    assert title == ("Genealogy" + (f"<br><sub>{named}</sub>" if named else ""))

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna_ga import Checkpoints, best_of_final_generation, schedule_of
 from optuna_ga.visualization import plot_genes, plot_schedule
 from tests.pbt.walks import sampler, walk
-from tests.studies import of_four, run, study_with
+from tests.studies import of_four, parents, run, study_with
 from tests.visualization.figures import trace, without_tags
 
 
@@ -144,3 +144,22 @@ def test_a_study_without_schedules_is_named_without_arguments() -> None:
         plot_schedule(run(of_four(), 12))
 
     assert "`trial`" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [None, 9])
+def test_hovering_names_the_trials_of_the_lineage(number: int | None) -> None:
+    """Each with its own parameter and value, at the epochs that it trained."""
+    study, _ = walk(24)
+    trials = study.trials
+    lineage = [best_of_final_generation(study) if number is None else trials[number]]
+    while numbers := parents(lineage[0]):
+        lineage.insert(0, min((trials[n] for n in numbers), key=lambda t: (t.value, t.number)))
+    figure = plot_schedule(study, number)
+    step, value = trace(figure, "step"), trace(figure, "value")
+
+    hovers = [f"<b>Trial {t.number}</b><br>step: {t.params['step']:.6g}" for t in lineage]
+    assert step.text == (*hovers, hovers[-1])
+    assert step.x == tuple(range(len(lineage) + 1))
+    assert value.text == tuple(f"<b>Trial {t.number}</b>" for t in lineage)
+    assert (value.x, value.y) == (step.x[1:], tuple(t.value for t in lineage))
+    assert figure.layout.title.text == f"Schedule of trial {lineage[-1].number}"

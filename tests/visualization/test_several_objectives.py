@@ -8,8 +8,8 @@ from optuna import Study
 
 from optuna_ga import GASampler, generations_dataframe
 from optuna_ga.visualization import plot_fitness, plot_genealogy, plot_genes, plot_improvements
-from tests.several import study_of_two, two_parabolas, with_values
-from tests.studies import of_four, run
+from tests.several import dominates, study_of_two, two_parabolas, with_values
+from tests.studies import added, of_four, run, study_with
 from tests.visualization.figures import FIGURES, Plot
 
 
@@ -106,3 +106,37 @@ def test_figures_say_that_a_hypervolume_is_not_computed(
     figure = plot(study_of_two(of_four(), ["minimize"] * n_objectives, history))
 
     assert ("more than six objectives" in figure.to_json()) == is_said
+
+
+__all__ = ["study"]
+
+
+def test_hovering_counts_the_trials_that_entered_the_front(study: Study) -> None:
+    """In each generation: those that no trial before dominates or equals."""
+    losses = [(trial.values[0], -trial.values[1]) for trial in study.trials]
+    entered = [
+        not any(dominates(earlier, own) or earlier == own for earlier in losses[:number])
+        for number, own in enumerate(losses)
+    ]
+
+    assert plot_fitness(study).data[0].text == tuple(
+        f"{sum(entered[first : first + 6])} entered the front" for first in range(0, 30, 6)
+    )
+
+
+def test_no_end_of_a_range_is_named_best() -> None:
+    """With several objectives no trial is the fittest."""
+    history = [with_values(1, 2, x=0.0), with_values(2, 1, x=1.0)]
+    figure = plot_genes(study_of_two(of_four(), history=history))
+
+    assert [title.text for title in figure.layout.annotations] == ["x"]
+
+
+def test_the_axis_of_improvements_is_the_hypervolume(study: Study) -> None:
+    """As that of the fitness; with one objective it has the objective's name."""
+    several = plot_improvements(study, target_name="Loss").layout.yaxis2.title.text
+    one = plot_improvements(study_with(added(1.0)), target_name="Loss").layout.yaxis2.title.text
+
+    assert several == plot_fitness(study).layout.yaxis.title.text
+    assert several.startswith("Hypervolume")
+    assert one == "Loss"

@@ -130,8 +130,10 @@ def _attention(
     if options.get("enable_gqa"):
         repeats = query.size(-3) // key.size(-3)
         key, value = (t.repeat_interleave(repeats, -3) for t in (key, value))
-    scale = options.get("scale") or query.size(-1) ** -0.5
-    scores = query @ key.transpose(-2, -1) * scale
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("Attention takes `is_causal` or `attn_mask`, but both were given.")
+    scale = options.get("scale")
+    scores = query @ key.transpose(-2, -1) * (query.size(-1) ** -0.5 if scale is None else scale)
     if is_causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~allowed, -math.inf)

@@ -90,11 +90,15 @@ def _check_range(least: int, most: int, dtype: torch.dtype) -> None:
 def _randperm(
     numbers: RandomNumbers, n: int, *, dtype: torch.dtype = torch.int64, **options: Any
 ) -> Tensor:
+    _check_range(0, max(n - 1, 0), dtype)
     return _placed(numbers.long_bits((n,)).argsort().to(dtype), **options)
 
 
 def _bernoulli(numbers: RandomNumbers, input: Tensor, p: Any = None, **_: Any) -> Tensor:
-    return _successes(numbers, input, input.detach() if p is None else p)
+    if p is None:
+        _check_is_real(input.dtype)
+        p = input.detach()
+    return _successes(numbers, input, p)
 
 
 def _bernoulli_(numbers: RandomNumbers, input: Tensor, p: Any = 0.5, **_: Any) -> Tensor:
@@ -116,20 +120,30 @@ def _normal(
     _check_deviation(std)
     tensors = [each.detach() for each in (mean, std) if isinstance(each, Tensor)]
     if not tensors:
-        noise = numbers.normal(tuple(size), dtype or torch.get_default_dtype())
-        return _placed(noise * std + mean, **options)
+        values = _normal_values(
+            numbers, tuple(size), mean, std, dtype or torch.get_default_dtype()
+        )
+        return _placed(values, **options)
     shape = torch.broadcast_shapes(*(each.shape for each in tensors))
     noise = _placed(numbers.normal(shape, tensors[0].dtype), device=tensors[0].device)
     mean, std = (each.detach() if isinstance(each, Tensor) else each for each in (mean, std))
-    values: Tensor = noise * std + mean
-    return values.to(noise.dtype)
+    shifted: Tensor = noise * std + mean
+    return shifted.to(noise.dtype)
 
 
 def _normal_(
     numbers: RandomNumbers, input: Tensor, mean: float = 0.0, std: float = 1.0, **_: Any
 ) -> Tensor:
     _check_deviation(std)
-    return input.copy_(numbers.normal(input.shape, input.dtype) * std + mean)
+    return input.copy_(_normal_values(numbers, input.shape, mean, std, input.dtype))
+
+
+def _normal_values(
+    numbers: RandomNumbers, shape: Shape, mean: float, std: float, dtype: torch.dtype
+) -> Tensor:
+    """Return normal numbers; both parts of complex ones have the mean."""
+    noise = numbers.normal(shape, dtype)
+    return noise * std + (complex(mean, mean) if dtype.is_complex else mean)
 
 
 def _uniform_(numbers: RandomNumbers, input: Tensor, *bounds: float, **named: Any) -> Tensor:
@@ -143,11 +157,16 @@ def _uniform_(numbers: RandomNumbers, input: Tensor, *bounds: float, **named: An
 def _between(
     numbers: RandomNumbers, shape: Shape, low: float, high: float, dtype: torch.dtype
 ) -> Tensor:
-    """Return numbers in [`low`, `high`), in 16 bits rounded down."""
+    """Return numbers in [`low`, `high`), in 16 bits rounded down; parts of complex ones alike."""
+    if dtype.is_complex:
+        parts = _between(numbers, (*shape, 2), low, high, dtype.to_real())
+        return torch.view_as_complex(parts)
+    check_is_continuous(dtype)
+    largest = torch.finfo(dtype).max
+    if max(-low, high, high - low) > largest:
+        raise RuntimeError(f"{dtype} does not have the range from {low} to {high}.")
     wide = torch.promote_types(dtype, torch.float32)
-    shares = numbers.uniform(shape, wide if dtype.is_floating_point else dtype)
-    if not dtype.is_floating_point:
-        return shares * (high - low) + low
+    shares = numbers.uniform(shape, wide)
     low, high = torch.tensor([low, high], dtype=dtype, device="cpu").tolist()
     values = shares * (high - low) + low
     values = torch.where(values < high, values, low)  # Where it was rounded up.
@@ -160,8 +179,14 @@ def _between(
 def _exponential_(numbers: RandomNumbers, input: Tensor, lambd: float = 1.0, **_: Any) -> Tensor:
     if lambd <= 0:
         raise RuntimeError(f"Exponential numbers need a rate above 0, but got {lambd}.")
-    check_is_continuous(input.dtype)
+    _check_is_real(input.dtype)
     return input.copy_(numbers.exponential(input.shape) / lambd)
+
+
+def _check_is_real(dtype: torch.dtype) -> None:
+    """Check that a type has fractions and no imaginary part."""
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"Such random numbers need a floating-point type, not {dtype}.")
 
 
 def _multinomial(
@@ -169,6 +194,8 @@ def _multinomial(
 ) -> Tensor:
     weights = input.detach()
     _check_weights(weights)
+    if num_samples < 1:
+        raise RuntimeError(f"At least one place must be drawn, but got {num_samples}.")
     if replacement:
         return _places_by_weights(numbers, weights, num_samples)
     # The first of several exponential times, whose rates are the weights.
@@ -183,8 +210,9 @@ def _check_weights(weights: Tensor) -> None:
             "Weights must be floating-point numbers of 1 or 2 dimensions, but got "
             f"{weights.dim()} of {weights.dtype}."
         )
-    if holds_any(weights < 0) or holds_any(weights.sum(-1) == 0):
-        raise RuntimeError("Weights must be at least 0, and some above 0.")
+    is_wrong = ~(weights >= 0) | weights.isinf()
+    if holds_any(is_wrong) or holds_any(weights.sum(-1) == 0):
+        raise RuntimeError("Weights must be finite and at least 0, and some above 0.")
 
 
 def _places_by_weights(numbers: RandomNumbers, weights: Tensor, n: int) -> Tensor:
@@ -228,6 +256,8 @@ def _rrelu(
     numbers: RandomNumbers, input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3,
     training: bool = False, inplace: bool = False,
 ) -> Tensor:  # fmt: skip
+    if lower > upper:
+        raise RuntimeError(f"Slopes need a range, but got {lower} to {upper}.")
     if not training:
         return F.leaky_relu(input, (lower + upper) / 2, inplace)  # Which `vmap` can map.
     slopes = numbers.uniform(input.shape, input.dtype) * (upper - lower) + lower
