@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -106,17 +105,11 @@ def warn_of_default_sampler(study: Study) -> None:
 
 
 def _hint(study: Study) -> str:
-    """Return how to continue with the recorded sampler; empty if that is of the same kind."""
+    """Return how to continue with the recorded sampler; empty if none is recorded."""
     recorded = shown_sampler(study)
-    if recorded is None or _makes_a_kind_of(free_sampler(study), recorded):
+    if recorded is None:
         return ""
     return (
         f"The latest sampler of the study that `optuna_ga` recorded was `{recorded}`. To continue "
         "with it, load the study with it as `sampler=`."
     )
-
-
-def _makes_a_kind_of(sampler: object, call: str) -> bool:
-    """Return whether a recorded call, by its name, makes a sampler of this one's class."""
-    name = re.split(r"[.(]", call)[0]
-    return any(kind.__name__ == name for kind in type(sampler).__mro__)

@@ -39,7 +39,7 @@ class MultiplyAdds:
                 "`train` must be a `TensorData` to count multiply-adds, but a loader was given, "
                 "whose batches are not known beforehand."
             )
-        batch_size = min(self._recipe.batch_size(member), len(data))
+        batch_size = self._recipe.batch_size(member)
         steps = Counter(data.lengths(batch_size))
         of_epoch = sum(
             n_steps * self._of_step(member, batch_size, n_rows)

@@ -183,7 +183,7 @@ class LoaderData:
             return
         is_alike = _layout(batch) == _layout(self._first)
         whole = n_rows(self._first)
-        if not is_alike or n_rows(batch) > whole or (n > 1 and n_rows(before) < whole):
+        if not is_alike or n_rows(batch) > whole or n_rows(before) < whole:
             raise ValueError(
                 f"`{self._name}` must yield batches of one shape, of which only the last may have "
                 f"fewer rows, but batch {n} has {_described(batch)}, the one before "
