@@ -40,7 +40,7 @@ def default_device() -> torch.device:
 
 
 def lower_precisions(device: torch.device) -> list[Precision]:
-    """Return the precisions that the device computes faster than float32."""
+    """Return the precisions that the device computes faster than float32; on a CPU, if x86."""
     if device.type == "cuda":
         return ["tf32", "bfloat16"]
     # Others than processors with AVX-512 emulate it, a hundred times slower.

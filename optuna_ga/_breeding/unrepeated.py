@@ -18,7 +18,8 @@ Shapes: K candidates, D parameters. Genes are positions on the unit scale.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,6 +75,7 @@ class UnrepeatedBreeder(Breeder):
         self._n_running = max(_MAX_RUNNING, proposer.population_size)
         self._new_known = partial(KnownTrials, study.directions, proposer.n_fittest)
         self._known = self._new_known([])
+        self._is_whole = True  # What is known, unless an update was interrupted.
         self._children: TrialMemory[Child] = TrialMemory()
         self._has_ignored = False  # A trial with a value, the first of which is logged.
         self._unlogged: FrozenTrial | None = None
@@ -122,7 +124,8 @@ class UnrepeatedBreeder(Breeder):
         """Return a child's gene for one parameter, whether or not the parameter was known."""
         if are_equal(child.distributions.get(name), distribution):
             return from_unit(distribution, child.genes[name])
-        self._known.matrix.columns.ranges_vary |= name in child.distributions
+        if name in child.distributions:
+            self._known.matrix.columns.note_varying()
         if child.bred is not None:
             genes, _ = child.bred.genes(self._known.matrix, {name: distribution})
             unit = genes[0, 0]
@@ -153,7 +156,8 @@ class UnrepeatedBreeder(Breeder):
             self._unlogged = next(ignored, None)
             self._has_ignored = self._unlogged is not None
         newest = running[-self._n_running :]
-        self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
+        with self._updating():
+            self._known.predict(newest, lambda trial: self._bred(study, trial).genes)
 
     def _take_in(self, study: Study, number: int) -> list[FrozenTrial]:
         """Take in the finished trials, and return the running trials with lower numbers."""
@@ -162,9 +166,24 @@ class UnrepeatedBreeder(Breeder):
             self._known = self._new_known(finished)
             self._children.clear()
             self._has_ignored = False
-        for trial in self._known.take_in():
+        elif not self._is_whole:
+            self._known = self._new_known(finished)
+        with self._updating():
+            arrived = self._known.take_in()
+        for trial in arrived:
             self._children.pop(trial.number, None)  # It may have run in another process.
         return running
+
+    @contextmanager
+    def _updating(self) -> Iterator[None]:
+        """Have all trials taken in anew next time if this is interrupted, as by Ctrl-C."""
+        self._is_whole = False
+        try:
+            yield
+        except OutdatedError:  # Nothing is half done.
+            self._is_whole = True
+            raise
+        self._is_whole = True
 
     def _bred(self, study: Study, trial: FrozenTrial) -> Child:
         """Return the child that a trial becomes, given the trials known at its first gene."""

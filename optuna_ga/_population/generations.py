@@ -74,6 +74,7 @@ class Generations:
     def _begin(self) -> None:
         self._arrivals = self._trials.arrivals
         self._n_taken_in = 0  # Of the arrivals.
+        self._is_whole = True  # No arrivals were being taken in when that was interrupted.
         self._usable: list[int] = []  # Numbers of trials with a fitness, ascending.
         self._elites = self._new_elites() if self._elitism else None
         self._parents: dict[int, tuple[int, list[FrozenTrial]]] = {}
@@ -93,7 +94,8 @@ class Generations:
         first = generation * self._population_size
         with self._lock:
             if not self._trials.are_finished(first):
-                self._read(study, first)
+                self._trials.read(study, first)
+            self._take_in()
             n_changes, parents = self._parents.get(generation, (-1, []))
             if n_changes != self._trials.n_changes:
                 parents = self._select(first)
@@ -115,6 +117,8 @@ class Generations:
         if recorded_unfinished(trial) is not None and not is_retry(trial):
             return None
         with self._lock:
+            if self._trials.has_noted(number):
+                return None
             self._read(study, number)
             return self._trials.note_start(number)
 
@@ -173,8 +177,13 @@ class Generations:
     def _read(self, study: Study, end: int) -> None:
         """Read the trials with numbers below `end`, and note which can be parents."""
         self._trials.read(study, end)
-        if self._arrivals is not self._trials.arrivals:  # Of another study.
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Note which of the arrivals can be parents, all anew if that was interrupted."""
+        if self._arrivals is not self._trials.arrivals or not self._is_whole:
             self._begin()
+        self._is_whole = False
         for trial in self._arrivals[self._n_taken_in :]:
             key = rank(trial, self._directions)
             if key is not None and self._may_be_parent(trial):
@@ -182,6 +191,7 @@ class Generations:
                 if self._elites is not None:
                     self._elites.add(key)
         self._n_taken_in = len(self._arrivals)
+        self._is_whole = True
 
     def _select(self, first: int) -> list[FrozenTrial]:
         """Return the parents of the generation whose first trial has the number `first`."""

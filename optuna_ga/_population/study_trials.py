@@ -47,9 +47,12 @@ class StudyTrials:
         self._running: dict[int, FrozenTrial] = {}
         self._completions: list[tuple[float, int]] = []  # (time, number), ascending.
         self._unfinished_at: dict[int, list[int]] = {}  # By the number of a trial that started.
+        self._is_whole = True  # No trial was being taken over when a read was interrupted.
 
     def read(self, study: Study, end: int) -> None:
         """Update the state of the trials with numbers below `end`."""
+        if not self._is_whole:
+            self._forget()
         for number in range(self._n_known, end):
             self._unfinished[number] = None
         self._n_known = max(self._n_known, end)
@@ -63,26 +66,26 @@ class StudyTrials:
                     # A finished trial never changes: this is another study with the same id.
                     self._forget()
                     return self.read(study, end)
-            elif trial.state.is_finished():
-                self._add(trial)
             elif self._running.get(trial.number) is not trial:
-                self._update(trial)
+                self._is_whole = False
+                self._take_over(trial)
+                self._is_whole = True
 
     def are_finished(self, end: int) -> bool:
         """Return whether all trials with numbers below `end` are known to have finished."""
-        return self._n_known >= end and all(number >= end for number in self._unfinished)
+        are_known = self._is_whole and self._n_known >= end
+        return are_known and all(number >= end for number in self._unfinished)
 
     def running(self, end: int) -> list[FrozenTrial]:
         """Return the running trials with numbers below `end`, by ascending number."""
         return [self._running[number] for number in sorted(self._running) if number < end]
 
-    def note_start(self, number: int) -> list[int] | None:
-        """Note the earlier trials that have not finished as a trial starts, and return them.
+    def has_noted(self, number: int) -> bool:
+        """Return whether it was noted which trials had not finished as a trial started."""
+        return number in self._unfinished_at
 
-        None if they were noted before.
-        """
-        if number in self._unfinished_at:
-            return None
+    def note_start(self, number: int) -> list[int]:
+        """Note the earlier trials that have not finished as a trial starts, and return them."""
         unfinished = sorted(earlier for earlier in self._unfinished if earlier < number)
         self._unfinished_at[number] = unfinished
         self.n_changes += 1
@@ -99,8 +102,11 @@ class StudyTrials:
         after = bisect_left(self._completions, (start, 0))
         return [number for _, number in self._completions[after:] if number < generation.start]
 
-    def _update(self, trial: FrozenTrial) -> None:
-        """Keep what has changed in a trial that has not finished."""
+    def _take_over(self, trial: FrozenTrial) -> None:
+        """Keep a finished trial, or what has changed in another one."""
+        if trial.state.is_finished():
+            self._add(trial)
+            return
         if trial.state == TrialState.RUNNING:
             before = self._running.get(trial.number)
             self._running[trial.number] = trial

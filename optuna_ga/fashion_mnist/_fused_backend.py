@@ -13,8 +13,8 @@ import torch
 from optuna_ga.fashion_mnist._fused import FusedChunk
 from optuna_ga.fashion_mnist._task import ImageData
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.cuda_graph import Capturer
-from optuna_ga.torch._backends.stack import StackBackend, new_capturer
+from optuna_ga.torch._backends.cuda_graph import Capturer, new_capturer
+from optuna_ga.torch._backends.stack import StackBackend
 from optuna_ga.torch._randomness.keys import member_key
 from optuna_ga.torch._recipe import Recipe
 from optuna_ga.torch._training import Epoch, Training

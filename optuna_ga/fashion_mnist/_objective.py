@@ -11,6 +11,7 @@ import torch
 from optuna import Trial
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
+from torch import nn
 
 from optuna_ga._checks import MAX_TRAINING_SEED, check_bool, check_choice, check_int
 from optuna_ga._pbt.checkpoints import Checkpoints, check_checkpoints
@@ -222,10 +223,11 @@ class FashionMNISTObjective:
             )
         seed = self._seed if seed is None else _checked_seed(seed)
         member = self._search_space.member(params, seed)
-        (trained,) = self._trainer("loop").train([member])
+        trainer = self._trainer("loop")
+        (trained,) = trainer.train([member])
         if trained.state is None:
             return _DIVERGED
-        return self._score(member, trained.state, test)
+        return self._score(trainer.model(member, trained.state), test)
 
     def test_trained(self, trial: FrozenTrial) -> Score:
         """Score a trial's saved network on the official test images.
@@ -235,6 +237,9 @@ class FashionMNISTObjective:
         Args:
             trial: A trial with a state in `checkpoints`, such as the result of
                 `best_of_final_generation`.
+
+        Returns:
+            The score, as of a training that diverged if the weights overflow on these images.
 
         Raises:
             FileNotFoundError: If the trial saved no state because it diverged, or if the state
@@ -249,18 +254,18 @@ class FashionMNISTObjective:
                 "`checkpoints` must be given to score a trained network, but None was given."
             )
         state = self._checkpoints.load(trial, self._device)
-        return self._score(Member(0.0, seed=state["seed"]), state, test)
+        trainer = self._trainer("loop")
+        return self._score(trainer.model(Member(0.0, seed=state["seed"]), state), test)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings; a worker process creates its own trainer and loads its own data."""
         return {**self.__dict__, "_evaluators": {}}
 
-    def _score(self, member: Member, state: dict[str, Any], test: Images) -> Score:
-        """Return the score of a trained member on the test images."""
-        network = self._trainer("loop").model(member, state).to(self._device)
+    def _score(self, network: nn.Module, test: Images) -> Score:
+        """Return the score of a trained network on the test images."""
         try:
             with usual_settings(self._device):
-                return Score(*evaluate(network, test, self._precision))
+                return Score(*evaluate(network.to(self._device), test, self._precision))
         except DivergedError:  # Finite weights may overflow on other images.
             return _DIVERGED
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from optuna_ga._checks import check_choice
 from optuna_ga.fashion_mnist._data import Data
 from optuna_ga.fashion_mnist._network import Network, initial_network
 from optuna_ga.fashion_mnist._task import ImageData, ImageTask
@@ -48,7 +49,7 @@ def paper_trainer(
     Args:
         data: The images to train on and to evaluate on.
         epochs: Epochs of each training, at least 1.
-        backend: Name of a backend of `PopulationTrainer`; None takes the fastest.
+        backend: "loop", "threads", "vmap" or "branches"; None takes the fastest.
         precision: The precision of products.
         dropout: Whether to train with dropout.
         learning_rate_decay: Factor of the learning rates after each epoch.
@@ -66,6 +67,7 @@ def paper_trainer(
         is_papers = dtype == torch.float32 and not widths_differ
         chosen = _fastest(device, precision, is_papers=is_papers)
     else:
+        check_choice("backend", backend, [*BACKENDS])
         chosen = _Loop if backend == "loop" else BACKENDS[backend]
     return PopulationTrainer(
         ImageTask(network),

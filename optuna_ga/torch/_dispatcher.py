@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 import optuna
 import torch
 
+from optuna_ga._user_warnings import warn_user
 from optuna_ga.torch._backends.backend import Backend
 from optuna_ga.torch._backends.branches import ByBranches
 from optuna_ga.torch._backends.cores import CoresBackend
@@ -119,11 +119,9 @@ class Dispatcher:
         if size == 1:
             raise torch.OutOfMemoryError("There is no memory to train a single network.")
         if self._largest_part == math.inf:
-            warnings.warn(
+            warn_user(
                 f"There is no memory to train {size} networks at once; fewer are trained at a "
-                "time from here on.",
-                RuntimeWarning,
-                stacklevel=2,
+                "time from here on."
             )
         self._largest_part = size // 2
 
@@ -153,7 +151,7 @@ class Dispatcher:
         reason = loss_by(self._recipe, len(members), self._verdict_of_group(members))
         words = f"Networks are trained separately: {reason}"
         if reason and self._is_new(members[0].structure, words):
-            warnings.warn(words, RuntimeWarning, stacklevel=5)
+            warn_user(words)
 
     def check(self, training: Training) -> None:
         """Check that a member can be trained, so that it does not fail together with others.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ import optuna
 
 from optuna_ga._checks import shown
 from optuna_ga._running.progress_bar import progress_bar
+from optuna_ga._user_warnings import warn_user
 from optuna_ga.torch._arguments import checked_dropped
 from optuna_ga.torch._data.loader_data import LoaderData
 from optuna_ga.torch._dispatcher import Dispatcher
@@ -67,7 +67,7 @@ class Groups:
     def train(
         self, starts: Sequence[Training], after_epoch: AfterEpoch | None, fail: Fail | None
     ) -> list[Trained]:
-        """Train members; see `PopulationTrainer.train_started`."""
+        """Train members; see `Engine.train`."""
         groups: dict[Hashable, dict[int, Training]] = {}
         for position, start in enumerate(starts):
             groups.setdefault(self._recipe.group(start), {})[position] = start
@@ -165,12 +165,10 @@ class Groups:
             epochs = recipe.n_epochs(each.member)
             n_steps = recipe.train.n_batches(recipe.batch_size(each.member))
             if n_idle := each.idle_epochs(recipe.schedule, epochs, n_steps):
-                warnings.warn(
+                warn_user(
                     f"`schedule` must have a learning rate above 0 in all epochs of a resumed "
                     f"training, but {shown(each.member.schedule or recipe.schedule)} has 0 in the "
-                    f"last {n_idle} of {epochs}: networks of age {each.n_epochs} learn nothing.",
-                    RuntimeWarning,
-                    stacklevel=5,
+                    f"last {n_idle} of {epochs}: networks of age {each.n_epochs} learn nothing."
                 )
                 return
 
@@ -186,7 +184,7 @@ class Groups:
         for one, *others in alike.values():
             if others and (names := _splitting(one, others[0])):
                 self._has_warned = True
-                warnings.warn(_of_split(names, 1 + len(others)), RuntimeWarning, stacklevel=5)
+                warn_user(_of_split(names, 1 + len(others)))
                 return
 
     def _n_epochs(self, group: Mapping[int, Training]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -12,6 +11,7 @@ from optuna.study import StudyDirection
 
 from optuna_ga._checks import check_callable, check_choice, is_number, shown
 from optuna_ga._pbt.checkpoints import Checkpoints, check_checkpoints
+from optuna_ga._user_warnings import warn_user
 from optuna_ga.torch._engine import Engine
 from optuna_ga.torch._metrics import Metric, Metrics, returned_number
 from optuna_ga.torch._reporter import Reporter
@@ -23,6 +23,8 @@ ValuedEpoch = Literal["last", "best"]
 
 class GenerationObjective:
     """Trains a generation and returns a result for each trial; for `optimize_generations`.
+
+    `PopulationTrainer.objective` makes it.
 
     Args:
         engine: The trainer's, which starts members and trains them.
@@ -177,12 +179,10 @@ class GenerationObjective:
         for name, worst, n_clipped in together:
             if self._may_warn and n_clipped > 1 and n_clipped == reporter.n_finite:
                 self._may_warn = False
-                warnings.warn(
+                warn_user(
                     f"`worst` must be worse than most values of the {name}, but all {n_clipped} "
                     f"trials of a generation that did not diverge are worse than {shown(worst)}, "
-                    "which they get: a search cannot tell them apart.",
-                    RuntimeWarning,
-                    stacklevel=4,
+                    "which they get: a search cannot tell them apart."
                 )
 
     def _start(self, trial: Trial) -> Mapping[str, Any] | None:

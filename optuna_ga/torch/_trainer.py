@@ -19,7 +19,6 @@ from optuna_ga.torch._arguments import (
     check_tf32,
     checked_states,
     takes_a_seed_alone,
-    takes_any_settings,
 )
 from optuna_ga.torch._data.loader_data import as_data
 from optuna_ga.torch._data.tensor_data import TensorData
@@ -33,8 +32,6 @@ from optuna_ga.torch._environment import (
 )
 from optuna_ga.torch._groups import AfterEpoch, Trained
 from optuna_ga.torch._metrics import Metric
-from optuna_ga.torch._multiply_adds import MultiplyAdds
-from optuna_ga.torch._networks.network import Network
 from optuna_ga.torch._objective import GenerationObjective, ValuedEpoch
 from optuna_ga.torch._optimizers import OPTIMIZERS
 from optuna_ga.torch._recipe import Recipe
@@ -127,7 +124,7 @@ class PopulationTrainer:
     ) -> None:
         check_task(task)
         check_schedule(schedule)
-        self.epochs = check_int("epochs", epochs, minimum=1)
+        epochs = check_int("epochs", epochs, minimum=1)
         check_optimizer(optimizer, OPTIMIZERS)
         check_choice("precision", precision, PRECISIONS)
         if not callable(backend):  # `FashionMNISTObjective` makes one of its own.
@@ -136,7 +133,7 @@ class PopulationTrainer:
         place = checked_device(device)
         check_tf32(precision, place)
         schedule = Constant() if schedule is None else schedule
-        check_factors(schedule, 0, self.epochs)
+        check_factors(schedule, 0, epochs)
         with usual_settings(place):
             data = {
                 name: as_data(name, each, place)
@@ -146,27 +143,15 @@ class PopulationTrainer:
             task,
             data["train"],
             data["validation"],
-            self.epochs,
+            epochs,
             OPTIMIZERS[optimizer],
             schedule,
             precision,
             place,
         )
         self._engine = Engine(recipe, backend, show_progress_bar)
-        self._multiply_adds = MultiplyAdds(recipe, self._engine.maker.model)
         if not callable(backend) and takes_a_seed_alone(task.model):
-            self._examine(task)
-
-    def _examine(self, task: Task) -> None:
-        """Examine the network that needs but a seed, unless its task forwards more settings."""
-        with self._engine.settings():
-            try:
-                start = self._engine.maker.start(Member(0.0))
-            except (KeyError, TypeError):
-                if takes_any_settings(task.model):
-                    return  # A setting is missing, so the first members show the network.
-                raise
-            self._engine.examiner.verdict(start)
+            self._engine.examine_default()
 
     def objective(
         self,
@@ -227,8 +212,7 @@ class PopulationTrainer:
                 beforehand, or if `task.loss` cannot be called on the "meta" device.
         """
         check_member(member)
-        with self._engine.settings():
-            return self._multiply_adds.of_training(member)
+        return self._engine.multiply_adds(member)
 
     def model(self, member: Member, state: Mapping[str, Any] | None = None) -> nn.Module:
         """Return a member's network on the CPU, a new one by `task.model`, ready for evaluation.
@@ -247,11 +231,7 @@ class PopulationTrainer:
         """
         check_member(member)
         check_state(state)
-        with self._engine.settings():
-            training = self._engine.maker.start(member, state)
-            network = Network(training.structure, self._engine.maker.model(training.member))
-            network.load(training.weights, training.buffers)
-            return network.module.eval()
+        return self._engine.network(member, state)
 
     def train(
         self,

@@ -17,6 +17,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_ga import GASampler, optimize_generations
+from optuna_ga._breeding.known import trial_matrix
+from optuna_ga._breeding.known.known_trials import KnownTrials
+from optuna_ga._breeding.known.learnt_space import LearntSpace
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.surrogate import Surrogate
 from tests.breeding.samplers import (
@@ -364,3 +367,51 @@ def test_where_most_candidates_repeat_a_trial_a_model_also_sees_random_children(
     assert 499 in values
     assert not values & {*tried}
     assert min(values) < 480 and max(values) > 520
+
+
+@pytest.mark.parametrize("at", [1, 30, 60])
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(trial_matrix, "rank"), (LearntSpace, "follow"), (KnownTrials, "predict")],
+    ids=["matrix", "space", "running"],
+)
+def test_an_interrupted_update_changes_no_search(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, make: Make, at: int
+) -> None:
+    """Ctrl-C while trials are taken in, by a sampler that goes on, as in a notebook."""
+    trials = run(optuna.samplers.RandomSampler(seed=0), 60, of_three_kinds).trials
+    found = []
+    for n_calls in (0, 1 if name == "predict" else at):
+        study = optuna.create_study(sampler=make(seed=0))
+        study.add_trials(trials)
+        trial = study.ask()
+        if n_calls:
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, interrupted(getattr(owner, name), n_calls))
+                with pytest.raises(KeyboardInterrupt):
+                    of_three_kinds(trial)
+        study.tell(trial, of_three_kinds(trial))
+        study.optimize(of_three_kinds, n_trials=3)
+        found.append([trial.params for trial in study.trials[60:]])
+
+    assert found[0] == found[1]
+
+
+def interrupted(function: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """Return a function whose call of some number is interrupted as it ends."""
+    calls = iter(range(1, 10_000))
+
+    def call(*arguments: Any) -> Any:
+        result = function(*arguments)
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return result
+
+    return call
+
+
+def of_three_kinds(trial: Trial) -> float:
+    """Return a value of a float, an integer and a choice."""
+    x, n = trial.suggest_float("x", -5, 5), trial.suggest_int("n", 1, 30)
+    return x**2 + abs(n - 7) + (trial.suggest_categorical("c", "abd") == "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import insort
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler
+from optuna_ga._optuna_internals import read_trials
+from optuna_ga._population import study_trials
+from optuna_ga._population.generations import Generations
 from tests.studies import (
     added,
     bred,
@@ -238,3 +242,77 @@ def test_parents_follow_the_rules_in_any_history(
 def test_parents_follow_the_rules_on_any_storage(storage: BaseStorage, elitism: bool) -> None:
     """Storages are read in different ways, with the same result."""
     assert_parents_in_an_odd_search(4, 2, elitism, "minimize", storage=storage)
+
+
+def generations(study: Study, **options: Any) -> Generations:
+    """Return the generations of ten trials of a study."""
+    return Generations(study, population_size=10, n_parents=5, **options)
+
+
+def numbers(trials: list[FrozenTrial]) -> list[int]:
+    """Return the numbers of trials."""
+    return [trial.number for trial in trials]
+
+
+def interrupted_once(study: Study, at: int) -> Callable[[FrozenTrial], bool]:
+    """Return a function that raises KeyboardInterrupt in one of its calls."""
+    calls = iter(range(10_000))
+
+    def may_be_parent(trial: FrozenTrial) -> bool:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return True
+
+    return may_be_parent
+
+
+@pytest.mark.parametrize("at", [0, 7, 24, 39])
+@pytest.mark.parametrize("elitism", [False, True])
+def test_an_interrupted_read_changes_no_parents(elitism: bool, at: int) -> None:
+    """Ctrl-C in a sampler's memory, which a notebook keeps."""
+    study = run(optuna.samplers.RandomSampler(seed=0), 40)
+    subject = generations(study, elitism=elitism, may_be_parent=interrupted_once(study, at))
+    with pytest.raises(KeyboardInterrupt):
+        subject.parents_of(4, study)
+
+    expected = generations(study, elitism=elitism).parents_of(4, study)
+    assert numbers(subject.parents_of(4, study)) == numbers(expected)
+    assert len(subject._usable) == 40
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["_add", "_read"])
+def test_a_read_that_fails_changes_no_parents(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], name: str
+) -> None:
+    """Of a database, or amid the taking over of a trial."""
+    study = run(optuna.samplers.RandomSampler(seed=0), 45)
+    expected = numbers(generations(study, elitism=True).parents_of(4, study))
+    subject = generations(study, elitism=True)
+    with monkeypatch.context() as patch:
+        if name == "_read":
+            patch.setattr(study_trials, "read_trials", partial(failing_read, error))
+        else:
+            patch.setattr(study_trials, "insort", partial(failing_insort, error))
+        with pytest.raises(error):
+            subject.history(study, 45)
+
+    assert numbers(subject.parents_of(4, study)) == expected
+    assert sorted(numbers(subject.history(study, 45)[0])) == [*range(45)]
+
+
+def failing_read(
+    error: type[BaseException], study: Study, wanted: list[int]
+) -> Iterator[FrozenTrial]:
+    """Yield trials, and fail at the 43rd."""
+    for trial in read_trials(study, wanted):
+        if trial.number == 43:
+            raise error
+        yield trial
+
+
+def failing_insort(error: type[BaseException], places: list[Any], place: Any) -> None:
+    """Insert something, and fail after the 30th."""
+    insort(places, place)
+    if len(places) == 30:
+        raise error

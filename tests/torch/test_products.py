@@ -64,7 +64,7 @@ def test_products_of_each_kind_of_convolution_are_counted(
     task = Classes(lambda: nn.Sequential(layer(), nn.Flatten(), nn.Linear(width, 3)))
     data = {"train": images(30), "validation": images(20)}
     subject = PopulationTrainer(task, epochs=1, device="cpu", **data)  # type: ignore[arg-type]
-    (facts,) = subject._engine.maker._facts.values()
+    (facts,) = subject._engine._maker._facts.values()
     assert facts.verdict is not None
 
     assert facts.verdict.convolution == products

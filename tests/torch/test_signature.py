@@ -311,7 +311,7 @@ def test_what_a_trainer_knows_of_networks_is_bounded(monkeypatch: pytest.MonkeyP
     gc.collect()
 
     assert difference(again, ended[:1]) == 0.0
-    assert len(subject._engine.maker._facts) == 5
+    assert len(subject._engine._maker._facts) == 5
     assert sum(each() is not None for each in made) <= 5
 
 

@@ -270,7 +270,7 @@ def test_evaluation_takes_smaller_batches_if_memory_runs_out() -> None:
     hungry._engine.recipe.validation.batch_size = 20  # As if the memory had sufficed at first.
     fed = PopulationTrainer(Classes(mlp), train=rows(30), validation=data, **options)
 
-    hungry._engine.maker._facts.update(fed._engine.maker._facts)
+    hungry._engine._maker._facts.update(fed._engine._maker._facts)
     assert difference(hungry.train(MEMBERS), fed.train(MEMBERS)) < 1e-12
 
 
@@ -492,7 +492,7 @@ def test_auto_chooses_by_device_size_and_verdict(
 def test_products_of_convolutions_are_counted_for_one_example() -> None:
     """For images of 6 x 6 there are 4 x 36 outputs of 18 products, and 4 x 16 outputs of 36."""
     options: Any = {"train": images(30), "validation": images(20)}
-    (facts,) = trainer(Classes(cnn), **options)._engine.maker._facts.values()
+    (facts,) = trainer(Classes(cnn), **options)._engine._maker._facts.values()
 
     convolution = 4 * 36 * 18 + 4 * 16 * 36
     assert facts.verdict == Verdict(convolution=convolution, products=convolution + 64 * 3)
@@ -550,7 +550,7 @@ def test_products_of_a_layer_that_an_example_uses_often_count_each_time(
     task = Classes(lambda: Rows(layer(), width, order))
     subject = trainer(task, train=data, validation=data)
 
-    (facts,) = subject._engine.maker._facts.values()
+    (facts,) = subject._engine._maker._facts.values()
 
     assert facts.verdict is not None
     assert facts.verdict.products == products + 8 * width * 3

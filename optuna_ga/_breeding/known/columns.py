@@ -75,6 +75,10 @@ class Columns:
         self.are_missing |= any(name not in self.distributions for name in others)
         return due
 
+    def note_varying(self) -> None:
+        """Note that a parameter has had two distributions, as a running trial shows."""
+        self.ranges_vary = True
+
     def encoded(self, params: Mapping[str, Gene], distributions: Distributions) -> np.ndarray:
         """Return parameters `(D,)` on the unit scale; NaN where they are absent."""
         units = np.full(len(self.distributions), np.nan)

@@ -34,7 +34,6 @@ class TrialMatrix:
 
     Attributes:
         columns: The parameters that have a column.
-        distributions: Their distributions, by column.
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
         has_failures: Whether a trial has failed.
@@ -55,7 +54,6 @@ class TrialMatrix:
         # By name, the choices that none of the first trials has, and how many trials these are.
         self._untried_choices: dict[str, tuple[np.ndarray, int]] = {}
         self.columns = Columns()
-        self.distributions = self.columns.distributions
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.has_failures = False
@@ -66,6 +64,11 @@ class TrialMatrix:
 
     def __len__(self) -> int:
         return len(self.trials)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The parameters' distributions, by column."""
+        return self.columns.distributions
 
     @property
     def units(self) -> np.ndarray:

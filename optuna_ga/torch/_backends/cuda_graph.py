@@ -133,6 +133,15 @@ class Capturer:
             )
 
 
+def new_capturer(device: torch.device) -> Capturer:
+    """Return a capturer after others lost their graphs, whose memory is freed first."""
+    gc.collect()  # What keeps a graph and its steps refer to each other.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    # Memory whose graphs are gone takes no other graph while some tensor in it lives.
+    return Capturer(device)
+
+
 def _check_waits_for_nothing(step: Callable[[], None]) -> None:
     """Call a step, which must not wait for the device: a capture that fails is hard to undo.
 

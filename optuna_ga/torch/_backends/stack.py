@@ -8,7 +8,6 @@ Shapes: P members, W weights of a member, S steps of an epoch, B examples of a b
 
 from __future__ import annotations
 
-import gc
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from optuna_ga.torch._backends.branches import ByBranches
-from optuna_ga.torch._backends.cuda_graph import Capturer
+from optuna_ga.torch._backends.cuda_graph import Capturer, new_capturer
 from optuna_ga.torch._backends.feeds import TensorFeed, feed
 from optuna_ga.torch._backends.method import Method, Numbers
 from optuna_ga.torch._data.loader_data import LoaderData
@@ -315,15 +314,6 @@ class _Stack:
                 self._sums[name] = torch.zeros_like(self._losses)
             self._sums[name] += value
         self._numbers.step.add_(1)  # Each batch draws numbers of its own.
-
-
-def new_capturer(device: torch.device) -> Capturer:
-    """Return a capturer after others lost their graphs, whose memory is freed first."""
-    gc.collect()  # What keeps a graph and its steps refer to each other.
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    # Memory whose graphs are gone takes no other graph while some tensor in it lives.
-    return Capturer(device)
 
 
 def padded_size(n: int) -> int:

@@ -5,7 +5,6 @@ Shapes: B examples of a batch.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from optuna_ga._checks import shown
+from optuna_ga._user_warnings import warn_user
 from optuna_ga.torch._data.tensor_data import TensorData, n_rows
 from optuna_ga.torch._randomness.generators import (
     cpu_states,
@@ -143,12 +143,10 @@ class LoaderData:
         once, again = (tree_leaves(next(self.batches(0))) for _ in range(2))
         pairs = zip(once, again, strict=True)
         if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
-            warnings.warn(
+            warn_user(
                 f"`{self._name}` should not have `persistent_workers=True`: its workers draw "
                 "random numbers, and go on with them from epoch to epoch, so that results depend "
-                "on what was trained before.",
-                RuntimeWarning,
-                stacklevel=5,
+                "on what was trained before."
             )
 
     def _checked_length(self) -> int:

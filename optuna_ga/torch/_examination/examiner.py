@@ -66,7 +66,7 @@ class Examiner:
         step = partial(steps.try_length, training, length)
         with traceless(self._recipe, step):
             step()
-        return steps.drew
+            return steps.drew
 
     def _examined(self, training: Training) -> Verdict:
         """Examine a network together with that of another seed, if they can train as one."""

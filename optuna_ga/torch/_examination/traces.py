@@ -40,21 +40,21 @@ _OWN = (
 @contextmanager
 def traceless(recipe: Recipe, again: Callable[[], object] | None = None) -> Iterator[None]:
     """Undo what calls of the task in a context leave behind; see `TaskSnapshot.undo`."""
-    traces = TaskSnapshot(recipe)
+    snapshot = TaskSnapshot(recipe)
     try:
         yield
     finally:
-        traces.undo(again)
+        snapshot.undo(again)
 
 
 @contextmanager
 def traceless_if_failed(recipe: Recipe) -> Iterator[None]:
     """Undo all that calls of the task in a context leave behind if it ends by an error."""
-    traces = TaskSnapshot(recipe)
+    snapshot = TaskSnapshot(recipe)
     try:
         yield
     except Exception:
-        traces.undo()
+        snapshot.undo()
         raise
 
 
