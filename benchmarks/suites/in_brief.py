@@ -27,7 +27,7 @@ TITLES = {
 }
 N_TRIALS = 100  # Of the table.
 MAX_TRIALS = 200  # Of the figure.
-# The samplers of the figure's two panels; `gp` was not run with all seeds.
+# The samplers of the figure's two panels; `gp` stops after 100 trials.
 ONE_OBJECTIVE = ("adaptive", "ga", "tpe", "cmaes", "nsga2", "random")
 SEVERAL_OBJECTIVES = ("adaptive", "ga", "tpe", "nsga2", "random")
 
