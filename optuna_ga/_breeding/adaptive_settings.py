@@ -34,8 +34,8 @@ class Tuning:
         max_loss_ratio: A loss counts as at most so many times the 0.3-quantile of the losses
             above the best, ties left out, so that the good trials differ even if bad losses are
             astronomical. With several objectives losses of the front count as they are.
-        wall_ratio: An infeasible trial counts as more than so many times that quantile; with one
-            objective.
+        wall_ratio: An infeasible trial counts as more than so many times that quantile, if all
+            have the same loss or it is infinite; with one objective.
         max_failure_residual: The model leaves out a failed trial that is more than so many
             standard deviations above its prediction from all other trials.
         max_loss_residual: The same for a trial with a loss, where outliers are far likelier than

@@ -6,7 +6,8 @@ the mean minus one standard deviation (GP-UCB; Srinivas et al. 2010, arXiv:0912.
 trials are assumed to end as the model expects, which removes the uncertainty around them: workers
 that ask at the same time get different children (GP-BUCB; Desautels, Krause and Burdick 2014,
 JMLR 15). Failed trials count as the worst. Outliers are left out: trials that are far worse than
-the model predicts from the others.
+the model predicts from the others. With constraints candidates come first that may be feasible by
+a model of each; see `constraints`.
 
 Shapes: N trials, K candidates, R running trials, D parameters. Genes are positions on the unit
 scale, NaN for parameters that a trial does not have.
@@ -22,6 +23,7 @@ import numpy as np
 
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.constraints import ConstraintModels, with_own_losses
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
 from optuna_ga._breeding.model.learnt_rows import best_rows, learnt_rows
@@ -34,6 +36,7 @@ from optuna_ga._population.unit_scale import snapped_to_grid
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FIRST_FIT = 10
+_VIOLATION_WEIGHT = 100.0  # Beside deviations of the loss: first of all a child may be feasible.
 
 
 class _Fit(NamedTuple):
@@ -88,6 +91,7 @@ class Surrogate:
         self._objective = objective
         self._fit: _Fit | None = None
         self._learnt: _Learnt | None = None
+        self._constraints = ConstraintModels()
 
     def rating(
         self, matrix: TrialMatrix, running: np.ndarray
@@ -98,13 +102,24 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        predict = self.prediction(matrix, running)
+        predict, violation = self.prediction(matrix, running), self._violation(matrix, running)
 
         def rate(candidates: np.ndarray) -> np.ndarray:
             mean, deviation = predict(candidates)
-            return np.asarray(deviation - mean)
+            if violation is None:
+                return np.asarray(deviation - mean)
+            return np.asarray(deviation - mean - _VIOLATION_WEIGHT * violation(candidates))
 
         return rate
+
+    def _violation(
+        self, matrix: TrialMatrix, running: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return a function from genes to optimistic violations, None without constraints."""
+        fit = self._fitted(matrix)
+        first = _with_fitness(matrix, learnt_rows(matrix, fit.n))
+        rows = _with_fitness(matrix, self._rows(matrix))
+        return self._constraints.violation(matrix, rows, running, fit.features, first)
 
     def prediction(self, matrix: TrialMatrix, running: np.ndarray) -> Prediction:
         """Return a function from genes `(K, D)` to the mean and deviation of losses, each `(K,)`.
@@ -150,6 +165,7 @@ class Surrogate:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
         ranks = [matrix.ranks[row] for row in rows]
         if len(matrix.directions) == 1:  # Optuna prunes with one objective only.
+            ranks = with_own_losses(ranks)
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
@@ -278,6 +294,11 @@ class Surrogate:
 def _without(rows: list[int], found: np.ndarray) -> list[int]:
     """Return the rows of which `found` is not true."""
     return [row for row, is_found in zip(rows, found, strict=True) if not is_found]
+
+
+def _with_fitness(matrix: TrialMatrix, rows: Sequence[int]) -> list[int]:
+    """Return those of some rows whose trials have not failed."""
+    return [row for row in rows if matrix.ranks[row] is not None]
 
 
 def scheduled(n: int, growth: float) -> int:

@@ -1,0 +1,142 @@
+"""Models of constraints, a Gaussian process for each, which say where trials may be feasible.
+
+A constraint is easier to predict than the sum of all violations, since it is smooth where that has
+an edge, and tells by how much a feasible trial keeps it. A point may be feasible if no constraint
+is violated by more than a standard deviation of its prediction. (Such optimistic constraints, for
+GP-UCB, are those of Xu et al. 2023, "Constrained efficient global optimization".)
+
+Shapes: N trials, K candidates, R running trials, D parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.features import Features
+from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._population.fitness import Rank
+
+_MAX_SCALED = 5.0  # Of a logarithmic scale: 74 times the median size of a constraint.
+
+
+class _Observed(NamedTuple):
+    """The values of a constraint, on a scale with mean 0 and deviation 1.
+
+    Attributes:
+        rows: The rows of the trials that have it.
+        values: Its values `(n,)` there.
+        limit: The value above which it is violated.
+    """
+
+    rows: list[int]
+    values: np.ndarray
+    limit: float
+
+
+@dataclass
+class ConstraintModels:
+    """Predicts by how much candidates violate constraints.
+
+    Attributes:
+        features: The features for which the kernels are fitted.
+        kernels: By the names of constraints.
+    """
+
+    features: Features | None = None
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+
+    def violation(
+        self,
+        matrix: TrialMatrix,
+        rows: Sequence[int],
+        running: np.ndarray,
+        features: Features,
+        fit_rows: Sequence[int],
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return a function from genes `(K, D)` to optimistic violations `(K,)`, 0 if feasible.
+
+        Args:
+            matrix: The finished trials.
+            rows: The rows of the trials to learn from.
+            running: Genes `(R, D)` of the running trials.
+            features: Maps genes to features; kernels are fitted once for each.
+            fit_rows: The rows to which they are fitted.
+
+        Returns:
+            None if none of these trials violates a constraint.
+        """
+        if features is not self.features:
+            self.features, self.kernels = features, {}
+        models = []
+        for name, observed in _violated(matrix.trials, rows):
+            if name not in self.kernels:
+                first = _observed(matrix.trials, fit_rows, name)
+                x = features(matrix.units[first.rows])
+                self.kernels[name] = fitted(x, features.categorical, first.values)
+            known, values = features(matrix.units[observed.rows]), observed.values
+            kernel, categorical = self.kernels[name], features.categorical
+            model = GaussianProcess(kernel, categorical, known, values)
+            if len(running):
+                awaited = features(running)
+                values = np.concatenate([values, model.mean(awaited)])
+                model = GaussianProcess(kernel, categorical, np.vstack([known, awaited]), values)
+            models.append((model, observed.limit))
+        if not models:
+            return None
+
+        def violation(genes: np.ndarray) -> np.ndarray:
+            x, total = features(genes), np.zeros(len(genes))
+            for model, limit in models:
+                mean, deviation = model.mean_and_deviation(x)
+                total += np.maximum(mean - deviation - limit, 0.0)
+            return total
+
+        return violation
+
+
+def with_own_losses(ranks: Sequence[Rank | None]) -> list[Rank | None]:
+    """Return ranks with infeasible trials as feasible, if their losses are their own.
+
+    They are not if all are equal, as where an objective returns at once: then they stay a wall.
+    Infinite losses are never their own.
+    """
+    infeasible = [rank for rank in ranks if rank is not None and _has_loss(rank)]
+    if len({rank.losses for rank in infeasible}) < 2:
+        return [*ranks]
+    return [
+        rank._replace(violation=0.0) if rank is not None and _has_loss(rank) else rank
+        for rank in ranks
+    ]
+
+
+def _has_loss(rank: Rank) -> bool:
+    return rank.violation > 0.0 and not rank.pruned and bool(np.isfinite(rank.losses).all())
+
+
+def _violated(
+    trials: Sequence[FrozenTrial], rows: Iterable[int]
+) -> Iterator[tuple[str, _Observed]]:
+    """Yield the constraints that some trial in these rows violates, by name."""
+    found = {
+        name for row in rows for name, value in trials[row].constraints.items() if not value <= 0
+    }
+    for name in sorted(found):
+        yield name, _observed(trials, rows, name)
+
+
+def _observed(trials: Sequence[FrozenTrial], rows: Iterable[int], name: str) -> _Observed:
+    """Return the values of a constraint in these rows; those without a number are infinite."""
+    having = [row for row in rows if name in trials[row].constraints]
+    values = np.array([trials[row].constraints[name] for row in having], float)
+    sizes = np.abs(values[np.isfinite(values)])
+    size = (float(np.median(sizes)) or float(sizes.max())) if len(sizes) else 0.0
+    infinite = np.where(np.isnan(values), np.inf, values)
+    scaled = np.arcsinh(infinite / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
+    mean, deviation = float(scaled.mean()), float(scaled.std()) or 1.0
+    return _Observed(having, (scaled - mean) / deviation, -mean / deviation)
