@@ -124,19 +124,18 @@ def _violated(
 ) -> Iterator[tuple[str, _Observed]]:
     """Yield the constraints that some trial in these rows violates, by name."""
     found = {
-        name for row in rows for name, value in trials[row].constraints.items() if not value <= 0
+        name for row in rows for name, value in trials[row].constraints.items() if value > 0.0
     }
     for name in sorted(found):
         yield name, _observed(trials, rows, name)
 
 
 def _observed(trials: Sequence[FrozenTrial], rows: Iterable[int], name: str) -> _Observed:
-    """Return the values of a constraint in these rows; those without a number are infinite."""
+    """Return the values of a constraint in these rows."""
     having = [row for row in rows if name in trials[row].constraints]
     values = np.array([trials[row].constraints[name] for row in having], float)
     sizes = np.abs(values[np.isfinite(values)])
     size = (float(np.median(sizes)) or float(sizes.max())) if len(sizes) else 0.0
-    infinite = np.where(np.isnan(values), np.inf, values)
-    scaled = np.arcsinh(infinite / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
+    scaled = np.arcsinh(values / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
     mean, deviation = float(scaled.mean()), float(scaled.std()) or 1.0
     return _Observed(having, (scaled - mean) / deviation, -mean / deviation)

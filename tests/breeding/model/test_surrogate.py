@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import optuna
@@ -17,7 +15,7 @@ from optuna import Trial
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_ga import AdaptiveSettings, GASampler
+from optuna_ga import GASampler
 from optuna_ga._breeding.adaptive_settings import MODELLED
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.learnt_rows import learnt_rows
@@ -275,33 +273,6 @@ def test_infeasible_trials_are_a_wall() -> None:
     assert found[2] < found[5] < found[6] < found[4] == found[7] == found[8]
     assert full[4] == full[7] == full[8] < full[5] < full[6]
     assert low[1] == low[4] == low[5] < low[2] < low[3]
-
-
-def searched(seed: int, **changes: Any) -> float:
-    """Return how far a search ends from the best point, on the edge of the feasible region."""
-
-    def objective(trial: Trial) -> float:
-        x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
-        trial.set_constraint("beyond", 0.6 * x + 0.8 * y - 0.7)
-        return (x - 0.7) ** 2 + (y - 0.6) ** 2
-
-    settings = GASampler.adaptive(seed=seed).settings
-    assert isinstance(settings, AdaptiveSettings)
-    tuning = settings.constants
-    assert tuning.later is not None
-    later = replace(tuning.later, **changes)
-    settings = replace(settings, tuning=replace(tuning, later=later, **changes))
-    study = optuna.create_study(sampler=GASampler.from_settings(settings))
-    study.optimize(objective, n_trials=60)
-    return study.best_value - 0.2**2
-
-
-def test_a_low_wall_lets_the_search_reach_its_foot() -> None:
-    """It ends nearer to the optimum than beside a wall as high as the worst loss."""
-    low = [searched(seed) for seed in range(8)]
-    high = [searched(seed, wall_ratio=math.inf) for seed in range(8)]
-
-    assert np.mean(low) < 0.6 * np.mean(high)
 
 
 def test_losses_of_the_front_count_as_they_are() -> None:

@@ -1,0 +1,146 @@
+"""Models of constraints, and what they change in a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import optuna
+import pytest
+from optuna import Trial
+from optuna.distributions import FloatDistribution
+from optuna.study import StudyDirection
+
+from optuna_ga import GASampler
+from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.constraints import ConstraintModels, with_own_losses
+from optuna_ga._breeding.model.features import Features
+from optuna_ga._population.fitness import Rank
+
+UNIT = FloatDistribution(0.0, 1.0)
+GRID = np.linspace(0.0, 1.0, 21)
+
+
+def matrix_of(objective: Callable[[Trial], float], points: Sequence[float]) -> TrialMatrix:
+    """Return the matrix of a study with these points."""
+    study = optuna.create_study()
+    for point in points:
+        study.enqueue_trial({"x": point})
+    study.optimize(objective, n_trials=len(points))
+    matrix = TrialMatrix([StudyDirection.MINIMIZE], 200)
+    for number, trial in enumerate(study.trials):
+        trial.number = number
+        matrix.add(trial)
+    return matrix
+
+
+def violation_on_grid(matrix: TrialMatrix) -> np.ndarray:
+    """Return the optimistic violations at the points of a grid."""
+    features = Features([UNIT], None)
+    rows = range(len(matrix))
+    violation = ConstraintModels().violation(matrix, rows, np.empty((0, 1)), features, rows)
+    assert violation is not None
+    return violation(GRID[:, None])
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_two_constraints_leave_what_both_allow(scale: float) -> None:
+    """Whatever their units; 0.3 to 0.6 is feasible here."""
+
+    def objective(trial: Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_constraint("least", 0.3 - x)
+        trial.set_constraint("most", scale * (x - 0.6))
+        return x
+
+    found = violation_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
+
+    assert (found[(GRID > 0.32) & (GRID < 0.58)] == 0.0).all()
+    assert (found[(GRID < 0.2) | (GRID > 0.7)] > 0.1).all()
+    assert found[0] > found[3] and found[20] > found[15]
+
+
+@pytest.mark.parametrize("odd", [math.inf, 1e300])
+def test_odd_values_violate(odd: float) -> None:
+    """They are no numbers to compute with."""
+
+    def objective(trial: Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_constraint("most", odd if x > 0.75 else x - 0.5)
+        return x
+
+    found = violation_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
+
+    assert np.isfinite(found).all()
+    assert found[20] > 0.0 == found[5]
+
+
+def test_a_constraint_is_learnt_from_the_trials_that_have_it() -> None:
+    """Others had none when they ran."""
+
+    def objective(trial: Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number % 2:
+            trial.set_constraint("most", x - 0.5)
+        return x
+
+    found = violation_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 21).tolist()))
+
+    assert found[20] > 0.0 == found[5]
+
+
+def test_constraints_that_hold_have_no_model() -> None:
+    """So nothing is computed."""
+
+    def objective(trial: Trial) -> float:
+        trial.set_constraint("none", 0.0)
+        return trial.suggest_float("x", 0.0, 1.0)
+
+    matrix = matrix_of(objective, [0.1, 0.5, 0.9])
+    models, rows = ConstraintModels(), range(3)
+
+    assert models.violation(matrix, rows, np.empty((0, 1)), Features([UNIT], None), rows) is None
+
+
+def rank_of(violation: float, loss: float) -> Rank:
+    """Return the rank of a complete trial."""
+    return Rank(violation, False, 0, (loss,), 0)
+
+
+def test_losses_of_infeasible_trials_count_if_they_are_their_own() -> None:
+    """They are not if all are equal, as of an objective that returns at once, or infinite."""
+    feasible = rank_of(0.0, 2.0)
+    own = [feasible, rank_of(1.0, 3.0), rank_of(2.0, 1.0), rank_of(3.0, math.inf), None]
+    equal = [feasible, rank_of(1.0, 0.0), rank_of(2.0, 0.0)]
+
+    found = with_own_losses(own)
+    assert [rank and rank.violation for rank in found] == [0.0, 0.0, 0.0, 3.0, None]
+    assert [rank and rank.losses for rank in found] == [rank and rank.losses for rank in own]
+    assert with_own_losses(equal) == equal
+
+
+def corner(trial: Trial) -> float:
+    """Return a slope whose lowest feasible point, (0.3, 0.2), is where two constraints meet."""
+    x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
+    trial.set_constraint("x", 0.3 - x)
+    trial.set_constraint("y", 1e4 * (0.2 - y))
+    return x + y
+
+
+def early(trial: Trial) -> float:
+    """Return the same, but at once where it is infeasible."""
+    loss = corner(trial)
+    return loss if all(value <= 0 for value in trial.constraints.values()) else math.inf
+
+
+@pytest.mark.parametrize("objective", [corner, early])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_corner_of_two_constraints_is_found(
+    objective: Callable[[Trial], float], seed: int
+) -> None:
+    """Within a hundredth after 40 trials, also where infeasible trials have no loss."""
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=seed))
+    study.optimize(objective, n_trials=40)
+
+    assert 0.5 <= study.best_value < 0.51
