@@ -2,8 +2,9 @@
 
 A constraint is easier to predict than the sum of all violations, since it is smooth where that has
 an edge, and tells by how much a feasible trial keeps it. A point may be feasible if no constraint
-is violated by more than a standard deviation of its prediction. (Such optimistic constraints, for
-GP-UCB, are those of Xu et al. 2023, "Constrained efficient global optimization".)
+is violated by more than a standard deviation of its prediction: optimistic constraints, as those
+of Xu et al. 2023, "Constrained efficient global optimization of expensive black-box functions",
+ICML.
 
 Shapes: N trials, K candidates, R running trials, D parameters.
 """
