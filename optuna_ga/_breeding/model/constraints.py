@@ -58,7 +58,7 @@ class ConstraintModels:
         rows: Sequence[int],
         running: np.ndarray,
         features: Features,
-        fit_rows: Sequence[int],
+        first_rows: Callable[[], Sequence[int]],
     ) -> Callable[[np.ndarray], np.ndarray] | None:
         """Return a function from genes `(K, D)` to optimistic violations `(K,)`, 0 if feasible.
 
@@ -67,7 +67,7 @@ class ConstraintModels:
             rows: The rows of the trials to learn from.
             running: Genes `(R, D)` of the running trials.
             features: Maps genes to features; kernels are fitted once for each.
-            fit_rows: The rows to which they are fitted.
+            first_rows: Returns the rows to which they are fitted.
 
         Returns:
             None if none of these trials violates a constraint.
@@ -77,7 +77,7 @@ class ConstraintModels:
         models = []
         for name, observed in _violated(matrix.trials, rows):
             if name not in self.kernels:
-                first = _observed(matrix.trials, fit_rows, name)
+                first = _observed(matrix.trials, first_rows(), name)
                 x = features(matrix.units[first.rows])
                 self.kernels[name] = fitted(x, features.categorical, first.values)
             known, values = features(matrix.units[observed.rows]), observed.values

@@ -116,10 +116,15 @@ class Surrogate:
         self, matrix: TrialMatrix, running: np.ndarray
     ) -> Callable[[np.ndarray], np.ndarray] | None:
         """Return a function from genes to optimistic violations, None without constraints."""
-        fit = self._fitted(matrix)
-        first = _with_fitness(matrix, learnt_rows(matrix, fit.n))
         rows = _with_fitness(matrix, self._rows(matrix))
-        return self._constraints.violation(matrix, rows, running, fit.features, first)
+        if not any(rank and rank.violation for rank in map(matrix.ranks.__getitem__, rows)):
+            return None
+        fit = self._fitted(matrix)
+
+        def first_rows() -> list[int]:
+            return _with_fitness(matrix, learnt_rows(matrix, fit.n))
+
+        return self._constraints.violation(matrix, rows, running, fit.features, first_rows)
 
     def prediction(self, matrix: TrialMatrix, running: np.ndarray) -> Prediction:
         """Return a function from genes `(K, D)` to the mean and deviation of losses, each `(K,)`.

@@ -39,7 +39,9 @@ def violation_on_grid(matrix: TrialMatrix) -> np.ndarray:
     """Return the optimistic violations at the points of a grid."""
     features = Features([UNIT], None)
     rows = range(len(matrix))
-    violation = ConstraintModels().violation(matrix, rows, np.empty((0, 1)), features, rows)
+    violation = ConstraintModels().violation(
+        matrix, rows, np.empty((0, 1)), features, lambda: rows
+    )
     assert violation is not None
     return violation(GRID[:, None])
 
@@ -100,7 +102,8 @@ def test_constraints_that_hold_have_no_model() -> None:
     matrix = matrix_of(objective, [0.1, 0.5, 0.9])
     models, rows = ConstraintModels(), range(3)
 
-    assert models.violation(matrix, rows, np.empty((0, 1)), Features([UNIT], None), rows) is None
+    features = Features([UNIT], None)
+    assert models.violation(matrix, rows, np.empty((0, 1)), features, lambda: rows) is None
 
 
 def rank_of(violation: float, loss: float) -> Rank:
