@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import Features
-from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.model.gaussian_process import Kernel, fitted, with_awaited
 from optuna_ga._population.fitness import Rank
 
 _MAX_SCALED = 5.0  # Of a logarithmic scale: 74 times the median size of a constraint.
@@ -74,7 +74,7 @@ class ConstraintModels:
         """
         if features is not self.features:
             self.features, self.kernels = features, {}
-        models = []
+        models, awaited = [], features(running)
         for name, observed in _violated(matrix.trials, rows):
             if name not in self.kernels:
                 first = _observed(matrix.trials, first_rows(), name)
@@ -82,11 +82,7 @@ class ConstraintModels:
                 self.kernels[name] = fitted(x, features.categorical, first.values)
             known, values = features(matrix.units[observed.rows]), observed.values
             kernel, categorical = self.kernels[name], features.categorical
-            model = GaussianProcess(kernel, categorical, known, values)
-            if len(running):
-                awaited = features(running)
-                values = np.concatenate([values, model.mean(awaited)])
-                model = GaussianProcess(kernel, categorical, np.vstack([known, awaited]), values)
+            model = with_awaited(kernel, categorical, known, values, awaited)
             models.append((model, observed.limit))
         if not models:
             return None

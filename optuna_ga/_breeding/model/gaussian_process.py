@@ -96,6 +96,25 @@ class GaussianProcess:
         return np.asarray(self._kernel.variance * correlation)
 
 
+def with_awaited(
+    kernel: Kernel, categorical: np.ndarray, x: np.ndarray, y: np.ndarray, awaited: np.ndarray
+) -> GaussianProcess:
+    """Return the process given observations, and given awaited ones that end as it expects.
+
+    Args:
+        kernel: The hyperparameters.
+        categorical: Which features are choices, as booleans `(F,)`.
+        x: Features of the observations `(N, F)`.
+        y: Observations `(N,)`.
+        awaited: Features of the awaited ones `(R, F)`.
+    """
+    model = GaussianProcess(kernel, categorical, x, y)
+    if not len(awaited):
+        return model
+    expected = np.concatenate([y, model.mean(awaited)])
+    return GaussianProcess(kernel, categorical, np.vstack([x, awaited]), expected)
+
+
 def fitted(x: np.ndarray, categorical: np.ndarray, y: np.ndarray) -> Kernel:
     """Return the hyperparameters of greatest marginal likelihood, within their bounds.
 

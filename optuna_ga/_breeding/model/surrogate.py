@@ -25,7 +25,7 @@ from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.constraints import ConstraintModels, with_own_losses
 from optuna_ga._breeding.model.features import N_BEST, Features
-from optuna_ga._breeding.model.gaussian_process import GaussianProcess, Kernel, fitted
+from optuna_ga._breeding.model.gaussian_process import Kernel, fitted, with_awaited
 from optuna_ga._breeding.model.learnt_rows import best_rows, learnt_rows
 from optuna_ga._breeding.model.outliers import explain_better, outliers
 from optuna_ga._breeding.model.pruned_losses import with_expected_losses
@@ -116,10 +116,7 @@ class Surrogate:
         self, matrix: TrialMatrix, running: np.ndarray
     ) -> Callable[[np.ndarray], np.ndarray] | None:
         """Return a function from genes to optimistic violations, None without constraints."""
-        rows = _with_fitness(matrix, self._rows(matrix))
-        if not any(rank and rank.violation for rank in map(matrix.ranks.__getitem__, rows)):
-            return None
-        fit = self._fitted(matrix)
+        fit, rows = self._fitted(matrix), _with_fitness(matrix, self._rows(matrix))
 
         def first_rows() -> list[int]:
             return _with_fitness(matrix, learnt_rows(matrix, fit.n))
@@ -136,12 +133,8 @@ class Surrogate:
         fit, rows = self._fitted(matrix), self._rows(matrix)
         features, kernel = fit.features, fit.kernel
         known, losses = features(matrix.units[rows]), self.losses(matrix, rows)
-        model = GaussianProcess(kernel, features.categorical, known, losses)
-        if len(running):
-            awaited = features(running)
-            known = np.vstack([known, awaited])
-            losses = np.concatenate([losses, model.mean(awaited)])
-            model = GaussianProcess(kernel, features.categorical, known, losses)
+        awaited = features(running)
+        model = with_awaited(kernel, features.categorical, known, losses, awaited)
         return lambda genes: model.mean_and_deviation(features(genes))
 
     def lowest_point(self, matrix: TrialMatrix) -> np.ndarray | None:
