@@ -27,6 +27,7 @@ SUITES = {
     "bbob-biobj": "benchmarks.suites.bbob_biobj:BBOB_BIOBJ",
     "failures-biobj": "benchmarks.suites.failures_biobj:FAILURES_BIOBJ",
     "front": "benchmarks.suites.front:FRONT",
+    "constrained-front": "benchmarks.suites.constrained_front:CONSTRAINED_FRONT",
     "trade-offs": "benchmarks.suites.trade_offs:TRADE_OFFS",
     "table-trade-offs": "benchmarks.suites.table_trade_offs:TABLE_TRADE_OFFS",
 }

@@ -60,6 +60,11 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("pruned", "gp"): Limit(100, 20, 0),
     ("constrained", "gp"): Limit(100, 5, 0),
     **{("constrained", sampler): _NOT_AT_ALL for sampler in ("qmc", "cmaes", "de")},
+    ("constrained-front", "gp"): Limit(100, 1, 0),
+    **{
+        ("constrained-front", sampler): _NOT_AT_ALL
+        for sampler in ("qmc", "pymoo-nsga2", "pymoo-sms-emoa")
+    },
     ("bbob-biobj", "gp"): Limit(100, 10, 0),
     ("failures-biobj", "gp"): Limit(100, 3, 0),
     ("front", "gp"): Limit(100, 1, 0),

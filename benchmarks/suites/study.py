@@ -24,6 +24,8 @@ from benchmarks.suites.task import Objective, SeveralObjectives
 
 Returned = TypeVar("Returned")
 
+BEYOND = 1e6  # Of all scores of feasible trials with several objectives.
+
 # Numbers of finished trials after which the answer is scored.
 CHECKPOINTS = (
     *(5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100),
@@ -123,19 +125,31 @@ class _BestTrial:
 
 
 class _AllTrials:
-    """The answer to several objectives: the values of all trials that have any."""
+    """The answer to several objectives: the values of all trials that have any.
+
+    With constraints, those of an objective with a method `violation`, the values of the feasible
+    trials; while there is none, the score is beyond all others by the least violation.
+    """
 
     def __init__(self, objective: SeveralObjectives) -> None:
         self._objective = objective
+        self._violation = getattr(objective, "violation", lambda params: 0.0)
+        self._least = math.inf
         self._values: list[Sequence[float]] = []
 
     def note(self, trial: Trial, values: Sequence[float]) -> None:
         """Note a trial that has finished."""
-        if not any(map(math.isnan, values)):
+        if any(map(math.isnan, values)):
+            return
+        violation = self._violation(trial.params)
+        self._least = min(self._least, violation)
+        if violation == 0.0:
             self._values.append(values)
 
     def score(self) -> float:
         """Return the score of the values."""
+        if 0.0 < self._least < math.inf:
+            return BEYOND * (1.0 + self._least)
         values = np.array(self._values).reshape(-1, self._objective.n_objectives)
         return self._objective.score(values)
 
