@@ -148,7 +148,7 @@ def check_fraction(name: str, value: object, *, zero: bool) -> float:
     """
     if not is_number(value):
         raise TypeError(f"`{name}` must be a number, but {shown(value)} was given.")
-    number = _as_float(value)
+    number = as_float(value)
     if math.isnan(number) or number > 1.0 or number < 0.0 or (number == 0.0 and not zero):
         interval = "[0, 1]" if zero else "(0, 1]"
         raise ValueError(f"`{name}` must lie in {interval}, but {shown(value)} was given.")
@@ -164,13 +164,13 @@ def check_at_least_zero(name: str, value: object, unit: str = "") -> float:
     """
     if not is_number(value):
         raise TypeError(f"`{name}` must be a number{unit}, but {shown(value)} was given.")
-    number = _as_float(value)
+    number = as_float(value)
     if not number >= 0.0:
         raise ValueError(f"`{name}` must be at least 0, but {shown(value)} was given.")
     return number
 
 
-def _as_float(value: Real) -> float:
+def as_float(value: Real) -> float:
     """Return a number as a float, infinite if it is beyond all floats."""
     try:
         return float(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from optuna_ga._checks import is_number, shown
+from optuna_ga._checks import as_float, is_number, shown
 
 # A metric's name, or a function of all metrics' means, such as the root of one of them.
 Metric = str | Callable[[Mapping[str, float]], float]
@@ -81,6 +81,7 @@ def returned_number(name: str, value: object) -> float:
     """
     if not is_number(value):
         raise TypeError(f"`{name}` must return a number, but it returned {shown(value)}.")
-    if math.isnan(value):
+    number = as_float(value)
+    if math.isnan(number):
         raise ValueError(f"`{name}` must not return NaN, but it returned {shown(value)}.")
-    return float(value)
+    return number

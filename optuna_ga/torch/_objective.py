@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from optuna import Study, Trial
 from optuna.study import StudyDirection
 
-from optuna_ga._checks import check_callable, check_choice, is_number, shown
+from optuna_ga._checks import as_float, check_callable, check_choice, is_number, shown
 from optuna_ga._pbt.checkpoints import Checkpoints, check_checkpoints
 from optuna_ga._user_warnings import warn_user
 from optuna_ga.torch._engine import Engine
@@ -221,9 +221,10 @@ def _checked_worst(worst: object, n_metrics: int) -> list[float | None]:
             f"`worst` must have a number for each metric, {n_metrics}, but {shown(worst)} was "
             "given."
         )
-    if any(map(math.isnan, limits)):
+    numbers = [as_float(limit) for limit in limits]
+    if any(map(math.isnan, numbers)):
         raise ValueError(f"`worst` must not be NaN, but {shown(worst)} was given.")
-    return [float(limit) for limit in limits]
+    return [*numbers]
 
 
 def _checked_member(member: object) -> Member:

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from optuna_ga._checks import check_at_least_zero, check_int, is_number, set_checked, shown
+from optuna_ga._checks import (
+    as_float,
+    check_at_least_zero,
+    check_int,
+    is_number,
+    set_checked,
+    shown,
+)
 
 Schedule: TypeAlias = Callable[[float, int], float]
 
@@ -54,8 +61,8 @@ def checked_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
         ValueError: If it is negative, infinite or NaN.
     """
     factor: object = schedule(epoch, epochs)
-    if is_number(factor) and 0.0 <= float(factor) < math.inf:
-        return float(factor)
+    if is_number(factor) and 0.0 <= (number := as_float(factor)) < math.inf:
+        return number
     raise (ValueError if is_number(factor) else TypeError)(
         f"`schedule` must return a finite number of at least 0, but {shown(schedule)} returned "
         f"{shown(factor)} for epoch {epoch:g} of {epochs}."
@@ -113,8 +120,11 @@ class StepDecay:
         )
 
     def __call__(self, epoch: float, epochs: int) -> float:
-        """Return the factor."""
-        return float(self.factor ** (math.floor(epoch) // self.every))
+        """Return the factor, infinite if it is beyond all floats."""
+        try:
+            return float(self.factor ** (math.floor(epoch) // self.every))
+        except OverflowError:
+            return math.inf
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,9 @@ class Cosine:
 
     def __call__(self, epoch: float, epochs: int) -> float:
         """Return the factor; 0 once the epochs are over."""
+        if epoch >= epochs:
+            return 0.0
         if epoch < self.warm_up:
             return epoch / self.warm_up
-        share = (epoch - self.warm_up) / max(epochs - self.warm_up, 1e-12)
-        return 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+        share = (epoch - self.warm_up) / (epochs - self.warm_up)
+        return 0.5 * (1.0 + math.cos(math.pi * share))

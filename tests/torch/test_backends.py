@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -511,3 +512,28 @@ def test_members_may_differ_in_shape_and_batches() -> None:
     alone = [trained(Classes(mlp), rows, [each], backend="loop")[0] for each in members]
 
     assert difference(together, alone) < 1e-12
+
+
+class Watching(Classes):
+    """A task that counts the networks that are in memory while one of them trains."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp)
+        self.networks: WeakSet[nn.Module] = WeakSet()
+        self.most = 0
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        self.networks.add(model)
+        self.most = max(self.most, len(self.networks))
+        return super().loss(model, batch)
+
+
+def test_the_loop_has_one_network_in_memory_at_a_time() -> None:
+    """The next member takes its place."""
+    task, data = Watching(), rows(30)
+    subject = PopulationTrainer(task, train=data, validation=data, epochs=2, backend="loop")
+    task.networks.clear()
+    task.most = 0
+    subject.train(MEMBERS)
+
+    assert task.most == 1

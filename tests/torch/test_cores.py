@@ -235,3 +235,24 @@ def test_stacks_are_as_many_as_have_enough_work(
 
     assert len(sizes) == stacks
     assert sum(sizes) == n_members
+
+
+def test_stacks_of_convolutions_have_the_work_of_their_products(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which are many more than their weights."""
+    monkeypatch.setattr(cores, "n_cores", lambda: 2)
+    task = Classes(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 256, 3, padding=1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(256, 3),
+        )
+    )
+    data, members = images(32, batch_size=32), [replace(MEMBERS[0], seed=n) for n in range(5)]
+    PopulationTrainer(
+        task, train=data, validation=data, epochs=1, optimizer="sgd", device="cpu", backend="vmap"
+    ).train(members)
+
+    assert sorted(sizes) == [2, 3]

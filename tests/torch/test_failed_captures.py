@@ -6,7 +6,7 @@ PyTorch's functions for graphs are played; nothing is computed by a GPU.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count
 from typing import Any
@@ -94,6 +94,26 @@ def test_a_step_that_waits_is_refused_before_a_capture_begins(played: Played) ->
 
     assert played.pools == []
     assert played.mode == 1
+
+
+@pytest.mark.parametrize(("free", "n_captures"), [(59, 0), (60, 1)])
+def test_a_step_is_captured_where_a_fifth_more_than_its_memory_is_free(
+    free: int, n_captures: int, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs 50 bytes beside the 100 that others have; what they needed before is no matter."""
+    peaks = [10_000]
+    parts: dict[str, Callable[[], object]] = {
+        "memory_allocated": lambda: 100,
+        "max_memory_allocated": lambda: max(peaks),
+        "reset_peak_memory_stats": peaks.clear,
+        "mem_get_info": lambda: (free, 1000),
+    }
+    for name, part in parts.items():
+        monkeypatch.setattr(torch.cuda, name, part)
+    with nullcontext() if n_captures else pytest.raises(torch.OutOfMemoryError, match="needs"):
+        Capturer(GPU).capture(lambda: peaks.append(150), nothing)
+
+    assert len(played.pools) == n_captures
 
 
 def test_other_threads_may_wait_meanwhile(played: Played) -> None:

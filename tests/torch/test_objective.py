@@ -103,6 +103,15 @@ def test_the_worst_value_may_be_finite(direction: str, worst: float) -> None:
         assert max(ended) <= worst if direction == "minimize" else min(ended) >= worst
 
 
+def test_a_worst_value_beyond_all_floats_is_infinite() -> None:
+    """As a factor and a learning rate of that size are."""
+    objective = small().objective(
+        lambda trial: Member(1e200 if trial.number == 1 else 0.001), worst=10**400
+    )
+
+    assert search(objective, 1).trials[1].value == math.inf
+
+
 @pytest.mark.parametrize(("direction", "worst"), [("minimize", -math.inf), ("maximize", math.inf)])
 def test_the_best_value_is_refused_as_the_worst(direction: str, worst: float) -> None:
     """Before any trial is suggested a value, which none could have."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from optuna_ga.torch import Member, PopulationTrainer
-from tests.torch.tasks import MEMBERS, Classes, images, rows
+from tests.torch.tasks import MEMBERS, Classes, Recurrent, images, rows, tokens
 
 
 def spectral() -> nn.Module:
@@ -69,3 +70,41 @@ def test_products_of_each_kind_of_convolution_are_counted(
 
     assert facts.verdict.convolution == products
     assert facts.verdict.products == products + 3 * width
+
+
+class Attending(nn.Module):
+    """A layer of attention over the five embedded tokens of an example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits `(B, 3)` of tokens `(B, 5)`."""
+        hidden = self.embed(tokens)
+        logits: Tensor = self.head(self.attention(hidden, hidden, hidden)[0].mean(1))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("network", "products"),
+    [
+        (Attending, 5 * 4 * 8 * 8),
+        (partial(Recurrent, partial(nn.RNN, bias=False)), 5 * 2 * 8 * 8),
+        (partial(Recurrent, partial(nn.GRU, bias=False)), 5 * 6 * 8 * 8),
+        (partial(Recurrent, partial(nn.LSTM, bias=False)), 5 * 8 * 8 * 8),
+    ],
+)
+def test_products_of_attention_and_recurrent_layers_are_counted(
+    network: Callable[[], nn.Module], products: int
+) -> None:
+    """Each of the five tokens meets all matrices of 8 x 8, and their mean the last layer."""
+    data = {"train": tokens(30), "validation": tokens(20)}
+    subject = PopulationTrainer(Classes(network), epochs=1, device="cpu", **data)  # type: ignore[arg-type]
+    (facts,) = subject._engine._maker._facts.values()
+    assert facts.verdict is not None
+
+    assert facts.verdict.convolution == 0
+    assert facts.verdict.products == products + 3 * 8

@@ -13,7 +13,7 @@ import optuna
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from optuna_ga import GASampler, optimize_generations
 from optuna_ga.torch import Member, PopulationTrainer, TensorData
@@ -147,17 +147,20 @@ def test_an_error_of_the_data_is_that_of_all_members() -> None:
     assert data.n_read == 52
 
 
-def test_a_generator_of_the_loader_is_not_taken_for_that_of_its_workers() -> None:
+@pytest.mark.parametrize("owner", ["loader", "sampler", "batches"])
+def test_a_generator_of_the_loader_is_not_taken_for_that_of_its_workers(owner: str) -> None:
     """It goes on from epoch to epoch, as it does without workers."""
-    generator = torch.Generator().manual_seed(0)
-    loader = DataLoader(
-        Augmented(lambda: 0.5),
-        batch_size=8,
-        shuffle=True,
-        generator=generator,
-        num_workers=1,
-        persistent_workers=True,
-    )
+    generator, data = torch.Generator().manual_seed(0), Augmented(lambda: 0.5)
+    given: dict[str, dict[str, Any]] = {
+        "loader": {"shuffle": True, "generator": generator},
+        "sampler": {"sampler": RandomSampler(data, generator=generator)},
+        "batches": {
+            "batch_size": 1,  # The loader's default: the sampler's counts.
+            "batch_sampler": BatchSampler(RandomSampler(data, generator=generator), 8, False),
+        },
+    }
+    options: Any = {"batch_size": 8, "num_workers": 1, "persistent_workers": True}
+    loader = DataLoader(data, **options | given[owner])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer(loader)

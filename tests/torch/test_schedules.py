@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from optuna_ga.torch import Cosine, Member, PopulationTrainer, StepDecay
 from tests.torch.tasks import Classes, mlp, rows
 
-WRONG = [math.nan, math.inf, -0.5, None, "0.5", 1j, True, torch.tensor(0.5)]
+WRONG = [math.nan, math.inf, 10**400, -0.5, None, "0.5", 1j, True, torch.tensor(0.5)]
 
 
 class Noting(Classes):
@@ -131,3 +131,18 @@ def test_trainings_that_may_learn_nothing_are_not_warned_of() -> None:
         warnings.simplefilter("error")
         subject.train([Member(0.1), Member(0.1, schedule=zero)])
         subject.train([Member(0.0), Member(0.1, schedule=late)], states=[old.state] * 2)
+
+
+def test_a_decay_beyond_all_floats_is_refused() -> None:
+    """As any other factor that is infinite."""
+    with pytest.raises(
+        ValueError, match=r"must return a finite number .* returned inf for epoch 2"
+    ):
+        trainer(schedule=StepDecay(1e200))
+
+
+@pytest.mark.parametrize("warm_up", [0.0, 3.0, 10.0, 20.0])
+def test_a_cosine_is_0_once_the_epochs_are_over(warm_up: float) -> None:
+    """Also while it still would rise."""
+    assert [Cosine(warm_up)(epoch, 10) for epoch in (10.0, 10.1, 25.0)] == [0.0] * 3
+    assert Cosine(warm_up)(9.0, 10) > 0.0

@@ -114,3 +114,26 @@ def test_seeding_all_generators_in_any_order_never_waits_for_ever() -> None:
                 pass
 
     in_threads(python_in_torch, torch_in_python)
+
+
+def test_what_is_seeded_alone_draws_the_numbers_of_its_seed() -> None:
+    """Another thread that seeds meanwhile waits until it has left."""
+    has_entered, has_seeded, has_drawn = (threading.Event() for _ in range(3))
+    drawn: list[torch.Tensor] = []
+
+    def draw() -> None:
+        with seeded(1):
+            has_entered.set()
+            has_seeded.wait(0.2)
+            drawn.append(torch.rand(3))
+        has_drawn.set()
+
+    def seed() -> None:
+        has_entered.wait()
+        with seeded(2):
+            has_seeded.set()
+            has_drawn.wait(0.2)
+
+    in_threads(draw, seed)
+
+    assert torch.equal(drawn[0], torch.rand(3, generator=torch.Generator().manual_seed(1)))

@@ -47,6 +47,7 @@ class Noting(Classes):
         self.by_name: dict[str, float] = {}
         self.by_step: dict[int, float] = {}
         self.least = float("inf")
+        self.trail = b""
         self.latest: deque[float] = deque(maxlen=3)
         self.log = Log()
         self.long = [0.0] * 20_001
@@ -82,6 +83,7 @@ class Noting(Classes):
         self.by_name["loss"] = self.n
         if not is_batchedtensor(loss) and not is_gradtrackingtensor(loss):
             self.least = min(self.least, float(loss.detach()))
+        self.trail += b"."
         self.by_step[self.n] = 1.0
         self.latest.append(1.0)
         self.log.append(1.0)
@@ -108,7 +110,7 @@ def state_of(task: Noting) -> list[Any]:
         dict(task.by_name), [*task.latest], {*task.lengths}, task.total.item(), task.sums.tolist(),
         task.nested.n, len(task.nested.deeper[0]), len(getattr(task, "late", "")),
         [cell == CellType() for cell in task.note.__closure__ or ()], task.note(),
-        dict(task.by_step), task.least, [*task.log], task.log.n, len(task.long),
+        dict(task.by_step), task.least, task.trail, [*task.log], task.log.n, len(task.long),
         hasattr(task, "size"), [*task.given.args[0]],
         {name: tensor.tolist() for name, tensor in task.teacher.state_dict().items()},
     ]  # fmt: skip

@@ -363,6 +363,30 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(backend: str, optimizer: st
     ) == 0.0  # fmt: skip
 
 
+class Projecting(nn.Module):
+    """A layer after a fixed matrix, drawn as the network is made, that no state has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = torch.randn(6, 6, dtype=torch.float64)
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.layer(x @ self.matrix)
+        return logits
+
+
+def test_a_resumed_network_holds_what_the_seed_of_its_state_gave_it() -> None:
+    """Whatever seed the member has that goes on, as in population-based training."""
+    task = Classes(Projecting)
+    (whole,) = trainer(task).train([Member(0.1, seed=3)])
+    (first,) = trainer(task, epochs=1).train([Member(0.1, seed=3)])
+    (rest,) = trainer(task, epochs=1).train([Member(0.1, seed=8)], states=[first.state])
+
+    assert rest.epochs == whole.epochs[1:]
+
+
 def test_members_of_different_age_train_together() -> None:
     """Each member has its own number of Adam's steps, order and random numbers."""
     options = {"backend": "vmap", "optimizer": "adamw"}

@@ -134,7 +134,8 @@ class LoaderData:
 
     def _has_generator(self) -> bool:
         """Return whether the loader draws from a generator of its own."""
-        owners = self._loader, getattr(self._loader, "sampler", None)
+        owners = [self._loader, getattr(self._loader, "batch_sampler", None)]
+        owners += [getattr(each, "sampler", None) for each in owners]
         return any(getattr(each, "generator", None) is not None for each in owners)
 
     def _warn_of_workers(self) -> None:
