@@ -162,7 +162,8 @@ def study_attr(study: Study, key: str) -> Any:
 class ResumedTrial(Trial):
     """A running trial that is evaluated again, under its own number.
 
-    It keeps its parameters, and ignores reports of steps that have one: Optuna would warn.
+    It keeps its parameters, and ignores reports of steps that have one: Optuna would warn. Its
+    pruner is shown the steps up to where this evaluation has come, not what came later before.
 
     Attributes:
         early_result: The value that `write_early_result` wrote; None if it wrote none.
@@ -172,6 +173,7 @@ class ResumedTrial(Trial):
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
         super().__init__(study, trial._trial_id)
         self._reported = set(trial.intermediate_values)
+        self._step = -1  # The last one that this evaluation has come to.
         self.early_result: Any = trial.system_attrs.get(_EARLY_RESULT)
         self.early_stop = trial.system_attrs.get(_EARLY_STOP) is True
 
@@ -179,6 +181,14 @@ class ResumedTrial(Trial):
         """Report an intermediate value unless the step has one."""
         if step not in self._reported:
             super().report(value, step)
+        self._step = max(step, self._step)
+
+    def _get_latest_trial(self) -> FrozenTrial:
+        """Return a copy of the trial, for the pruner."""
+        latest = super()._get_latest_trial()
+        reports = latest.intermediate_values
+        latest.intermediate_values = {s: v for s, v in reports.items() if s <= self._step}
+        return latest
 
 
 def running_numbers(study: Study) -> list[int]:

@@ -38,19 +38,29 @@ class ProcessSetting:
 
     @contextmanager
     def changed(self, change: Callable[[], object]) -> Iterator[None]:
-        """Change the setting; the first to enter saves the user's, and the last restores it."""
-        with self._lock:
-            found = self._get()
-            change()
-            if self._n_users == 0:
-                self._of_user = found
-            self._n_users += 1
+        """Change the setting; the first to enter saves the user's, and the last restores it.
+
+        Ctrl-C may come as any call begins or ends, so what is changed is noted without one.
+        """
+        has_entered, found = False, None
         try:
+            with self._lock:
+                found = self._get()
+                if self._n_users == 0:
+                    self._of_user = found
+                self._n_users += 1
+                has_entered = True
+                change()
             yield
         finally:
-            with self._lock:
-                self._n_users -= 1
-                if self._n_users == 0 or self._early == "user's":
-                    self._restore(self._of_user)
-                elif self._early == "found":
-                    self._restore(found)
+            if has_entered:
+                with self._lock:
+                    self._n_users -= 1
+                    is_users = self._n_users == 0 or self._early == "user's"
+                    before = self._of_user if is_users else found
+                    if is_users or self._early == "found":
+                        try:
+                            self._restore(before)
+                        except BaseException:  # Interrupted, perhaps half-way.
+                            self._restore(before)
+                            raise

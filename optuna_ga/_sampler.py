@@ -282,8 +282,14 @@ class GASampler(BaseSampler):
         """Record the mutated genes, and drop the memory of the trial."""
         if takes(study, self._settings):
             memory = self._memories.of(study)
-            memory.recorder.record_end(study, trial)
-            memory.breeder.forget(trial.number)
+            try:
+                memory.recorder.record_end(study, trial)
+            except BaseException:
+                # Such as Ctrl-C: the trial ends even so, and can be given no record later.
+                memory.recorder.record_end(study, trial)
+                raise
+            finally:
+                memory.breeder.forget(trial.number)
 
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings

@@ -21,6 +21,7 @@ Row = dict[str, Any]
 
 SIZE = 20
 SEED = 0
+DIED = "died"  # The attribute of a trial that is about to kill its process.
 
 # Its processes are forked from a process that has the imports and no open connection.
 CONTEXT = get_context("forkserver")
@@ -124,8 +125,8 @@ def faulty(trial: Trial, scale_s: float, mortal: bool) -> float:
     """
     value: float = uneven(trial, scale_s)
     ending = random.Random(f"fault {trial.number}").random()
-    if ending < 0.02 and "died" not in trial.user_attrs:
-        trial.set_user_attr("died", True)
+    if ending < 0.02 and DIED not in trial.user_attrs:
+        trial.set_user_attr(DIED, True)
         if mortal:
             os._exit(1)
     if ending < 0.10:
@@ -161,6 +162,20 @@ def open_storage(place: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(place))
 
 
+class _WithHeartbeat(RDBStorage):
+    """A database in which each trial that kills its process has had a heartbeat.
+
+    Optuna records the first one in a thread, which a busy machine may hold up for longer than the
+    objective takes; and it fails no trial that has had none.
+    """
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Write an attribute, and a heartbeat before the trial dies."""
+        super().set_trial_user_attr(trial_id, key, value)
+        if key == DIED:
+            self.record_heartbeat(trial_id)
+
+
 def open_with_heartbeat(url: str) -> BaseStorage:
     """Open a database that fails the trials of a process three seconds after its death."""
-    return get_storage(RDBStorage(url, heartbeat_interval=1, grace_period=3))
+    return get_storage(_WithHeartbeat(url, heartbeat_interval=1, grace_period=3))

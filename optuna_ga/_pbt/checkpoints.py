@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,6 +29,9 @@ from optuna_ga._records import CHECKPOINT, record_lost
 
 _KEY = re.compile("ga-[0-9a-f]{12}-[0-9a-f]{12}-[0-9]+")  # It is a safe name of a file.
 _ARTIFACT_STORE_METHODS = ("open_reader", "write", "remove")
+
+# The number of a trial, and when it started: databases give the ids of deleted studies again.
+_Start = tuple[int, datetime | None]
 
 _logger = optuna.logging.get_logger("optuna.checkpoints")
 
@@ -204,26 +208,26 @@ class Checkpoints:
 
     def _start_memory(self) -> None:
         self._lock = threading.Lock()
-        self._removed: WeakKeyDictionary[BaseStorage, dict[int, set[int]]] = WeakKeyDictionary()
+        self._removed: WeakKeyDictionary[BaseStorage, dict[int, set[_Start]]] = WeakKeyDictionary()
 
     def _remove_unneeded(self, study: Study, number: int) -> None:
         storage, study_id = locate(study)
         with self._lock:
             removed = self._removed.setdefault(storage, {}).setdefault(study_id, set())
         for trial in unneeded_trials(study, number):
-            if trial.number in removed:
+            start = trial.number, trial.datetime_start
+            if start in removed:
                 continue
-            removed.add(trial.number)
             key = _removable_key(study, trial)
-            if key is None:
-                continue
             try:
-                self._store.remove(storage, key)
+                if key is not None:
+                    self._store.remove(storage, key)
             except Exception as error:  # The trial has been trained, so it must not fail now.
                 _logger.warning(
                     f"The state of trial {trial.number}, {key!r}, is no longer needed, but could "
                     f"not be removed: {error!r}"
                 )
+            removed.add(start)  # Not before, as it may be interrupted.
 
 
 def check_checkpoints(value: object) -> None:

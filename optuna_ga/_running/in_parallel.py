@@ -7,7 +7,13 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import mkstemp
@@ -21,7 +27,7 @@ from optuna.study import Study
 from optuna_ga._checks import check_callable, kind_of, shown
 from optuna_ga._optuna_internals import in_memory, packed, trial_id
 from optuna_ga._running.futures import as_they_end, cancel, wait_for_a_worker
-from optuna_ga._running.outcome import NoResult
+from optuna_ga._running.outcome import NoResult, interrupts
 from optuna_ga._running.remote_objective import (
     MAX_OPEN_STUDIES,
     Evaluation,
@@ -151,13 +157,16 @@ class InParallel:
 
     @contextmanager
     def _used(self) -> Iterator[None]:
-        with self._lock:
-            self._n_users += 1
+        is_counted = False  # Ctrl-C may come as the lock is released.
         try:
+            with self._lock:
+                self._n_users += 1
+                is_counted = True
             yield
         finally:
-            with self._lock:
-                self._n_users -= 1
+            if is_counted:
+                with self._lock:
+                    self._n_users -= 1
 
     @property
     def _executor(self) -> Executor:
@@ -186,6 +195,20 @@ class InParallel:
             return failed
 
     def _results(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
+        """Yield trials and results as they come.
+
+        Raises:
+            BrokenExecutor: Whatever ends this early, such as an error of the function that makes
+                executors: it is the result of no trial.
+        """
+        try:
+            yield from self._results_of_rounds(trials)
+        except Exception as error:
+            if interrupts(error):
+                raise
+            raise BrokenExecutor(f"No executor evaluates the trials: {error!r}") from error
+
+    def _results_of_rounds(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
         """Yield trials and results as they come; give lost trials to new executors, if any."""
         rounds = Rounds(trials, has_more=self._make is not None)
         while rounds.waiting:

@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -391,3 +392,40 @@ def test_a_copied_study_asks_to_remove_its_own_states_alone(tmp_path: Path) -> N
 
     assert store.removed
     assert {*store.removed} <= own
+
+
+class Interrupting(FileSystemArtifactStore):
+    """A store that Ctrl-C comes to, once, as it is to remove a state."""
+
+    interrupts = True
+
+    def remove(self, artifact_id: str) -> None:
+        if self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt
+        super().remove(artifact_id)
+
+
+def test_a_removal_that_is_interrupted_is_made_up_for(tmp_path: Path) -> None:
+    """By the next trial that saves its state."""
+    walk = Walk(Checkpoints(Interrupting(tmp_path)))
+    study = optuna.create_study(sampler=sampler())
+    evaluate = partial(map, walk)
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, evaluate, 12)
+    optimize_generations(study, evaluate, 12)
+
+    assert len(files(tmp_path)) == 9
+
+
+def test_the_states_of_a_study_with_the_id_of_a_deleted_one_are_removed(tmp_path: Path) -> None:
+    """SQLite gives the id of the latest study again."""
+    walk = Walk(Checkpoints(tmp_path / "states"))
+    storage = optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
+    first = run(sampler(), 48, walk, storage=storage, study_name="s")
+    n_left = len(files(tmp_path / "states"))
+    optuna.delete_study(study_name="s", storage=storage)
+    second = run(sampler(), 48, walk, storage=storage, study_name="s")
+
+    assert second._study_id == first._study_id
+    assert len(files(tmp_path / "states")) == 2 * n_left

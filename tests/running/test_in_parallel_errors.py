@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
@@ -271,7 +271,9 @@ def test_a_trial_that_kills_its_worker_each_time_is_found(
     named = f"trial {listed}" if len(deadly) == 1 else f"trials {listed}"
     assert f"run again to evaluate {named} and to continue" in messages[-1]
     assert f"To go on without {named}, call `study.tell({deadly[0]}, " in messages[-1]
-    assert [objective.calls(number) for number in deadly] == [4] * len(deadly)
+    # An executor may break before a worker has begun the other trial that it was given.
+    assert objective.calls(deadly[0]) >= 3
+    assert all(2 <= objective.calls(number) <= 4 for number in deadly)
 
     for number in deadly:
         study.tell(number, state=FAIL)
@@ -474,7 +476,7 @@ def test_executors_that_fail_again_and_again_end_the_run(tmp_path: Path) -> None
     """After seven in vain the error is raised, and the trials stay running."""
     study, made = journal(tmp_path), []
 
-    def make() -> Executor:
+    def make() -> Any:
         made.append(Cancelling())
         return made[-1]
 
@@ -844,3 +846,61 @@ def test_a_broken_executor_that_nobody_replaces_is_followed_by_a_hint(tmp_path: 
         optimize_generations(journal(tmp_path), parallel, 1)
 
     assert ["give `InParallel` a function" in message for message in messages] == [True, False]
+
+
+class Gone(ThreadPoolExecutor):
+    """An executor whose cluster is gone."""
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        raise BrokenExecutor("gone")
+
+
+def test_an_executor_that_cannot_be_made_is_no_result() -> None:
+    """As of a cluster that restarts: the next run evaluates the trials."""
+    executors: Iterator[Any] = iter([Gone(1), OSError("no scheduler"), ThreadPoolExecutor(2)])
+
+    def make() -> Any:
+        made = next(executors)
+        if isinstance(made, OSError):
+            raise made
+        return made
+
+    study = optuna.create_study(sampler=of_four())
+    parallel = InParallel(sphere, make)
+    with pytest.raises(BrokenExecutor, match="no scheduler"):
+        optimize_generations(study, parallel, 2, catch=Exception)
+    assert states(study) == [RUNNING] * 4
+
+    optimize_generations(study, parallel, 2)
+    assert story(study) == story(run(of_four(), 8))
+
+
+class InterruptingLock:
+    """A lock that Ctrl-C comes after, once it is released."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.interrupts = True
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+        if self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt
+
+
+def test_an_executor_ends_with_the_search_after_one_that_was_interrupted_early() -> None:
+    """The interrupted one no longer counts among its users."""
+    executor = ThreadPoolExecutor(1)
+    parallel: Any = InParallel(sphere, lambda: executor)
+    parallel._lock = InterruptingLock()
+    study = optuna.create_study(sampler=of_four())
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, parallel, 1)
+    optimize_generations(study, parallel, 1)
+
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(print)

@@ -20,6 +20,7 @@ import optuna
 import pytest
 from optuna import Study, Trial, TrialPruned
 from optuna.pruners import ThresholdPruner
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_ga import GASampler, InParallel, optimize_generations
@@ -260,6 +261,27 @@ def test_a_resumed_trial_can_be_pruned_by_what_it_reported() -> None:
     optimize_generations(study, evaluate, 1, population_size=1)
     assert states(study) == [PRUNED]
     assert values(study) == [[2.0]]
+
+
+def test_a_resumed_trial_is_pruned_no_earlier_than_if_it_had_run_through() -> None:
+    """Its pruner sees no step that it has not come to again."""
+
+    def objective(trial: Trial) -> float:
+        for step in range(4):
+            trial.report(2.0 if step == 3 else 0.5, step)
+            trial.set_user_attr("steps", step + 1)
+            if trial.should_prune():
+                raise TrialPruned
+        return 0.0
+
+    study = random_study(pruner=ThresholdPruner(upper=1.0))
+    trial = study.ask()
+    for step in range(4):  # Interrupted after the last report.
+        trial.report(2.0 if step == 3 else 0.5, step)
+    optimize_generations(study, lambda trials: map(objective, trials), 1, population_size=1)
+
+    assert (states(study), values(study)) == ([PRUNED], [[2.0]])
+    assert study.trials[0].user_attrs == {"steps": 4}
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["suggests-first", "suggests-later"])
@@ -523,3 +545,25 @@ def test_an_interruption_gives_up_no_trial() -> None:
         "The evaluation was interrupted. Results that have come are kept: run again to evaluate "
         "trials 6, 7 and to continue."
     ]
+
+
+class Deaf(InMemoryStorage):
+    """A storage that is interrupted, once, as it is to write what has mutated."""
+
+    interrupts = True
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if key == "ga_mutated" and self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt
+        super().set_trial_user_attr(trial_id, key, value)
+
+
+def test_mutated_genes_are_recorded_if_that_is_interrupted() -> None:
+    """Optuna ends the trial even so, and no later run could record them."""
+    study = optuna.create_study(sampler=of_four(), storage=Deaf())
+    with pytest.raises(KeyboardInterrupt):
+        optimize_generations(study, spheres, 3)
+    optimize_generations(study, spheres, 3)
+
+    assert story(study) == story(run(of_four(), 12))
