@@ -11,6 +11,9 @@ The later stage of a search for one loss over continuous numbers begins with ten
 and thirty in all: then the model sees the principal axes of the best trials, and some trials are
 at the lowest point of a quadratic model instead of a child.
 
+If a trial is infeasible, the model chooses every child, by an inner search for the candidate that
+it rates highest.
+
 With several objectives each child draws a weighting of them, and the fittest by it are its
 parents.
 """
@@ -30,6 +33,7 @@ from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings, Tuning
+from optuna_ga._breeding.inner_search import highest_rated
 from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.many_choices import FreshChoices, fresh_choices, with_more_choices
@@ -74,14 +78,17 @@ class AdaptiveProposer(Proposer):
 
             self._surrogate = Surrogate(self._tuning)
 
-    def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
+    def candidates(self, study: Study, number: int, known: KnownTrials) -> Candidates | None:
         """Return candidates bred from the fittest of all trials.
 
         There are none while all trials are equally fit: then they do not say where to search.
         """
+        matrix = known.matrix
         if number < self.population_size or not matrix.differ:
             return None
         tuning = self._tuning.at(len(matrix), matrix.distributions_used(len(matrix)))
+        if matrix.has_infeasible:
+            tuning = replace(tuning, unscreened_prob=0.0)
         rng = generator(self.seed, number)
         rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
@@ -89,19 +96,21 @@ class AdaptiveProposer(Proposer):
             rng.random() < tuning.unscreened_prob or not self._are_enough(matrix, rows)
         ):
             rating = None
-        lowest = None
+        given = None
         # Without such trials nothing is drawn, so that other draws stay the same.
         if self._surrogate and tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
             with one_blas_thread():
-                lowest = self._surrogate.lowest_point(matrix)
-        n = tuning.n_candidates if rating else N_UNSCREENED
-        plans = plan(n, len(rows), tuning, rng)
+                given = self._surrogate.lowest_point(matrix)
+        plans = plan(tuning.n_candidates if rating else N_UNSCREENED, len(rows), tuning, rng)
         names = with_more_choices(matrix, tuning.many_choices)
         others = names if names and self._wants_another_choice(matrix, number) else []
         others = [name for name in others if not math.isnan(matrix.gene(rows[0], name))]
         new_choice_prob = 0.0 if rating else tuning.new_choice_prob
         choices = fresh_choices(matrix, names, others, new_choice_prob)
-        return _Relatives(tuning, self.seed, number, rows, plans, choices, rating, lowest, others)
+        found = _Relatives(tuning, self.seed, number, rows, plans, choices, rating, given, others)
+        if rating and given is None and matrix.has_infeasible and not others:
+            return replace(found, given=found.highest_rated(known))
+        return found
 
     def _wants_another_choice(self, matrix: TrialMatrix, number: int) -> bool:
         """Return whether a child is to have another choice than the best trial."""
@@ -160,7 +169,7 @@ class _Relatives(Candidates):
         plan: The candidates' plans.
         fresh_choices: By name, the choices among which there are fresh draws, if not among all.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
-        lowest: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
+        given: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
             is chosen; None: all candidates have their plans' genes.
         others: The parameters of which one is to have another choice than the fittest parent; none
             if there is no such demand.
@@ -173,7 +182,7 @@ class _Relatives(Candidates):
     plan: Plan
     fresh_choices: Mapping[str, FreshChoices]
     rating: Rating | None = None
-    lowest: np.ndarray | None = None
+    given: np.ndarray | None = None
     others: Sequence[str] = ()
 
     @property
@@ -208,18 +217,18 @@ class _Relatives(Candidates):
             choices,
         )
         # A parameter that becomes known later has its plan's gene.
-        if self.lowest is not None and are_known:
-            genes[:, 0], fresh[:, 0] = self.lowest, False
+        if self.given is not None and are_known:
+            genes[:, 0], fresh[:, 0] = self.given, False
         return genes, fresh
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
-        """Return the lowest point, else the child that a model rates highest, else the first.
+        """Return the given genes, else the child that a model rates highest, else the first.
 
         If `others` is not empty and some child differs from the fittest parent there, only such
         children are eligible.
         """
-        is_lowest = self.lowest is not None and (children[0] == self.lowest).all()
-        if is_lowest or (self.rating is None and not self.others):
+        is_given = self.given is not None and (children[0] == self.given).all()
+        if is_given or (self.rating is None and not self.others):
             return 0
         masked = known.masked(children)
         eligible = self._eligible(known.matrix, masked)
@@ -238,13 +247,27 @@ class _Relatives(Candidates):
         has_other = differs.any(axis=1)
         return np.flatnonzero(has_other if has_other.any() else np.ones(len(children), bool))
 
+    def highest_rated(self, known: KnownTrials) -> np.ndarray:
+        """Return the genes `(D,)` of the new candidate that an inner search rates highest."""
+        assert self.rating is not None
+        matrix, key = known.matrix, (self.seed, self.number)
+        genes, _ = self.genes(matrix, matrix.distributions)
+        with one_blas_thread():
+            rate = self.rating(matrix, known.running)
+
+            def rate_new(genes: np.ndarray) -> np.ndarray:
+                return np.where(known.new(genes), rate(known.masked(genes)), -np.inf)
+
+            first = np.ascontiguousarray(genes.T)
+            return highest_rated(first, rate_new, matrix.distributions, self.tuning, *key)
+
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""
-        lowest = None if candidate else self.lowest
-        return replace(self, plan=self.plan.only(candidate), rating=None, lowest=lowest)
+        given = None if candidate else self.given
+        return replace(self, plan=self.plan.only(candidate), rating=None, given=given)
 
     def parents(self, *, choices: bool) -> Sequence[int]:
-        """Return the rows of the trials that were crossed; all, if it is a lowest point."""
-        if self.lowest is not None:
+        """Return the rows of the trials that were crossed; all, if its genes are given."""
+        if self.given is not None:
             return self.rows
         return [self.rows[position] for position in self.plan.parents(choices=choices)]

@@ -37,11 +37,11 @@ class PaperProposer(Proposer):
         self._generations = generations
         self._settings = settings
 
-    def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
+    def candidates(self, study: Study, number: int, known: KnownTrials) -> Candidates | None:
         """Return children of two of the generation's parents."""
         generation = number // self._settings.population_size
         parents = self._generations.parents_of(generation, study)
-        rows = matrix.rows(parent.number for parent in parents)
+        rows = known.matrix.rows(parent.number for parent in parents)
         if len(rows) < len(parents):
             raise OutdatedError
         if len(rows) < 2:

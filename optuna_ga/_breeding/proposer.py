@@ -79,7 +79,7 @@ class Proposer(ABC):
         self.n_fittest = n_fittest
 
     @abstractmethod
-    def candidates(self, study: Study, number: int, matrix: TrialMatrix) -> Candidates | None:
+    def candidates(self, study: Study, number: int, known: KnownTrials) -> Candidates | None:
         """Return candidates for the numbered trial, None if it is to be drawn at random.
 
         Raises:

@@ -190,7 +190,7 @@ class UnrepeatedBreeder(Breeder):
         child = self._children.get(trial.number)
         if child is not None:
             return child
-        candidates = self._proposer.candidates(study, trial.number, self._known.matrix)
+        candidates = self._proposer.candidates(study, trial.number, self._known)
         fixed = self._known.given(study, trial)
         child = self._new_child(trial.number, candidates, fixed)
         if foreign := self._foreign(child, trial):

@@ -37,6 +37,7 @@ class TrialMatrix:
         trials: The trials, by row.
         ranks: Their ranks, None without a fitness.
         has_failures: Whether a trial has failed.
+        has_infeasible: Whether a trial is infeasible.
         differ: Whether some trials are fitter than others.
         best_losses: The lowest loss after each trial, of the first objective.
         has_foreign_values: Whether a trial has had a number that its own distribution lacks, as
@@ -57,6 +58,7 @@ class TrialMatrix:
         self.trials: list[FrozenTrial] = []
         self.ranks: list[Rank | None] = []
         self.has_failures = False
+        self.has_infeasible = False
         self.differ = False
         self.best_losses = BestLosses()
         self._level: tuple[object, ...] | None = None  # Of the first trial with a fitness.
@@ -122,6 +124,7 @@ class TrialMatrix:
         if key is None:
             self.has_failures = True
             return
+        self.has_infeasible |= key.violation > 0.0
         self._level = self._level or key.level
         self.differ |= key.level != self._level
         self._fittest.add(key)
@@ -129,6 +132,12 @@ class TrialMatrix:
             if name not in self._fittest_with:
                 self._fittest_with[name] = self._new_fittest()
             self._fittest_with[name].add(key)
+
+    @property
+    def is_any_feasible(self) -> bool:
+        """Whether some trial is feasible."""
+        ranks = self.fittest_ranks
+        return bool(ranks) and ranks[0].violation == 0.0
 
     def gene(self, row: int, name: str) -> float:
         """Return a trial's gene for a parameter with a column, NaN if it has none."""

@@ -1,10 +1,9 @@
 """Models of constraints, a Gaussian process for each, which say where trials may be feasible.
 
 A constraint is easier to predict than the sum of all violations, since it is smooth where that has
-an edge, and tells by how much a feasible trial keeps it. A point may be feasible if no constraint
-is violated by more than a standard deviation of its prediction: optimistic constraints, as those
-of Xu et al. 2023, "Constrained efficient global optimization of expensive black-box functions",
-ICML.
+an edge, and tells by how much a feasible trial keeps it. The logarithm of the probability that all
+are kept is added to a candidate's rating, and is the rating while no trial is feasible (Gardner et
+al. 2014, "Bayesian optimization with inequality constraints", ICML).
 
 Shapes: N trials, K candidates, R running trials, D parameters.
 """
@@ -17,11 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 from optuna.trial import FrozenTrial
+from scipy.special import log_ndtr
 
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
 from optuna_ga._breeding.model.features import Features
 from optuna_ga._breeding.model.gaussian_process import Kernel, fitted, with_awaited
 from optuna_ga._population.fitness import Rank
+
+Function = Callable[[np.ndarray], np.ndarray]  # From genes `(K, D)` to numbers `(K,)`.
 
 _MAX_SCALED = 5.0  # Of a logarithmic scale: 74 times the median size of a constraint.
 
@@ -42,7 +44,7 @@ class _Observed(NamedTuple):
 
 @dataclass
 class ConstraintModels:
-    """Predicts by how much candidates violate constraints.
+    """Predicts whether candidates keep the constraints.
 
     Attributes:
         features: The features for which the kernels are fitted.
@@ -52,15 +54,15 @@ class ConstraintModels:
     features: Features | None = None
     kernels: dict[str, Kernel] = field(default_factory=dict)
 
-    def violation(
+    def feasibility(
         self,
         matrix: TrialMatrix,
         rows: Sequence[int],
         running: np.ndarray,
         features: Features,
         first_rows: Callable[[], Sequence[int]],
-    ) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Return a function from genes `(K, D)` to optimistic violations `(K,)`, 0 if feasible.
+    ) -> Function | None:
+        """Return the logarithm of the probability of being feasible `(K,)`, of genes `(K, D)`.
 
         Args:
             matrix: The finished trials.
@@ -87,14 +89,31 @@ class ConstraintModels:
         if not models:
             return None
 
-        def violation(genes: np.ndarray) -> np.ndarray:
+        def feasibility(genes: np.ndarray) -> np.ndarray:
             x, total = features(genes), np.zeros(len(genes))
             for model, limit in models:
                 mean, deviation = model.mean_and_deviation(x)
-                total += np.maximum(mean - deviation - limit, 0.0)
+                total += log_ndtr((limit - mean) / deviation)
             return total
 
-        return violation
+        return feasibility
+
+
+def with_feasibility(
+    rate: Function, feasibility: Function | None, is_any_feasible: bool
+) -> Function:
+    """Return ratings that count the probability of being feasible.
+
+    Args:
+        rate: The ratings without constraints.
+        feasibility: Logarithms of the probability; None without constraints.
+        is_any_feasible: Whether some trial is feasible.
+    """
+    if feasibility is None:
+        return rate
+    if not is_any_feasible:
+        return feasibility
+    return lambda genes: rate(genes) + feasibility(genes)
 
 
 def with_own_losses(ranks: Sequence[Rank | None]) -> list[Rank | None]:
@@ -135,4 +154,16 @@ def _observed(trials: Sequence[FrozenTrial], rows: Iterable[int], name: str) -> 
     size = (float(np.median(sizes)) or float(sizes.max())) if len(sizes) else 0.0
     scaled = np.arcsinh(values / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
     mean, deviation = float(scaled.mean()), float(scaled.std()) or 1.0
-    return _Observed(having, (scaled - mean) / deviation, -mean / deviation)
+    return _Observed(having, (scaled - mean) / deviation, (_limit(scaled) - mean) / deviation)
+
+
+def _limit(values: np.ndarray) -> float:
+    """Return the value above which a constraint with these values `(n,)` is violated.
+
+    It is 0. If that is a value of the constraint, as of a constraint that only says whether it is
+    kept or that is an integer, the limit is half-way to the next value, to part the two.
+    """
+    kept, violated = values[values <= 0.0], values[values > 0.0]
+    if len(kept) and len(violated) and kept.max() == 0.0:
+        return float(violated.min()) / 2
+    return 0.0

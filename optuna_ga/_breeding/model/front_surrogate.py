@@ -7,19 +7,22 @@ As there, a point must be better than the front by more than a margin: optimism 
 little everywhere near the front's ends, where a little counts much, and trials would repeat them.
 If no candidate adds any, the nearest to the front is chosen. With more than four objectives the
 hypervolume takes too long: candidates are rated by the weighting by which their parents were
-chosen.
+chosen. With constraints the front is that of the feasible trials, and the probability of being
+feasible counts; see `constraints`.
 
 Shapes: K candidates, R running trials, F points of the front, D parameters, M objectives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 
 from optuna_ga._breeding.adaptive_settings import Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
+from optuna_ga._breeding.model.constraints import Function, with_feasibility
+from optuna_ga._breeding.model.learnt_rows import learnt_rows
 from optuna_ga._breeding.model.surrogate import Surrogate
 from optuna_ga._breeding.weightings import distances
 from optuna_ga._population.fronts import undominated
@@ -28,6 +31,8 @@ from optuna_ga._population.hypervolume import added_volumes
 _MAX_OBJECTIVES = 4  # Of which the hypervolume is measured.
 # In ranges of the front: how much better a point must be, and how far the reference point is.
 _MIN_GAIN, _MARGIN = 0.03, 0.1
+_LEAST = 1e-13  # The least hypervolume that is told apart, in units of the model's scale.
+_PROBABLE = math.log(0.5)  # From which probability on a running trial counts as feasible.
 
 
 class FrontSurrogate:
@@ -41,9 +46,7 @@ class FrontSurrogate:
     def __init__(self, tuning: Tuning, n_objectives: int) -> None:
         self._models = [Surrogate(tuning, objective) for objective in range(n_objectives)]
 
-    def rating(
-        self, matrix: TrialMatrix, running: np.ndarray, weights: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    def rating(self, matrix: TrialMatrix, running: np.ndarray, weights: np.ndarray) -> Function:
         """Return a function from candidates' genes `(K, D)` to ratings `(K,)`, higher for better.
 
         Args:
@@ -52,11 +55,11 @@ class FrontSurrogate:
             weights: The weighting `(M,)` for many objectives.
         """
         predictions = [model.prediction(matrix, running) for model in self._models]
-        known = np.column_stack([model.known_losses(matrix) for model in self._models])
-        if len(running):
-            awaited = [predict(running)[0] for predict in predictions]
-            known = np.vstack([known, np.column_stack(awaited)])
-        front = known[undominated(known)]
+        feasibility = self._models[0].feasibility(matrix, running)
+        expected = np.column_stack([predict(running)[0] for predict in predictions])
+        if feasibility is not None:
+            expected = expected[feasibility(running) > _PROBABLE]
+        front = self._front(matrix, expected)
 
         def rate(candidates: np.ndarray) -> np.ndarray:
             columns = [
@@ -66,9 +69,23 @@ class FrontSurrogate:
             points = np.column_stack(columns)
             if len(self._models) > _MAX_OBJECTIVES:
                 return -distances(points, front, weights)
-            return ratings(points, front)
+            found = ratings(points, front)
+            return found if feasibility is None else _logarithmic(found)
 
-        return rate
+        return with_feasibility(rate, feasibility, matrix.is_any_feasible)
+
+    def _front(self, matrix: TrialMatrix, expected: np.ndarray) -> np.ndarray:
+        """Return the front `(F, M)` of the feasible trials and of expected losses `(R, M)`.
+
+        While no trial is feasible, it is that of all.
+        """
+        known = np.column_stack([model.known_losses(matrix) for model in self._models])
+        ranks = [matrix.ranks[row] for row in learnt_rows(matrix, len(matrix))]
+        feasible = [rank is not None and rank.violation == 0.0 for rank in ranks]
+        if any(feasible):
+            known = known[feasible]
+        known = np.vstack([known, expected])
+        return np.asarray(known[undominated(known)])
 
     def outliers(self, matrix: TrialMatrix) -> list[int]:
         """Return the rows of the trials that are left out as outliers.
@@ -78,6 +95,15 @@ class FrontSurrogate:
         by_model = [{*model.outliers(matrix)} for model in self._models]
         failed = {row for row in set.union(*by_model) if matrix.ranks[row] is None}
         return sorted((set.union(*by_model) - failed) | set.intersection(*by_model))
+
+
+def _logarithmic(found: np.ndarray) -> np.ndarray:
+    """Return ratings `(K,)` in the same order, to which logarithms of probabilities can be added.
+
+    Points that add no hypervolume are rated below those that add any.
+    """
+    added = np.log(np.maximum(found, _LEAST))
+    return np.asarray(np.where(found > 0.0, added, math.log(_LEAST) + found))
 
 
 def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:

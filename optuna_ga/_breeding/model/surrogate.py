@@ -17,13 +17,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, Tuning
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
-from optuna_ga._breeding.model.constraints import ConstraintModels, with_own_losses
+from optuna_ga._breeding.model.constraints import (
+    ConstraintModels,
+    Function,
+    with_feasibility,
+    with_own_losses,
+)
 from optuna_ga._breeding.model.features import N_BEST, Features
 from optuna_ga._breeding.model.gaussian_process import Kernel, fitted, with_awaited
 from optuna_ga._breeding.model.learnt_rows import best_rows, learnt_rows
@@ -36,7 +42,6 @@ from optuna_ga._population.unit_scale import snapped_to_grid
 Prediction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _FIRST_FIT = 10
-_VIOLATION_WEIGHT = 100.0  # Beside deviations of the loss: first of all a child may be feasible.
 
 
 class _Fit(NamedTuple):
@@ -93,35 +98,38 @@ class Surrogate:
         self._learnt: _Learnt | None = None
         self._constraints = ConstraintModels()
 
-    def rating(
-        self, matrix: TrialMatrix, running: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    def rating(self, matrix: TrialMatrix, running: np.ndarray) -> Function:
         """Return a function from candidates' genes `(K, D)` to ratings `(K,)`, higher for better.
 
         Args:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
-        predict, violation = self.prediction(matrix, running), self._violation(matrix, running)
+        predict = self.prediction(matrix, running)
 
         def rate(candidates: np.ndarray) -> np.ndarray:
             mean, deviation = predict(candidates)
-            if violation is None:
-                return np.asarray(deviation - mean)
-            return np.asarray(deviation - mean - _VIOLATION_WEIGHT * violation(candidates))
+            return np.asarray(deviation - mean)
 
-        return rate
+        feasibility = self.feasibility(matrix, running)
+        return with_feasibility(rate, feasibility, matrix.is_any_feasible)
 
-    def _violation(
-        self, matrix: TrialMatrix, running: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Return a function from genes to optimistic violations, None without constraints."""
+    def feasibility(self, matrix: TrialMatrix, running: np.ndarray) -> Function | None:
+        """Return the logarithm of the probability of being feasible `(K,)`, of genes `(K, D)`.
+
+        Args:
+            matrix: The finished trials.
+            running: Genes `(R, D)` of the running trials.
+
+        Returns:
+            None if no trial violates a constraint.
+        """
         fit, rows = self._fitted(matrix), _with_fitness(matrix, self._rows(matrix))
 
         def first_rows() -> list[int]:
             return _with_fitness(matrix, learnt_rows(matrix, fit.n))
 
-        return self._constraints.violation(matrix, rows, running, fit.features, first_rows)
+        return self._constraints.feasibility(matrix, rows, running, fit.features, first_rows)
 
     def prediction(self, matrix: TrialMatrix, running: np.ndarray) -> Prediction:
         """Return a function from genes `(K, D)` to the mean and deviation of losses, each `(K,)`.
@@ -161,14 +169,15 @@ class Surrogate:
 
     def losses(self, matrix: TrialMatrix, rows: Sequence[int]) -> np.ndarray:
         """Return the losses `(n,)` of the trials in some rows on the scale of the latest fit."""
-        ranks = [matrix.ranks[row] for row in rows]
+        all_ranks = [matrix.ranks[row] for row in rows]
+        ranks = with_own_losses(all_ranks)
         if len(matrix.directions) == 1:  # Optuna prunes with one objective only.
-            ranks = with_own_losses(ranks)
             trials = [matrix.trials[row] for row in rows]
             ranks = with_expected_losses(ranks, trials, matrix.directions[0])
         stage = self._stage(matrix)
         limits = stage.max_loss_ratio, stage.wall_ratio
-        return warped(ranks, stage.warp_quantile, self._objective, *limits)
+        front = partial(on_front, all_ranks)
+        return warped(ranks, stage.warp_quantile, self._objective, *limits, front)
 
     def known_losses(self, matrix: TrialMatrix) -> np.ndarray:
         """Return the losses `(n,)` of the trials of `learnt_rows` on the model's scale.

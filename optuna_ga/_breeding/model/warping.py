@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -30,6 +31,7 @@ def warped(
     objective: int = 0,
     max_loss_ratio: float = math.inf,
     wall_ratio: float = math.inf,
+    front: Callable[[], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return the losses `(n,)` on the model's scale, with mean 0 and deviation 1.
 
@@ -48,6 +50,7 @@ def warped(
             that is more. At least 1.
         wall_ratio: The wall is so many times that quantile high, or as high as the worst loss if
             that is less. At least 1.
+        front: Returns which trials are on the front `(n,)`; by default `on_front` of the ranks.
     """
     # An eighth of each, so that differences and sums do not overflow.
     found = [
@@ -61,7 +64,8 @@ def warped(
         return _standardized(_log_above(violations, quantile))
     worst, middle, best = _greatest(found, max_loss_ratio), float(np.median(found)), min(found)
     if worst < max(found):
-        worst = max(worst, _greatest_of_front(ranks, objective))
+        is_on_front = front() if front else on_front(ranks)
+        worst = max(worst, _greatest_of(is_on_front, ranks, objective))
     wall = min(worst, _greatest(found, wall_ratio))
     losses = np.array([_eighth(rank, objective, worst, wall, middle) for rank in ranks])
     scaled = _log_above(losses.clip(best, worst), quantile)
@@ -82,10 +86,9 @@ def on_front(ranks: Sequence[Rank | None]) -> np.ndarray:
     return found
 
 
-def _greatest_of_front(ranks: Sequence[Rank | None], objective: int) -> float:
-    """Return an eighth of the greatest finite loss of the front; minus infinity if none is."""
-    front = zip(ranks, on_front(ranks), strict=True)
-    losses = [rank.losses[objective] for rank, is_on_front in front if rank and is_on_front]
+def _greatest_of(chosen: np.ndarray, ranks: Sequence[Rank | None], objective: int) -> float:
+    """Return an eighth of the chosen trials' greatest finite loss, minus infinity without any."""
+    losses = [rank.losses[objective] for rank in compress(ranks, chosen) if rank]
     return max(filter(math.isfinite, losses), default=-math.inf) / 8
 
 

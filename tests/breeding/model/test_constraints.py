@@ -14,7 +14,11 @@ from optuna.study import StudyDirection
 
 from optuna_ga import GASampler
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
-from optuna_ga._breeding.model.constraints import ConstraintModels, with_own_losses
+from optuna_ga._breeding.model.constraints import (
+    ConstraintModels,
+    with_feasibility,
+    with_own_losses,
+)
 from optuna_ga._breeding.model.features import Features
 from optuna_ga._population.fitness import Rank
 
@@ -35,15 +39,17 @@ def matrix_of(objective: Callable[[Trial], float], points: Sequence[float]) -> T
     return matrix
 
 
-def violation_on_grid(matrix: TrialMatrix) -> np.ndarray:
-    """Return the optimistic violations at the points of a grid."""
+def probability_on_grid(matrix: TrialMatrix) -> np.ndarray:
+    """Return the probability of being feasible at the points of a grid."""
     features = Features([UNIT], None)
     rows = range(len(matrix))
-    violation = ConstraintModels().violation(
+    feasibility = ConstraintModels().feasibility(
         matrix, rows, np.empty((0, 1)), features, lambda: rows
     )
-    assert violation is not None
-    return violation(GRID[:, None])
+    assert feasibility is not None
+    found = feasibility(GRID[:, None])
+    assert np.isfinite(found).all()
+    return np.exp(found)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
@@ -56,11 +62,11 @@ def test_two_constraints_leave_what_both_allow(scale: float) -> None:
         trial.set_constraint("most", scale * (x - 0.6))
         return x
 
-    found = violation_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
+    found = probability_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
 
-    assert (found[(GRID > 0.32) & (GRID < 0.58)] == 0.0).all()
-    assert (found[(GRID < 0.2) | (GRID > 0.7)] > 0.1).all()
-    assert found[0] > found[3] and found[20] > found[15]
+    assert (found[(GRID > 0.32) & (GRID < 0.58)] > 0.95).all()
+    assert (found[(GRID < 0.28) | (GRID > 0.62)] < 0.05).all()
+    assert found[[6, 12]] == pytest.approx([0.5, 0.5], abs=0.1)
 
 
 @pytest.mark.parametrize("odd", [math.inf, 1e300])
@@ -72,10 +78,9 @@ def test_odd_values_violate(odd: float) -> None:
         trial.set_constraint("most", odd if x > 0.75 else x - 0.5)
         return x
 
-    found = violation_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
+    found = probability_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
 
-    assert np.isfinite(found).all()
-    assert found[20] > 0.0 == found[5]
+    assert found[20] < 0.1 < 0.9 < found[5]
 
 
 def test_a_constraint_is_learnt_from_the_trials_that_have_it() -> None:
@@ -87,9 +92,9 @@ def test_a_constraint_is_learnt_from_the_trials_that_have_it() -> None:
             trial.set_constraint("most", x - 0.5)
         return x
 
-    found = violation_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 21).tolist()))
+    found = probability_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 21).tolist()))
 
-    assert found[20] > 0.0 == found[5]
+    assert found[20] < 0.1 < 0.9 < found[5]
 
 
 def test_constraints_that_hold_have_no_model() -> None:
@@ -103,7 +108,23 @@ def test_constraints_that_hold_have_no_model() -> None:
     models, rows = ConstraintModels(), range(3)
 
     features = Features([UNIT], None)
-    assert models.violation(matrix, rows, np.empty((0, 1)), features, lambda: rows) is None
+    assert models.feasibility(matrix, rows, np.empty((0, 1)), features, lambda: rows) is None
+
+
+def test_ratings_count_the_probability_once_a_trial_is_feasible() -> None:
+    """Before that it is all that counts, and without constraints nothing changes."""
+
+    def rate(genes: np.ndarray) -> np.ndarray:
+        return genes[:, 0]
+
+    def feasibility(genes: np.ndarray) -> np.ndarray:
+        return -genes[:, 1]
+
+    genes = np.array([[1.0, 2.0], [3.0, 5.0]])
+
+    assert with_feasibility(rate, feasibility, True)(genes).tolist() == [-1.0, -2.0]
+    assert with_feasibility(rate, feasibility, False)(genes).tolist() == [-2.0, -5.0]
+    assert with_feasibility(rate, None, True)(genes).tolist() == [1.0, 3.0]
 
 
 def rank_of(violation: float, loss: float) -> Rank:
@@ -147,3 +168,45 @@ def test_the_corner_of_two_constraints_is_found(
     study.optimize(objective, n_trials=40)
 
     assert 0.5 <= study.best_value < 0.51
+
+
+def narrow(trial: Trial) -> float:
+    """Return a loss that is lowest where one point in 20,000 is feasible, or near it."""
+    genes = np.array([trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(6)])
+    for i, gene in enumerate(genes):
+        trial.set_constraint(f"least{i}", 0.4 - gene)
+        trial.set_constraint(f"most{i}", gene - 0.6)
+    return float(genes.sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_feasible_trial_is_found_where_they_are_rare(seed: int) -> None:
+    """And then the lowest loss of 2.4, within a hundredth."""
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=seed))
+    study.optimize(narrow, n_trials=60)
+    feasible = [max(trial.constraints.values()) <= 0.0 for trial in study.trials]
+
+    assert feasible.index(True) < 30
+    assert 2.4 <= study.best_value < 2.41
+
+
+def two(trial: Trial) -> tuple[float, float]:
+    """Return two losses whose front, where they sum to 1, is feasible below 0.5 only.
+
+    Where it is not, the losses are lower.
+    """
+    x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
+    trial.set_constraint("c", x - 0.5)
+    gain = 1.0 if x > 0.5 else 0.0
+    return x + y - gain, 1.0 - x + y - gain
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_several_objectives_the_feasible_front_is_sought(seed: int) -> None:
+    """Infeasible trials that dominate it do not count for it."""
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=seed), directions=["minimize"] * 2)
+    study.optimize(two, n_trials=60)
+    last = study.trials[30:]
+
+    assert sum(trial.params["x"] <= 0.5 for trial in last) >= 24
+    assert sum(trial.params["x"] <= 0.5 and trial.params["y"] < 0.05 for trial in last) >= 15
