@@ -31,7 +31,7 @@ class Bowl:
 
     def __call__(self, genes: np.ndarray) -> np.ndarray:
         self.rated.append(genes)
-        return -((genes - BEST) ** 2).sum(axis=1)
+        return np.asarray(-((genes - BEST) ** 2).sum(axis=1))
 
 
 def found(bowl: Bowl, number: int) -> np.ndarray:

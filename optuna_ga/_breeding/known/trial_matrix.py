@@ -5,7 +5,7 @@ Shapes: N trials, D parameters. Genes are positions on the unit scale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -35,6 +35,7 @@ class TrialMatrix:
     Attributes:
         columns: The parameters that have a column.
         trials: The trials, by row.
+        constraints: Their constraints by name, which take long to read from a trial.
         ranks: Their ranks, None without a fitness.
         has_failures: Whether a trial has failed.
         has_infeasible: Whether a trial is infeasible.
@@ -56,6 +57,7 @@ class TrialMatrix:
         self._untried_choices: dict[str, tuple[np.ndarray, int]] = {}
         self.columns = Columns()
         self.trials: list[FrozenTrial] = []
+        self.constraints: list[Mapping[str, float]] = []
         self.ranks: list[Rank | None] = []
         self.has_failures = False
         self.has_infeasible = False
@@ -119,6 +121,7 @@ class TrialMatrix:
             for name, value in trial.params.items():
                 self._units[row, positions[name]] = encoders[name](value)
         key = rank(trial, self.directions)
+        self.constraints.append(trial.constraints if trial.system_attrs else {})
         self.ranks.append(key)
         self.best_losses.add(key)
         if key is None:

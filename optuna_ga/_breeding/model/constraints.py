@@ -10,12 +10,11 @@ Shapes: N trials, K candidates, R running trials, D parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from optuna.trial import FrozenTrial
 from scipy.special import log_ndtr
 
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
@@ -77,9 +76,9 @@ class ConstraintModels:
         if features is not self.features:
             self.features, self.kernels = features, {}
         models, awaited = [], features(running)
-        for name, observed in _violated(matrix.trials, rows):
+        for name, observed in _violated(matrix.constraints, rows):
             if name not in self.kernels:
-                first = _observed(matrix.trials, first_rows(), name)
+                first = _observed(matrix.constraints, first_rows(), name)
                 x = features(matrix.units[first.rows])
                 self.kernels[name] = fitted(x, features.categorical, first.values)
             known, values = features(matrix.units[observed.rows]), observed.values
@@ -136,20 +135,20 @@ def _has_loss(rank: Rank) -> bool:
 
 
 def _violated(
-    trials: Sequence[FrozenTrial], rows: Iterable[int]
+    constraints: Sequence[Mapping[str, float]], rows: Iterable[int]
 ) -> Iterator[tuple[str, _Observed]]:
     """Yield the constraints that some trial in these rows violates, by name."""
-    found = {
-        name for row in rows for name, value in trials[row].constraints.items() if value > 0.0
-    }
+    found = {name for row in rows for name, value in constraints[row].items() if value > 0.0}
     for name in sorted(found):
-        yield name, _observed(trials, rows, name)
+        yield name, _observed(constraints, rows, name)
 
 
-def _observed(trials: Sequence[FrozenTrial], rows: Iterable[int], name: str) -> _Observed:
+def _observed(
+    constraints: Sequence[Mapping[str, float]], rows: Iterable[int], name: str
+) -> _Observed:
     """Return the values of a constraint in these rows."""
-    having = [row for row in rows if name in trials[row].constraints]
-    values = np.array([trials[row].constraints[name] for row in having], float)
+    having = [row for row in rows if name in constraints[row]]
+    values = np.array([constraints[row][name] for row in having], float)
     sizes = np.abs(values[np.isfinite(values)])
     size = (float(np.median(sizes)) or float(sizes.max())) if len(sizes) else 0.0
     scaled = np.arcsinh(values / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
