@@ -137,7 +137,7 @@ class TrialMatrix:
             self._fittest_with[name].add(key)
 
     @property
-    def is_any_feasible(self) -> bool:
+    def has_feasible(self) -> bool:
         """Whether some trial is feasible."""
         ranks = self.fittest_ranks
         return bool(ranks) and ranks[0].violation == 0.0

@@ -99,18 +99,18 @@ class ConstraintModels:
 
 
 def with_feasibility(
-    rate: Function, feasibility: Function | None, is_any_feasible: bool
+    rate: Function, feasibility: Function | None, has_feasible: bool
 ) -> Function:
     """Return ratings that count the probability of being feasible.
 
     Args:
         rate: The ratings without constraints.
         feasibility: Logarithms of the probability; None without constraints.
-        is_any_feasible: Whether some trial is feasible.
+        has_feasible: Whether some trial is feasible.
     """
     if feasibility is None:
         return rate
-    if not is_any_feasible:
+    if not has_feasible:
         return feasibility
     return lambda genes: rate(genes) + feasibility(genes)
 

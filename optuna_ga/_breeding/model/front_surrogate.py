@@ -72,7 +72,7 @@ class FrontSurrogate:
             found = ratings(points, front)
             return found if feasibility is None else _logarithmic(found)
 
-        return with_feasibility(rate, feasibility, matrix.is_any_feasible)
+        return with_feasibility(rate, feasibility, matrix.has_feasible)
 
     def _front(self, matrix: TrialMatrix, expected: np.ndarray) -> np.ndarray:
         """Return the front `(F, M)` of the feasible trials and of expected losses `(R, M)`.

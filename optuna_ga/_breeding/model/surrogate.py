@@ -112,7 +112,7 @@ class Surrogate:
             return np.asarray(deviation - mean)
 
         feasibility = self.feasibility(matrix, running)
-        return with_feasibility(rate, feasibility, matrix.is_any_feasible)
+        return with_feasibility(rate, feasibility, matrix.has_feasible)
 
     def feasibility(self, matrix: TrialMatrix, running: np.ndarray) -> Function | None:
         """Return the logarithm of the probability of being feasible `(K,)`, of genes `(K, D)`.
