@@ -33,6 +33,7 @@ from optuna.study import Study
 
 from optuna_ga._breeding.adaptive_operators import Plan, express, plan
 from optuna_ga._breeding.adaptive_settings import MAX_TRIALS, AdaptiveSettings, Tuning
+from optuna_ga._breeding.given_genes import GivenGenes
 from optuna_ga._breeding.inner_search import highest_rated
 from optuna_ga._breeding.known.known_trials import KnownTrials
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
@@ -87,7 +88,8 @@ class AdaptiveProposer(Proposer):
         if number < self.population_size or not matrix.differ:
             return None
         tuning = self._tuning.at(len(matrix), matrix.distributions_used(len(matrix)))
-        if matrix.has_infeasible:
+        names = with_more_choices(matrix, tuning.many_choices)
+        if matrix.has_infeasible and not any(len(matrix.untried_choices(name)) for name in names):
             tuning = replace(tuning, unscreened_prob=0.0)
         rng = generator(self.seed, number)
         rows, rating = self._parents(matrix, rng)
@@ -96,21 +98,22 @@ class AdaptiveProposer(Proposer):
             rng.random() < tuning.unscreened_prob or not self._are_enough(matrix, rows)
         ):
             rating = None
-        given = None
+        lowest = None
         # Without such trials nothing is drawn, so that other draws stay the same.
         if self._surrogate and tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
             with one_blas_thread():
-                given = self._surrogate.lowest_point(matrix)
+                lowest = self._surrogate.lowest_point(matrix)
         plans = plan(tuning.n_candidates if rating else N_UNSCREENED, len(rows), tuning, rng)
-        names = with_more_choices(matrix, tuning.many_choices)
         others = names if names and self._wants_another_choice(matrix, number) else []
         others = [name for name in others if not math.isnan(matrix.gene(rows[0], name))]
         new_choice_prob = 0.0 if rating else tuning.new_choice_prob
         choices = fresh_choices(matrix, names, others, new_choice_prob)
-        found = _Relatives(tuning, self.seed, number, rows, plans, choices, rating, given, others)
-        if rating and given is None and matrix.has_infeasible and not others:
-            return replace(found, given=found.highest_rated(known))
-        return found
+        found = _Relatives(tuning, self.seed, number, rows, plans, choices, rating, others=others)
+        if lowest is None and rating and matrix.has_infeasible and not others:
+            lowest = found.highest_rated(known)
+        if lowest is None:
+            return found
+        return replace(found, given=GivenGenes(lowest, dict(matrix.distributions)))
 
     def _wants_another_choice(self, matrix: TrialMatrix, number: int) -> bool:
         """Return whether a child is to have another choice than the best trial."""
@@ -169,8 +172,8 @@ class _Relatives(Candidates):
         plan: The candidates' plans.
         fresh_choices: By name, the choices among which there are fresh draws, if not among all.
         rating: Returns a model's ratings of candidates; None if the first new one is taken.
-        given: Genes `(D,)` that the first candidate has instead of its plan's, and with which it
-            is chosen; None: all candidates have their plans' genes.
+        given: Genes that the first candidate has instead of its plan's, and with which it is
+            chosen; None: all candidates have their plans' genes.
         others: The parameters of which one is to have another choice than the fittest parent; none
             if there is no such demand.
     """
@@ -182,7 +185,7 @@ class _Relatives(Candidates):
     plan: Plan
     fresh_choices: Mapping[str, FreshChoices]
     rating: Rating | None = None
-    given: np.ndarray | None = None
+    given: GivenGenes | None = None
     others: Sequence[str] = ()
 
     @property
@@ -216,9 +219,10 @@ class _Relatives(Candidates):
             rngs,
             choices,
         )
-        # A parameter that becomes known later has its plan's gene.
-        if self.given is not None and are_known:
-            genes[:, 0], fresh[:, 0] = self.given, False
+        if self.given is not None:  # A parameter that becomes known later has its plan's gene.
+            given = self.given.within(distributions)
+            has = ~np.isnan(given)
+            genes[has, 0], fresh[has, 0] = given[has], False
         return genes, fresh
 
     def best(self, known: KnownTrials, children: np.ndarray) -> int:
@@ -227,8 +231,11 @@ class _Relatives(Candidates):
         If `others` is not empty and some child differs from the fittest parent there, only such
         children are eligible.
         """
-        is_given = self.given is not None and (children[0] == self.given).all()
-        if is_given or (self.rating is None and not self.others):
+        if self.given is not None:
+            given = self.given.within(known.matrix.distributions)
+            if (children[0] == given).all():
+                return 0
+        if self.rating is None and not self.others:
             return 0
         masked = known.masked(children)
         eligible = self._eligible(known.matrix, masked)
@@ -259,7 +266,7 @@ class _Relatives(Candidates):
                 return np.where(known.new(genes), rate(known.masked(genes)), -np.inf)
 
             first = np.ascontiguousarray(genes.T)
-            return highest_rated(first, rate_new, matrix.distributions, self.tuning, *key)
+            return highest_rated(first, rate_new, matrix.distributions, self.tuning, key)
 
     def only(self, candidate: int) -> Candidates:
         """Return one candidate."""

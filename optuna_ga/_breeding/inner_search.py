@@ -26,7 +26,7 @@ def highest_rated(
     rate: Callable[[np.ndarray], np.ndarray],
     distributions: Mapping[str, BaseDistribution],
     tuning: Tuning,
-    *key: int,
+    key: tuple[int, ...],
 ) -> np.ndarray:
     """Return the genes `(D,)` that are rated highest among all generations.
 
@@ -41,13 +41,16 @@ def highest_rated(
     for generation in range(_N_GENERATIONS):
         best = np.argsort(-ratings, kind="stable")[: tuning.n_parents]
         genes, ratings = genes[best], ratings[best]
-        bred = _bred(genes, distributions, tuning, *key, generation)
+        bred = _bred(genes, distributions, tuning, (*key, generation))
         genes, ratings = np.vstack([genes, bred]), np.concatenate([ratings, rate(bred)])
     return np.asarray(genes[ratings.argmax()])
 
 
 def _bred(
-    parents: np.ndarray, distributions: Mapping[str, BaseDistribution], tuning: Tuning, *key: int
+    parents: np.ndarray,
+    distributions: Mapping[str, BaseDistribution],
+    tuning: Tuning,
+    key: tuple[int, ...],
 ) -> np.ndarray:
     """Return the genes `(K, D)` of candidates that are bred from parents `(E, D)`."""
     plans = plan(tuning.n_candidates, len(parents), tuning, generator(*key, "inner search"))

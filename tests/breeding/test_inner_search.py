@@ -37,7 +37,7 @@ class Bowl:
 def found(bowl: Bowl, number: int) -> np.ndarray:
     """Return the genes that are rated highest, from a random first generation."""
     genes = np.random.default_rng(number).random((256, len(SPACE)))
-    return highest_rated(genes, bowl, SPACE, MODELLED, 0, number)
+    return highest_rated(genes, bowl, SPACE, MODELLED, (0, number))
 
 
 @pytest.mark.parametrize("number", range(5))
@@ -70,7 +70,7 @@ def test_draws_depend_on_the_key_alone() -> None:
     bowls = Bowl(), Bowl()
     genes = np.random.default_rng(0).random((256, len(SPACE)))
     for number, bowl in enumerate(bowls):
-        highest_rated(genes, bowl, SPACE, MODELLED, 0, number)
+        highest_rated(genes, bowl, SPACE, MODELLED, (0, number))
 
     assert (bowls[0].rated[0] == bowls[1].rated[0]).all()
     assert (bowls[0].rated[1] != bowls[1].rated[1]).any()

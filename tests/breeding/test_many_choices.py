@@ -249,3 +249,18 @@ def test_children_that_a_model_chooses_need_no_choice_that_is_new() -> None:
     found = [trial.params["choice"] for trial in run(sampler, 24, objective).trials]
 
     assert len({*found}) < 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_choices_are_tried_beside_a_constraint_too(seed: int) -> None:
+    """By children that no model chooses, of which there are none once all have been tried."""
+
+    def objective(trial: Trial) -> float:
+        choice = trial.suggest_categorical("choice", range(40))
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_constraint("least", 0.3 - x)
+        return (7 * choice % 40) / 40 + x
+
+    study = run(GASampler.adaptive(seed=seed), 100, objective)
+
+    assert len({trial.params["choice"] for trial in study.trials}) == 40

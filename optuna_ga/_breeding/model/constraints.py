@@ -10,6 +10,7 @@ Shapes: N trials, K candidates, R running trials, D parameters.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from optuna_ga._population.fitness import Rank
 
 Function = Callable[[np.ndarray], np.ndarray]  # From genes `(K, D)` to numbers `(K,)`.
 
+_MAX_SIZE = sys.float_info.max / 8  # So that sums do not overflow.
 _MAX_SCALED = 5.0  # Of a logarithmic scale: 74 times the median size of a constraint.
 
 
@@ -98,20 +100,10 @@ class ConstraintModels:
         return feasibility
 
 
-def with_feasibility(
-    rate: Function, feasibility: Function | None, has_feasible: bool
-) -> Function:
-    """Return ratings that count the probability of being feasible.
-
-    Args:
-        rate: The ratings without constraints.
-        feasibility: Logarithms of the probability; None without constraints.
-        has_feasible: Whether some trial is feasible.
-    """
+def with_feasibility(rate: Function, feasibility: Function | None) -> Function:
+    """Return ratings to which the logarithms of a probability are added, if there are any."""
     if feasibility is None:
         return rate
-    if not has_feasible:
-        return feasibility
     return lambda genes: rate(genes) + feasibility(genes)
 
 
@@ -149,9 +141,12 @@ def _observed(
     """Return the values of a constraint in these rows."""
     having = [row for row in rows if name in constraints[row]]
     values = np.array([constraints[row][name] for row in having], float)
-    sizes = np.abs(values[np.isfinite(values)])
+    if not having:
+        return _Observed(having, values, 0.0)
+    sizes = np.abs(values[np.isfinite(values)]).clip(max=_MAX_SIZE)
     size = (float(np.median(sizes)) or float(sizes.max())) if len(sizes) else 0.0
-    scaled = np.arcsinh(values / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
+    with np.errstate(over="ignore"):  # Infinite numbers are clipped.
+        scaled = np.arcsinh(values / (size or 1.0)).clip(-_MAX_SCALED, _MAX_SCALED)
     mean, deviation = float(scaled.mean()), float(scaled.std()) or 1.0
     return _Observed(having, (scaled - mean) / deviation, (_limit(scaled) - mean) / deviation)
 

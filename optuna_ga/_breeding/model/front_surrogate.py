@@ -54,8 +54,10 @@ class FrontSurrogate:
             running: Genes `(R, D)` of the running trials, which count as the models expect.
             weights: The weighting `(M,)` for many objectives.
         """
-        predictions = [model.prediction(matrix, running) for model in self._models]
         feasibility = self._models[0].feasibility(matrix, running)
+        if feasibility and not matrix.has_feasible:
+            return feasibility
+        predictions = [model.prediction(matrix, running) for model in self._models]
         expected = np.column_stack([predict(running)[0] for predict in predictions])
         if feasibility is not None:
             expected = expected[feasibility(running) > _PROBABLE]
@@ -72,12 +74,12 @@ class FrontSurrogate:
             found = ratings(points, front)
             return found if feasibility is None else _logarithmic(found)
 
-        return with_feasibility(rate, feasibility, matrix.has_feasible)
+        return with_feasibility(rate, feasibility)
 
     def _front(self, matrix: TrialMatrix, expected: np.ndarray) -> np.ndarray:
         """Return the front `(F, M)` of the feasible trials and of expected losses `(R, M)`.
 
-        While no trial is feasible, it is that of all.
+        If the models learn from no feasible trial, it is that of all.
         """
         known = np.column_stack([model.known_losses(matrix) for model in self._models])
         ranks = [matrix.ranks[row] for row in learnt_rows(matrix, len(matrix))]

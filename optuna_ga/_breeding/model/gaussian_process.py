@@ -118,14 +118,18 @@ def with_awaited(
 def fitted(x: np.ndarray, categorical: np.ndarray, y: np.ndarray) -> Kernel:
     """Return the hyperparameters of greatest marginal likelihood, within their bounds.
 
+    Without observations they are those at which the fit starts.
+
     Args:
         x: Features of the observations `(N, F)`.
         categorical: Which features are choices, as booleans `(F,)`.
         y: Observations `(N,)`.
     """
-    likelihood = _NegativeLikelihood(_squares(x, categorical), y)
     n_features = x.shape[1]
     variance, noise, length = _START
+    if not len(y):
+        return Kernel(variance, noise, np.full(n_features, length))
+    likelihood = _NegativeLikelihood(_squares(x, categorical), y)
     bounds = [VARIANCES, NOISES, *[LENGTHS] * n_features]
     found = minimize(
         likelihood,

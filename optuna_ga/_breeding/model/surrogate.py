@@ -105,14 +105,16 @@ class Surrogate:
             matrix: The finished trials.
             running: Genes `(R, D)` of the running trials.
         """
+        feasibility = self.feasibility(matrix, running)
+        if feasibility and not matrix.has_feasible:
+            return feasibility
         predict = self.prediction(matrix, running)
 
         def rate(candidates: np.ndarray) -> np.ndarray:
             mean, deviation = predict(candidates)
             return np.asarray(deviation - mean)
 
-        feasibility = self.feasibility(matrix, running)
-        return with_feasibility(rate, feasibility, matrix.has_feasible)
+        return with_feasibility(rate, feasibility)
 
     def feasibility(self, matrix: TrialMatrix, running: np.ndarray) -> Function | None:
         """Return the logarithm of the probability of being feasible `(K,)`, of genes `(K, D)`.

@@ -14,11 +14,7 @@ from optuna.study import StudyDirection
 
 from optuna_ga import GASampler
 from optuna_ga._breeding.known.trial_matrix import TrialMatrix
-from optuna_ga._breeding.model.constraints import (
-    ConstraintModels,
-    with_feasibility,
-    with_own_losses,
-)
+from optuna_ga._breeding.model.constraints import ConstraintModels, with_own_losses
 from optuna_ga._breeding.model.features import Features
 from optuna_ga._population.fitness import Rank
 
@@ -111,22 +107,6 @@ def test_constraints_that_hold_have_no_model() -> None:
     assert models.feasibility(matrix, rows, np.empty((0, 1)), features, lambda: rows) is None
 
 
-def test_ratings_count_the_probability_once_a_trial_is_feasible() -> None:
-    """Before that it is all that counts, and without constraints nothing changes."""
-
-    def rate(genes: np.ndarray) -> np.ndarray:
-        return genes[:, 0]
-
-    def feasibility(genes: np.ndarray) -> np.ndarray:
-        return -genes[:, 1]
-
-    genes = np.array([[1.0, 2.0], [3.0, 5.0]])
-
-    assert with_feasibility(rate, feasibility, True)(genes).tolist() == [-1.0, -2.0]
-    assert with_feasibility(rate, feasibility, False)(genes).tolist() == [-2.0, -5.0]
-    assert with_feasibility(rate, None, True)(genes).tolist() == [1.0, 3.0]
-
-
 def rank_of(violation: float, loss: float) -> Rank:
     """Return the rank of a complete trial."""
     return Rank(violation, False, 0, (loss,), 0)
@@ -210,3 +190,35 @@ def test_with_several_objectives_the_feasible_front_is_sought(seed: int) -> None
 
     assert sum(trial.params["x"] <= 0.5 for trial in last) >= 24
     assert sum(trial.params["x"] <= 0.5 and trial.params["y"] < 0.05 for trial in last) >= 15
+
+
+@pytest.mark.parametrize("how", ["late", "only-violated"])
+def test_a_constraint_may_appear_at_any_time(how: str) -> None:
+    """As one of a new branch, or one that is recorded only where it is violated."""
+
+    def objective(trial: Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        excess = x - 0.5
+        if trial.number >= 11 if how == "late" else excess > 0.0:
+            trial.set_constraint("c", excess)
+        return -x
+
+    study = optuna.create_study(sampler=GASampler.adaptive(seed=0))
+    study.optimize(objective, n_trials=40)
+    last = study.trials[30:]
+
+    assert sum(trial.params["x"] <= 0.5 for trial in last) >= 5
+
+
+@pytest.mark.parametrize("sizes", [(1e300, 1e-300), (1.7e308, 1.7e308), (1.0, 5e-324)])
+def test_values_at_the_ends_of_floats_are_learnt_from(sizes: tuple[float, float]) -> None:
+    """Without a warning, which would be an error here."""
+
+    def objective(trial: Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_constraint("c", sizes[trial.number % 2] * (1.0 if x > 0.5 else -1.0))
+        return x
+
+    found = probability_on_grid(matrix_of(objective, np.linspace(0.0, 1.0, 11).tolist()))
+
+    assert found[:11].mean() > found[11:].mean()
