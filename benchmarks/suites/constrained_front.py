@@ -147,6 +147,6 @@ CONSTRAINED_FRONT = Suite(
         Task(name, name in HELD_OUT, partial(ConstrainedFrontObjective, name)) for name in CORNERS
     ),
     n_trials=200,
-    n_seeds=10,
+    n_seeds=5,
     several=True,
 )

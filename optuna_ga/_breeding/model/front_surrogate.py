@@ -31,6 +31,9 @@ from optuna_ga._population.hypervolume import added_volumes
 _MAX_OBJECTIVES = 4  # Of which the hypervolume is measured.
 # In ranges of the front: how much better a point must be, and how far the reference point is.
 _MIN_GAIN, _MARGIN = 0.03, 0.1
+# With constraints: how far the reference point is at least from the ideal point, in deviations of
+# the losses. The first feasible trials may lie close together.
+_MIN_WIDTH = 2.0
 _LEAST = 1e-13  # The least hypervolume that is told apart, in units of the model's scale.
 _PROBABLE = math.log(0.5)  # From which probability on a running trial counts as feasible.
 
@@ -71,8 +74,9 @@ class FrontSurrogate:
             points = np.column_stack(columns)
             if len(self._models) > _MAX_OBJECTIVES:
                 return -distances(points, front, weights)
-            found = ratings(points, front)
-            return found if feasibility is None else _logarithmic(found)
+            if feasibility is None:
+                return ratings(points, front)
+            return _logarithmic(ratings(points, front, _MIN_WIDTH))
 
         return with_feasibility(rate, feasibility)
 
@@ -108,7 +112,7 @@ def _logarithmic(found: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(found > 0.0, added, math.log(_LEAST) + found))
 
 
-def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
+def ratings(points: np.ndarray, front: np.ndarray, min_width: float = 0.0) -> np.ndarray:
     """Return the ratings `(K,)` of points `(K, M)`, higher for better.
 
     It is the hypervolume that a point adds to the front `(F, M)`, all of whose losses are lowered
@@ -118,6 +122,7 @@ def ratings(points: np.ndarray, front: np.ndarray) -> np.ndarray:
     width = np.ptp(front, axis=0)
     front = front - _MIN_GAIN * width
     reference = front.max(axis=0) + _MARGIN * np.where(width > 0.0, width, 1.0)
+    reference = np.maximum(reference, front.min(axis=0) + min_width)
     behind = (points[:, None] - front).min(axis=2).max(axis=1)
     behind = np.maximum(behind, (points - reference).max(axis=1))
     found, adding = -behind, behind < 0.0
