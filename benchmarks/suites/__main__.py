@@ -53,23 +53,22 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("fashion-mnist-table", "gp"): Limit(100, 50, 0),
     ("fashion-mnist-noise", "gp"): Limit(100, 50, 0),
     ("tables", "gp"): Limit(200, 20, 9),
-    ("pbo", "gp"): Limit(100, 5, 0),
+    ("pbo", "gp"): Limit(100, 1, 0),
     ("needles", "gp"): Limit(100, 20, 0),
     ("failures", "gp"): Limit(100, 3, 0),
     ("bad-values", "gp"): Limit(100, 3, 0),
     ("pruned", "gp"): Limit(100, 20, 0),
-    ("constrained", "gp"): Limit(100, 5, 0),
+    ("constrained", "gp"): Limit(100, 2, 0),
     **{("constrained", sampler): _NOT_AT_ALL for sampler in ("qmc", "cmaes", "de")},
-    ("constrained-front", "gp"): Limit(100, 1, 0),
     **{
         ("constrained-front", sampler): _NOT_AT_ALL
-        for sampler in ("qmc", "pymoo-nsga2", "pymoo-sms-emoa")
+        for sampler in ("gp", "qmc", "pymoo-nsga2", "pymoo-sms-emoa")
     },
-    ("bbob-biobj", "gp"): Limit(100, 10, 0),
-    ("failures-biobj", "gp"): Limit(100, 3, 0),
+    ("bbob-biobj", "gp"): Limit(100, 2, 0),
+    ("failures-biobj", "gp"): _NOT_AT_ALL,
     ("front", "gp"): Limit(100, 1, 0),
-    ("trade-offs", "gp"): Limit(100, 10, 0),
-    ("table-trade-offs", "gp"): Limit(100, 20, 3),
+    ("trade-offs", "gp"): Limit(100, 2, 0),
+    ("table-trade-offs", "gp"): Limit(100, 3, 3),
 }
 
 

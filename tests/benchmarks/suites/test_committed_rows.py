@@ -17,7 +17,8 @@ N_TRIALS = 60
 
 @pytest.mark.parametrize("sampler", ["ga", "ga-elitism", "adaptive-model-free"])
 @pytest.mark.parametrize(
-    "suite", ["bbob", "bbob-mixint", "pbo", "constrained", "failures", "bbob-biobj"]
+    "suite",
+    ["bbob", "bbob-mixint", "pbo", "constrained", "failures", "bbob-biobj", "constrained-front"],
 )
 def test_searches_repeat_the_committed_rows(suite: str, sampler: str) -> None:
     """For some tasks and seeds, with one worker and with eight, to the last digit."""
