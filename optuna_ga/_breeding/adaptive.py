@@ -87,33 +87,46 @@ class AdaptiveProposer(Proposer):
         matrix = known.matrix
         if number < self.population_size or not matrix.differ:
             return None
-        tuning = self._tuning.at(len(matrix), matrix.distributions_used(len(matrix)))
-        names = with_more_choices(matrix, tuning.many_choices)
-        if matrix.has_infeasible and not any(len(matrix.untried_choices(name)) for name in names):
-            tuning = replace(tuning, unscreened_prob=0.0)
-        rng = generator(self.seed, number)
+        names = with_more_choices(matrix, self._tuning.many_choices)
+        tuning, rng = self._stage(matrix, names), generator(self.seed, number)
         rows, rating = self._parents(matrix, rng)
         # Fewer trials than parameters tell a model less than their ranks tell the operators.
         if rating and (
             rng.random() < tuning.unscreened_prob or not self._are_enough(matrix, rows)
         ):
             rating = None
-        lowest = None
-        # Without such trials nothing is drawn, so that other draws stay the same.
-        if self._surrogate and tuning.quadratic_prob and rng.random() < tuning.quadratic_prob:
-            with one_blas_thread():
-                lowest = self._surrogate.lowest_point(matrix)
+        given = self._lowest_point(matrix, tuning, rng)
         plans = plan(tuning.n_candidates if rating else N_UNSCREENED, len(rows), tuning, rng)
         others = names if names and self._wants_another_choice(matrix, number) else []
         others = [name for name in others if not math.isnan(matrix.gene(rows[0], name))]
         new_choice_prob = 0.0 if rating else tuning.new_choice_prob
         choices = fresh_choices(matrix, names, others, new_choice_prob)
         found = _Relatives(tuning, self.seed, number, rows, plans, choices, rating, others=others)
-        if lowest is None and rating and matrix.has_infeasible and not others:
-            lowest = found.highest_rated(known)
-        if lowest is None:
+        if given is None and rating and matrix.has_infeasible and not others:
+            given = found.highest_rated(known)
+        if given is None:
             return found
-        return replace(found, given=GivenGenes(lowest, dict(matrix.distributions)))
+        return replace(found, given=GivenGenes(given, dict(matrix.distributions)))
+
+    def _stage(self, matrix: TrialMatrix, names: Sequence[str]) -> Tuning:
+        """Return the constants for a child; `names` are the parameters with many choices."""
+        tuning = self._tuning.at(len(matrix), matrix.distributions_used(len(matrix)))
+        # Children that no model chooses are seldom feasible, but they try new choices.
+        if matrix.has_infeasible and not any(len(matrix.untried_choices(name)) for name in names):
+            return replace(tuning, unscreened_prob=0.0)
+        return tuning
+
+    def _lowest_point(
+        self, matrix: TrialMatrix, tuning: Tuning, rng: Generator
+    ) -> np.ndarray | None:
+        """Return the genes `(D,)` of the lowest point of a quadratic model, for a few children."""
+        # Without such trials nothing is drawn, so that other draws stay the same.
+        if not self._surrogate or not tuning.quadratic_prob:
+            return None
+        if rng.random() >= tuning.quadratic_prob:
+            return None
+        with one_blas_thread():
+            return self._surrogate.lowest_point(matrix)
 
     def _wants_another_choice(self, matrix: TrialMatrix, number: int) -> bool:
         """Return whether a child is to have another choice than the best trial."""
