@@ -19,11 +19,9 @@ from typing import Any
 
 import numpy as np
 from optuna import Trial
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.suites.discrete import suggested
-from benchmarks.suites.front import N_MORE
-from benchmarks.suites.hypervolume import missing_hypervolume
+from benchmarks.suites.front import N_MORE, Corners, PymooObjective
 from benchmarks.suites.task import Suite, Task
 
 HELD_OUT = {"srn", "tnk", "welded_beam", "clutch", "wrm", "ctp1", "ctp3", "ctp5", "ctp7"} | {
@@ -72,7 +70,7 @@ CORNERS = {
 }
 
 
-class ConstrainedFrontObjective:
+class ConstrainedFrontObjective(PymooObjective):
     """One function.
 
     Args:
@@ -81,16 +79,8 @@ class ConstrainedFrontObjective:
     """
 
     def __init__(self, name: str, seed: int) -> None:
-        self._problem = problem(name)
-        self.n_objectives: int = self._problem.n_obj
         ideal, nadir = np.array(CORNERS[name], float)
-        self._ideal, self._reference = ideal, nadir + 0.1 * (nadir - ideal)
-        is_integer = self._problem.vtype is int
-        distribution = IntDistribution if is_integer else FloatDistribution
-        bounds = zip(self._problem.xl.tolist(), self._problem.xu.tolist(), strict=True)
-        self.space: Mapping[str, BaseDistribution] = {
-            f"x{i}": distribution(low, high) for i, (low, high) in enumerate(bounds)
-        }
+        super().__init__(problem(name), Corners(ideal, nadir))
 
     def __call__(self, trial: Trial) -> list[float]:
         """Return the function's values, and record the constraints with the trial.
@@ -107,10 +97,6 @@ class ConstrainedFrontObjective:
     def violation(self, params: Mapping[str, Any]) -> float:
         """Return how much parameters violate the constraints in total."""
         return float(np.maximum(self._evaluated(params)["G"], 0.0).sum())
-
-    def score(self, values: np.ndarray) -> float:
-        """Return the hypervolume that the values `(n, M)` of feasible trials leave."""
-        return missing_hypervolume(values, self._ideal, self._reference)
 
     def _evaluated(self, params: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         point = np.array([params[name] for name in self.space])

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from optuna import Trial
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.suites.discrete import suggested
 from benchmarks.suites.hypervolume import missing_hypervolume
@@ -33,7 +33,37 @@ class Corners(NamedTuple):
     nadir: np.ndarray
 
 
-class FrontObjective:
+class PymooObjective:
+    """A function of pymoo with several objectives.
+
+    Args:
+        problem: The function, as pymoo has it.
+        corners: The corners of its front.
+    """
+
+    def __init__(self, problem: Any, corners: Corners) -> None:
+        self.n_objectives: int = problem.n_obj
+        self._problem = problem
+        ideal, nadir = corners
+        self._ideal, self._reference = ideal, nadir + 0.1 * (nadir - ideal)
+        distribution = IntDistribution if problem.vtype is int else FloatDistribution
+        bounds = zip(problem.xl.tolist(), problem.xu.tolist(), strict=True)
+        self.space: Mapping[str, BaseDistribution] = {
+            f"x{i}": distribution(low, high) for i, (low, high) in enumerate(bounds)
+        }
+
+    def __call__(self, trial: Trial) -> list[float]:
+        """Return the function's values."""
+        params = suggested(trial, self.space)
+        values = self._problem.evaluate(np.array([params[name] for name in self.space]))
+        return [float(value) for value in values]
+
+    def score(self, values: np.ndarray) -> float:
+        """Return the hypervolume that the values `(n, M)` leave."""
+        return missing_hypervolume(values, self._ideal, self._reference)
+
+
+class FrontObjective(PymooObjective):
     """One function.
 
     Args:
@@ -50,24 +80,7 @@ class FrontObjective:
             options["n_obj"] = n_objectives
         if name.startswith("wfg"):  # Four for the position on the front, even many for distance.
             options |= {"n_var": 2 + 2 * n_objectives, "k": 4}
-        self.n_objectives = n_objectives
-        self._problem = get_problem(name, **options)
-        ideal, nadir = corners(name, n_objectives)
-        self._ideal, self._reference = ideal, nadir + 0.1 * (nadir - ideal)
-        bounds = zip(self._problem.xl.tolist(), self._problem.xu.tolist(), strict=True)
-        self.space: Mapping[str, BaseDistribution] = {
-            f"x{i}": FloatDistribution(low, high) for i, (low, high) in enumerate(bounds)
-        }
-
-    def __call__(self, trial: Trial) -> list[float]:
-        """Return the function's values."""
-        params = suggested(trial, self.space)
-        values = self._problem.evaluate(np.array([params[name] for name in self.space]))
-        return [float(value) for value in values]
-
-    def score(self, values: np.ndarray) -> float:
-        """Return the hypervolume that the values `(n, M)` leave."""
-        return missing_hypervolume(values, self._ideal, self._reference)
+        super().__init__(get_problem(name, **options), corners(name, n_objectives))
 
 
 def corners(name: str, n_objectives: int) -> Corners:
